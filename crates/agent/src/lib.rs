@@ -1,0 +1,1 @@
+//! Messages between the engine and PID 1 of a machine.

@@ -1,0 +1,235 @@
+//! Makes and runs isolated machines. Knows nothing of HTTP, leases, pools or the store.
+//!
+//! - [`Backend`] starts machines and ends what an earlier engine left behind
+//! - [`Running`] is one started machine
+//! - `namespaces` is the real one, `fake` the one for tests of the rooms above
+//!
+//! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
+
+mod egress;
+
+pub use egress::{EgressRules, RateLimit, Verdict};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Why isolation could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum IsolationError {
+    /// This computer cannot enforce a limit that was asked for (and the engine was not told `--best-effort`).
+    #[error("{0}")]
+    Unenforceable(String),
+    /// The caller asked for something impossible: no such user, directory, executable, pid.
+    #[error("{0}")]
+    Invalid(String),
+    /// The machine has no room for another process.
+    #[error("{0}")]
+    Exhausted(String),
+    /// The machine ended while it was asked.
+    #[error("the machine ended")]
+    Gone,
+    /// Anything else; the text is for the log.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What isolation answers.
+pub type Result<T> = std::result::Result<T, IsolationError>;
+
+/// What this computer can enforce, found by trying.
+#[derive(Debug, Clone, Default)]
+pub struct Capabilities {
+    /// Name of the backend and how it runs, such as `namespaces (root)`.
+    pub backend: String,
+    /// Memory limits.
+    pub memory: bool,
+    /// Processor limits.
+    pub cpu: bool,
+    /// Limits of the number of processes.
+    pub pids: bool,
+    /// Exact disk limits.
+    pub disk: bool,
+    /// Commands as other users than root.
+    pub users: bool,
+    /// What a person should know: one sentence each, with a way to change it where there is one.
+    pub notes: Vec<String>,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct StartSpec {
+    /// `mch_...`; also the host name inside, with `_` made `-`.
+    pub id: String,
+    /// Layers above `base`, nearest first: names that [`Running::snapshot`] or [`Backend::import_layer`] made.
+    pub layers: Vec<String>,
+    /// Whether the layers hold a whole root file system, so that `base` and the computer's `/usr` stay out.
+    pub whole_root: bool,
+    /// Processors, enforced as a share of time.
+    pub vcpus: u32,
+    /// MiB of memory.
+    pub memory_mb: u32,
+    /// MiB of disk; `None` = no limit of its own.
+    pub disk_mb: Option<u32>,
+    /// What the machine may reach.
+    pub egress: EgressRules,
+    /// Host directories to mount.
+    pub mounts: Vec<Mount>,
+}
+
+/// A directory of the engine (a volume) inside a machine.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// Directory on the host, owned by the engine.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub target: String,
+    /// Refuse writes.
+    pub read_only: bool,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct ExecSpec {
+    /// Program and its arguments. The program is looked up in `PATH` of `envs`.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub envs: BTreeMap<String, String>,
+    /// Working directory; must exist.
+    pub cwd: String,
+    /// User name or number inside; `None` = root.
+    pub user: Option<String>,
+    /// Whether to keep standard input open for [`Process::stdin`]; otherwise it is empty.
+    pub stdin: bool,
+    /// Run in a new terminal of this size: `stdin` and `stdout` are then the two sides of it, `stderr` is empty.
+    pub pty: Option<PtySize>,
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PtySize {
+    /// Characters a line.
+    pub cols: u16,
+    /// Lines.
+    pub rows: u16,
+}
+
+/// A byte stream out of a machine.
+pub type Output = Box<dyn AsyncRead + Send + Unpin>;
+/// A byte stream into a machine.
+pub type Input = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A started process, leader of a process group of its own. Dropping it neither ends nor forgets the process.
+pub struct Process {
+    /// Id inside the machine.
+    pub pid: u32,
+    /// Standard output. Ends at the last writer, which may outlive the process.
+    pub stdout: Output,
+    /// Standard error.
+    pub stderr: Output,
+    /// Standard input, when asked for.
+    pub stdin: Option<Input>,
+    /// Resolves when the process itself has ended; an error means that the machine ended first.
+    pub exit: tokio::sync::oneshot::Receiver<Exit>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code; 128 + n for signal n.
+    pub code: i32,
+    /// The memory limit of the machine ended it.
+    pub out_of_memory: bool,
+}
+
+/// What a machine uses at the moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Processor time since the start.
+    pub cpu: Duration,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes written to its disk.
+    pub disk_bytes: u64,
+    /// Bytes of disk it could use.
+    pub disk_total_bytes: u64,
+    /// Bytes received through the relay.
+    pub network_rx_bytes: u64,
+    /// Bytes sent through the relay.
+    pub network_tx_bytes: u64,
+}
+
+/// An immutable set of files that machines can start from.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Name, to be put in front of the layers of its machine.
+    pub name: String,
+    /// Bytes it holds.
+    pub size_bytes: u64,
+}
+
+/// Starts machines.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// What this computer can enforce.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Starts a machine and waits until it answers. On an error, or when the future is dropped, nothing is left.
+    async fn start(&self, spec: StartSpec) -> Result<Arc<dyn Running>>;
+
+    /// Ends all that an earlier engine process left in the state directory: processes, mounts, control groups,
+    /// directories. Called once, before the first start.
+    async fn recover(&self) -> Result<()>;
+
+    /// Copies a root file system, a directory or a tarball, into a layer named `name`.
+    async fn import_layer(&self, name: &str, source: &std::path::Path) -> Result<Layer>;
+
+    /// Removes a layer that no machine uses. Removing one that is not there is no error.
+    async fn remove_layer(&self, name: &str) -> Result<()>;
+}
+
+/// A started machine. Dropping the last reference ends it in the background.
+#[async_trait]
+pub trait Running: Send + Sync + 'static {
+    /// What this host could not enforce for it (`--best-effort` only).
+    fn warnings(&self) -> &[String];
+
+    /// Starts a process.
+    async fn exec(&self, spec: ExecSpec) -> Result<Process>;
+
+    /// Sends a signal to the process group of `pid`. A pid that has ended, or was never started by
+    /// [`exec`](Running::exec), is [`IsolationError::Invalid`].
+    async fn signal(&self, pid: u32, signal: i32) -> Result<()>;
+
+    /// Changes the size of the terminal of `pid`.
+    async fn resize(&self, pid: u32, size: PtySize) -> Result<()>;
+
+    /// Stops every process where it stands.
+    async fn freeze(&self) -> Result<()>;
+
+    /// Lets them go on.
+    async fn thaw(&self) -> Result<()>;
+
+    /// Copies what the machine wrote into an immutable layer named `name`. Freezes it meanwhile if it runs.
+    async fn snapshot(&self, name: &str) -> Result<Layer>;
+
+    /// Replaces the egress rules at once and cuts connections that they deny.
+    async fn set_egress(&self, rules: EgressRules) -> Result<()>;
+
+    /// Connects to a TCP port on the machine's loopback interface.
+    async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream>;
+
+    /// What it uses.
+    async fn usage(&self) -> Result<Usage>;
+
+    /// Ends every process and removes all that the machine had on the host. Idempotent; resolves when all is gone.
+    async fn stop(&self) -> Result<()>;
+
+    /// Resolves when the machine has ended, by [`stop`](Running::stop) or by itself.
+    async fn ended(&self);
+}

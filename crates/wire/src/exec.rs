@@ -1,0 +1,89 @@
+//! Commands and processes. Source: PROTOCOL.md section 4.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Envs;
+
+/// Body of `POST /v1/machines/{id}/exec`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ExecRequest {
+    /// Program, or shell text when `shell` is true.
+    pub command: String,
+    /// Exact arguments; excludes `shell`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// Seconds, at least 1; default 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_secs: Option<u64>,
+    /// Working directory; default the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Added to the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envs: Option<Envs>,
+    /// Run through the shell; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<bool>,
+    /// Answer with the pid at once; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<bool>,
+}
+
+/// Answer of a foreground command; non-zero exit codes are no error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ExecResponse {
+    /// 128 + n when signal n ended it.
+    pub exit_code: i32,
+    /// Text; bytes that are not UTF-8 become U+FFFD.
+    pub stdout: String,
+    /// Text.
+    pub stderr: String,
+    /// Process id inside the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
+/// Answer of a background command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BackgroundExecResponse {
+    /// Process id inside the machine.
+    pub pid: u32,
+}
+
+/// A process that the API started. No other key may be sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProcessInfo {
+    /// Process id inside the machine.
+    pub pid: u32,
+    /// As given.
+    pub command: String,
+    /// Whether it has not ended.
+    pub running: bool,
+}
+
+/// Output of a process so far. Readable after its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProcessLogs {
+    /// Text.
+    pub stdout: String,
+    /// Text.
+    pub stderr: String,
+    /// Both, interleaved as they came.
+    pub output: String,
+    /// Absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+/// Body of `POST .../processes/{pid}/stdin`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StdinRequest {
+    /// Text to write.
+    pub data: String,
+}

@@ -1,0 +1,45 @@
+//! The HTTP and WebSocket API as serde types, shared by the client and the local engine.
+//!
+//! No behaviour lives here. Field names are the wire's (snake_case). Optional answer fields are left out when
+//! absent and never sent as `null`, because strict clients refuse `null` in most of them; on input `null` and
+//! absence read the same. Source: `spec/openapi.json`, `spec/PROTOCOL.md`.
+//!
+//! - [`machine`]: machines, their lists, leases, metrics, snapshots
+//! - [`network`]: egress policies and preview hosts
+//! - [`exec`]: commands and processes
+//! - [`warm_pool`]: template warm pools
+//! - [`error`]: the error envelope and its codes
+
+pub mod error;
+pub mod exec;
+pub mod machine;
+pub mod network;
+pub mod warm_pool;
+
+use serde::{Deserialize, Serialize};
+
+/// A JSON object passed through verbatim (`metadata`, `labels`).
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;
+
+/// Environment variables.
+pub type Envs = std::collections::BTreeMap<String, String>;
+
+/// A moment, RFC 3339 text with `Z` or an offset.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub String);
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Timestamp {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}

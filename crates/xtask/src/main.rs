@@ -1,0 +1,2 @@
+//! Builds the npm package.
+fn main() {}
