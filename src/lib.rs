@@ -1,1 +1,3 @@
 //! Client for Nullspace machines.
+#[cfg(feature = "wasm")]
+mod wasm;

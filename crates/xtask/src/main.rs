@@ -1,2 +1,57 @@
-//! Builds the npm package.
-fn main() {}
+//! Builds the npm package. `cargo xtask build` is the one command; the others make single parts of it.
+//!
+//! - [`wasm`]: Rust -> module and glue
+//! - [`glue`]: what is changed in the glue, and why
+//! - [`decoders`]: wire types -> JavaScript that checks answers and gives them their JavaScript shape
+//! - [`package`]: puts `pkg/` together
+
+mod decoders;
+mod glue;
+mod package;
+mod wasm;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Builds the npm package", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// wasm, glue, decoders, wasm-opt: everything, assembled into a folder.
+    Build {
+        /// The folder; it is replaced.
+        #[arg(long, default_value = "pkg")]
+        out: PathBuf,
+        /// Cargo features of the SDK crate. `traps` adds what the crash tests call; never publish that.
+        #[arg(long, value_delimiter = ',')]
+        features: Vec<String>,
+    },
+    /// Prints the generated decoders.
+    Decoders,
+}
+
+fn main() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .context("the workspace's root")?;
+    match Arguments::parse().command {
+        Task::Build { out, features } => {
+            let built = wasm::build(root, &features)?;
+            let out = if out.is_absolute() { out } else { root.join(out) };
+            package::assemble(root, &out, &built, &decoders::generate()?)?;
+            let size = fs::metadata(out.join(wasm::MODULE))?.len();
+            println!("{}: {} KB of wasm", out.display(), size / 1000);
+        }
+        Task::Decoders => print!("{}", decoders::generate()?),
+    }
+    Ok(())
+}

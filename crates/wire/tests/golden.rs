@@ -1,0 +1,46 @@
+//! The golden answers decode into the wire types and encode back unchanged. `tests/wasm/decoders.test.mjs` runs the
+//! generated JavaScript over the same files.
+
+use std::fs;
+use std::path::Path;
+
+use nullspace_wire::{exec, machine, network, warm_pool};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::Value;
+
+fn unchanged<T: DeserializeOwned + Serialize>(file: &str, wire: &Value) {
+    let decoded: T = serde_json::from_value(wire.clone()).unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert_eq!(&serde_json::to_value(decoded).unwrap(), wire, "{file}");
+}
+
+#[test]
+fn golden_answers_decode_and_encode_back_unchanged() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let mut files = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let golden: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let (file, wire) = (path.display().to_string(), &golden["wire"]);
+        match golden["answer"].as_str().unwrap() {
+            "MachineInfo" => unchanged::<machine::MachineInfo>(&file, wire),
+            "CreateMachineResponse" => unchanged::<machine::CreateMachineResponse>(&file, wire),
+            "MachineHandle" => unchanged::<machine::MachineHandle>(&file, wire),
+            "ListMachinesResponse" => unchanged::<machine::ListMachinesResponse>(&file, wire),
+            "MachineMetricsList" => unchanged::<Vec<machine::MachineMetrics>>(&file, wire),
+            "SetTimeoutResponse" => unchanged::<machine::SetTimeoutResponse>(&file, wire),
+            "SnapshotInfo" => unchanged::<machine::SnapshotInfo>(&file, wire),
+            "UpdateEgressResponse" => unchanged::<network::UpdateEgressResponse>(&file, wire),
+            "GetHostResponse" => unchanged::<network::GetHostResponse>(&file, wire),
+            "ExecResponse" => unchanged::<exec::ExecResponse>(&file, wire),
+            "BackgroundExecResponse" => unchanged::<exec::BackgroundExecResponse>(&file, wire),
+            "ProcessList" => unchanged::<Vec<exec::ProcessInfo>>(&file, wire),
+            "ProcessLogs" => unchanged::<exec::ProcessLogs>(&file, wire),
+            "WarmPool" => unchanged::<warm_pool::WarmPool>(&file, wire),
+            "WarmPoolList" => unchanged::<warm_pool::ListWarmPoolsResponse>(&file, wire),
+            other => panic!("{file}: nothing is known about {other}"),
+        }
+        files += 1;
+    }
+    assert!(files >= 16, "only {files} golden answers were found");
+}

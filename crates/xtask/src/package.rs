@@ -1,0 +1,90 @@
+//! Puts the npm package together: `pkg-template/` and what was built.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{ensure, Context, Result};
+use base64::Engine as _;
+use flate2::write::DeflateEncoder;
+use flate2::Compression;
+
+use crate::wasm::{Built, MODULE};
+
+/// Replaces `out` with the package.
+pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
+    if out.exists() {
+        ensure!(
+            out.join("package.json").is_file(),
+            "{} is no package: not replacing it",
+            out.display()
+        );
+        fs::remove_dir_all(out)?;
+    }
+    copy(&root.join("pkg-template"), out)?;
+    fs::copy(root.join("LICENSE"), out.join("LICENSE"))?;
+    let lib = out.join("lib");
+    fs::write(out.join(MODULE), &built.wasm)?;
+    fs::write(lib.join("glue.js"), &built.glue)?;
+    fs::write(lib.join("decoders.js"), decoders)?;
+    let (esm, cjs) = inline(&built.wasm)?;
+    fs::write(lib.join("inline-data.js"), esm)?;
+    fs::write(lib.join("inline-data.cjs"), cjs)?;
+    // The same text: TypeScript reads `.d.cts` for require().
+    fs::copy(out.join("index.d.ts"), out.join("index.d.cts"))?;
+    bundle_for_node(root, out)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The module as text, for bundlers and pages that cannot be made to serve a file: deflated, as browsers can
+/// unpack that, then base64. Once as an ES module, once for require().
+fn inline(wasm: &[u8]) -> Result<(String, String)> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(wasm)?;
+    let text = base64::engine::general_purpose::STANDARD.encode(encoder.finish()?);
+    let note = format!("// Generated: {MODULE}, deflated (raw), base64.\n");
+    Ok((
+        format!(
+            "{note}export const size = {};\nexport default '{text}';\n",
+            wasm.len()
+        ),
+        format!("{note}exports.default = '{text}';\n"),
+    ))
+}
+
+/// `node.cjs`: one file for require() and, through `node.mjs`, for import, so that both share their classes.
+fn bundle_for_node(root: &Path, out: &Path) -> Result<()> {
+    let entry = out.join("node.js");
+    let status = Command::new(root.join("node_modules/.bin/esbuild"))
+        .arg(&entry)
+        .args([
+            "--bundle",
+            "--format=cjs",
+            "--platform=node",
+            "--target=node20",
+            "--sourcemap",
+            "--log-level=warning",
+        ])
+        .arg("--external:./lib/inline-data.cjs")
+        .args(["--legal-comments=none"])
+        .arg(format!("--outfile={}", out.join("node.cjs").display()))
+        .status()
+        .context("esbuild; run `npm ci` first")?;
+    ensure!(status.success(), "esbuild failed ({status})");
+    fs::remove_file(entry)?;
+    Ok(())
+}

@@ -1,0 +1,819 @@
+/**
+ * SDK for Nullspace machines: isolated Linux environments created on demand.
+ *
+ * ```ts
+ * import { Machine } from 'nullspace';
+ *
+ * await using machine = await Machine.create({ timeout: 300 });
+ * const { stdout } = await machine.commands.run('uname -a', { shell: true });
+ * ```
+ *
+ * Nothing has to be initialised. Durations are seconds, unless the name ends in `Ms`; sizes ending in `Mb` are MiB.
+ * Unknown option names are refused with the nearest known name; `undefined` means absent, `null` is refused.
+ * Options are checked before a request is sent: what is wrong rejects with {@link InvalidRequestError}, which
+ * names the option and a good value.
+ *
+ * @packageDocumentation
+ */
+
+/** What a `fetch` of your own must be able to do: it is called with the URL's text and plain options. */
+export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>;
+
+/** What every call accepts beside its own options. A {@link Nullspace} client holds them once. */
+export interface ClientOptions {
+  /**
+   * The API key, or a function that gives it. The function is asked before each request until it has answered once,
+   * and again after a 401: browsers and edge functions should hold short-lived tokens.
+   *
+   * @default env `NULLSPACE_API_KEY`, env `NULLSPACE_TOKEN`, the same names in `./.env`, then `api_key` in
+   * `$XDG_CONFIG_HOME/nullspace/config.json` and `~/.nullspace/config.json` (Node, Deno and Bun; browsers and the
+   * edge have no such places)
+   * @throws {@link AuthError} code `unauthorized` when there is none
+   * @example Machine.create({ apiKey: async () => (await fetch('/token')).text() })
+   */
+  apiKey?: string | (() => string | Promise<string>);
+  /**
+   * Where the API is; a path in it is kept.
+   *
+   * @default env `NULLSPACE_API_URL`, env `NULLSPACE_BASE_URL`, the same names in `./.env`, `base_url` in the
+   * configuration files, then `http://localhost:3000`
+   * @throws {@link InvalidRequestError} when it is no http(s) URL
+   * @example Machine.list({ baseUrl: 'https://api.nullspace.example' })
+   */
+  baseUrl?: string;
+  /**
+   * Seconds for one HTTP request, to the end of its answer.
+   *
+   * @default 30; `Machine.create` and later calls on that handle 120; pause, resume, fork and snapshots 300;
+   * `commands.run` at least the command's own `timeout` + 10
+   * @throws {@link TransportError} code `transport_error` when it is over
+   * @example Machine.create({ requestTimeout: 20 })
+   */
+  requestTimeout?: number;
+  /**
+   * Ends the call wherever it is, also between two tries.
+   *
+   * @throws `signal.reason`, unchanged
+   * @example Machine.create({ signal: AbortSignal.timeout(5000) })
+   */
+  signal?: AbortSignal;
+  /**
+   * Replaces the transport: for tests, proxies and tracing. It is called with the URL's text and plain options
+   * (`method`, `headers`, `body`, `signal`), and what it throws becomes the `cause` of a {@link TransportError}.
+   *
+   * @default `node:http(s)` with kept-alive connections in Node, Deno and Bun; the global `fetch` elsewhere, and
+   * wherever a test library has replaced that
+   * @example Machine.list({ fetch: async () => new Response('{"items":[],"has_next":false}') })
+   */
+  fetch?: FetchFunction | typeof fetch;
+  /**
+   * Headers added to every request. `Authorization` cannot be replaced.
+   *
+   * @default none
+   * @throws {@link InvalidRequestError} for a name or value that HTTP does not allow
+   * @example new Nullspace({ headers: { 'x-team': 'review' } })
+   */
+  headers?: Record<string, string>;
+  /**
+   * Called before each request, tries included. Secrets are removed. What it throws rejects the call.
+   *
+   * @example Machine.list({ onRequest: ({ operation, attempt }) => console.log(operation, attempt) })
+   */
+  onRequest?: (event: RequestEvent) => void;
+  /**
+   * Called after each request, also after one that failed. What it throws rejects the call.
+   *
+   * @example Machine.list({ onResponse: ({ operation, status, durationMs }) => console.log(operation, status, durationMs) })
+   */
+  onResponse?: (event: ResponseEvent) => void;
+}
+
+/** A request as {@link ClientOptions.onRequest} sees it. */
+export interface RequestEvent {
+  /** Name of the call, such as `createMachine`. */
+  readonly operation: string;
+  /** Upper case. */
+  readonly method: string;
+  /** Without user info and with secrets of its query removed. */
+  readonly url: string;
+  /** Lower-case names; `authorization` and other secrets read `[redacted]`. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Counts from 1. */
+  readonly attempt: number;
+}
+
+/** The end of a request as {@link ClientOptions.onResponse} sees it. */
+export interface ResponseEvent {
+  /** Name of the call, such as `createMachine`. */
+  readonly operation: string;
+  /** Upper case. */
+  readonly method: string;
+  /** Without user info and with secrets of its query removed. */
+  readonly url: string;
+  /** Counts from 1. */
+  readonly attempt: number;
+  /** HTTP status; absent when no whole answer came. */
+  readonly status?: number;
+  /** The server's name for the request. */
+  readonly requestId?: string;
+  /** Milliseconds from the first byte sent to the last one read. */
+  readonly durationMs: number;
+  /** Why no whole answer came. */
+  readonly error?: string;
+}
+
+/**
+ * Holds options, so that calls need not repeat them. Nothing is global: a server may hold one per tenant.
+ *
+ * ```ts
+ * const tenant = new Nullspace({ apiKey, baseUrl });
+ * const machine = await tenant.Machine.create();
+ * machine instanceof Machine; // true
+ * ```
+ */
+export class Nullspace {
+  /** Options of a call win over these; `headers` are put together. They are checked in the first call. */
+  constructor(options?: ClientOptions);
+  /** {@link Machine} with these options. */
+  readonly Machine: typeof Machine;
+  /** {@link TemplateWarmPool} with these options. */
+  readonly TemplateWarmPool: typeof TemplateWarmPool;
+}
+
+/** Where a machine is in its life. A newer server may send other values. */
+export type MachineStatus = 'creating' | 'running' | 'paused' | 'destroyed' | 'error' | (string & {});
+
+/** What a machine may reach. Made by hand or by {@link NetworkEgressPolicy}. */
+export type EgressPolicy = { mode: 'allow_all' } | { mode: 'deny_all' } | ({ mode: 'custom' } & CustomEgress);
+
+/**
+ * Ranges that decide by the longest prefix; a tie denies. An address in no range is denied when `allowCidrs` is not
+ * empty, and allowed otherwise. The host's own addresses and link-local ranges are refused under every policy.
+ */
+export interface CustomEgress {
+  /**
+   * Ranges such as `10.0.0.0/8`; a bare address is one host.
+   *
+   * @default none
+   * @throws {@link InvalidRequestError} for a range that is none, naming its place
+   */
+  allowCidrs?: readonly string[];
+  /**
+   * Ranges.
+   *
+   * @default none
+   * @throws {@link InvalidRequestError} for a range that is none, naming its place
+   */
+  denyCidrs?: readonly string[];
+  /**
+   * Limit of each direction: kilobits (1000 bits) per second, or packets per second.
+   *
+   * @default none
+   * @throws {@link InvalidRequestError} when both or neither is given
+   */
+  rateLimit?: { kbitPerSec: number; burst?: number } | { pps: number; burst?: number };
+}
+
+/** Makers of {@link EgressPolicy}. Plain objects work as well. */
+export const NetworkEgressPolicy: {
+  /** Everything but the host itself. */
+  allowAll(): { mode: 'allow_all' };
+  /** Nothing, names included. */
+  denyAll(): { mode: 'deny_all' };
+  /** What the lists say. */
+  custom(policy: CustomEgress): { mode: 'custom' } & CustomEgress;
+};
+
+/** `network` of {@link CreateOptions}. */
+export interface NetworkOptions {
+  /**
+   * `Host` header that preview requests carry inside; `${PORT}` becomes the port.
+   *
+   * @default the host name of the preview
+   */
+  maskRequestHost?: string;
+  /**
+   * Whether preview ports open without a token. If not, {@link Machine.trafficAccessToken} opens them.
+   *
+   * @default true
+   */
+  allowPublicTraffic?: boolean;
+  /**
+   * What the machine may reach.
+   *
+   * @default `{ mode: 'allow_all' }`
+   */
+  egress?: EgressPolicy;
+  /**
+   * Older spelling of `egress.allowCidrs`; not with `egress`.
+   *
+   * @deprecated use `egress`
+   */
+  allowOut?: readonly string[];
+  /**
+   * Older spelling of `egress.denyCidrs`; not with `egress`.
+   *
+   * @deprecated use `egress`
+   */
+  denyOut?: readonly string[];
+}
+
+/** A volume to mount. */
+export interface VolumeMount {
+  /** Id or name of the volume. */
+  ref: string;
+  /** Absolute path inside the machine. */
+  mountPath: string;
+  /** Directory of the volume to mount. @default its root */
+  subpath?: string;
+  /** @default false */
+  readOnly?: boolean;
+}
+
+/** `desktop` of {@link CreateOptions}; only for the template `desktop`. */
+export interface DesktopOptions {
+  /** Pixels. @default the template's */
+  resolution?: { width: number; height: number } | readonly [width: number, height: number];
+  /** Dots per inch, at least 1. @default the template's */
+  dpi?: number;
+  /** X display such as `:0`. @default the template's */
+  display?: string;
+}
+
+/** Options of {@link Machine.create}. */
+export interface CreateOptions extends ClientOptions {
+  /** Template reference such as `base` or `team/app:stable`. @default 'base' */
+  template?: string;
+  /** Processors, at least 1. @default 2 */
+  vcpus?: number;
+  /** MiB of memory, at least 1. @default 512; 2048 for the templates `code-interpreter` and `desktop` */
+  memoryMb?: number;
+  /** MiB of disk, 512 to 131072. Not beyond the built-in size of a snapshot-backed template. @default the server's */
+  diskMb?: number;
+  /** Seconds until the machine's time is over. @default 300 */
+  timeout?: number;
+  /** What happens then. @default 'destroy' */
+  timeoutAction?: 'destroy' | 'hibernate';
+  /** The other spelling of `timeoutAction`: `pause` hibernates. @default 'destroy' */
+  onTimeout?: 'destroy' | 'pause';
+  /** Preview traffic wakes the paused machine. Needs `timeoutAction: 'hibernate'` or `onTimeout: 'pause'`. @default false */
+  autoResume?: boolean;
+  /** Milliseconds without a request until the timeout action, at least 1. @default none */
+  inactivityTimeoutMs?: number;
+  /** Milliseconds after which a paused machine is deleted, at least 1. @default none */
+  autoDeleteAfterMs?: number;
+  /** Never outlives its time; excludes `autoResume`. @default false */
+  ephemeral?: boolean;
+  /** Working directory of commands. @default the template's */
+  cwd?: string;
+  /** Environment of every command. @default `{}` */
+  envs?: Record<string, string>;
+  /** Kept verbatim; lists can filter by it. @default `{}` */
+  metadata?: Record<string, unknown>;
+  /** One key never makes two machines. @default a new UUID for each call */
+  idempotencyKey?: string;
+  /** Network policy and previews. @default everything may be reached */
+  network?: NetworkOptions;
+  /** `false` denies all egress, and no allow rule reopens it. @default true */
+  internetAccess?: boolean;
+  /**
+   * Take a ready machine of this pool: its id, or the pool.
+   *
+   * @default none
+   * @throws {@link WarmPoolUnavailableError} with `warmPoolMode: 'require'`, when none is ready in time
+   * @example Machine.create({ template: 'team/review-api:stable', warmPool: pool, warmPoolMode: 'prefer' })
+   */
+  warmPool?: string | { readonly id: string };
+  /** `prefer` makes a machine when none is ready, `require` fails, `bypass` always makes one. @default 'prefer' */
+  warmPoolMode?: 'prefer' | 'require' | 'bypass';
+  /** Milliseconds to wait for a ready machine, at least 0. @default 0 */
+  warmPoolWaitMs?: number;
+  /** Start from this snapshot; then template, size, `envs`, `cwd` and `internetAccess` are the snapshot's. @default none */
+  snapshotId?: string;
+  /** Volumes to mount, at least one. @default none */
+  volumes?: readonly VolumeMount[];
+  /** Screen; only for the template `desktop`. @default the template's */
+  desktop?: DesktopOptions;
+}
+
+/** Size of a machine. */
+export interface MachineConfig {
+  /** Processors. */
+  readonly vcpus: number;
+  /** MiB. */
+  readonly memoryMb: number;
+  /** MiB, when asked for. */
+  readonly diskMb?: number;
+}
+
+/** How a create that named a warm pool was served. */
+export interface WarmPoolCheckout {
+  /** Where the machine came from. */
+  readonly source: 'ready_instance' | 'cold_create' | 'bypassed' | (string & {});
+  /** Whether a ready machine was taken. */
+  readonly hit: boolean;
+  /** The pool. */
+  readonly id?: string;
+  /** As asked. */
+  readonly mode?: 'prefer' | 'require' | 'bypass' | (string & {});
+  /** Milliseconds waited for a ready machine. */
+  readonly waitMs?: number;
+}
+
+/** A machine as the server describes it: a plain object, safe to store and to send. */
+export interface MachineInfo {
+  /** `mch_...` */
+  readonly id: string;
+  /** Where it is in its life. */
+  readonly status: MachineStatus;
+  /** As given on create. */
+  readonly template: string;
+  /** Size. */
+  readonly config: MachineConfig;
+  /** As given on create, verbatim. */
+  readonly metadata?: Record<string, unknown>;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** When it first ran. */
+  readonly startedAt?: Date;
+  /** Milliseconds: length of the lease. */
+  readonly timeoutMs?: number;
+  /** End of the lease. */
+  readonly timeoutAt?: Date;
+  /** The same as `timeoutAt`. */
+  readonly expiresAt?: Date;
+  /** Milliseconds until the end of the lease. */
+  readonly remainingMs?: number;
+  /** What happens then. */
+  readonly timeoutAction?: 'destroy' | 'hibernate' | (string & {});
+  /** Last request to the machine. */
+  readonly lastActiveAt?: Date;
+  /** As given on create. */
+  readonly inactivityTimeoutMs?: number;
+  /** As given on create. */
+  readonly autoDeleteAfterMs?: number;
+  /** As given on create. */
+  readonly ephemeral?: boolean;
+  /** As given on create. */
+  readonly autoResume?: boolean;
+  /** Working directory of commands. */
+  readonly cwd?: string;
+  /** Only while paused. */
+  readonly snapshotId?: string;
+  /** How a create that named a warm pool was served. */
+  readonly warmPoolCheckout?: WarmPoolCheckout;
+  /** What the local engine could not enforce on this computer. */
+  readonly warnings?: readonly string[];
+  /** Why the machine is in `error` (local engine). */
+  readonly errorMessage?: string;
+}
+
+/** A field of {@link MachineInfo}, as `fields` takes it. */
+export type MachineField = keyof MachineInfo;
+
+/** One sample of a machine. */
+export interface MachineMetrics {
+  /** When it was taken. */
+  readonly timestamp: Date;
+  /** 100 is one processor fully used. */
+  readonly cpuPercent: number;
+  /** Processors of the machine. */
+  readonly cpuCount: number;
+  readonly memUsedBytes: number;
+  readonly memTotalBytes: number;
+  readonly diskUsedBytes: number;
+  readonly diskTotalBytes: number;
+  /** Since the start. */
+  readonly networkRxBytes: number;
+  /** Since the start. */
+  readonly networkTxBytes: number;
+}
+
+/** Filters of {@link Machine.list}. */
+export interface MachineQuery {
+  /** Any of these. @default all */
+  state?: MachineStatus | readonly MachineStatus[];
+  /** Made from this template. @default all */
+  template?: string;
+  /** With at least these entries. @default all */
+  metadata?: Record<string, unknown>;
+}
+
+/** Options of {@link Machine.list}. */
+export interface ListOptions extends ClientOptions {
+  /** Only these; ignored when `query.state` is given. @default all */
+  state?: MachineStatus | readonly MachineStatus[];
+  /** Filters. @default none */
+  query?: MachineQuery;
+  /** Machines per page, at least 1. @default the server's */
+  limit?: number;
+  /** Where to go on: {@link MachinePage.nextToken} of an earlier page. @default the first page */
+  nextToken?: string;
+  /** Only these fields: gives plain objects instead of a page. At least one. @default all */
+  fields?: readonly MachineField[];
+}
+
+/** Options of {@link Machine.getInfoById}. */
+export interface GetInfoOptions extends ClientOptions {
+  /** Only these fields, at least one. @default all */
+  fields?: readonly MachineField[];
+}
+
+/** Options of {@link Machine.connect}. */
+export interface ConnectOptions extends ClientOptions {
+  /** Seconds: a new lease, counted from now. @default the lease stays */
+  timeout?: number;
+}
+
+/** Options of {@link Machine.runOnce}. */
+export interface RunOnceOptions extends ClientOptions {
+  /** Exact arguments; the command is then a program. @default none */
+  args?: readonly string[];
+  /** @default 'base' */
+  template?: string;
+  /** Seconds for the command, at least 1. @default 30 */
+  timeout?: number;
+  /** Environment of the machine. @default `{}` */
+  envs?: Record<string, string>;
+  /** @default 2 */
+  vcpus?: number;
+  /** MiB. @default 512 */
+  memoryMb?: number;
+  /** @default everything may be reached */
+  network?: NetworkOptions;
+  /** @default true */
+  internetAccess?: boolean;
+  /** @default `{}` */
+  metadata?: Record<string, unknown>;
+}
+
+/**
+ * A machine. `await using` kills it at the end of the block.
+ *
+ * ```ts
+ * await using machine = await Machine.create({
+ *   timeout: 300,
+ *   network: { egress: NetworkEgressPolicy.custom({ allowCidrs: ['203.0.113.0/24'] }) },
+ * });
+ * console.log(machine.id, (await machine.commands.run('id', { args: ['-u'] })).stdout);
+ * ```
+ */
+export class Machine implements AsyncDisposable {
+  private constructor();
+  /**
+   * Makes a machine, or takes one out of a warm pool. A lost answer is asked for again with the same idempotency
+   * key, for as long as it takes to be sure; no two machines come of it.
+   *
+   * @throws {@link InvalidRequestError}, {@link QuotaExceededError}, {@link WarmPoolUnavailableError},
+   * {@link TransportError}, {@link AuthError}
+   */
+  static create(options?: CreateOptions): Promise<Machine>;
+  /** Takes up a machine by id. A paused one is resumed. @throws {@link NotFoundError} */
+  static connect(id: string, options?: ConnectOptions): Promise<Machine>;
+  /** Only the fields asked for, as plain objects. */
+  static list<F extends MachineField>(options: ListOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>[]>;
+  /** Machines, newest first, page by page. */
+  static list(options?: ListOptions & { fields?: undefined }): Promise<MachinePage>;
+  /** Only the fields asked for. */
+  static getInfoById<F extends MachineField>(id: string, options: GetInfoOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>>;
+  /** Describes a machine; a paused one stays paused. @throws {@link NotFoundError} */
+  static getInfoById(id: string, options?: GetInfoOptions & { fields?: undefined }): Promise<MachineInfo>;
+  /** Samples of a machine; a paused one stays paused. @throws {@link NotFoundError} */
+  static getMetricsById(id: string, options?: ClientOptions): Promise<MachineMetrics[]>;
+  /** Destroys a machine. @throws {@link NotFoundError} */
+  static killById(id: string, options?: ClientOptions): Promise<void>;
+  /**
+   * Makes a machine, runs one command and destroys the machine.
+   *
+   * @example (await Machine.runOnce('python3', { args: ['-c', 'print(6 * 7)'] })).stdout // '42\n'
+   */
+  static runOnce(command: string, options?: RunOnceOptions): Promise<CommandResult>;
+
+  /** `mch_...` */
+  readonly id: string;
+  /** Working directory of commands, when the server said so. */
+  readonly cwd: string | undefined;
+  /** Opens preview ports of a machine whose `allowPublicTraffic` is false. Only the maker learns it. */
+  readonly trafficAccessToken: string | undefined;
+  /** Runs commands. */
+  readonly commands: Commands;
+
+  /** Only the fields asked for. */
+  getInfo<F extends MachineField>(options: GetInfoOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>>;
+  /** Describes the machine. @throws {@link NotFoundError} */
+  getInfo(options?: GetInfoOptions & { fields?: undefined }): Promise<MachineInfo>;
+  /** Whether its status is `running`. @throws {@link NotFoundError} */
+  isRunning(options?: CallOptions): Promise<boolean>;
+  /** Samples of the machine. */
+  getMetrics(options?: CallOptions): Promise<MachineMetrics[]>;
+  /** Destroys the machine. @throws {@link NotFoundError} when it is gone */
+  kill(options?: CallOptions): Promise<void>;
+  /** Destroys the machine; errors are swallowed, since its lease ends it anyway. */
+  [Symbol.asyncDispose](): Promise<void>;
+  /** `{ id, cwd, trafficAccessToken }` */
+  toJSON(): { id: string; cwd?: string; trafficAccessToken?: string };
+}
+
+/** What calls on a handle accept: the handle holds the rest. */
+export interface CallOptions {
+  /**
+   * Seconds for one HTTP request. @default the handle's, see {@link ClientOptions.requestTimeout}
+   * @throws {@link TransportError} code `transport_error` when it is over
+   */
+  requestTimeout?: number;
+  /** Ends the call. @throws `signal.reason`, unchanged */
+  signal?: AbortSignal;
+}
+
+/**
+ * One page of machines, and all that follow:
+ *
+ * ```ts
+ * for await (const machine of await Machine.list({ limit: 20 })) console.log(machine.id, machine.status);
+ * ```
+ */
+export class MachinePage implements AsyncIterable<MachineInfo> {
+  private constructor();
+  /** The machines of the page that was read last. */
+  readonly items: MachineInfo[];
+  /** Whether another page follows. */
+  readonly hasNext: boolean;
+  /** Asks for it, also in another process. */
+  readonly nextToken: string | undefined;
+  /** Reads the next page; empty at the end. */
+  nextItems(options?: CallOptions): Promise<MachineInfo[]>;
+  /** This page's machines and those of all that follow. */
+  [Symbol.asyncIterator](): AsyncIterator<MachineInfo, void, undefined>;
+  toJSON(): { items: MachineInfo[]; hasNext: boolean; nextToken?: string };
+}
+
+/** How a command ended. */
+export interface CommandResult {
+  /** 128 + n when signal n ended it. Not zero is no error. */
+  readonly exitCode: number;
+  /** Text; bytes that are no UTF-8 become U+FFFD. */
+  readonly stdout: string;
+  /** Text. */
+  readonly stderr: string;
+  /** Process id inside the machine. */
+  readonly pid?: number;
+}
+
+/** Options of {@link Commands.run}. */
+export interface RunOptions extends CallOptions {
+  /** Exact arguments: nothing is split or expanded. Not with `shell`. @default none */
+  args?: readonly string[];
+  /** Whether `command` is text for the shell. @default false */
+  shell?: boolean;
+  /** Working directory. @default the machine's */
+  cwd?: string;
+  /** Added to the machine's environment. @default `{}` */
+  envs?: Record<string, string>;
+  /** Seconds for the command, at least 1. @default 30 */
+  timeout?: number;
+}
+
+/** Commands of a machine: {@link Machine.commands}. */
+export class Commands {
+  private constructor();
+  /**
+   * Runs a command and waits for its end.
+   *
+   * @throws {@link NullspaceError} code `exec_timeout` when its time is over, {@link NotFoundError} when the machine is gone
+   * @example await machine.commands.run('ls -la "$HOME"', { shell: true })
+   * @example await machine.commands.run('git', { args: ['commit', '-m', 'two words'], cwd: '/workspace' })
+   */
+  run(command: string, options?: RunOptions): Promise<CommandResult>;
+  toJSON(): object;
+}
+
+/** Counts of a warm pool's machines. */
+export interface WarmPoolCounts {
+  /** Aimed at. */
+  readonly target: number;
+  /** Can be taken. */
+  readonly ready: number;
+  /** Being made. */
+  readonly warming: number;
+  /** Taken since the pool was made. */
+  readonly claimed: number;
+  /** Being given up. */
+  readonly draining: number;
+  /** Failed to start. */
+  readonly failed: number;
+  /** Given up as idle or stale. */
+  readonly expired: number;
+  /** Lost. */
+  readonly unavailable: number;
+}
+
+/** A warm pool as the server describes it. */
+export interface WarmPoolInfo {
+  /** `twp_...` */
+  readonly id: string;
+  /** Free text. */
+  readonly name: string;
+  /** As given. */
+  readonly templateRef: string;
+  /** What it means now. */
+  readonly resolvedTemplate: string;
+  /** `tb_...` */
+  readonly resolvedTemplateBuildId?: string;
+  /** Size of each machine. */
+  readonly resources: MachineConfig;
+  /** Machines to hold ready. */
+  readonly minReady: number;
+  /** At most so many. */
+  readonly maxReady: number;
+  /** Seconds. */
+  readonly idleTimeoutSeconds: number;
+  /** Seconds. */
+  readonly staleAfterSeconds: number;
+  /** What a create without a mode does. */
+  readonly checkoutPolicy: 'prefer' | 'require' | 'bypass' | (string & {});
+  /** Which build of the template it holds. */
+  readonly versionPolicy: 'pinned_build' | 'track_tag' | (string & {});
+  /** Tag followed. */
+  readonly trackTag?: string;
+  /** Grows when the build changes. */
+  readonly rolloutGeneration: number;
+  /** Progress of a change of build; empty when none is under way. */
+  readonly rolloutStatus: Record<string, unknown>;
+  /** Counts. */
+  readonly status: WarmPoolCounts;
+  /** Whether it serves. */
+  readonly state: 'enabled' | 'disabled' | 'draining' | 'deleted' | (string & {});
+  /** Why it holds too few. */
+  readonly degradedReason?: string;
+  /** As given. */
+  readonly labels: Record<string, unknown>;
+  /** As given. */
+  readonly metadata: Record<string, unknown>;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly enabledAt?: Date;
+  readonly disabledAt?: Date;
+  readonly drainRequestedAt?: Date;
+  readonly lastReconciledAt?: Date;
+  readonly deletedAt?: Date;
+}
+
+/** Options of {@link TemplateWarmPool.create}. */
+export interface WarmPoolOptions extends ClientOptions {
+  /** Free text. @default the template's name */
+  name?: string;
+  /** Machines to hold ready, at least 0. @default 1 */
+  minReady?: number;
+  /** At most so many; not below `minReady`. @default `minReady` */
+  maxReady?: number;
+  /** @default 2 */
+  vcpus?: number;
+  /** MiB. @default 512 */
+  memoryMb?: number;
+  /** MiB. @default the server's */
+  diskMb?: number;
+  /** Seconds, at least 1, after which an unused ready machine is given up. @default 600 */
+  idleTimeoutSeconds?: number;
+  /** Seconds, at least 1, after which a ready machine is replaced. @default 900 */
+  staleAfterSeconds?: number;
+  /** What a create without `warmPoolMode` does. @default 'prefer' */
+  checkoutPolicy?: 'prefer' | 'require' | 'bypass';
+  /** Which build of the template it holds. @default 'pinned_build' */
+  versionPolicy?: 'pinned_build' | 'track_tag';
+  /** Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none */
+  trackTag?: string;
+  /** Lists can filter by them. @default `{}` */
+  labels?: Record<string, unknown>;
+  /** Verbatim. @default `{}` */
+  metadata?: Record<string, unknown>;
+}
+
+/** Options of {@link TemplateWarmPool.list}. */
+export interface WarmPoolListOptions extends ClientOptions {
+  /** Only pools of this template. @default all */
+  template?: string;
+  /** @default all */
+  state?: 'enabled' | 'disabled' | 'draining' | 'deleted';
+  /** @default all */
+  status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable';
+  /** Labels such as `team=a`, all of which must be there. @default none */
+  labels?: readonly string[] | Record<string, string>;
+  /** At most so many, at least 1. @default the server's */
+  limit?: number;
+}
+
+/** Options of {@link TemplateWarmPool.waitUntilReady}. */
+export interface WaitUntilReadyOptions extends CallOptions {
+  /** Machines that must be ready. @default the pool's `minReady` */
+  minReady?: number;
+  /** Seconds to wait. @default 300 @throws {@link TimeoutError} code `timeout` */
+  timeout?: number;
+  /** Milliseconds between looks, at least 1. @default 1000 */
+  intervalMs?: number;
+  /** Called after each look. What it throws ends the wait and rejects it. */
+  onProgress?: (pool: WarmPoolInfo) => void;
+}
+
+/**
+ * Machines held ready, so that a create takes milliseconds.
+ *
+ * ```ts
+ * const pool = await TemplateWarmPool.create('base', { minReady: 2 });
+ * await pool.waitUntilReady();
+ * const machine = await Machine.create({ warmPool: pool });
+ * ```
+ */
+export class TemplateWarmPool {
+  private constructor();
+  /** Makes a pool for a template. @throws {@link InvalidRequestError} */
+  static create(template: string, options?: WarmPoolOptions): Promise<TemplateWarmPool>;
+  /** Takes up a pool by id. @throws {@link NotFoundError} */
+  static get(id: string, options?: ClientOptions): Promise<TemplateWarmPool>;
+  /** All pools that match. */
+  static list(options?: WarmPoolListOptions): Promise<WarmPoolInfo[]>;
+
+  /** `twp_...` */
+  readonly id: string;
+  /** Describes the pool. @throws {@link NotFoundError} */
+  getInfo(options?: CallOptions): Promise<WarmPoolInfo>;
+  /** Destroys the pool and its ready machines; machines that were taken stay. */
+  delete(options?: CallOptions): Promise<void>;
+  /** Waits until enough machines are ready. */
+  waitUntilReady(options?: WaitUntilReadyOptions): Promise<WarmPoolInfo>;
+  toJSON(): { id: string };
+}
+
+/** What a {@link NullspaceError} can be made of, for tests of your own. */
+export interface ErrorFields {
+  message: string;
+  code?: string;
+  status?: number;
+  requestId?: string;
+  retryable?: boolean;
+  suggestedAction?: string;
+  details?: unknown;
+  cause?: unknown;
+  [field: string]: unknown;
+}
+
+/** Base of everything that the SDK throws by itself. What your own callbacks and signals throw comes through unchanged. */
+export class NullspaceError extends Error {
+  constructor(fields: string | ErrorFields);
+  /** Stable name, such as `machine_not_found`, `transport_error`, `invalid_request`, `invalid_response`, `timeout`. */
+  readonly code: string;
+  /** HTTP status; absent when there was no answer. */
+  readonly status?: number;
+  /** The server's name for the request: worth a line in a bug report. */
+  readonly requestId?: string;
+  /** Whether the same call may work later, when the server said so. */
+  readonly retryable?: boolean;
+  /** What to do next. */
+  readonly suggestedAction?: string;
+  /** Anything more. */
+  readonly details?: unknown;
+  /** Detail of template builds and uploads. */
+  readonly errorDetail?: unknown;
+  readonly cause?: unknown;
+  toJSON(): Record<string, unknown>;
+}
+/** No key, a wrong one, or an expired token. */
+export class AuthError extends NullspaceError {}
+/** The key may not do this. */
+export class PermissionDeniedError extends NullspaceError {}
+/** There is no such machine, pool, snapshot, template. */
+export class NotFoundError extends NullspaceError {}
+/** Not in this state, or not at this moment. */
+export class ConflictError extends NullspaceError {}
+/** A quota or the capacity is used up. */
+export class QuotaExceededError extends NullspaceError {}
+/** Too many requests; the SDK has already waited and tried again three times. */
+export class RateLimitError extends NullspaceError {
+  /** Seconds, as the server said. */
+  readonly retryAfter?: number;
+}
+/** `warmPoolMode: 'require'`, and no machine was ready in time. */
+export class WarmPoolUnavailableError extends NullspaceError {}
+/** A wait of the SDK was over: code `timeout`. (The limit of one request is a {@link TransportError}.) */
+export class TimeoutError extends NullspaceError {}
+/** No whole answer arrived: code `transport_error`. */
+export class TransportError extends NullspaceError {}
+/** An option is wrong; the message names it and a good value. Also sent by servers. */
+export class InvalidRequestError extends NullspaceError {}
+/** The server answered with something else than the API promises; the message names the place. */
+export class InvalidResponseError extends NullspaceError {}
+/** The server does not have this. */
+export class NotImplementedError extends NullspaceError {}
+/** A template build failed. */
+export class BuildError extends NullspaceError {}
+/** A git command failed. */
+export class GitError extends NullspaceError {}
+/** Some of several files were not written. */
+export class BatchWriteError extends NullspaceError {}
+/** An upload failed; the classes below say why. */
+export class FileUploadError extends NullspaceError {}
+export class UploadLimitError extends FileUploadError {}
+export class UploadChecksumError extends FileUploadError {}
+export class UploadConflictError extends FileUploadError {}
+export class UploadExpiredError extends FileUploadError {}
+export class UploadPathError extends FileUploadError {}
+export class UploadStateError extends FileUploadError {}

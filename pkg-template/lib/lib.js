@@ -1,0 +1,223 @@
+// Makes the classes that Rust exports into the package's public ones: the module is loaded inside the first call,
+// handles get what wasm-bindgen cannot express (symbols, inspection, `free` removed), and clients hold options.
+
+import * as glue from './glue.js';
+import { NullspaceError } from './errors.js';
+import { stale, track, trapped } from './runtime.js';
+
+const { Commands, Machine, MachinePage, TemplateWarmPool } = glue;
+
+/** Literals, since minifiers rename classes. */
+const classes = { Machine, MachinePage, Commands, TemplateWarmPool };
+const INSPECT = Symbol.for('nodejs.util.inspect.custom');
+
+// ---- Loading -------------------------------------------------------------------------------------------------
+
+let load;
+let loading;
+let loaded = false;
+
+/** Each entry says how the module is had. Nothing is loaded yet. */
+export const install = (loader) => {
+  load = loader;
+};
+
+const ready = () => {
+  loading ??= (async () => {
+    try {
+      glue.instantiate(await load());
+      loaded = true;
+    } catch (cause) {
+      loading = undefined; // the next call tries again
+      throw new NullspaceError({
+        code: 'wasm_unavailable',
+        message: `The SDK's WebAssembly module could not be loaded: ${cause?.message ?? cause}. A page with a Content-Security-Policy needs script-src 'wasm-unsafe-eval'.`,
+        cause,
+      });
+    }
+  })();
+  return loading;
+};
+
+// ---- Calls ---------------------------------------------------------------------------------------------------
+
+/** What a handle showed when it was made: still readable when its instance is gone. */
+const kept = new WeakMap();
+/** Getters that never change, by class. */
+const constants = { Machine: ['id', 'cwd', 'trafficAccessToken'], TemplateWarmPool: ['id'] };
+const getters = new Map();
+
+const keep = (value) => {
+  for (const name of Object.keys(constants)) {
+    if (value instanceof classes[name] && !kept.has(value)) {
+      const record = {};
+      for (const field of constants[name]) record[field] = getters.get(`${name}.${field}`).call(value);
+      kept.set(value, record);
+    }
+  }
+  return value;
+};
+
+const settle = (result) => (result instanceof Promise ? track(result).then(keep) : result);
+
+/** Runs an export. A trap reaches a synchronous caller as an exception of the engine. */
+const call = (method, self, args) => {
+  try {
+    return settle(method.apply(self, args));
+  } catch (error) {
+    if (!trapped(error)) throw error;
+    glue.replaceInstance();
+    throw stale();
+  }
+};
+
+const hidden = new Set(['constructor', 'free', '__destroy_into_raw']);
+const statics = new Map();
+
+for (const name of Object.keys(classes)) {
+  const type = classes[name];
+  Object.defineProperty(type, 'name', { value: name, configurable: true });
+  statics.set(name, []);
+
+  for (const key of Object.getOwnPropertyNames(type)) {
+    if (key.startsWith('__') || typeof type[key] !== 'function') continue;
+    const method = type[key];
+    // The last parameter holds a client's options, the one before the caller's.
+    const parameters = method.length - 1;
+    const run = async (args, client) => {
+      if (!loaded) await ready();
+      const given = args.slice(0, parameters);
+      while (given.length < parameters) given.push(undefined);
+      return call(method, type, [...given, client]);
+    };
+    statics.get(name).push([key, run]);
+    define(type, key, (...args) => run(args, undefined));
+  }
+
+  for (const key of Object.getOwnPropertyNames(type.prototype)) {
+    if (hidden.has(key)) continue;
+    const { value, get } = Object.getOwnPropertyDescriptor(type.prototype, key);
+    if (get) {
+      getters.set(`${name}.${key}`, get);
+      const constant = constants[name]?.includes(key);
+      const owned = key === 'commands';
+      Object.defineProperty(type.prototype, key, {
+        configurable: true,
+        enumerable: false,
+        get() {
+          if (constant) return kept.get(this)[key];
+          if (!owned) return call(get, this, []);
+          const record = kept.get(this);
+          const child = record[key] ?? call(get, this, []);
+          // Not enumerable: toJSON and inspection show the plain fields only.
+          if (!(key in record)) Object.defineProperty(record, key, { value: child });
+          return child;
+        },
+      });
+    } else {
+      // Every method answers with a promise: what goes wrong, goes into it.
+      define(type.prototype, key, async function (...args) {
+        return call(value, this, args);
+      });
+    }
+  }
+  // A handle of a dead instance must not free memory of the next one.
+  delete type.prototype.free;
+
+  const show = function () {
+    return { ...(kept.get(this) ?? (name === 'MachinePage' ? { items: this.items, hasNext: this.hasNext, nextToken: this.nextToken } : {})) };
+  };
+  define(type.prototype, 'toJSON', show);
+  Object.defineProperty(type.prototype, INSPECT, {
+    configurable: true,
+    value(depth, options, inspect) {
+      return `${name} ${inspect ? inspect(show.call(this), options) : JSON.stringify(show.call(this))}`;
+    },
+  });
+  Object.defineProperty(type.prototype, Symbol.toStringTag, { value: name, configurable: true });
+}
+
+function define(target, key, value) {
+  Object.defineProperty(value, 'name', { value: key, configurable: true });
+  Object.defineProperty(target, key, { value, configurable: true, writable: true, enumerable: false });
+}
+
+// ---- Symbols -------------------------------------------------------------------------------------------------
+
+// Runtimes without explicit resource management lack the symbol; compilers then use this registered one.
+const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
+
+Object.defineProperty(Machine.prototype, asyncDispose, {
+  configurable: true,
+  writable: true,
+  async value() {
+    // Quietly: an error of the block is worth more than one of the cleaning up, and the lease ends the machine anyway.
+    await this.kill().catch(() => {});
+  },
+});
+
+Object.defineProperty(MachinePage.prototype, Symbol.asyncIterator, {
+  configurable: true,
+  writable: true,
+  async *value() {
+    yield* this.items;
+    while (this.hasNext) yield* await this.nextItems();
+  },
+});
+
+// ---- Clients -------------------------------------------------------------------------------------------------
+
+/** Holds the options of one tenant: nothing is global. */
+export class Nullspace {
+  constructor(options = {}) {
+    if (options === null || typeof options !== 'object') throw new TypeError('new Nullspace(options) takes an object such as { apiKey, baseUrl }');
+    const client = { ...options };
+    for (const name of Object.keys(classes)) {
+      if (statics.get(name).length === 0) continue;
+      // The same prototype, so `instanceof` holds for either.
+      const bound = function () {
+        throw new TypeError(`${name} has no public constructor`);
+      };
+      Object.defineProperties(bound, { name: { value: name }, prototype: { value: classes[name].prototype } });
+      for (const [key, run] of statics.get(name)) define(bound, key, (...args) => run(args, client));
+      Object.defineProperty(this, name, { value: bound, enumerable: true });
+    }
+    // Keys stay out of logs.
+    Object.defineProperty(this, INSPECT, { value: () => `Nullspace { baseUrl: ${JSON.stringify(client.baseUrl)} }` });
+  }
+}
+Object.defineProperty(Nullspace, 'name', { value: 'Nullspace', configurable: true });
+
+/** Makers of egress policies; plain objects of the same shape work as well. */
+export const NetworkEgressPolicy = Object.freeze({
+  allowAll: () => ({ mode: 'allow_all' }),
+  denyAll: () => ({ mode: 'deny_all' }),
+  custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
+});
+
+export { Commands, Machine, MachinePage, TemplateWarmPool };
+export {
+  NullspaceError,
+  AuthError,
+  PermissionDeniedError,
+  NotFoundError,
+  ConflictError,
+  QuotaExceededError,
+  RateLimitError,
+  WarmPoolUnavailableError,
+  TimeoutError,
+  TransportError,
+  InvalidRequestError,
+  InvalidResponseError,
+  NotImplementedError,
+  BuildError,
+  GitError,
+  BatchWriteError,
+  FileUploadError,
+  UploadLimitError,
+  UploadChecksumError,
+  UploadConflictError,
+  UploadExpiredError,
+  UploadPathError,
+  UploadStateError,
+} from './errors.js';

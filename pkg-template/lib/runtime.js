@@ -1,0 +1,135 @@
+// What the glue imports: the other half of src/wasm. Nothing in here knows the API.
+
+import { DecodeError, decoders } from './decoders.js';
+import { NullspaceError, toError } from './errors.js';
+
+export { toError };
+
+// ---- Crashes -------------------------------------------------------------------------------------------------
+
+/** Rejects the calls in flight: their promises belong to an instance that will never settle them. */
+const pending = new Set();
+
+const crash = (message) =>
+  new NullspaceError({
+    code: 'sdk_crashed',
+    message: `The SDK's WebAssembly module crashed and this call was lost (${message}). The next call starts a fresh module; take up machines again by id with Machine.connect(id).`,
+    retryable: false,
+  });
+
+/** Called by the panic hook and for traps that have none. */
+export const crashed = (message) => {
+  const error = crash(message);
+  const lost = [...pending];
+  pending.clear();
+  for (const reject of lost) reject(error);
+  return error;
+};
+
+/**
+ * Whether an exception that came out of the module is its end: a panic (`unreachable`), a failed allocation, a
+ * stack overflow, which V8 reports as RangeError and SpiderMonkey as InternalError.
+ */
+export const trapped = (error) => {
+  const name = error?.name;
+  const trap =
+    error instanceof WebAssembly.RuntimeError || name === 'RuntimeError' || name === 'InternalError' || (name === 'RangeError' && /call stack/i.test(error.message));
+  if (trap) crashed(String(error.message));
+  return trap;
+};
+
+/** Use of a handle whose instance crashed. */
+export const stale = () =>
+  new NullspaceError({
+    code: 'sdk_crashed',
+    message: 'This handle was lost when the SDK\'s WebAssembly module crashed. Its `id` is still readable: take it up again with `connect(id)` or `get(id)`.',
+    retryable: false,
+  });
+
+/** `new Machine()` and the like. */
+export const illegal = (name) => {
+  throw new TypeError(`${name} has no public constructor: handles come from calls such as Machine.create()`);
+};
+
+/** A promise that also rejects when the module crashes. */
+export const track = (promise) =>
+  new Promise((resolve, reject) => {
+    pending.add(reject);
+    promise.then(
+      (value) => {
+        pending.delete(reject);
+        resolve(value);
+      },
+      (error) => {
+        pending.delete(reject);
+        reject(error);
+      },
+    );
+  });
+
+// ---- Answers -------------------------------------------------------------------------------------------------
+
+/** Text of a 2xx answer -> checked value. Throws a message that names the place. */
+export const decode = (name, text) => {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw `the answer is no JSON: ${excerpt(text)}`;
+  }
+  try {
+    return decoders[name](value, '');
+  } catch (error) {
+    throw error instanceof DecodeError ? error.message : String(error);
+  }
+};
+
+const excerpt = (text) => (text === '' ? 'it is empty' : JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text));
+
+// ---- Platform ------------------------------------------------------------------------------------------------
+
+/** What an entry adds: `exchange` (Node), `env`, `readText`, `cwd`, `home`. */
+const platform = {};
+export const setPlatform = (parts) => Object.assign(platform, parts);
+
+/** The `fetch` that was there when the package was loaded: another one later is a test library's. */
+const originalFetch = globalThis.fetch;
+
+// Node's fetch keeps the dispatcher of `setGlobalDispatcher` here; unset until fetch is used, then an `Agent`.
+const dispatcherReplaced = () => {
+  const dispatcher = globalThis[Symbol.for('undici.globalDispatcher.1')];
+  return dispatcher !== undefined && dispatcher?.constructor?.name !== 'Agent';
+};
+
+/** Whether requests go through the platform's own transport: no `fetch` was given, and none was put in place of the global one. */
+export const hasExchange = () => platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
+
+/** Sends one request. See node-http.js for what comes back. */
+export const exchange = (head, body, decoder, timeoutMs) => platform.exchange(head, body, decoder, timeoutMs, decode);
+
+/** A value of the environment; none in browsers and on the edge. */
+export const env = (name) => platform.env?.(name);
+/** A file's text, when there are files and this one can be read. */
+export const readText = (path) => platform.readText?.(path);
+/** Home directory. */
+export const home = () => platform.home?.();
+
+/** UUID, version 4. `randomUUID` is missing on pages that were loaded over plain http. */
+export const uuid = () => {
+  const { crypto } = globalThis;
+  if (crypto?.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+};
+
+/** A timer that Rust awaits and drops. Delays beyond what `setTimeout` can count (24 days) never end. */
+export const timer = (ms) => {
+  let handle;
+  const promise = new Promise((resolve) => {
+    if (ms <= 0x7fffffff) handle = setTimeout(resolve, ms);
+  });
+  return { promise, cancel: () => clearTimeout(handle) };
+};

@@ -1,0 +1,32 @@
+// Node, Deno and Bun: the file beside this one, else (bundled away from it) the module inside the JavaScript.
+// esbuild makes node.cjs of this. `process` is named here only: Next's edge sandbox throws on some of it.
+import { exchange } from './lib/node-http.js';
+import { install } from './lib/lib.js';
+import { setPlatform } from './lib/runtime.js';
+
+const builtin = (name) => process.getBuiltinModule(name);
+
+setPlatform({
+  exchange,
+  env: (name) => process.env[name],
+  home: () => builtin('node:os').homedir(),
+  readText(path) {
+    try {
+      return builtin('node:fs').readFileSync(path, 'utf8');
+    } catch {
+      return undefined;
+    }
+  },
+});
+
+install(() => {
+  let bytes;
+  try {
+    bytes = builtin('node:fs').readFileSync(`${__dirname}/nullspace.wasm`);
+  } catch {
+    const { default: text } = require('./lib/inline-data.cjs');
+    bytes = builtin('node:zlib').inflateRawSync(Buffer.from(text, 'base64'));
+  }
+  return new WebAssembly.Module(bytes);
+});
+export * from './lib/lib.js';
