@@ -1,0 +1,112 @@
+// What must not outlive this program: child processes and temporary directories.
+//
+// Every child gets a process group of its own, so that what a child started (rustc under cargo, an engine under a
+// test) ends with it, and a Ctrl-C in the terminal reaches only this program, which then ends them in order.
+
+import { spawn } from 'node:child_process';
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** An engine tears its machines down within this time; whoever is slower is killed. Milliseconds. */
+const GRACE_MS = 15_000;
+/** Exit code after Ctrl-C and after SIGTERM. */
+export const INTERRUPTED = 130;
+
+const children = new Set();
+const directories = new Set();
+let stopping = false;
+
+/** Whether a signal came: then failures of children are no news. */
+export const isStopping = () => stopping;
+
+/** Starts a child in a process group of its own. Its end is awaited by `endAll`, too. */
+export function start(command, args, options = {}) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options, detached: true });
+  children.add(child);
+  child.once('exit', () => {
+    // The leader is gone; the rest of its group may not be.
+    if (!groupExists(child)) children.delete(child);
+  });
+  child.once('error', () => children.delete(child));
+  return child;
+}
+
+/** Ends a child and all of its group: SIGTERM, then after the grace time SIGKILL. */
+export async function end(child, signal = 'SIGTERM') {
+  signalGroup(child, signal);
+  const deadline = Date.now() + GRACE_MS;
+  while (groupExists(child) && Date.now() < deadline) await sleep(25);
+  signalGroup(child, 'SIGKILL');
+  children.delete(child);
+}
+
+/** Makes a directory that is removed when this program ends, however it ends. */
+export function temporaryDirectory(label) {
+  const directory = mkdtempSync(path.join(os.tmpdir(), `nullspace-${label}-`));
+  directories.add(directory);
+  return directory;
+}
+
+/** Removes a directory now. Overlay work directories have no permissions, even for their owner: those are given first. */
+export function removeDirectory(directory) {
+  try {
+    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  } catch {
+    openUp(directory);
+    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  }
+  directories.delete(directory);
+}
+
+/** Ends every child and removes every temporary directory. */
+export async function endAll() {
+  await Promise.all([...children].map((child) => end(child)));
+  for (const directory of directories) {
+    try {
+      removeDirectory(directory);
+    } catch (error) {
+      console.error(`could not remove ${directory}: ${error.message}`);
+    }
+  }
+}
+
+/** Makes signals clean up and exit with 130. Call once, first thing. */
+export function cleanUpOnSignals() {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => {
+      if (stopping) return;
+      stopping = true;
+      process.stderr.write(`\n${signal}: stopping\n`);
+      endAll().finally(() => process.exit(INTERRUPTED));
+    });
+  }
+}
+
+function openUp(directory) {
+  chmodSync(directory, 0o700);
+  for (const name of readdirSync(directory)) {
+    const entry = path.join(directory, name);
+    if (lstatSync(entry).isDirectory()) openUp(entry);
+  }
+}
+
+function groupExists(child) {
+  if (child.pid === undefined) return false;
+  try {
+    process.kill(-child.pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}
+
+function signalGroup(child, signal) {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}

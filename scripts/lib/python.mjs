@@ -1,0 +1,35 @@
+// A virtual environment with the public Python SDK, made once.
+
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+
+import { devDir } from './project.mjs';
+import { isUnchanged, stamp } from './stamps.mjs';
+
+const REQUIREMENTS = 'tests/contract/requirements.txt';
+
+/** Path of a Python that can import `nullspace`. */
+export async function contractPython(step) {
+  const directory = path.join(devDir, 'python');
+  const python = path.join(directory, 'bin', 'python');
+  const state = { inputs: [REQUIREMENTS], outputs: ['.nullspace-dev/python/pyvenv.cfg'] };
+  if (isUnchanged('python', state)) return python;
+  await step.run(findPython(), ['-m', 'venv', '--clear', directory]);
+  await step.run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', REQUIREMENTS]);
+  stamp('python', state);
+  return python;
+}
+
+/** The SDK needs Python 3.11; `ensurepip` is what Debian keeps in another package. */
+function findPython() {
+  const check = 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))';
+  for (const name of ['python3', 'python3.13', 'python3.12', 'python3.11']) {
+    try {
+      execFileSync(name, ['-c', check], { stdio: 'ignore' });
+      return name;
+    } catch {
+      // the next one
+    }
+  }
+  throw new Error('no Python 3.11 or newer with venv: on Debian `apt-get install python3-venv`');
+}

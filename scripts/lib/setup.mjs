@@ -1,0 +1,90 @@
+// The steps from a fresh clone to a package and an engine. Each skips what is done already.
+
+import { existsSync, mkdirSync } from 'node:fs';
+
+import { engineBinary, inRoot, packageVersion, tarball } from './project.mjs';
+import { foundVersions, missingRequirements } from './requirements.mjs';
+import { isUnchanged, stamp } from './stamps.mjs';
+import { step } from './steps.mjs';
+
+/** Everything, in order. */
+export async function prepare() {
+  await checkRequirements();
+  await wasmToolchain();
+  await npmPackages();
+  await buildPackage();
+  await packPackage();
+  await buildEngine();
+}
+
+export const checkRequirements = () =>
+  step('Check requirements', async (current) => {
+    const missing = missingRequirements();
+    for (const line of missing) current.write(`missing: ${line}\n`);
+    if (missing.length > 0) throw new Error(`missing: ${missing.length}`);
+    current.note = foundVersions();
+  });
+
+/** A compiler for wasm32-unknown-unknown: the script says how it gets one. */
+export const wasmToolchain = () =>
+  step('Find a wasm toolchain', async (current) => {
+    const log = await current.run('bash', ['scripts/ensure-wasm-toolchain.sh']);
+    current.note = log.match(/wasm-toolchain: (.*)$/m)?.[1] ?? '';
+  });
+
+export const npmPackages = () =>
+  step('Install npm packages', async (current) => {
+    const state = { inputs: ['package.json', 'package-lock.json'], outputs: ['node_modules/.package-lock.json'] };
+    if (isUnchanged('npm', state)) {
+      current.note = 'unchanged';
+      return;
+    }
+    await current.run('npm', ['ci', '--no-audit', '--no-fund']);
+    stamp('npm', state);
+  });
+
+/** `pkg/`: the npm package. */
+export const buildPackage = () =>
+  step('Build the npm package', async (current) => {
+    const state = {
+      inputs: [
+        'Cargo.toml',
+        'Cargo.lock',
+        'LICENSE',
+        'package-lock.json',
+        'src',
+        'crates/wire',
+        'crates/xtask',
+        'pkg-template',
+        'scripts/ensure-wasm-toolchain.sh',
+      ],
+      outputs: ['pkg'],
+    };
+    if (isUnchanged('pkg', state)) {
+      current.note = 'unchanged';
+      return;
+    }
+    await current.run('cargo', ['xtask', 'build']);
+    stamp('pkg', state);
+  });
+
+/** `dist/nullspace-<version>.tgz`. */
+export const packPackage = () =>
+  step('Pack it', async (current) => {
+    const state = { inputs: ['pkg'], outputs: [`dist/nullspace-${packageVersion()}.tgz`] };
+    if (isUnchanged('tarball', state)) {
+      current.note = 'unchanged';
+      return;
+    }
+    mkdirSync(inRoot('dist'), { recursive: true });
+    await current.run('npm', ['pack', '--pack-destination', inRoot('dist'), inRoot('pkg')]);
+    if (!existsSync(tarball())) throw new Error(`npm pack made no ${tarball()}`);
+    stamp('tarball', state);
+  });
+
+export const buildEngine = () =>
+  step('Build the engine', async (current) => {
+    // cargo knows best what is unchanged.
+    await current.run('cargo', ['build', '--locked', '--release', '--package', 'nullspace-engine']);
+    if (!existsSync(engineBinary)) throw new Error(`cargo made no ${engineBinary}`);
+  });

@@ -1,0 +1,139 @@
+// Steps with elapsed times: one line each, redrawn in place on a terminal. A step's output goes into a log file, of
+// which the end is shown when the step fails.
+
+import { once } from 'node:events';
+import { createWriteStream, mkdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { isStopping, start } from './cleanup.mjs';
+import { devDir, root } from './project.mjs';
+
+const logs = path.join(devDir, 'logs');
+/** Lines of a failed step's log that are shown. */
+const TAIL = 40;
+/** Without a terminal, a long step says that it is alive this often. Milliseconds. */
+const HEARTBEAT_MS = 30_000;
+
+/** A step failed. The message is for people; the log has the rest. */
+export class StepError extends Error {}
+
+/** What a step's function works with. */
+class Step {
+  #log;
+  /** Shown after the step's name once it has ended, such as `unchanged`. */
+  note = '';
+
+  constructor(slug) {
+    this.logFile = path.join(logs, `${slug}.log`);
+    mkdirSync(logs, { recursive: true });
+    this.#log = createWriteStream(this.logFile);
+  }
+
+  /** Adds text to the log. */
+  write(text) {
+    this.#log.write(text);
+  }
+
+  /**
+   * Runs a command to its end; its output goes into the log.
+   *
+   * @returns {Promise<{ code: number, output: string }>} the exit code and the output, both streams
+   */
+  async try(command, args, { onOutput, ...options } = {}) {
+    this.write(`$ ${[command, ...args].join(' ')}\n`);
+    const child = start(command, args, { cwd: root, ...options });
+    const chunks = [];
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        chunks.push(text);
+        this.write(text);
+        onOutput?.(text);
+      });
+    }
+    const code = await new Promise((resolve) => {
+      child.once('error', (error) => {
+        this.write(`${error.message}\n`);
+        resolve(127);
+      });
+      child.once('close', (status, signal) => resolve(status ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
+    });
+    // A signal is ending everything: whoever waits for this step must not report it as failed.
+    if (isStopping()) await new Promise(() => {});
+    return { code, output: chunks.join('') };
+  }
+
+  /** Runs a command that must succeed. Resolves with its output. */
+  async run(command, args, options) {
+    const { code, output } = await this.try(command, args, options);
+    if (code !== 0) throw new StepError(`${command} ended with exit code ${code}`);
+    return output;
+  }
+
+  async close() {
+    this.#log.end();
+    await once(this.#log, 'close');
+  }
+}
+
+const times = [];
+const onTerminal = process.stdout.isTTY === true;
+
+/** Name and seconds of every step so far. */
+export const stepTimes = () => times;
+
+/**
+ * Runs one step. `work(step)` does it; what it throws ends the program's work, after the log's end was shown.
+ *
+ * @template T
+ * @param {string} title shown to people
+ * @param {(step: Step) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+export async function step(title, work) {
+  const slug = title.toLowerCase().replace(/[^a-z0-9]+/g, '-');
+  const current = new Step(slug);
+  const begun = Date.now();
+  const stopDrawing = draw(title, begun);
+  try {
+    const result = await work(current);
+    finish('ok', title, begun, current.note, stopDrawing);
+    return result;
+  } catch (error) {
+    finish('FAILED', title, begun, error.message, stopDrawing);
+    await current.close();
+    showEnd(current.logFile);
+    throw error instanceof StepError ? error : new StepError(error.message, { cause: error });
+  } finally {
+    await current.close().catch(() => {});
+  }
+}
+
+function draw(title, begun) {
+  const line = () => `     ${title} ... ${seconds(begun)}`;
+  if (!onTerminal) {
+    console.log(`     ${title} ...`);
+    const timer = setInterval(() => console.log(`     ${title} ... ${seconds(begun)}, still at it`), HEARTBEAT_MS);
+    return () => clearInterval(timer);
+  }
+  process.stdout.write(line());
+  const timer = setInterval(() => process.stdout.write(`\r${line()}`), 200);
+  return () => {
+    clearInterval(timer);
+    process.stdout.write('\r\u001b[2K');
+  };
+}
+
+function finish(outcome, title, begun, note, stopDrawing) {
+  stopDrawing();
+  times.push({ title, seconds: (Date.now() - begun) / 1000, outcome });
+  console.log(`${outcome === 'ok' ? ' ok ' : outcome} ${title}${note ? ` (${note})` : ''} ${seconds(begun)}`);
+}
+
+function showEnd(file) {
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+  if (lines.length > TAIL) console.log(`     ... ${lines.length - TAIL} lines before these ...`);
+  for (const line of lines.slice(-TAIL)) console.log(`     ${line}`);
+  console.log(`     The whole log: ${path.relative(process.cwd(), file)}`);
+}
+
+const seconds = (begun) => `${((Date.now() - begun) / 1000).toFixed(1)} s`;

@@ -1,0 +1,140 @@
+// What `npm test` runs, in order: cheap and telling first.
+
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+
+import { consumerProject, isolatedEnvironment } from './consumer.mjs';
+import { cargoCounts, nodeCounts, pythonCounts } from './counts.mjs';
+import { engineBinary, inRoot, root, tarball } from './project.mjs';
+import { contractPython } from './python.mjs';
+
+const CLIPPY = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
+
+/** A suite that is one command: it passes or fails as a whole. */
+const command = (title, program, args) => ({
+  title,
+  async run(step) {
+    const { code } = await step.try(program, args);
+    return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+  },
+});
+
+const biome = inRoot('node_modules', '.bin', 'biome');
+
+/** All suites by name. `run(step)` resolves with counts. */
+export const suites = {
+  rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
+  biome: command('biome (JavaScript format and lint)', biome, ['check', '--error-on-warnings', '.']),
+  licences: command('licences', 'node', ['scripts/licences.mjs']),
+  cargo: {
+    title: 'cargo test',
+    async run(step) {
+      // Without documentation examples of binaries; `--no-fail-fast`, so that the sum is one of all tests.
+      const { code, output } = await step.try('cargo', ['test', '--locked', '--workspace', '--no-fail-fast']);
+      return cargoCounts(output, code);
+    },
+  },
+  clippy: command('clippy', 'cargo', CLIPPY),
+  types: {
+    title: 'types of the examples and tests',
+    async run(step) {
+      const project = await consumerProject(step, [
+        'examples',
+        'tests/e2e',
+        'tests/readme',
+        'tests/tsconfig.json',
+        'scripts/lib',
+      ]);
+      await step.run('node', [inRoot('tests/readme/extract.mjs'), path.join(project, 'tests/readme/blocks')]);
+      const tsc = inRoot('node_modules', '.bin', 'tsc');
+      const types = ['--typeRoots', inRoot('node_modules', '@types'), '--types', 'node'];
+      const { code } = await step.try(tsc, ['--project', 'tests/tsconfig.json', ...types], { cwd: project });
+      return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+    },
+  },
+  wasm: {
+    title: 'the package against a scripted server (tests/wasm)',
+    run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root }),
+  },
+  e2e: {
+    title: 'the packed package against the engine (tests/e2e)',
+    async run(step) {
+      const project = await consumerProject(step, [
+        'tests/e2e',
+        'examples',
+        'scripts/lib',
+        'pkg-template/package.json',
+      ]);
+      await compileTypeScript(step, path.join(project, 'tests/e2e'));
+      const files = testFiles('tests/e2e').map((file) => file.replace(/\.ts$/, '.mjs'));
+      return nodeTest(step, files, { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
+    },
+  },
+  contract: {
+    title: 'the Python SDK against the engine (tests/contract)',
+    async run(step) {
+      const python = await contractPython(step);
+      const { code, output } = await step.try('node', ['tests/contract/run.mjs', python], { env: testEnvironment() });
+      return pythonCounts(output, code);
+    },
+  },
+  readme: {
+    title: 'README blocks (tests/readme)',
+    async run(step) {
+      const project = await consumerProject(step, ['tests/readme', 'scripts/lib', 'README.md']);
+      await step.run('node', [inRoot('tests/readme/extract.mjs'), path.join(project, 'tests/readme/blocks')]);
+      await compileTypeScript(step, path.join(project, 'tests/readme/blocks'));
+      return nodeTest(step, testFiles('tests/readme'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
+    },
+  },
+  scripts: {
+    title: 'the scripts themselves (tests/scripts)',
+    run: (step) => nodeTest(step, testFiles('tests/scripts'), { cwd: root }),
+  },
+  packaging: {
+    title: 'tiny consumer projects (tests/packaging)',
+    async run(step) {
+      const { code, output } = await step.try('node', ['tests/packaging/run.mjs', tarball()], {
+        env: testEnvironment(),
+      });
+      const [, passed, failed] = output.match(/^(\d+) passed, (\d+) failed/m) ?? [];
+      if (passed === undefined) return { passed: 0, failed: 1 };
+      return { passed: Number(passed), failed: Math.max(Number(failed), code === 0 ? 0 : 1) };
+    },
+  },
+};
+
+/** What tests find in their environment. */
+const testEnvironment = () =>
+  isolatedEnvironment({ NULLSPACE_TEST_ENGINE: engineBinary, NULLSPACE_TEST_ROOT: root, NO_COLOR: '1' });
+
+/**
+ * As root, tests run in a network namespace of their own: they may add addresses and servers there, and nothing of
+ * it outlives them.
+ */
+function ownNetwork() {
+  if (process.getuid?.() !== 0) return [];
+  return ['unshare', '--net', 'sh', '-c', 'ip link set lo up && NULLSPACE_TEST_NETNS=1 exec "$@"', 'sh'];
+}
+
+const testFiles = (directory) =>
+  readdirSync(inRoot(directory))
+    .filter((name) => /\.test\.(mjs|ts)$/.test(name))
+    .sort()
+    .map((name) => path.join(directory, name));
+
+async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
+  const args = ['--test', '--test-reporter=tap', ...files];
+  const [program, ...rest] = [...wrapper, process.execPath, ...args];
+  const { code, output } = await step.try(program, rest, { cwd, env });
+  return nodeCounts(output, code);
+}
+
+/** Node 20 reads no TypeScript, and no `await using`. */
+async function compileTypeScript(step, directory) {
+  const files = readdirSync(directory).filter((name) => name.endsWith('.ts'));
+  if (files.length === 0) return;
+  const esbuild = inRoot('node_modules', '.bin', 'esbuild');
+  const args = ['--format=esm', '--target=node20.16', '--out-extension:.js=.mjs', '--outdir=.', '--sourcemap=inline'];
+  await step.run(esbuild, [...files, ...args, '--log-level=warning'], { cwd: directory });
+}

@@ -1,0 +1,75 @@
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | lint | fmt`.
+
+import { spawn } from 'node:child_process';
+
+import { cleanUpOnSignals, endAll } from './lib/cleanup.mjs';
+import { engineBinary, inRoot, root } from './lib/project.mjs';
+import { buildEngine, buildPackage, checkRequirements, npmPackages, packPackage, wasmToolchain } from './lib/setup.mjs';
+import { StepError, step } from './lib/steps.mjs';
+
+const [task, ...rest] = process.argv.slice(2);
+
+const tasks = {
+  async build() {
+    await checkRequirements();
+    await wasmToolchain();
+    await npmPackages();
+    await buildPackage();
+  },
+  async pack() {
+    await tasks.build();
+    await packPackage();
+  },
+  async engine() {
+    // Only the engine's lines may go to stdout: scripts read them.
+    console.log = console.error;
+    await checkRequirements();
+    await buildEngine();
+    await runEngine(rest);
+  },
+  async lint() {
+    await npmPackages();
+    await step('Lint', async (current) => {
+      await current.run('cargo', ['fmt', '--all', '--check']);
+      await current.run(biome, ['check', '.']);
+      await current.run('node', ['scripts/licences.mjs']);
+      await current.run('cargo', clippy);
+    });
+  },
+  async fmt() {
+    await npmPackages();
+    await step('Format', async (current) => {
+      await current.run('cargo', ['fmt', '--all']);
+      await current.run(biome, ['check', '--write', '.']);
+    });
+  },
+};
+
+const biome = inRoot('node_modules', '.bin', 'biome');
+const clippy = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
+
+/** Replaces this program as well as Node can: same terminal, same signals, same exit code. */
+async function runEngine(flags) {
+  const child = spawn(engineBinary, ['serve', ...flags], { cwd: process.env.INIT_CWD ?? root, stdio: 'inherit' });
+  // A Ctrl-C in the terminal reaches the engine by itself; a signal from a script reaches only this program.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.removeAllListeners(signal);
+    process.on(signal, () => child.kill(signal));
+  }
+  const [code, signal] = await new Promise((resolve, reject) => {
+    child.once('exit', (...how) => resolve(how));
+    child.once('error', reject);
+  });
+  process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143);
+}
+
+cleanUpOnSignals();
+try {
+  if (!Object.hasOwn(tasks, task)) throw new Error(`no task ${task}; there are ${Object.keys(tasks).join(', ')}`);
+  await tasks[task]();
+} catch (error) {
+  if (!(error instanceof StepError)) console.error(error.message);
+  process.exitCode = 1;
+} finally {
+  await endAll();
+}

@@ -1,0 +1,60 @@
+// `npm test`: the set-up of `npm start`, then every suite. The last line is 'N passed, N failed'.
+//
+//   node scripts/test.mjs              all
+//   node scripts/test.mjs e2e contract only these (the names are in lib/suites.mjs)
+
+import { cleanUpOnSignals, endAll } from './lib/cleanup.mjs';
+import { prepare } from './lib/setup.mjs';
+import { StepError, step, stepTimes } from './lib/steps.mjs';
+import { suites } from './lib/suites.mjs';
+
+const chosen = process.argv.slice(2);
+const unknown = chosen.filter((name) => !Object.hasOwn(suites, name));
+if (unknown.length > 0) {
+  console.error(`no suite ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
+  process.exit(2);
+}
+
+cleanUpOnSignals();
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+/** Counts a suite; one that could not run to its end is one failure more. */
+async function runSuite(name, { title, run }) {
+  let counts;
+  try {
+    await step(`Test: ${title}`, async (current) => {
+      counts = await run(current);
+      current.note = `${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`;
+      for (const line of counts.skips ?? []) current.note += `\n     skipped: ${line}`;
+      if (counts.failed > 0) throw new Error(current.note);
+      if (counts.passed === 0) {
+        counts.failed = 1;
+        throw new Error(`nothing ran in ${name}`);
+      }
+    });
+  } catch (error) {
+    if (!(error instanceof StepError)) console.error(error);
+    counts ??= { passed: 0, failed: 1, skipped: 0 };
+  }
+  for (const key of Object.keys(total)) total[key] += counts[key] ?? 0;
+}
+
+try {
+  await prepare();
+  for (const [name, suite] of Object.entries(suites)) {
+    if (chosen.length === 0 || chosen.includes(name)) await runSuite(name, suite);
+  }
+} catch (error) {
+  if (!(error instanceof StepError)) console.error(error);
+  total.failed += 1; // the set-up
+}
+await endAll();
+
+console.log('\nTimes:');
+for (const { title, seconds, outcome } of stepTimes()) {
+  console.log(`${seconds.toFixed(1).padStart(8)} s  ${title}${outcome === 'ok' ? '' : `  ${outcome}`}`);
+}
+const { passed, failed, skipped } = total;
+if (skipped > 0) console.log(`\n${skipped} skipped: what was missing stands above.`);
+console.log(`\n${passed} passed, ${failed} failed`);
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
