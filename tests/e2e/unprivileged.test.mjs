@@ -1,0 +1,76 @@
+// The engine of a user without rights.
+
+import assert from 'node:assert/strict';
+import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+
+import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import { engineForTests, sh } from './support/engine.mjs';
+
+/** No user of this computer: nothing belongs to it. */
+const UID = 54321;
+const isRoot = process.getuid() === 0;
+
+/** A machine without options: an unprivileged engine refuses limits that it cannot hold, unless told otherwise. */
+const ANY = { timeout: 120 };
+
+async function unprivilegedEngine(t, args) {
+  if (!isRoot) return engineForTests({ args });
+  // Under /tmp for every user: the repository may be in a home directory that others cannot enter.
+  const directory = temporaryDirectory('unprivileged');
+  t.after(() => removeDirectory(directory));
+  chmodSync(directory, 0o755);
+  const binary = path.join(directory, 'nullspace-engine');
+  copyFileSync(process.env.NULLSPACE_TEST_ENGINE, binary);
+  chmodSync(binary, 0o755);
+  const home = path.join(directory, 'home');
+  mkdirSync(home);
+  chownSync(home, UID, UID);
+  return engineForTests({
+    binary,
+    args,
+    state: path.join(home, 'state'),
+    env: { HOME: home },
+    wrapper: ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups'],
+  });
+}
+
+test('machines work without root: create, run, policy, kill', async (t) => {
+  const engine = await unprivilegedEngine(t, ['--best-effort']);
+  t.after(() => engine.stop());
+  const machine = await engine.Machine.create({ ...ANY, network: { egress: { mode: 'deny_all' } } });
+  assert.equal(await sh(machine, 'id -u'), '0');
+  assert.equal(await sh(machine, 'echo hello > /workspace/x && cat /workspace/x'), 'hello');
+  assert.ok((await sh(machine, 'ls /proc | grep -cE "^[0-9]+$"')) < 10);
+  const mount = await machine.commands.run('mkdir -p /tmp/m && mount -t tmpfs none /tmp/m', { shell: true });
+  assert.notEqual(mount.exitCode, 0);
+  const write = await machine.commands.run('echo x > /usr/bin/nullspace-test', { shell: true });
+  assert.notEqual(write.exitCode, 0);
+  const probe = 'exec 3<>/dev/tcp/192.0.2.1/80 && echo hi >&3 && timeout 15 head -c 1 <&3 | grep -q .';
+  const begun = Date.now();
+  assert.notEqual((await machine.commands.run('bash', { args: ['-c', probe], timeout: 20 })).exitCode, 0);
+  assert.ok(Date.now() - begun < 5000, 'a refusal is told at once');
+  await machine.kill();
+
+  const [first, second] = await Promise.all([engine.Machine.create(ANY), engine.Machine.create(ANY)]);
+  assert.notEqual(first.id, second.id);
+  await Promise.all([first.kill(), second.kill()]);
+  assert.equal((await engine.Machine.list({ fields: ['id'] })).length, 0);
+  await engine.stopWell();
+});
+
+test('a limit that cannot be held is refused, and named, unless the engine may do its best', async (t) => {
+  const engine = await unprivilegedEngine(t, []);
+  t.after(() => engine.stop());
+  const outcome = await engine.Machine.create({ ...ANY, memoryMb: 128 }).then(
+    async (machine) => {
+      // Only where a control group was delegated to the user.
+      const { warnings } = await machine.getInfo();
+      return warnings ?? [];
+    },
+    (error) => error.message,
+  );
+  if (typeof outcome === 'string') assert.match(outcome, /memory|limit/i);
+  else assert.deepEqual(outcome, []);
+});

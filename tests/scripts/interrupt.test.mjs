@@ -1,0 +1,91 @@
+// `npm start` and `npm run engine`, stopped in the middle: nothing may be left.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { root } from '../../scripts/lib/project.mjs';
+
+/** A script with a temporary directory of its own, which also marks everything that it starts. */
+function startScript(t, file, args = []) {
+  const tmp = mkdtempSync(path.join(os.tmpdir(), 'interrupt-'));
+  const child = spawn(process.execPath, [path.join(root, 'scripts', file), ...args], {
+    cwd: root,
+    env: { ...process.env, TMPDIR: tmp, INTERRUPT_TEST: tmp },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+  }
+  const ended = new Promise((resolve) => child.once('close', (code) => resolve(code)));
+  t.after(() => {
+    child.kill('SIGKILL');
+    rmSync(tmp, { recursive: true, force: true });
+  });
+  return { child, ended, tmp, output: () => output };
+}
+
+async function printed(script, pattern) {
+  const deadline = Date.now() + 120_000;
+  while (!pattern.test(script.output())) {
+    assert.ok(Date.now() < deadline, `never printed ${pattern}:\n${script.output()}`);
+    await sleep(5);
+  }
+}
+
+/** Processes whose environment or arguments name the script's temporary directory. */
+const marked = (tmp) =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return ['environ', 'cmdline'].some((file) => readFileSync(`/proc/${pid}/${file}`, 'utf8').includes(tmp));
+      } catch {
+        return false; // gone, or not ours
+      }
+    });
+
+for (const [signal, moment] of [
+  ['SIGINT', /Check requirements/],
+  ['SIGINT', /Build the engine/],
+  ['SIGTERM', /Start the engine \.\.\./],
+  ['SIGINT', /Install the package into a new project \.\.\./],
+  ['SIGTERM', /Run examples\/node-quickstart \.\.\./],
+  ['SIGINT', /Stop the engine \.\.\./],
+]) {
+  test(`npm start, ${signal} at ${moment.source}: exit code 130, nothing left`, async (t) => {
+    const script = startScript(t, 'start.mjs');
+    await printed(script, moment);
+    script.child.kill(signal);
+    assert.equal(await script.ended, 130, script.output());
+    assert.deepEqual(readdirSync(script.tmp), []);
+    assert.deepEqual(marked(script.tmp), []);
+    assert.ok(!script.output().includes('FAILED'), script.output());
+  });
+}
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  test(`npm run engine passes flags through and ${signal} on`, async (t) => {
+    const state = mkdtempSync(path.join(os.tmpdir(), 'engine-'));
+    t.after(() => rmSync(state, { recursive: true, force: true }));
+    const script = startScript(t, 'task.mjs', [
+      'engine',
+      ...['--listen', '127.0.0.1:0', '--state', path.join(state, 'state'), '--api-key', 'a-key-of-the-test'],
+    ]);
+    await printed(script, /^NULLSPACE_API_URL=http:\/\/127\.0\.0\.1:\d+$/m);
+    const url = script.output().match(/^NULLSPACE_API_URL=(.*)$/m)[1];
+    const answer = await fetch(`${url}/v1/machines`, { headers: { authorization: 'Bearer a-key-of-the-test' } });
+    assert.equal(answer.status, 200);
+    script.child.kill(signal);
+    assert.equal(await script.ended, 0, script.output());
+    assert.ok(!script.output().includes('a-key-of-the-test'));
+    assert.deepEqual(marked(script.tmp), []);
+  });
+}
