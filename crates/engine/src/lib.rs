@@ -1,4 +1,13 @@
 //! The local engine: real isolated machines behind the Nullspace HTTP API.
 //!
-//! Rooms: `isolation` makes and runs machines and knows nothing of the API.
+//! - [`server`]: routes, authentication, the error envelope; decides nothing
+//! - [`machine`]: what happens to machines
+//! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
+//! - [`store`]: what survives a restart
+//!
+//! Imports point one way: `server -> machine -> isolation, store`.
+
 pub mod isolation;
+pub mod machine;
+pub mod server;
+pub mod store;

@@ -5,6 +5,7 @@
 //! absence read the same. Source: `spec/openapi.json`, `spec/PROTOCOL.md`.
 //!
 //! - [`machine`]: machines, their lists, leases, metrics, snapshots
+//! - [`lifecycle`]: lifecycle events
 //! - [`network`]: egress policies and preview hosts
 //! - [`exec`]: commands and processes
 //! - [`warm_pool`]: template warm pools
@@ -12,6 +13,7 @@
 
 pub mod error;
 pub mod exec;
+pub mod lifecycle;
 pub mod machine;
 pub mod network;
 pub mod warm_pool;

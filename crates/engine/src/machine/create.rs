@@ -1,0 +1,350 @@
+//! Makes a machine: from a template, from a snapshot, or out of a warm pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nullspace_wire::machine::{
+    CheckoutSource, CreateMachineRequest, CreateMachineResponse, MachineConfig, MachineStatus,
+    WarmPoolCheckoutResult,
+};
+use nullspace_wire::warm_pool::CheckoutMode;
+use nullspace_wire::{Envs, Timestamp};
+use serde_json::Value;
+
+use super::error::{Error, Kind, Result};
+use super::events::{Event, Operation};
+use super::idempotency::Ticket;
+use super::layers::Pin;
+use super::live::Machine;
+use super::pool::Ready;
+use super::record::Record;
+use super::snapshot::Snapshot;
+use super::templates::Template;
+use super::validate::{self, Checkout, Plan, Source};
+use super::{clock, egress, ids, Engine};
+use crate::isolation::{Running, StartSpec};
+use crate::store::machines;
+
+/// What a machine is made of, whichever way it starts.
+pub(super) struct Origin {
+    pub template: String,
+    pub config: MachineConfig,
+    pub envs: Envs,
+    pub cwd: String,
+    pub layers: Vec<String>,
+    pub whole_root: bool,
+    /// Set when the files come from a snapshot; the pin keeps them until the machine holds them.
+    pub snapshot: Option<(Snapshot, Pin)>,
+}
+
+impl Engine {
+    /// Makes a machine and answers JSON of a [`CreateMachineResponse`]. `raw` is the body as it came.
+    ///
+    /// Runs to its end once started: the caller may go away. A machine made for a caller that went away without an
+    /// idempotency key keeps its lease and ends with it.
+    pub async fn create(
+        self: &Arc<Self>,
+        key: Option<&str>,
+        body: CreateMachineRequest,
+        raw: &Value,
+    ) -> Result<String> {
+        let ticket = Ticket::new("create", key, raw)?;
+        let plan = validate::check(body, raw)?;
+        let engine = self.clone();
+        self.run_to_end(async move {
+            let work = engine.create_by_plan(plan, ticket.clone());
+            engine.once(ticket.as_ref(), work).await
+        })
+        .await
+    }
+
+    async fn create_by_plan(self: &Arc<Self>, plan: Plan, ticket: Option<Ticket>) -> Result<String> {
+        self.refuse_when_closing()?;
+        let mut origin = self.origin(&plan).await?;
+        let (mut checkout, mut ready) = (None, None);
+        if let Some(wanted) = &plan.checkout {
+            (checkout, ready) = self.check_out(wanted, &plan, &origin).await?;
+        }
+        if let Some(ready) = &ready {
+            origin.config = ready.config.clone();
+        }
+        let record = record(&plan, &origin, checkout);
+        let (body, id) = self.bring_up(record, ready, ticket).await?;
+        let mut event = Event::of(Operation::Create, &id);
+        if let Some((snapshot, _pin)) = &origin.snapshot {
+            event = Event::of(Operation::ResumeFromSnapshot, &id)
+                .snapshot(&snapshot.id)
+                .between(&snapshot.machine_id, &id);
+        }
+        self.record_event(event).await;
+        Ok(body)
+    }
+
+    /// Resolves what the machine is made of.
+    async fn origin(&self, plan: &Plan) -> Result<Origin> {
+        match &plan.source {
+            Source::Template {
+                template: reference,
+                vcpus,
+                memory_mb,
+                disk_mb,
+                envs,
+                cwd,
+            } => {
+                let template = self.template(reference).await?;
+                let pool = self.pool_config(plan.checkout.as_ref()).await?;
+                let or_pool =
+                    |given: &Option<u32>, pool: Option<u32>, default| given.or(pool).unwrap_or(default);
+                Ok(Origin {
+                    config: MachineConfig {
+                        vcpus: or_pool(vcpus, pool.as_ref().map(|p| p.vcpus), 1),
+                        memory_mb: or_pool(
+                            memory_mb,
+                            pool.as_ref().map(|p| p.memory_mb),
+                            validate::default_memory_mb(&template.name),
+                        ),
+                        disk_mb: disk_mb.or(pool.and_then(|p| p.disk_mb)),
+                    },
+                    envs: overlay(&template, envs),
+                    cwd: cwd.clone().unwrap_or_else(|| template.default_workdir.clone()),
+                    template: reference.clone(),
+                    layers: template.layers,
+                    whole_root: template.whole_root,
+                    snapshot: None,
+                })
+            }
+            Source::Snapshot(id) => {
+                let (snapshot, pin) = self.usable_snapshot(id).await?;
+                Ok(Origin {
+                    template: snapshot.template.clone(),
+                    config: snapshot.config.clone(),
+                    envs: snapshot.envs.clone(),
+                    cwd: snapshot.cwd.clone(),
+                    layers: snapshot.layers.clone(),
+                    whole_root: snapshot.whole_root,
+                    snapshot: Some((snapshot, pin)),
+                })
+            }
+        }
+    }
+
+    /// Asks the pool. `Err` when the caller wanted a ready machine or none.
+    async fn check_out(
+        self: &Arc<Self>,
+        wanted: &Checkout,
+        plan: &Plan,
+        origin: &Origin,
+    ) -> Result<(Option<WarmPoolCheckoutResult>, Option<Ready>)> {
+        let pool = wanted.id.as_deref().map(|id| self.pool(id)).transpose()?;
+        let policy = pool.as_ref().map(|p| p.checkout_policy());
+        let mode = wanted.mode.or(policy).unwrap_or(CheckoutMode::Prefer);
+        let result = |source, waited: Duration| WarmPoolCheckoutResult {
+            source,
+            hit: source == CheckoutSource::ReadyInstance,
+            id: wanted.id.clone(),
+            mode: Some(mode),
+            wait_ms: Some(waited.as_millis() as u64),
+        };
+        let pool = match pool {
+            Some(pool) if mode != CheckoutMode::Bypass => pool,
+            _ => return Ok((Some(result(CheckoutSource::Bypassed, Duration::ZERO)), None)),
+        };
+        let obstacle = plan
+            .not_poolable
+            .map(str::to_owned)
+            .or_else(|| pool.obstacle(origin));
+        let begun = tokio::time::Instant::now();
+        let taken = match &obstacle {
+            Some(_) => None,
+            None => pool.take(wanted.wait).await,
+        };
+        match (taken, mode) {
+            (Some(ready), _) => Ok((
+                Some(result(CheckoutSource::ReadyInstance, begun.elapsed())),
+                Some(ready),
+            )),
+            (None, CheckoutMode::Require) => Err(unavailable(&pool.id, obstacle.as_deref())),
+            (None, _) => Ok((Some(result(CheckoutSource::ColdCreate, begun.elapsed())), None)),
+        }
+    }
+
+    /// Starts a machine for the record, or gives it the ready one, and answers JSON and the id. Nothing is left on an
+    /// error.
+    pub(super) async fn bring_up(
+        self: &Arc<Self>,
+        mut record: Record,
+        ready: Option<Ready>,
+        ticket: Option<Ticket>,
+    ) -> Result<(String, String)> {
+        if let Some(ready) = &ready {
+            record.id = ready.id.clone();
+        }
+        record.unanswered = ticket.is_some();
+        let id = record.id.clone();
+        let machine = Machine::new(record.clone(), None, self.log_directory(&id));
+        let turn = machine.turn().await;
+        self.add_live(&machine);
+        let opened = async {
+            let row = record.row();
+            let inserted = self.store.call(move |c| {
+                let transaction = c.transaction()?;
+                machines::insert(&transaction, &row)?;
+                transaction.commit()
+            });
+            inserted.await?;
+            let running = match ready {
+                Some(ready) => ready.running,
+                None => self.start(&record).await?,
+            };
+            self.answer(&machine, running, ticket).await
+        };
+        let opened = opened.await;
+        match opened {
+            Ok(body) => {
+                drop(turn);
+                self.supervise(machine);
+                Ok((body, id))
+            }
+            Err(error) => {
+                self.undo(&machine, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Marks the machine as running, keeps the answer for its key and gives it.
+    async fn answer(
+        &self,
+        machine: &Arc<Machine>,
+        running: Arc<dyn Running>,
+        ticket: Option<Ticket>,
+    ) -> Result<String> {
+        let warnings = running.warnings().to_vec();
+        machine.set_running(Some(running));
+        machine.renew();
+        machine.set(|record| {
+            record.status = MachineStatus::Running;
+            record.started_at = Some(clock::now());
+            record.timeout_at = Some(clock::after(Duration::from_millis(record.timeout_ms)));
+            record.warnings = warnings;
+            record.unanswered = false;
+        });
+        let response = CreateMachineResponse {
+            machine: machine.info(),
+            traffic_access_token: machine.read(|r| r.traffic_access_token.clone()),
+        };
+        let body = serde_json::to_string(&response).map_err(|e| Error::internal("writing an answer", e))?;
+        let kept = body.clone();
+        let keep = move |c: &rusqlite::Connection| ticket.map_or(Ok(()), |t| t.keep(c, &kept));
+        machine.update_with(&self.store, |_| (), keep).await?;
+        Ok(body)
+    }
+
+    /// Takes back a create that failed.
+    async fn undo(self: &Arc<Self>, machine: &Arc<Machine>, error: &Error) {
+        machine.gone.cancel();
+        machine.set(|record| record.status = MachineStatus::Destroyed);
+        let id = machine.id.clone();
+        if let Err(error) = self.store.call(move |c| machines::delete(c, &id)).await {
+            tracing::error!(machine = %machine.id, %error, "removing a machine that did not start failed");
+        }
+        self.forget(machine).await;
+        let event = Event::of(Operation::Create, &machine.id).failed(error.kind.code(), &error.message);
+        self.record_event(event).await;
+    }
+
+    /// Starts the isolated machine of a record.
+    pub(super) async fn start(&self, record: &Record) -> Result<Arc<dyn Running>> {
+        self.start_spec(StartSpec {
+            id: record.id.clone(),
+            layers: record.layers.clone(),
+            whole_root: record.whole_root,
+            vcpus: record.config.vcpus,
+            memory_mb: record.config.memory_mb,
+            disk_mb: record.config.disk_mb,
+            egress: egress::enforce(&record.egress),
+            mounts: Vec::new(),
+        })
+        .await
+    }
+
+    /// Starts an isolated machine. So many at once only lengthen each other, so they take turns.
+    pub(super) async fn start_spec(&self, spec: StartSpec) -> Result<Arc<dyn Running>> {
+        let _permit = self.starts.acquire().await.map_err(|_| Error::shutting_down())?;
+        let started = self.backend.start(spec).await;
+        started.map_err(|e| Error::isolation("starting the machine", e))
+    }
+}
+
+/// Environment of a template with that of the request over it.
+fn overlay(template: &Template, envs: &Envs) -> Envs {
+    let mut all = template.default_envs.clone();
+    all.extend(envs.clone());
+    all
+}
+
+/// The record of a machine that is about to be made.
+fn record(plan: &Plan, origin: &Origin, checkout: Option<WarmPoolCheckoutResult>) -> Record {
+    let of_snapshot = origin.snapshot.as_ref().map(|(snapshot, _)| snapshot);
+    let internet_access = plan.internet_access && of_snapshot.is_none_or(|s| s.internet_access);
+    let egress = match (&plan.policy, of_snapshot) {
+        _ if !internet_access => egress::denied(),
+        (Some(policy), _) => policy.shown.clone(),
+        (None, Some(snapshot)) => snapshot.egress.clone(),
+        // A plan without a snapshot always has a policy; without either, stay shut.
+        (None, None) => egress::denied(),
+    };
+    Record {
+        id: ids::machine(),
+        status: MachineStatus::Creating,
+        config: origin.config.clone(),
+        template: origin.template.clone(),
+        metadata: plan.metadata.clone(),
+        created_at: clock::now(),
+        started_at: None,
+        timeout_ms: plan.lease.timeout_ms,
+        timeout_at: None::<Timestamp>,
+        timeout_action: plan.lease.action,
+        last_active_at: None,
+        inactivity_timeout_ms: plan.lease.inactivity_timeout_ms,
+        auto_delete_after_ms: plan.lease.auto_delete_after_ms,
+        ephemeral: plan.lease.ephemeral,
+        auto_resume: plan.lease.auto_resume,
+        cwd: origin.cwd.clone(),
+        snapshot_id: None,
+        warm_pool_checkout: checkout,
+        warnings: Vec::new(),
+        error_message: None,
+        envs: origin.envs.clone(),
+        internet_access,
+        egress,
+        layers: origin.layers.clone(),
+        whole_root: origin.whole_root,
+        allow_public_traffic: plan.allow_public_traffic,
+        mask_request_host: plan.mask_request_host.clone(),
+        traffic_access_token: (!plan.allow_public_traffic).then(|| ids::secret("tat")),
+        unanswered: false,
+    }
+}
+
+fn unavailable(pool: &str, obstacle: Option<&str>) -> Error {
+    match obstacle {
+        Some(option) => Error::new(
+            Kind::WarmPoolUnavailable,
+            format!(
+                "no machine of warm pool {pool} can be taken: {option} cannot be changed on a ready machine"
+            ),
+        )
+        .retryable(false)
+        .with_action(format!(
+            "leave {option} out, or use mode \"prefer\" to get a new machine instead"
+        ))
+        .with_details(serde_json::json!({ "reason": "not_poolable", "option": option })),
+        None => Error::new(
+            Kind::WarmPoolUnavailable,
+            format!("warm pool {pool} has no ready machine at the moment"),
+        )
+        .with_action("wait longer with `wait_ms`, raise `min_ready`, or use mode \"prefer\"")
+        .with_details(serde_json::json!({ "reason": "empty" })),
+    }
+}

@@ -1,0 +1,219 @@
+//! Why a verb refused or failed, in the words of the API.
+
+use serde_json::Value;
+
+use crate::isolation::IsolationError;
+use crate::store::StoreError;
+
+/// The class of an error; each has one wire code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The request itself is wrong.
+    InvalidRequest,
+    /// The path does not take this method.
+    MethodNotAllowed,
+    /// The request's body is larger than the engine reads.
+    TooLarge,
+    /// The credentials are missing or wrong.
+    Unauthorized,
+    /// The request comes from where it must not.
+    PermissionDenied,
+    /// `fields` names what machines do not have.
+    InvalidFields,
+    /// No such machine, or it was destroyed.
+    MachineNotFound,
+    /// No such snapshot.
+    SnapshotNotFound,
+    /// No such template on this engine.
+    TemplateNotFound,
+    /// Anything else that is not there.
+    NotFound,
+    /// The request contradicts an earlier one.
+    Conflict,
+    /// Another change of the machine is under way.
+    TransitionInProgress,
+    /// The machine's state does not allow this change.
+    TransitionConflict,
+    /// The machine does not answer commands at the moment.
+    MachineNotReady,
+    /// A machine still uses the snapshot.
+    SnapshotInUse,
+    /// No ready machine, and the caller wanted no other.
+    WarmPoolUnavailable,
+    /// The engine does not have this feature yet.
+    NotImplemented,
+    /// This computer cannot do what was asked.
+    FeatureUnavailable,
+    /// A command could not be started.
+    ExecFailed,
+    /// A command ran longer than allowed and was killed.
+    ExecTimeout,
+    /// No room.
+    CapacityExceeded,
+    /// The engine is ending.
+    ShuttingDown,
+    /// A fault of the engine or of the computer.
+    Internal,
+}
+
+impl Kind {
+    /// The wire code. Source: PROTOCOL.md section 2.
+    pub fn code(self) -> &'static str {
+        match self {
+            Kind::InvalidRequest => "invalid_request",
+            Kind::TooLarge | Kind::MethodNotAllowed => "invalid_request",
+            Kind::Unauthorized => "unauthorized",
+            Kind::PermissionDenied => "permission_denied",
+            Kind::InvalidFields => "invalid_fields",
+            Kind::MachineNotFound => "machine_not_found",
+            Kind::SnapshotNotFound => "snapshot_not_found",
+            Kind::TemplateNotFound => "template_not_found",
+            Kind::NotFound => "not_found",
+            Kind::Conflict => "conflict",
+            Kind::TransitionInProgress => "transition_in_progress",
+            Kind::TransitionConflict => "transition_conflict",
+            Kind::MachineNotReady => "machine_not_ready",
+            Kind::SnapshotInUse => "snapshot_in_use",
+            Kind::WarmPoolUnavailable => "warm_pool_unavailable",
+            Kind::NotImplemented => "not_implemented",
+            Kind::FeatureUnavailable => "feature_unavailable",
+            Kind::ExecFailed => "exec_failed",
+            Kind::ExecTimeout => "exec_timeout",
+            Kind::CapacityExceeded => "capacity_exceeded",
+            Kind::ShuttingDown => "no_eligible_runtime_host",
+            Kind::Internal => "internal_error",
+        }
+    }
+
+    /// Whether the same request may work later.
+    pub fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Kind::TransitionInProgress
+                | Kind::MachineNotReady
+                | Kind::WarmPoolUnavailable
+                | Kind::CapacityExceeded
+                | Kind::ShuttingDown
+                | Kind::Internal
+        )
+    }
+}
+
+/// An error of a verb.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// Its class.
+    pub kind: Kind,
+    /// What went wrong and what to do about it.
+    pub message: String,
+    /// Overrides [`Kind::is_retryable`].
+    pub retryable: Option<bool>,
+    /// What to do next.
+    pub suggested_action: Option<Box<str>>,
+    /// Anything more.
+    pub details: Option<Box<Value>>,
+}
+
+/// What a verb answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with a message and nothing else.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retryable: None,
+            suggested_action: None,
+            details: None,
+        }
+    }
+
+    /// A wrong field of a request: the message names it and shows a good value.
+    pub fn invalid(field: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(Kind::InvalidRequest, format!("`{field}` {message}"))
+            .with_details(serde_json::json!({ "field": field }))
+    }
+
+    /// No machine has this id.
+    pub fn no_machine(id: &str) -> Self {
+        Self::new(
+            Kind::MachineNotFound,
+            format!("there is no machine {id}: it never was, or it was destroyed"),
+        )
+    }
+
+    /// A feature that is not built.
+    pub fn not_implemented(feature: &str) -> Self {
+        Self::new(
+            Kind::NotImplemented,
+            format!("the local engine does not have {feature} yet"),
+        )
+        .with_action("use hosted Nullspace for this call (NULLSPACE_API_URL)")
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_action(mut self, action: impl Into<String>) -> Self {
+        self.suggested_action = Some(action.into().into());
+        self
+    }
+
+    /// Adds details.
+    #[must_use]
+    pub fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+
+    /// Says whether the same request may work later.
+    #[must_use]
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = Some(retryable);
+        self
+    }
+
+    /// A fault that is not the caller's; the cause goes to the log only.
+    pub fn internal(doing: &str, cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "{doing} failed");
+        Self::new(
+            Kind::Internal,
+            format!("{doing} failed; the engine's log has the cause under this request id"),
+        )
+    }
+
+    /// Isolation refused or failed while `doing`.
+    pub fn isolation(doing: &str, error: IsolationError) -> Self {
+        match error {
+            IsolationError::Unenforceable(text) => Self::new(Kind::FeatureUnavailable, text)
+                .with_action("ask for less, or start the engine with --best-effort to get a warning instead"),
+            IsolationError::Invalid(text) => Self::new(Kind::InvalidRequest, text),
+            IsolationError::Exhausted(text) => Self::new(Kind::CapacityExceeded, text),
+            IsolationError::Gone => {
+                Self::new(Kind::MachineNotReady, "the machine ended meanwhile").retryable(false)
+            }
+            IsolationError::Failed(text) => Self::internal(doing, text),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::shutting_down(),
+            other => Self::internal("reading or writing the engine's state", other),
+        }
+    }
+}
+
+impl Error {
+    /// The engine is ending.
+    pub fn shutting_down() -> Self {
+        Self::new(
+            Kind::ShuttingDown,
+            "the engine is shutting down; start it again and repeat the call",
+        )
+    }
+}

@@ -1,0 +1,193 @@
+//! Lifecycle events: what happened to machines and snapshots, stored and sent to whoever listens.
+
+use nullspace_wire::lifecycle::LifecycleEventInfo;
+use nullspace_wire::JsonObject;
+
+use super::error::{Error, Result};
+use super::{clock, ids, Engine};
+use crate::store::events::{self, EventFilter, NewEvent};
+
+/// What was done. Wire names: PROTOCOL.md section 10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A machine was made.
+    Create,
+    /// A machine was destroyed.
+    Destroy,
+    /// A lease was moved.
+    TimeoutUpdated,
+    /// A lease ended.
+    TimeoutExpired,
+    /// A machine was paused.
+    Hibernate,
+    /// A snapshot was taken.
+    SnapshotCreated,
+    /// A machine was resumed, or made from a snapshot.
+    ResumeFromSnapshot,
+    /// A machine was copied.
+    Fork,
+    /// The engine noticed something by itself.
+    Reconcile,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Operation; 9] = [
+        Operation::Create,
+        Operation::Destroy,
+        Operation::TimeoutUpdated,
+        Operation::TimeoutExpired,
+        Operation::Hibernate,
+        Operation::SnapshotCreated,
+        Operation::ResumeFromSnapshot,
+        Operation::Fork,
+        Operation::Reconcile,
+    ];
+
+    /// Wire name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "create",
+            Operation::Destroy => "destroy",
+            Operation::TimeoutUpdated => "timeout_updated",
+            Operation::TimeoutExpired => "timeout_expired",
+            Operation::Hibernate => "hibernate",
+            Operation::SnapshotCreated => "snapshot_created",
+            Operation::ResumeFromSnapshot => "resume_from_snapshot",
+            Operation::Fork => "fork",
+            Operation::Reconcile => "reconcile",
+        }
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// A request.
+    User,
+    /// A lease.
+    System,
+    /// The engine, looking after itself.
+    Reconcile,
+}
+
+impl Actor {
+    fn name(self) -> &'static str {
+        match self {
+            Actor::User => "user",
+            Actor::System => "system",
+            Actor::Reconcile => "reconcile",
+        }
+    }
+}
+
+/// An event in the making.
+#[derive(Debug, Clone)]
+pub struct Event(LifecycleEventInfo);
+
+impl Event {
+    /// A success, by a request.
+    pub fn of(operation: Operation, machine_id: &str) -> Self {
+        Self(LifecycleEventInfo {
+            id: ids::event(),
+            occurred_at: clock::now(),
+            audience: "customer".into(),
+            operation: operation.name().into(),
+            status: "succeeded".into(),
+            actor_kind: Actor::User.name().into(),
+            metadata: JsonObject::new(),
+            machine_id: Some(machine_id.into()),
+            snapshot_id: None,
+            source_machine_id: None,
+            target_machine_id: None,
+            reason: None,
+            error_code: None,
+            error_message: None,
+        })
+    }
+
+    /// Who did it.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.0.actor_kind = actor.name().into();
+        self
+    }
+
+    /// Why, in a word.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        self.0.reason = Some(reason.into());
+        self
+    }
+
+    /// It failed.
+    #[must_use]
+    pub fn failed(mut self, code: &str, message: &str) -> Self {
+        self.0.status = "failed".into();
+        self.0.error_code = Some(code.into());
+        self.0.error_message = Some(message.into());
+        self
+    }
+
+    /// The snapshot it is about.
+    #[must_use]
+    pub fn snapshot(mut self, id: &str) -> Self {
+        self.0.snapshot_id = Some(id.into());
+        self
+    }
+
+    /// From which machine to which.
+    #[must_use]
+    pub fn between(mut self, source: &str, target: &str) -> Self {
+        self.0.source_machine_id = Some(source.into());
+        self.0.target_machine_id = Some(target.into());
+        self
+    }
+}
+
+/// A line in the log for what is no lifecycle event.
+pub fn log(machine: &str, what: &str) {
+    tracing::info!(%machine, "{what}");
+}
+
+impl Engine {
+    /// Stores an event and sends it on. A failure is logged: what happened has happened.
+    pub(super) async fn record_event(&self, event: Event) {
+        let event = event.0;
+        tracing::info!(
+            machine = event.machine_id.as_deref().unwrap_or("-"),
+            operation = %event.operation,
+            status = %event.status,
+            "lifecycle"
+        );
+        let row = NewEvent {
+            id: event.id.clone(),
+            occurred_at: clock::unix_micros(&event.occurred_at.0).unwrap_or_default(),
+            operation: event.operation.clone(),
+            status: event.status.clone(),
+            machine_id: event.machine_id.clone(),
+            snapshot_id: event.snapshot_id.clone(),
+            source_machine_id: event.source_machine_id.clone(),
+            target_machine_id: event.target_machine_id.clone(),
+            record: serde_json::to_string(&event).unwrap_or_default(),
+        };
+        if let Err(error) = self.store.call(move |c| events::insert(c, &row)).await {
+            tracing::error!(%error, "storing a lifecycle event failed");
+        }
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// Stored events.
+    pub async fn list_events(&self, filter: EventFilter) -> Result<Vec<LifecycleEventInfo>> {
+        let rows = self.store.call(move |c| events::list(c, &filter)).await?;
+        rows.iter()
+            .map(|row| serde_json::from_str(row).map_err(|e| Error::internal("reading an event", e)))
+            .collect()
+    }
+
+    /// Events from now on. A listener that falls behind by 1024 loses the oldest.
+    pub fn subscribe_events(&self) -> tokio::sync::broadcast::Receiver<LifecycleEventInfo> {
+        self.events.subscribe()
+    }
+}

@@ -1,0 +1,322 @@
+//! Commands: start, wait, list, logs, standard input, kill.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nullspace_wire::exec::{ExecRequest, ExecResponse, ProcessInfo, ProcessLogs};
+use nullspace_wire::Envs;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::error::{Error, Kind, Result};
+use super::live::{Busy, Machine};
+use super::output::{Capture, Sink};
+use super::processes::{Chunk, Command, End};
+use super::status::Rules;
+use super::{validate, Engine};
+use crate::isolation::{ExecSpec, IsolationError, Running};
+
+/// Time limit of a foreground command without one. Source: schema, `timeout_secs`.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time limit: a day.
+const MAX_TIMEOUT_SECS: u64 = 24 * 3600;
+/// Standard input that is not read for so long is an error.
+const STDIN_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a killed command may take to be gone.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of output shown in the details of a timeout.
+const TIMEOUT_EXCERPT: usize = 16 << 10;
+const SIGKILL: i32 = 9;
+
+/// Environment of every command, under the template's, the machine's and the request's.
+const BASE_ENVS: [(&str, &str); 5] = [
+    ("HOME", "/root"),
+    ("USER", "root"),
+    ("LOGNAME", "root"),
+    (
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ),
+    ("LANG", "C.UTF-8"),
+];
+
+/// What a request wants, checked.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// As shown in lists.
+    pub text: String,
+    /// For isolation.
+    pub spec: ExecSpec,
+    /// Time limit, when the request has one.
+    pub timeout: Option<Duration>,
+}
+
+/// A command that must not outlive the request that waits for it.
+struct KillOnDrop {
+    running: Arc<dyn Running>,
+    pid: Option<u32>,
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            let running = self.running.clone();
+            // A pid that has ended meanwhile is no error here.
+            tokio::spawn(async move { running.signal(pid, SIGKILL).await.ok() });
+        }
+    }
+}
+
+/// Checks a request and completes it with the machine's settings.
+pub fn wanted(machine: &Machine, request: ExecRequest) -> Result<Wanted> {
+    let args = request.args.unwrap_or_default();
+    let uses_shell = request.shell.unwrap_or(false);
+    if request.command.trim().is_empty() {
+        return Err(Error::invalid(
+            "command",
+            "is empty: give a program such as \"echo\"",
+        ));
+    }
+    if uses_shell && !args.is_empty() {
+        return Err(Error::invalid(
+            "args",
+            "cannot be given with `shell`: put the arguments into `command`, or leave `shell` out",
+        ));
+    }
+    if request.command.contains('\0') || args.iter().any(|a| a.contains('\0')) {
+        return Err(Error::invalid(
+            "command",
+            "holds a NUL character, which no argument can",
+        ));
+    }
+    let timeout = request
+        .timeout_secs
+        .map(|secs| match secs {
+            1..=MAX_TIMEOUT_SECS => Ok(Duration::from_secs(secs)),
+            other => Err(Error::invalid(
+                "timeout_secs",
+                format_args!("is {other}: give 1 to {MAX_TIMEOUT_SECS}, such as 30"),
+            )),
+        })
+        .transpose()?;
+    let envs = request.envs.unwrap_or_default();
+    validate::check_envs("envs", &envs)?;
+    let cwd = request
+        .cwd
+        .map(|cwd| validate::absolute("cwd", &cwd))
+        .transpose()?;
+    let mut argv = vec![request.command.clone()];
+    if uses_shell {
+        argv = vec!["/bin/sh".into(), "-c".into(), request.command.clone()];
+    }
+    argv.extend(args.iter().cloned());
+    let text = [vec![request.command], args].concat().join(" ");
+    Ok(Wanted {
+        text,
+        spec: ExecSpec {
+            argv,
+            envs: environment(machine, envs),
+            cwd: cwd.unwrap_or_else(|| machine.read(|r| r.cwd.clone())),
+            ..Default::default()
+        },
+        timeout,
+    })
+}
+
+/// The whole environment of a command.
+pub fn environment(machine: &Machine, envs: Envs) -> Envs {
+    let mut all: Envs = BASE_ENVS
+        .iter()
+        .map(|(k, v)| ((*k).into(), (*v).into()))
+        .collect();
+    all.extend(machine.read(|r| r.envs.clone()));
+    all.extend(envs);
+    all
+}
+
+impl Engine {
+    /// A machine that answers commands, and a note that it is in use. A paused one with `auto_resume` is woken.
+    pub async fn ready(self: &Arc<Self>, id: &str) -> Result<(Arc<Machine>, Busy)> {
+        let machine = self.live_machine(id).await?;
+        let (status, auto_resume) = machine.read(|r| (r.status, r.auto_resume));
+        if status.can_resume() && auto_resume {
+            self.resume(id).await?;
+        } else if !status.can_exec() {
+            return Err(machine.not_ready());
+        }
+        let busy = machine.busy();
+        Ok((machine, busy))
+    }
+
+    /// Starts a command. `listener` hears its output from the first byte.
+    pub async fn start_command(
+        &self,
+        machine: &Arc<Machine>,
+        wanted: Wanted,
+        sink: Sink,
+        listener: Option<mpsc::Sender<Chunk>>,
+    ) -> Result<Arc<Command>> {
+        // Shared with other starts; a machine that is being frozen is waited for and then refused.
+        let _gate = machine.gate.read().await;
+        if !machine.status().can_exec() || machine.gone.is_cancelled() {
+            return Err(machine.not_ready());
+        }
+        let started = machine.running()?.exec(wanted.spec).await;
+        let process = started.map_err(|error| match error {
+            IsolationError::Invalid(text) => Error::new(Kind::InvalidRequest, text)
+                .with_action("check `command` and `cwd`; shell text needs `shell: true`"),
+            IsolationError::Failed(text) => {
+                Error::new(Kind::ExecFailed, format!("the command did not start: {text}"))
+            }
+            other => Error::isolation("starting a command", other),
+        })?;
+        let gone = machine.gone.clone();
+        Ok(machine
+            .processes
+            .adopt(process, wanted.text, sink, listener, gone))
+    }
+
+    /// Runs a command to its end. Dropping the future kills it.
+    pub async fn exec(self: &Arc<Self>, id: &str, request: ExecRequest) -> Result<ExecResponse> {
+        let (machine, _busy) = self.ready(id).await?;
+        let wanted = wanted(&machine, request)?;
+        let limit = wanted.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let sink = Sink::Capture(Capture::default());
+        let command = self.start_command(&machine, wanted, sink, None).await?;
+        let mut guard = KillOnDrop {
+            running: machine.running()?,
+            pid: Some(command.pid),
+        };
+        let end = tokio::time::timeout(limit, command.end()).await;
+        let Ok(end) = end else {
+            let _ = guard.running.signal(command.pid, SIGKILL).await;
+            let _ = tokio::time::timeout(KILL_PATIENCE, command.end()).await;
+            guard.pid = None;
+            machine.processes.forget(command.pid);
+            return Err(timed_out(&command, limit));
+        };
+        guard.pid = None;
+        machine.processes.forget(command.pid);
+        let (stdout, mut stderr) = texts(&command);
+        let exit = match end {
+            End::MachineEnded => return Err(Error::isolation("running a command", IsolationError::Gone)),
+            End::Exited(exit) => exit,
+        };
+        if exit.out_of_memory {
+            let limit = machine.read(|r| r.config.memory_mb);
+            stderr.push_str(&format!(
+                "[nullspace: killed at the machine's memory limit of {limit} MiB]\n"
+            ));
+        }
+        Ok(ExecResponse {
+            exit_code: exit.code,
+            stdout,
+            stderr,
+            pid: Some(command.pid),
+        })
+    }
+
+    /// Starts a command and leaves it to itself: it ends by itself, by `kill` or with its machine, and no time limit
+    /// applies. Its output stays readable after its end.
+    pub async fn exec_background(self: &Arc<Self>, id: &str, request: ExecRequest) -> Result<u32> {
+        let (machine, _busy) = self.ready(id).await?;
+        let mut wanted = wanted(&machine, request)?;
+        wanted.spec.stdin = true;
+        let sink = Sink::log(&machine.processes.log_path());
+        Ok(self.start_command(&machine, wanted, sink, None).await?.pid)
+    }
+
+    /// The commands of a machine.
+    pub async fn list_processes(self: &Arc<Self>, id: &str) -> Result<Vec<ProcessInfo>> {
+        let (machine, _busy) = self.ready(id).await?;
+        Ok(machine.processes.list())
+    }
+
+    /// Output of a command so far.
+    pub async fn process_logs(self: &Arc<Self>, id: &str, pid: u32) -> Result<ProcessLogs> {
+        let (machine, _busy) = self.ready(id).await?;
+        Ok(command(&machine, pid)?.logs())
+    }
+
+    /// Writes to the standard input of a command.
+    pub async fn write_stdin(self: &Arc<Self>, id: &str, pid: u32, data: &[u8]) -> Result<()> {
+        let (machine, _busy) = self.ready(id).await?;
+        let command = command(&machine, pid)?;
+        match tokio::time::timeout(STDIN_PATIENCE, command.write(data)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Error::new(
+                Kind::Conflict,
+                format!("process {pid} takes no input: it ended, closed its input or runs in the foreground"),
+            )),
+            Ok(Err(error)) => Err(Error::internal("writing to a process", error)),
+            Err(_) => Err(Error::new(
+                Kind::Conflict,
+                format!("process {pid} does not read its input; part of the data may have been written"),
+            )),
+        }
+    }
+
+    /// Kills a command and all of its process group. One that has ended is left alone.
+    pub async fn kill_process(self: &Arc<Self>, id: &str, pid: u32) -> Result<()> {
+        let (machine, _busy) = self.ready(id).await?;
+        let command = command(&machine, pid)?;
+        self.kill_command(&machine, &command).await
+    }
+
+    /// Kills a command, wherever it was found.
+    pub async fn kill_command(&self, machine: &Machine, command: &Command) -> Result<()> {
+        match machine.running()?.signal(command.pid, SIGKILL).await {
+            // It ended between the look-up and the signal, or before; what was asked for is so.
+            Ok(()) | Err(IsolationError::Invalid(_)) => Ok(()),
+            Err(error) => Err(Error::isolation("killing a process", error)),
+        }
+    }
+}
+
+/// One command of a machine.
+pub fn command(machine: &Machine, pid: u32) -> Result<Arc<Command>> {
+    machine.processes.get(pid).ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            format!(
+                "machine {} has no process {pid} that was started through the API",
+                machine.id
+            ),
+        )
+    })
+}
+
+fn texts(command: &Command) -> (String, String) {
+    command.sink(|sink| match sink {
+        Sink::Capture(capture) => capture.texts(),
+        other => {
+            let logs = other.read();
+            (logs.stdout, logs.stderr)
+        }
+    })
+}
+
+fn timed_out(command: &Command, limit: Duration) -> Error {
+    let excerpt = |text: String| {
+        let mut from = text.len().saturating_sub(TIMEOUT_EXCERPT);
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        text[from..].to_owned()
+    };
+    let (stdout, stderr) = texts(command);
+    Error::new(
+        Kind::ExecTimeout,
+        format!(
+            "the command ran longer than {} s and was killed with its process group",
+            limit.as_secs()
+        ),
+    )
+    .with_action("give a larger `timeout_secs`, or run it in the background")
+    .with_details(json!({
+        "pid": command.pid,
+        "timeout_secs": limit.as_secs(),
+        "stdout": excerpt(stdout),
+        "stderr": excerpt(stderr),
+    }))
+}

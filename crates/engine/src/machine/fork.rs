@@ -1,0 +1,53 @@
+//! Copies a machine into a new one.
+
+use std::sync::Arc;
+
+use nullspace_wire::machine::MachineStatus;
+use serde_json::json;
+
+use super::error::Result;
+use super::events::{Event, Operation};
+use super::idempotency::Ticket;
+use super::record::Record;
+use super::{clock, ids, Engine};
+
+impl Engine {
+    /// Makes a machine with a copy of this one's files and settings, and answers its JSON. Processes are not copied:
+    /// the child starts with none.
+    pub async fn fork(self: &Arc<Self>, id: &str, key: Option<&str>) -> Result<String> {
+        let ticket = Ticket::new(format!("fork {id}"), key, &json!({}))?;
+        let (engine, id) = (self.clone(), id.to_owned());
+        self.run_to_end(async move {
+            let work = engine.fork_now(&id, ticket.clone());
+            engine.once(ticket.as_ref(), work).await
+        })
+        .await
+    }
+
+    async fn fork_now(self: &Arc<Self>, id: &str, ticket: Option<Ticket>) -> Result<String> {
+        self.refuse_when_closing()?;
+        let parent = self.live_machine(id).await?;
+        let turn = parent.try_turn()?;
+        let (copy, _pin) = self.copy_files(&parent).await?;
+        drop(turn);
+        let record = parent.read(|parent| Record {
+            id: ids::machine(),
+            status: MachineStatus::Creating,
+            created_at: clock::now(),
+            started_at: None,
+            timeout_at: None,
+            last_active_at: None,
+            snapshot_id: None,
+            warm_pool_checkout: None,
+            error_message: None,
+            layers: copy.layers.clone(),
+            // A token opens one machine's ports only.
+            traffic_access_token: parent.traffic_access_token.as_ref().map(|_| ids::secret("tat")),
+            ..parent.clone()
+        });
+        let (body, child) = self.bring_up(record, None, ticket).await?;
+        self.record_event(Event::of(Operation::Fork, id).between(id, &child))
+            .await;
+        Ok(body)
+    }
+}

@@ -1,0 +1,169 @@
+//! One idempotency key, one piece of work, one answer.
+//!
+//! The answer is stored in the same transaction as the work it belongs to, so that a crash keeps both or neither. A
+//! repeat waits for the first request if that is still under way. Failures are not kept: a repeat tries again.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use super::clock;
+use super::error::{Error, Kind, Result};
+use super::live::lock;
+use super::record::canonical;
+use super::Engine;
+use crate::store::keys;
+
+/// Longest key in bytes.
+const MAX_KEY: usize = 255;
+
+/// A key together with what it was given for.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    scope: String,
+    key: String,
+    fingerprint: Vec<u8>,
+}
+
+impl Ticket {
+    /// Checks the key. `scope` is the operation (and its machine): keys of different operations do not meet. `body`
+    /// counts by meaning, not by the order of its keys.
+    pub fn new(
+        scope: impl Into<String>,
+        key: Option<&str>,
+        body: &serde_json::Value,
+    ) -> Result<Option<Self>> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        if key.is_empty() || key.len() > MAX_KEY || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::invalid(
+                "Idempotency-Key",
+                format_args!(
+                    "is no usable key: give 1 to {MAX_KEY} visible ASCII characters, such as a UUID"
+                ),
+            ));
+        }
+        Ok(Some(Self {
+            scope: scope.into(),
+            key: key.into(),
+            fingerprint: Sha256::digest(canonical(body)).to_vec(),
+        }))
+    }
+
+    /// Keeps the answer. To be called in the transaction of the work.
+    pub fn keep(&self, connection: &rusqlite::Connection, body: &str) -> rusqlite::Result<()> {
+        keys::put(
+            connection,
+            &self.scope,
+            &self.key,
+            &self.fingerprint,
+            body,
+            clock::unix_seconds(),
+        )
+    }
+}
+
+/// Keys whose work is under way.
+#[derive(Debug, Default)]
+pub struct InFlight(Mutex<HashMap<(String, String), Entry>>);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    fingerprint: Vec<u8>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Removes the entry when the last of those who share a key is done.
+struct Share<'a> {
+    all: &'a InFlight,
+    place: (String, String),
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut all = lock(&self.all.0);
+        // This share and the table: nobody else waits.
+        if Arc::strong_count(&self.turn) <= 2 {
+            all.remove(&self.place);
+        }
+    }
+}
+
+fn mismatch(key: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        format!("the idempotency key {key:?} was already used with another request body"),
+    )
+    .with_action("repeat the first body unchanged to get its answer, or use a new key for a new request")
+}
+
+impl Engine {
+    /// Does the work of a key once and answers every request that carries the key with the same body (JSON). `work`
+    /// must keep its answer with [`Ticket::keep`]. Without a ticket the work is simply done.
+    pub(super) async fn once<F>(&self, ticket: Option<&Ticket>, work: F) -> Result<String>
+    where
+        F: Future<Output = Result<String>>,
+    {
+        let Some(ticket) = ticket else {
+            return work.await;
+        };
+        let place = (ticket.scope.clone(), ticket.key.clone());
+        let entry = lock(&self.keys.0)
+            .entry(place.clone())
+            .or_insert_with(|| Entry {
+                fingerprint: ticket.fingerprint.clone(),
+                turn: Arc::default(),
+            })
+            .clone();
+        let share = Share {
+            all: &self.keys,
+            place,
+            turn: entry.turn,
+        };
+        if entry.fingerprint != ticket.fingerprint {
+            return Err(mismatch(&ticket.key));
+        }
+        let _turn = share.turn.lock().await;
+        let (scope, key) = (ticket.scope.clone(), ticket.key.clone());
+        let kept = self
+            .store
+            .call(move |c| keys::get(c, &scope, &key, clock::unix_seconds()));
+        match kept.await? {
+            Some(kept) if kept.fingerprint == ticket.fingerprint => Ok(kept.body),
+            Some(_) => Err(mismatch(&ticket.key)),
+            None => work.await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_order_of_keys_makes_no_other_request() {
+        let ticket = |body| Ticket::new("create", Some("k"), &body).unwrap().unwrap();
+        assert_eq!(
+            ticket(json!({ "a": 1, "b": 2 })).fingerprint,
+            ticket(json!({ "b": 2, "a": 1 })).fingerprint
+        );
+        assert_ne!(
+            ticket(json!({ "a": 1 })).fingerprint,
+            ticket(json!({ "a": 2 })).fingerprint
+        );
+    }
+
+    #[test]
+    fn unusable_keys_are_refused() {
+        for key in ["", "two words", &"x".repeat(256), "ü"] {
+            let error = Ticket::new("create", Some(key), &json!({})).unwrap_err();
+            assert!(error.message.contains("Idempotency-Key"), "{}", error.message);
+        }
+        assert!(Ticket::new("create", None, &json!({})).unwrap().is_none());
+    }
+}

@@ -1,0 +1,37 @@
+//! Names of things: a prefix that says what it is, then random hexadecimal digits.
+
+/// `mch_` and 20 digits. Short enough to be a host name too.
+pub fn machine() -> String {
+    make("mch")
+}
+
+/// `snap_` and 20 digits.
+pub fn snapshot() -> String {
+    make("snap")
+}
+
+/// `layer_` and 20 digits. Never shown.
+pub fn layer() -> String {
+    make("layer")
+}
+
+/// `twp_` and 20 digits.
+pub fn pool() -> String {
+    make("twp")
+}
+
+/// A UUID, as events carry.
+pub fn event() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// A name that cannot be guessed: 244 random bits in hexadecimal digits after a prefix. For keys and tokens.
+pub fn secret(prefix: &str) -> String {
+    let (a, b) = (uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    format!("{prefix}_{a}{b}")
+}
+
+fn make(prefix: &str) -> String {
+    let digits = uuid::Uuid::new_v4().simple().to_string();
+    format!("{prefix}_{}", &digits[..20])
+}

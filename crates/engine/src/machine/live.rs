@@ -1,0 +1,265 @@
+//! A machine that has processes, as the engine holds it in memory.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nullspace_wire::machine::{MachineInfo, MachineStatus};
+use tokio::sync::{Notify, RwLock};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{Error, Kind, Result};
+use super::lease::{Deadline, Why};
+use super::metrics::Sampler;
+use super::processes::Processes;
+use super::record::Record;
+use super::status::Rules;
+use super::{clock, status};
+use crate::isolation::Running;
+use crate::store::{machines, Store};
+
+/// Locks a mutex whose owner may have panicked: the data behind ours is whole after every statement.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A machine that is being made, runs or is paused.
+pub struct Machine {
+    /// `mch_...`
+    pub id: String,
+    record: Mutex<Record>,
+    running: Mutex<Option<Arc<dyn Running>>>,
+    /// Held by whoever changes the machine's state: one at a time.
+    turn: tokio::sync::Mutex<()>,
+    /// Shared by starts of processes, exclusive while the machine is frozen or thawed, so that no start is sent to a
+    /// machine that cannot answer.
+    pub gate: RwLock<()>,
+    times: Mutex<Times>,
+    /// Requests and sockets that keep the machine from being idle.
+    busy: AtomicUsize,
+    /// Wakes the supervisor after a change of the lease.
+    pub changed: Notify,
+    /// Cancelled once the machine is destroyed or dead.
+    pub gone: CancellationToken,
+    /// Commands.
+    pub processes: Processes,
+    /// Processor use between two looks.
+    pub sampler: Sampler,
+}
+
+/// Moments on the monotonic clock, from which deadlines are counted.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// Start of the lease.
+    leased: Instant,
+    /// Last activity.
+    active: Instant,
+    /// Start of the pause.
+    paused: Option<Instant>,
+}
+
+/// Keeps a machine from being idle; its end counts as activity too.
+pub struct Busy(Arc<Machine>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Machine {
+    /// Takes a machine into memory; `running` is `None` while it is being made.
+    pub fn new(record: Record, running: Option<Arc<dyn Running>>, logs: std::path::PathBuf) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            id: record.id.clone(),
+            record: Mutex::new(record),
+            running: Mutex::new(running),
+            turn: tokio::sync::Mutex::new(()),
+            gate: RwLock::new(()),
+            times: Mutex::new(Times {
+                leased: now,
+                active: now,
+                paused: None,
+            }),
+            busy: AtomicUsize::new(0),
+            changed: Notify::new(),
+            gone: CancellationToken::new(),
+            processes: Processes::new(logs),
+            sampler: Sampler::new(),
+        })
+    }
+
+    /// Waits for the turn to change the machine's state.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Takes the turn, or says that another change is under way.
+    pub fn try_turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        self.turn.try_lock().map_err(|_| {
+            Error::new(
+                Kind::TransitionInProgress,
+                format!("another change of machine {} is under way", self.id),
+            )
+            .with_action("repeat the call in a moment")
+        })
+    }
+
+    /// Looks at the record.
+    pub fn read<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&lock(&self.record))
+    }
+
+    /// Where the machine is in its life.
+    pub fn status(&self) -> MachineStatus {
+        self.read(|r| r.status)
+    }
+
+    /// Changes the record and stores it. Changes are stored in the order in which they were made.
+    pub async fn update(&self, store: &Store, change: impl FnOnce(&mut Record)) -> Result<()> {
+        self.update_with(store, change, |_| Ok(())).await
+    }
+
+    /// Changes the record and stores it together with what `also` writes, or neither.
+    pub async fn update_with(
+        &self,
+        store: &Store,
+        change: impl FnOnce(&mut Record),
+        also: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let sent = {
+            let mut record = lock(&self.record);
+            change(&mut record);
+            let (id, status, json) = (record.id.clone(), status::name(record.status), record.to_json());
+            // Sent under the lock: a later change cannot overtake this one.
+            store.send(move |connection| {
+                let transaction = connection.transaction()?;
+                machines::update(&transaction, &id, status, &json)?;
+                also(&transaction)?;
+                transaction.commit()
+            })
+        };
+        Ok(sent.done().await?)
+    }
+
+    /// Changes the record in memory only.
+    pub fn set(&self, change: impl FnOnce(&mut Record)) {
+        change(&mut lock(&self.record));
+    }
+
+    /// The started machine.
+    pub fn running(&self) -> Result<Arc<dyn Running>> {
+        lock(&self.running).clone().ok_or_else(|| self.not_ready())
+    }
+
+    /// Puts the started machine in, or takes it out.
+    pub fn set_running(&self, running: Option<Arc<dyn Running>>) -> Option<Arc<dyn Running>> {
+        std::mem::replace(&mut *lock(&self.running), running)
+    }
+
+    /// Why the machine does not answer commands.
+    pub fn not_ready(&self) -> Error {
+        let (status, message) = self.read(|r| (r.status, r.error_message.clone()));
+        not_ready(&self.id, status, message)
+    }
+
+    /// What `GET` shows.
+    pub fn info(&self) -> MachineInfo {
+        let remaining = self.remaining().map(|left| left.as_millis() as u64);
+        self.read(|record| record.info(remaining))
+    }
+
+    /// Notes activity.
+    pub fn touch(&self) {
+        lock(&self.times).active = Instant::now();
+        self.set(|record| record.last_active_at = Some(clock::now()));
+    }
+
+    /// Notes activity and keeps the machine from being idle meanwhile.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        self.touch();
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        Busy(self.clone())
+    }
+
+    /// Starts the lease anew, counted from now.
+    pub fn renew(&self) {
+        lock(&self.times).leased = Instant::now();
+    }
+
+    /// Notes the begin or the end of a pause. At its end the lease and the idle time start anew.
+    pub fn set_paused(&self, is_paused: bool) {
+        let now = Instant::now();
+        let mut times = lock(&self.times);
+        if is_paused {
+            times.paused = Some(now);
+        } else {
+            *times = Times {
+                leased: now,
+                active: now,
+                paused: None,
+            };
+        }
+    }
+
+    /// What is left of the lease; `None` while it does not run.
+    pub fn remaining(&self) -> Option<Duration> {
+        let (status, length) = self.read(|r| (r.status, Duration::from_millis(r.timeout_ms)));
+        if !status.can_exec() {
+            return None;
+        }
+        Some(length.saturating_sub(lock(&self.times).leased.elapsed()))
+    }
+
+    /// The next moment at which the lease asks for something.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let times = *lock(&self.times);
+        let is_busy = self.busy.load(Ordering::Acquire) > 0;
+        self.read(|record| {
+            let after = |from: Instant, ms: u64, why| Deadline {
+                at: from + Duration::from_millis(ms),
+                why,
+            };
+            match record.status {
+                MachineStatus::Running => {
+                    let lease = after(times.leased, record.timeout_ms, Why::Timeout);
+                    let idle = record
+                        .inactivity_timeout_ms
+                        .filter(|_| !is_busy)
+                        .map(|ms| after(times.active, ms, Why::Idle));
+                    Some(idle.filter(|idle| idle.at < lease.at).unwrap_or(lease))
+                }
+                MachineStatus::Paused => {
+                    let limit = record.auto_delete_after_ms?;
+                    Some(after(times.paused?, limit, Why::AutoDelete))
+                }
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Why a machine in this state does not answer commands.
+pub fn not_ready(id: &str, status: MachineStatus, error_message: Option<String>) -> Error {
+    let (why, action, retryable) = match status {
+        MachineStatus::Paused => ("is paused".to_owned(), "resume it first (connect does)", false),
+        MachineStatus::Creating => (
+            "is still being made".to_owned(),
+            "repeat the call in a moment",
+            true,
+        ),
+        MachineStatus::Error => {
+            let text = error_message.unwrap_or_else(|| "it ended".into());
+            (format!("is dead: {text}"), "make another machine", false)
+        }
+        MachineStatus::Running => ("is changing".to_owned(), "repeat the call in a moment", true),
+        MachineStatus::Destroyed => return Error::no_machine(id),
+    };
+    Error::new(Kind::MachineNotReady, format!("machine {id} {why}"))
+        .with_action(action)
+        .retryable(retryable)
+}

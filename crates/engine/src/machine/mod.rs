@@ -1,0 +1,170 @@
+//! What happens to machines: one file a verb, and what they share.
+//!
+//! - [`Engine`]: owns everything; `create`, `destroy`, `pause` (and resume), `fork`, `snapshot`, `exec`, `list`,
+//!   `egress`, `pools` add their verbs to it
+//! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
+//! - [`validate`]: the rules of a create body
+//! - [`lease`]: how long machines live
+//! - [`pool`]: one warm pool
+//! - [`idempotency`]: one key, one machine
+//! - [`events`]: what happened
+//! - [`error`]: why a verb refused
+//!
+//! Knows nothing of HTTP.
+
+mod clock;
+mod create;
+mod destroy;
+pub mod egress;
+pub mod error;
+pub mod events;
+pub mod exec;
+mod fork;
+pub mod idempotency;
+mod ids;
+mod layers;
+pub mod lease;
+pub mod list;
+pub mod live;
+pub mod metrics;
+pub mod output;
+mod pause;
+pub mod pool;
+pub mod pools;
+pub mod processes;
+pub mod record;
+mod recover;
+mod shutdown;
+pub mod snapshot;
+pub mod status;
+pub mod templates;
+pub mod validate;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use nullspace_wire::lifecycle::LifecycleEventInfo;
+use nullspace_wire::machine::MachineStatus;
+use tokio::sync::{broadcast, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use clock::{unix_micros, unix_seconds};
+pub use error::{Error, Kind, Result};
+pub use ids::secret;
+
+use crate::isolation::Backend;
+use crate::store::{machines, Store};
+use live::{lock, Machine};
+use pool::Pool;
+
+/// Events that a slow listener may lag behind.
+const EVENT_BACKLOG: usize = 1024;
+
+/// The engine: all machines of one state directory.
+pub struct Engine {
+    store: Store,
+    backend: Arc<dyn Backend>,
+    live: Mutex<HashMap<String, Arc<Machine>>>,
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
+    keys: idempotency::InFlight,
+    layers: layers::Layers,
+    /// Starts that may run at once.
+    starts: Semaphore,
+    /// Work that the end of the engine waits for.
+    tasks: TaskTracker,
+    /// Cancelled when the engine begins to end.
+    closing: CancellationToken,
+    events: broadcast::Sender<LifecycleEventInfo>,
+}
+
+impl Engine {
+    /// Opens an engine over a store: ends what an earlier run left, notes which machines died with it, and lets the
+    /// warm pools fill.
+    pub async fn open(store: Store, backend: Arc<dyn Backend>) -> Result<Arc<Self>> {
+        // More starts at once than this only lengthen each other.
+        let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+        let engine = Arc::new(Self {
+            store,
+            backend,
+            live: Mutex::default(),
+            pools: Mutex::default(),
+            keys: idempotency::InFlight::default(),
+            layers: layers::Layers::default(),
+            starts: Semaphore::new(starts),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            events: broadcast::Sender::new(EVENT_BACKLOG),
+        });
+        engine.recover().await?;
+        engine.load_pools().await?;
+        Ok(engine)
+    }
+
+    /// Cancelled when the engine begins to end.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    fn refuse_when_closing(&self) -> Result<()> {
+        if self.closing.is_cancelled() {
+            return Err(Error::shutting_down());
+        }
+        Ok(())
+    }
+
+    /// Runs work to its end whether or not the caller stays: a request that was begun must not stop half-way when
+    /// its client goes away.
+    async fn run_to_end<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        use tracing::Instrument;
+        let task = self.tasks.spawn(work.in_current_span());
+        task.await
+            .unwrap_or_else(|error| Err(Error::internal("the request", error)))
+    }
+
+    fn log_directory(&self, id: &str) -> PathBuf {
+        self.store.directory().join("logs").join(id)
+    }
+
+    fn add_live(&self, machine: &Arc<Machine>) {
+        lock(&self.live).insert(machine.id.clone(), machine.clone());
+    }
+
+    fn remove_live(&self, id: &str) {
+        lock(&self.live).remove(id);
+    }
+
+    fn find_live(&self, id: &str) -> Option<Arc<Machine>> {
+        lock(&self.live).get(id).cloned()
+    }
+
+    fn all_live(&self) -> Vec<Arc<Machine>> {
+        lock(&self.live).values().cloned().collect()
+    }
+
+    /// A machine that is in memory; otherwise says whether it is dead or never was.
+    async fn live_machine(&self, id: &str) -> Result<Arc<Machine>> {
+        if let Some(machine) = self.find_live(id) {
+            return Ok(machine);
+        }
+        let wanted = id.to_owned();
+        let row = self.store.call(move |c| machines::get(c, &wanted)).await?;
+        let Some(row) = row else {
+            return Err(Error::no_machine(id));
+        };
+        let record: record::Record =
+            serde_json::from_str(&row).map_err(|e| Error::internal("reading a machine", e))?;
+        // A row that is not in memory is dead, or on its way out.
+        let status = if record.status == MachineStatus::Error {
+            record.status
+        } else {
+            MachineStatus::Destroyed
+        };
+        Err(live::not_ready(id, status, record.error_message))
+    }
+}

@@ -1,0 +1,308 @@
+//! The commands of one machine: a table of them, and the task that reads what each prints.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nullspace_wire::exec::{ProcessInfo, ProcessLogs};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::live::lock;
+use super::output::{Sink, Stream};
+use crate::isolation::{Exit, Input, Process};
+
+/// Ended commands whose logs stay readable, a machine. The oldest go first.
+const KEPT_ENDED: usize = 256;
+/// Bytes read at once.
+const CHUNK: usize = 32 << 10;
+/// Chunks that may wait for one listener, 512 KiB. A slow listener then slows the command: nothing grows.
+const WAITING_CHUNKS: usize = 16;
+/// After a command has ended its output is read until its streams end or stay silent for so long: children that it
+/// left behind may hold them open for ever.
+const QUIET: Duration = Duration::from_millis(50);
+/// And never longer than this.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+
+/// A piece of output for a listener.
+pub type Chunk = (Stream, Arc<[u8]>);
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself or by a signal.
+    Exited(Exit),
+    /// With its machine.
+    MachineEnded,
+}
+
+impl End {
+    /// Exit code; a command that ended with its machine was killed.
+    pub fn code(self) -> i32 {
+        match self {
+            End::Exited(exit) => exit.code,
+            End::MachineEnded => 137,
+        }
+    }
+}
+
+/// A started command.
+pub struct Command {
+    /// Id inside the machine.
+    pub pid: u32,
+    /// As given.
+    pub text: String,
+    sink: Mutex<Sink>,
+    stdin: tokio::sync::Mutex<Option<Input>>,
+    listeners: Mutex<Vec<mpsc::Sender<Chunk>>>,
+    end: watch::Sender<Option<End>>,
+}
+
+impl Command {
+    /// How it ended, once it has and its output was read.
+    pub fn ended(&self) -> Option<End> {
+        *self.end.borrow()
+    }
+
+    /// Waits for the end.
+    pub async fn end(&self) -> End {
+        let mut end = self.end.subscribe();
+        let seen = end.wait_for(Option::is_some).await.map(|end| *end);
+        // The sender lives as long as `self`, so waiting cannot fail.
+        seen.ok().flatten().unwrap_or(End::MachineEnded)
+    }
+
+    /// Output so far.
+    pub fn logs(&self) -> ProcessLogs {
+        let mut logs = lock(&self.sink).read();
+        logs.exit_code = self.ended().map(End::code);
+        logs
+    }
+
+    /// Looks at where the output went.
+    pub fn sink<T>(&self, look: impl FnOnce(&Sink) -> T) -> T {
+        look(&lock(&self.sink))
+    }
+
+    /// Hears what is printed from now on. A listener that does not keep up slows the command down.
+    pub fn listen(&self) -> mpsc::Receiver<Chunk> {
+        let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
+        lock(&self.listeners).push(sender);
+        receiver
+    }
+
+    /// Writes to standard input. `Ok(false)`: it is closed, or never was open.
+    pub async fn write(&self, data: &[u8]) -> std::io::Result<bool> {
+        let mut stdin = self.stdin.lock().await;
+        let Some(input) = stdin.as_mut() else {
+            return Ok(false);
+        };
+        let written = async {
+            input.write_all(data).await?;
+            input.flush().await
+        };
+        let result = tokio::select! {
+            result = written => result,
+            _ = self.end() => return Ok(false),
+        };
+        match result {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                *stdin = None;
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Closes standard input.
+    pub async fn close_stdin(&self) {
+        *self.stdin.lock().await = None;
+    }
+
+    async fn deliver(&self, stream: Stream, bytes: &[u8]) {
+        lock(&self.sink).push(stream, bytes);
+        let listeners = lock(&self.listeners).clone();
+        if listeners.is_empty() {
+            return;
+        }
+        let chunk: Arc<[u8]> = bytes.into();
+        for listener in &listeners {
+            // An error means that the listener went away.
+            let _ = listener.send((stream, chunk.clone())).await;
+        }
+        lock(&self.listeners).retain(|l| !l.is_closed());
+    }
+
+    /// Announces the end; only the first announcement counts.
+    fn finish(&self, end: End) {
+        self.end.send_if_modified(|known| {
+            let is_news = known.is_none();
+            known.get_or_insert(end);
+            is_news
+        });
+        // Listeners hear the end of the stream.
+        lock(&self.listeners).clear();
+    }
+}
+
+/// The commands of one machine.
+pub struct Processes {
+    directory: PathBuf,
+    next_log: AtomicU64,
+    table: Mutex<BTreeMap<u32, Arc<Command>>>,
+}
+
+impl Processes {
+    /// No commands; logs spill into `directory`, which is made when needed.
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            next_log: AtomicU64::new(1),
+            table: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Where the next log spills to.
+    pub fn log_path(&self) -> PathBuf {
+        let number = self.next_log.fetch_add(1, Ordering::Relaxed);
+        self.directory.join(format!("{number}.log"))
+    }
+
+    /// Takes a started process into the table and reads its output. `listener` hears it from the first byte.
+    pub fn adopt(
+        &self,
+        process: Process,
+        text: String,
+        sink: Sink,
+        listener: Option<mpsc::Sender<Chunk>>,
+        gone: CancellationToken,
+    ) -> Arc<Command> {
+        let command = Arc::new(Command {
+            pid: process.pid,
+            text,
+            sink: Mutex::new(sink),
+            stdin: tokio::sync::Mutex::new(process.stdin),
+            listeners: Mutex::new(listener.into_iter().collect()),
+            end: watch::Sender::new(None),
+        });
+        let mut table = lock(&self.table);
+        table.insert(command.pid, command.clone());
+        let ended: Vec<u32> = table
+            .values()
+            .filter(|c| c.ended().is_some())
+            .map(|c| c.pid)
+            .collect();
+        for pid in ended.iter().take(ended.len().saturating_sub(KEPT_ENDED)) {
+            table.remove(pid);
+        }
+        drop(table);
+        let reader = read_output(command.clone(), process.stdout, process.stderr, process.exit);
+        let watched = command.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = reader => {}
+                () = gone.cancelled() => watched.finish(End::MachineEnded),
+            }
+        });
+        command
+    }
+
+    /// A channel for a listener of a command that is about to start.
+    pub fn channel() -> (mpsc::Sender<Chunk>, mpsc::Receiver<Chunk>) {
+        mpsc::channel(WAITING_CHUNKS)
+    }
+
+    /// One command.
+    pub fn get(&self, pid: u32) -> Option<Arc<Command>> {
+        lock(&self.table).get(&pid).cloned()
+    }
+
+    /// Forgets a command; its output is not readable any more.
+    pub fn forget(&self, pid: u32) {
+        lock(&self.table).remove(&pid);
+    }
+
+    /// All commands, by pid.
+    pub fn list(&self) -> Vec<ProcessInfo> {
+        lock(&self.table)
+            .values()
+            .map(|command| ProcessInfo {
+                pid: command.pid,
+                command: command.text.clone(),
+                running: command.ended().is_none(),
+            })
+            .collect()
+    }
+
+    /// The machine ended: whoever waits for a command hears of it, and the logs go.
+    pub fn close(&self) {
+        let commands = std::mem::take(&mut *lock(&self.table));
+        for command in commands.values() {
+            command.finish(End::MachineEnded);
+        }
+        drop(commands);
+        // Made only when a log spilled.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Reads both streams until they end, announces the end of the process, and goes on reading for children that still
+/// write: a closed pipe would kill them.
+async fn read_output(
+    command: Arc<Command>,
+    mut stdout: crate::isolation::Output,
+    mut stderr: crate::isolation::Output,
+    mut exit: tokio::sync::oneshot::Receiver<Exit>,
+) {
+    let (mut out_buffer, mut err_buffer) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let (mut out_open, mut err_open) = (true, true);
+    let mut end: Option<End> = None;
+    let mut is_announced = false;
+    let (mut quiet_at, mut latest) = (Instant::now(), Instant::now());
+    while out_open || err_open {
+        let (stream, read) = tokio::select! {
+            // In this order, so that a flood of output cannot hide the end. When both streams have something,
+            // standard output goes first: which was written first is not known.
+            biased;
+            exited = &mut exit, if end.is_none() => {
+                end = Some(exited.map_or(End::MachineEnded, End::Exited));
+                quiet_at = Instant::now() + QUIET;
+                latest = Instant::now() + LONGEST_DRAIN;
+                continue;
+            }
+            () = tokio::time::sleep_until(quiet_at.min(latest)), if end.is_some() && !is_announced => {
+                is_announced = true;
+                command.finish(end.unwrap_or(End::MachineEnded));
+                continue;
+            }
+            read = stdout.read(&mut out_buffer), if out_open => (Stream::Stdout, read),
+            read = stderr.read(&mut err_buffer), if err_open => (Stream::Stderr, read),
+        };
+        let count = read.unwrap_or(0);
+        if count == 0 {
+            match stream {
+                Stream::Stdout => out_open = false,
+                Stream::Stderr => err_open = false,
+            }
+            continue;
+        }
+        let buffer = if stream == Stream::Stdout {
+            &out_buffer
+        } else {
+            &err_buffer
+        };
+        command.deliver(stream, &buffer[..count]).await;
+        quiet_at = Instant::now() + QUIET;
+    }
+    if !is_announced {
+        let end = match end {
+            Some(end) => end,
+            None => exit.await.map_or(End::MachineEnded, End::Exited),
+        };
+        command.finish(end);
+    }
+}

@@ -1,0 +1,160 @@
+//! What is known of a machine, as it is stored.
+
+use nullspace_wire::machine::{
+    MachineConfig, MachineInfo, MachineStatus, TimeoutAction, WarmPoolCheckoutResult,
+};
+use nullspace_wire::network::NetworkEgressPolicy;
+use nullspace_wire::{Envs, JsonObject, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::status;
+use crate::store::machines::NewMachine;
+
+/// A machine as stored. Everything that `GET` shows, and what commands and forks of it need.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// `mch_...`
+    pub id: String,
+    /// Where it is in its life.
+    pub status: MachineStatus,
+    /// Size.
+    pub config: MachineConfig,
+    /// Template as shown.
+    pub template: String,
+    /// Verbatim.
+    pub metadata: JsonObject,
+    /// When the create was accepted.
+    pub created_at: Timestamp,
+    /// When it first ran.
+    pub started_at: Option<Timestamp>,
+    /// Length of the lease.
+    pub timeout_ms: u64,
+    /// End of the lease; `None` while paused.
+    pub timeout_at: Option<Timestamp>,
+    /// What happens then.
+    pub timeout_action: TimeoutAction,
+    /// Last request to it.
+    pub last_active_at: Option<Timestamp>,
+    /// Idle limit.
+    pub inactivity_timeout_ms: Option<u64>,
+    /// Limit of a pause.
+    pub auto_delete_after_ms: Option<u64>,
+    /// Never paused.
+    pub ephemeral: bool,
+    /// Requests wake it.
+    pub auto_resume: bool,
+    /// Working directory of commands.
+    pub cwd: String,
+    /// While paused.
+    pub snapshot_id: Option<String>,
+    /// How the create was served.
+    pub warm_pool_checkout: Option<WarmPoolCheckoutResult>,
+    /// What this computer could not enforce.
+    pub warnings: Vec<String>,
+    /// Why it is in `error`.
+    pub error_message: Option<String>,
+    /// Environment of commands: the template's and its own.
+    pub envs: Envs,
+    /// `false` keeps everything shut, whatever `egress` says.
+    pub internet_access: bool,
+    /// Policy in force.
+    pub egress: NetworkEgressPolicy,
+    /// Layers above `base`.
+    pub layers: Vec<String>,
+    /// Whether the layers replace `base`.
+    pub whole_root: bool,
+    /// Whether preview ports open without a token.
+    pub allow_public_traffic: bool,
+    /// `Host` of preview requests inside.
+    pub mask_request_host: Option<String>,
+    /// Opens preview ports.
+    pub traffic_access_token: Option<String>,
+    /// Made for an idempotency key whose answer is not kept yet: after a crash nobody can know the machine.
+    pub unanswered: bool,
+}
+
+impl Record {
+    /// What `GET` shows. `remaining_ms` is counted on the engine's own clock, which wall-clock changes do not move.
+    pub fn info(&self, remaining_ms: Option<u64>) -> MachineInfo {
+        MachineInfo {
+            id: self.id.clone(),
+            status: self.status,
+            config: self.config.clone(),
+            template: self.template.clone(),
+            metadata: Some(self.metadata.clone()),
+            created_at: self.created_at.clone(),
+            started_at: self.started_at.clone(),
+            timeout_ms: Some(self.timeout_ms),
+            timeout_at: self.timeout_at.clone(),
+            expires_at: self.timeout_at.clone(),
+            remaining_ms,
+            timeout_action: Some(self.timeout_action),
+            last_active_at: self.last_active_at.clone(),
+            inactivity_timeout_ms: self.inactivity_timeout_ms,
+            auto_delete_after_ms: self.auto_delete_after_ms,
+            ephemeral: Some(self.ephemeral),
+            auto_resume: Some(self.auto_resume),
+            cwd: Some(self.cwd.clone()),
+            snapshot_id: self.snapshot_id.clone(),
+            warm_pool_checkout: self.warm_pool_checkout.clone(),
+            warnings: Some(self.warnings.clone()).filter(|w| !w.is_empty()),
+            error_message: self.error_message.clone(),
+        }
+    }
+
+    /// Its row.
+    pub fn row(&self) -> NewMachine {
+        NewMachine {
+            id: self.id.clone(),
+            status: status::name(self.status),
+            template: self.template.clone(),
+            metadata: self
+                .metadata
+                .iter()
+                .map(|(k, v)| (k.clone(), canonical(v)))
+                .collect(),
+            record: self.to_json(),
+        }
+    }
+
+    /// JSON for the store.
+    pub fn to_json(&self) -> String {
+        // Plain structs with string keys cannot fail to serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// JSON text in which equal values are equal: object keys sorted, no spaces.
+pub fn canonical(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_key(|(key, _)| key.as_str());
+                Value::Object(entries.into_iter().map(|(k, v)| (k.clone(), sorted(v))).collect())
+            }
+            Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+            other => other.clone(),
+        }
+    }
+    sorted(value).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_text_ignores_the_order_of_keys_but_not_of_items() {
+        let a = serde_json::json!({ "b": [2, 1], "a": { "d": null, "c": "x" } });
+        let b: serde_json::Value =
+            serde_json::from_str(r#"{"a": {"c": "x", "d": null}, "b": [2, 1]}"#).unwrap();
+        assert_eq!(canonical(&a), r#"{"a":{"c":"x","d":null},"b":[2,1]}"#);
+        assert_eq!(canonical(&a), canonical(&b));
+        assert_ne!(
+            canonical(&a),
+            canonical(&serde_json::json!({ "b": [1, 2], "a": { "c": "x", "d": null } }))
+        );
+    }
+}

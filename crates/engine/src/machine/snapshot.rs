@@ -1,0 +1,254 @@
+//! Snapshots: immutable copies of a machine's files that new machines start from.
+//!
+//! A snapshot of a running machine copies files, not the memory of its processes. The snapshot of a pause stands for
+//! the frozen machine and is copied only when something is made from it.
+
+use std::sync::Arc;
+
+use nullspace_wire::machine::{MachineConfig, SnapshotInfo};
+use nullspace_wire::network::NetworkEgressPolicy;
+use nullspace_wire::{Envs, JsonObject, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::error::{Error, Kind, Result};
+use super::events::{Event, Operation};
+use super::idempotency::Ticket;
+use super::layers::Pin;
+use super::live::Machine;
+use super::record::{canonical, Record};
+use super::status::Rules;
+use super::{clock, ids, Engine};
+use crate::isolation::Layer;
+use crate::store::documents::{self, Kind as Document};
+
+/// A snapshot as stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// `snap_...`
+    pub id: String,
+    /// Where it was taken.
+    pub machine_id: String,
+    /// Bytes it adds: of files, or of memory for a pause.
+    pub size_bytes: u64,
+    /// When.
+    pub created_at: Timestamp,
+    /// The files; empty for a pause.
+    pub layers: Vec<String>,
+    /// Whether the layers replace `base`.
+    pub whole_root: bool,
+    /// Stands for a paused machine.
+    pub is_pause: bool,
+    /// As of the machine.
+    pub template: String,
+    /// As of the machine.
+    pub config: MachineConfig,
+    /// As of the machine.
+    pub envs: Envs,
+    /// As of the machine.
+    pub cwd: String,
+    /// As of the machine.
+    pub egress: NetworkEgressPolicy,
+    /// As of the machine.
+    pub internet_access: bool,
+}
+
+impl Snapshot {
+    fn of(record: &Record, id: String, layer: &Layer) -> Self {
+        let mut layers = vec![layer.name.clone()];
+        layers.extend(record.layers.iter().cloned());
+        Self {
+            id,
+            machine_id: record.id.clone(),
+            size_bytes: layer.size_bytes,
+            created_at: clock::now(),
+            layers,
+            whole_root: record.whole_root,
+            is_pause: false,
+            template: record.template.clone(),
+            config: record.config.clone(),
+            envs: record.envs.clone(),
+            cwd: record.cwd.clone(),
+            egress: record.egress.clone(),
+            internet_access: record.internet_access,
+        }
+    }
+
+    /// The snapshot that a pause is.
+    pub(super) fn of_pause(record: &Record, size_bytes: u64) -> Self {
+        let none = Layer {
+            name: String::new(),
+            size_bytes,
+        };
+        Self {
+            is_pause: true,
+            layers: Vec::new(),
+            ..Self::of(record, ids::snapshot(), &none)
+        }
+    }
+
+    /// What answers show. The metadata says what a snapshot of this engine holds.
+    pub fn info(&self) -> SnapshotInfo {
+        let metadata = JsonObject::from_iter([
+            (
+                "kind".to_owned(),
+                json!(if self.is_pause { "pause" } else { "snapshot" }),
+            ),
+            ("process_memory".to_owned(), json!(self.is_pause)),
+        ]);
+        SnapshotInfo {
+            id: self.id.clone(),
+            machine_id: self.machine_id.clone(),
+            size_bytes: self.size_bytes,
+            created_at: self.created_at.clone(),
+            metadata: Some(metadata),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn from_json(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|e| Error::internal("reading a snapshot", e))
+    }
+}
+
+fn no_snapshot(id: &str) -> Error {
+    Error::new(
+        Kind::SnapshotNotFound,
+        format!("there is no snapshot {id}: it never was, it was deleted, or its machine was resumed"),
+    )
+}
+
+impl Engine {
+    /// Takes a snapshot and answers JSON of a [`SnapshotInfo`].
+    pub async fn create_snapshot(self: &Arc<Self>, id: &str, key: Option<&str>) -> Result<String> {
+        let ticket = Ticket::new(format!("snapshot {id}"), key, &json!({}))?;
+        let (engine, id) = (self.clone(), id.to_owned());
+        self.run_to_end(async move {
+            let work = engine.create_snapshot_now(&id, ticket.clone());
+            engine.once(ticket.as_ref(), work).await
+        })
+        .await
+    }
+
+    async fn create_snapshot_now(&self, id: &str, ticket: Option<Ticket>) -> Result<String> {
+        let machine = self.live_machine(id).await?;
+        let _turn = machine.try_turn()?;
+        let (snapshot, _pin) = self.copy_files(&machine).await?;
+        let body =
+            serde_json::to_string(&snapshot.info()).map_err(|e| Error::internal("writing an answer", e))?;
+        let (json, kept, snapshot_id, subject) = (
+            snapshot.to_json(),
+            body.clone(),
+            snapshot.id.clone(),
+            machine.id.clone(),
+        );
+        let stored = self.store.call(move |c| {
+            let transaction = c.transaction()?;
+            documents::put(&transaction, Document::Snapshot, &snapshot_id, &subject, &json)?;
+            if let Some(ticket) = ticket {
+                ticket.keep(&transaction, &kept)?;
+            }
+            transaction.commit()
+        });
+        stored.await?;
+        self.record_event(Event::of(Operation::SnapshotCreated, id).snapshot(&snapshot.id))
+            .await;
+        Ok(body)
+    }
+
+    /// Copies the files of a machine whose turn the caller holds. The new layer stays as long as the pin, and then as
+    /// long as somebody uses it.
+    pub(super) async fn copy_files(&self, machine: &Arc<Machine>) -> Result<(Snapshot, Pin)> {
+        if !machine.status().can_copy() || machine.gone.is_cancelled() {
+            return Err(machine.not_ready());
+        }
+        // Commands that start meanwhile would wait in a frozen machine; they wait here instead.
+        let _gate = machine.gate.write().await;
+        let (name, pin) = self.new_layer().await?;
+        let copied = machine.running()?.snapshot(&name).await;
+        let layer = copied.map_err(|e| Error::isolation("copying the machine's files", e))?;
+        Ok((
+            machine.read(|record| Snapshot::of(record, ids::snapshot(), &layer)),
+            pin,
+        ))
+    }
+
+    /// One snapshot.
+    pub async fn snapshot(&self, id: &str) -> Result<Snapshot> {
+        let wanted = id.to_owned();
+        let row = self
+            .store
+            .call(move |c| documents::get(c, Document::Snapshot, &wanted));
+        Snapshot::from_json(&row.await?.ok_or_else(|| no_snapshot(id))?)
+    }
+
+    /// A snapshot with files, which stay as long as the pin. The snapshot of a pause is copied now; the machine stays
+    /// paused.
+    pub(super) async fn usable_snapshot(&self, id: &str) -> Result<(Snapshot, Pin)> {
+        let collector = self.layers.collector().await;
+        let snapshot = self.snapshot(id).await?;
+        if !snapshot.is_pause {
+            let pin = self.layers.pin(&snapshot.layers);
+            return Ok((snapshot, pin));
+        }
+        drop(collector);
+        let machine = self.live_machine(&snapshot.machine_id).await?;
+        let _turn = machine.turn().await;
+        if machine.read(|r| r.snapshot_id.as_deref() != Some(id)) {
+            return Err(no_snapshot(id));
+        }
+        let (copy, pin) = self.copy_files(&machine).await?;
+        let copy = Snapshot {
+            id: snapshot.id,
+            ..copy
+        };
+        Ok((copy, pin))
+    }
+
+    /// Snapshots, newest first. `metadata` keeps those that have all of its keys with equal values.
+    pub async fn list_snapshots(
+        &self,
+        machine_id: Option<String>,
+        metadata: &JsonObject,
+    ) -> Result<Vec<SnapshotInfo>> {
+        let rows = self
+            .store
+            .call(move |c| documents::list(c, Document::Snapshot, machine_id.as_deref()));
+        let mut found = Vec::new();
+        for row in rows.await? {
+            let info = Snapshot::from_json(&row)?.info();
+            let has = |(key, value): (&String, &serde_json::Value)| {
+                let own = info.metadata.as_ref().and_then(|m| m.get(key));
+                own.is_some_and(|own| canonical(own) == canonical(value))
+            };
+            if metadata.iter().all(has) {
+                found.push(info);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes a snapshot. Its files stay while a machine or another snapshot uses them.
+    pub async fn delete_snapshot(&self, id: &str) -> Result<()> {
+        let snapshot = self.snapshot(id).await?;
+        if snapshot.is_pause {
+            return Err(Error::new(
+                Kind::SnapshotInUse,
+                format!("snapshot {id} is the pause of machine {}", snapshot.machine_id),
+            )
+            .with_action("resume or destroy the machine instead"));
+        }
+        let wanted = id.to_owned();
+        let deleted = self
+            .store
+            .call(move |c| documents::delete(c, Document::Snapshot, &wanted));
+        if !deleted.await? {
+            return Err(no_snapshot(id));
+        }
+        self.collect_layers().await;
+        Ok(())
+    }
+}

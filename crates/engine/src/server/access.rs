@@ -1,0 +1,310 @@
+//! Who may ask, checked before anything else of a request is read.
+//!
+//! 1. `Host` must name this engine: a page that points a name of its own at 127.0.0.1 (DNS rebinding) is refused.
+//! 2. `Origin`, when there is one, must be allowed: pages are not let in by default.
+//! 3. `Authorization: Bearer` must carry the key, compared in constant time. Browsers cannot set headers on WebSockets:
+//!    there the key may come as the subprotocol `nullspace.bearer.<base64url of the key>` beside `nullspace.v1`.
+//!
+//! Every answer gets `x-request-id`, and one line in the log without query, headers or body.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::Engine as _;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tracing::Instrument;
+
+use super::reply::{envelope, json, status, Failure};
+use crate::machine::{Error, Kind};
+
+/// Subprotocol of all WebSockets, for clients that must offer one.
+pub const SUBPROTOCOL: &str = "nullspace.v1";
+/// Prefix of the subprotocol that carries the key.
+const BEARER_SUBPROTOCOL: &str = "nullspace.bearer.";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ALLOWED_METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
+const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, x-nullspace-dispatch-proof, \
+                               x-nullspace-part-sha256, x-nullspace-traffic-access-token";
+const EXPOSED_HEADERS: &str = "x-request-id, retry-after, x-nullspace-dispatch-proof";
+/// Seconds for which a browser may remember a preflight.
+const PREFLIGHT_SECONDS: &str = "600";
+
+/// What is let in.
+pub struct Access {
+    /// Digest of the key, so that comparing takes the same time for every length.
+    key: [u8; 32],
+    port: u16,
+    /// `name` or `name:port`, besides loopback.
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    /// Addresses in `Host` are taken whatever they are: only names can be rebound.
+    any_address: bool,
+}
+
+impl Access {
+    /// Lets in who has `key` and reaches this engine by a loopback name or address and the port of `listen`.
+    pub fn new(key: &str, listen: SocketAddr) -> Self {
+        Self {
+            key: Sha256::digest(key).into(),
+            port: listen.port(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            any_address: !listen.ip().is_loopback(),
+        }
+    }
+
+    /// Takes these `Host` values too: `name`, or `name:port` when the port differs.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.hosts
+            .extend(hosts.into_iter().map(|h| h.to_ascii_lowercase()));
+        self
+    }
+
+    /// Takes requests of pages of these origins (`scheme://host[:port]`).
+    #[must_use]
+    pub fn with_origins(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.origins
+            .extend(origins.into_iter().map(|o| o.to_ascii_lowercase()));
+        self
+    }
+
+    fn knows_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        if self.hosts.contains(&host) {
+            return true;
+        }
+        // The last colon starts the port, unless it belongs to a bare or bracketed IPv6 address.
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+            _ => (host.as_str(), Some(80)),
+        };
+        if port != Some(self.port) {
+            return false;
+        }
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback() || self.any_address,
+            Err(_) => name == "localhost" || self.hosts.iter().any(|h| h == name),
+        }
+    }
+
+    fn check_host(&self, request: &Request) -> Result<(), Error> {
+        let authority = request.uri().authority().map(|a| a.as_str());
+        let header = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
+        let names: Vec<&str> = authority.into_iter().chain(header).collect();
+        if !names.is_empty() && names.iter().all(|name| self.knows_host(name)) {
+            return Ok(());
+        }
+        let shown = names.first().copied().unwrap_or("(none)");
+        Err(Error::new(
+            Kind::PermissionDenied,
+            format!("requests for host {shown:?} are refused (DNS rebinding): use the address that the engine printed"),
+        )
+        .with_action("start the engine with --allow-host NAME if it is reached by another name"))
+    }
+
+    /// The `Origin` of the request if there is one and it is allowed.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Error> {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return Ok(None);
+        };
+        let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+        if self.origins.contains(&text) {
+            return Ok(Some(origin.clone()));
+        }
+        Err(Error::new(
+            Kind::PermissionDenied,
+            format!("pages of origin {text:?} may not use this engine"),
+        )
+        .with_action("start the engine with --allow-origin and that origin"))
+    }
+
+    fn check_key(&self, request: &Request) -> Result<(), Error> {
+        let headers = request.headers();
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+            let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| key.trim().as_bytes().to_vec())
+        });
+        let given = bearer.or_else(|| subprotocol_key(headers));
+        let Some(given) = given else {
+            let message = "no API key: send `Authorization: Bearer KEY` with the key that the engine printed";
+            return Err(Error::new(Kind::Unauthorized, message).with_action("set NULLSPACE_API_KEY"));
+        };
+        let digest: [u8; 32] = Sha256::digest(given).into();
+        if bool::from(digest.ct_eq(&self.key)) {
+            return Ok(());
+        }
+        Err(
+            Error::new(Kind::Unauthorized, "the API key is not the one of this engine")
+                .with_action("set NULLSPACE_API_KEY to the key that the engine printed"),
+        )
+    }
+}
+
+/// The key among the subprotocols of a WebSocket upgrade.
+fn subprotocol_key(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let is_upgrade = headers
+        .get(header::UPGRADE)?
+        .as_bytes()
+        .eq_ignore_ascii_case(b"websocket");
+    let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    offers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .filter_map(|offer| offer.trim().strip_prefix(BEARER_SUBPROTOCOL))
+        .filter(|_| is_upgrade)
+        .find_map(|text| {
+            URL_SAFE_NO_PAD
+                .decode(text)
+                .or_else(|_| URL_SAFE.decode(text))
+                .ok()
+        })
+}
+
+/// Lets a request in or refuses it, and completes the answer.
+pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let request_id = format!("req_{}", uuid::Uuid::new_v4().simple());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", id = %request_id);
+    let begun = Instant::now();
+    let response = async {
+        let (allowed_origin, mut response) = admit(&access, request, next).await;
+        if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
+            let headers = std::mem::take(response.headers_mut());
+            response = json(status(error.kind), &envelope(&error, &request_id));
+            response.headers_mut().extend(headers);
+        }
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        if let Some(origin) = allowed_origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED_HEADERS),
+            );
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        let (status, millis) = (response.status().as_u16(), begun.elapsed().as_millis() as u64);
+        tracing::info!(%method, %path, status, millis, "answered");
+        response
+    };
+    response.instrument(span).await
+}
+
+async fn admit(access: &Access, request: Request, next: Next) -> (Option<HeaderValue>, Response) {
+    if let Err(error) = access.check_host(&request) {
+        return (None, Failure(error).into_response());
+    }
+    let origin = match access.check_origin(request.headers()) {
+        Ok(origin) => origin,
+        Err(error) => return (None, Failure(error).into_response()),
+    };
+    let asks_first = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && origin.is_some();
+    if asks_first {
+        return (origin, preflight(request.headers()));
+    }
+    if request.uri().path() != "/healthz" {
+        if let Err(error) = access.check_key(&request) {
+            return (origin, Failure(error).into_response());
+        }
+    }
+    (origin, next.run(request).await)
+}
+
+/// Answers a browser that asks before it sends.
+fn preflight(asked: &HeaderMap) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
+        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // A public page that reaches into a private network asks for this too (Private Network Access).
+    if asked.contains_key("access-control-request-private-network") {
+        headers.insert(
+            "access-control-allow-private-network",
+            HeaderValue::from_static("true"),
+        );
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(listen: &str) -> Access {
+        Access::new("key", listen.parse().unwrap())
+    }
+
+    #[test]
+    fn only_loopback_names_with_the_own_port_are_this_engine() {
+        let access = access("127.0.0.1:3000");
+        for host in [
+            "localhost:3000",
+            "LOCALHOST:3000",
+            "127.0.0.1:3000",
+            "127.8.8.8:3000",
+            "[::1]:3000",
+        ] {
+            assert!(access.knows_host(host), "{host}");
+        }
+        let foreign = [
+            "localhost",
+            "localhost:3001",
+            "127.0.0.1",
+            "evil.example:3000",
+            "localhost.evil.example:3000",
+            "10.0.0.1:3000",
+            "[::2]:3000",
+            "",
+            ":3000",
+            "localhost:x",
+            "127.0.0.1.evil.example:3000",
+            "[::1]",
+        ];
+        for host in foreign {
+            assert!(!access.knows_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_taken_when_allowed() {
+        let access = access("0.0.0.0:3000").with_hosts(["Build.Local".to_owned(), "proxy:443".to_owned()]);
+        for host in ["build.local:3000", "proxy:443", "192.168.1.2:3000"] {
+            assert!(access.knows_host(host), "{host}");
+        }
+        assert!(!access.knows_host("other.local:3000"));
+    }
+
+    #[test]
+    fn a_key_comes_as_subprotocol_only_on_an_upgrade() {
+        let mut headers = HeaderMap::new();
+        let offer = "nullspace.v1, nullspace.bearer.a2V5";
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offer));
+        assert_eq!(subprotocol_key(&headers), None);
+        headers.insert(header::UPGRADE, HeaderValue::from_static("WebSocket"));
+        assert_eq!(subprotocol_key(&headers).as_deref(), Some(b"key".as_slice()));
+    }
+}

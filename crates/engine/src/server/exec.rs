@@ -1,0 +1,65 @@
+//! `/v1/machines/{id}/exec` and `/processes`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::Router;
+use nullspace_wire::exec::{BackgroundExecResponse, ExecRequest, StdinRequest};
+
+use super::body::Body;
+use super::reply::{json, nothing, Answer};
+use super::Shared;
+use crate::machine::{Engine, Error};
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines/{id}/exec", post(exec))
+        .route("/v1/machines/{id}/processes", get(list))
+        .route("/v1/machines/{id}/processes/{pid}/logs", get(logs))
+        .route("/v1/machines/{id}/processes/{pid}/stdin", post(stdin))
+        .route("/v1/machines/{id}/processes/{pid}/kill", post(kill))
+}
+
+/// A pid in a path.
+fn pid(text: &str) -> Result<u32, Error> {
+    text.parse()
+        .map_err(|_| Error::invalid("pid", format_args!("is {text:?}: give a process id such as 42")))
+}
+
+async fn exec(State(engine): Shared, Path(id): Path<String>, body: Body<ExecRequest>) -> Answer {
+    if body.value.background.unwrap_or(false) {
+        let pid = engine.exec_background(&id, body.value).await?;
+        return Ok(json(StatusCode::OK, &BackgroundExecResponse { pid }));
+    }
+    Ok(json(StatusCode::OK, &engine.exec(&id, body.value).await?))
+}
+
+async fn list(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.list_processes(&id).await?))
+}
+
+async fn logs(State(engine): Shared, Path((id, process)): Path<(String, String)>) -> Answer {
+    Ok(json(
+        StatusCode::OK,
+        &engine.process_logs(&id, pid(&process)?).await?,
+    ))
+}
+
+async fn stdin(
+    State(engine): Shared,
+    Path((id, process)): Path<(String, String)>,
+    body: Body<StdinRequest>,
+) -> Answer {
+    engine
+        .write_stdin(&id, pid(&process)?, body.value.data.as_bytes())
+        .await?;
+    Ok(nothing())
+}
+
+async fn kill(State(engine): Shared, Path((id, process)): Path<(String, String)>) -> Answer {
+    engine.kill_process(&id, pid(&process)?).await?;
+    Ok(nothing())
+}

@@ -1,0 +1,147 @@
+//! `/v1/machines`: machines, their leases, their network policy, their use.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, patch, post};
+use axum::Router;
+use nullspace_wire::machine::{
+    CreateMachineRequest, DestroyMachineResponse, MachineStatus, SetTimeoutRequest,
+};
+use nullspace_wire::network::{UpdateEgressRequest, UpdateEgressResponse};
+use serde_json::{json as value, Value};
+use std::sync::Arc;
+
+use super::body::Body;
+use super::params::{project, Params};
+use super::reply::{json, json_text, Answer};
+use super::Shared;
+use crate::machine::list::ListRequest;
+use crate::machine::{validate, Engine, Error};
+
+/// What `fields` can name.
+const FIELDS: [&str; 22] = [
+    "id",
+    "status",
+    "config",
+    "template",
+    "metadata",
+    "created_at",
+    "started_at",
+    "timeout_ms",
+    "timeout_at",
+    "expires_at",
+    "remaining_ms",
+    "timeout_action",
+    "last_active_at",
+    "inactivity_timeout_ms",
+    "auto_delete_after_ms",
+    "ephemeral",
+    "auto_resume",
+    "cwd",
+    "snapshot_id",
+    "warm_pool_checkout",
+    "warnings",
+    "error_message",
+];
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines", get(list).post(create))
+        .route("/v1/machines/{id}", get(show).delete(destroy))
+        .route("/v1/machines/{id}/timeout", post(set_timeout))
+        .route("/v1/machines/{id}/egress", patch(update_egress))
+        .route("/v1/machines/{id}/metrics", get(metrics))
+        .route("/v1/machines/{id}/hibernate", post(hibernate))
+        .route("/v1/machines/{id}/resume", post(resume))
+        .route("/v1/machines/{id}/fork", post(fork))
+}
+
+/// The `Idempotency-Key` of a request. Clients of the API send one; people with curl need not.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    headers
+        .get("idempotency-key")
+        .map(|value| {
+            value
+                .to_str()
+                .map_err(|_| Error::invalid("Idempotency-Key", "is no ASCII text: give a UUID"))
+        })
+        .transpose()
+}
+
+async fn create(State(engine): Shared, headers: HeaderMap, body: Body<CreateMachineRequest>) -> Answer {
+    let key = idempotency_key(&headers)?;
+    let made = engine.create(key, body.value, &body.raw).await?;
+    Ok(json_text(StatusCode::CREATED, made))
+}
+
+async fn list(State(engine): Shared, params: Params) -> Answer {
+    let fields = params.fields(&FIELDS)?;
+    let request = ListRequest {
+        state: params.text("state"),
+        template: params.text("template"),
+        metadata: params.object("metadata")?,
+        limit: params.parsed("limit", "100")?,
+        next_token: params.text("next_token"),
+    };
+    let page = engine.list(request).await?;
+    let Some(fields) = fields else {
+        return Ok(json(StatusCode::OK, &page));
+    };
+    let items: Vec<Value> = page.items.iter().map(|item| project(item, &fields)).collect();
+    let mut answer = value!({ "items": items, "has_next": page.has_next });
+    if let Some(token) = page.next_token {
+        answer["next_token"] = token.into();
+    }
+    Ok(json(StatusCode::OK, &answer))
+}
+
+async fn show(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+    let fields = params.fields(&FIELDS)?;
+    let info = engine.get(&id).await?;
+    Ok(match fields {
+        Some(fields) => json(StatusCode::OK, &project(&info, &fields)),
+        None => json(StatusCode::OK, &info),
+    })
+}
+
+async fn destroy(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    engine.destroy(&id).await?;
+    let status = MachineStatus::Destroyed;
+    Ok(json(StatusCode::OK, &DestroyMachineResponse { id, status }))
+}
+
+async fn set_timeout(State(engine): Shared, Path(id): Path<String>, body: Body<SetTimeoutRequest>) -> Answer {
+    let request = body.value;
+    let lease = engine
+        .set_timeout(&id, request.timeout_ms, request.timeout_action)
+        .await?;
+    Ok(json(StatusCode::OK, &lease))
+}
+
+async fn update_egress(
+    State(engine): Shared,
+    Path(machine_id): Path<String>,
+    body: Body<UpdateEgressRequest>,
+) -> Answer {
+    validate::check_policy_keys("egress", &body.raw["egress"])?;
+    let egress = engine.update_egress(&machine_id, body.value.egress).await?;
+    Ok(json(StatusCode::OK, &UpdateEgressResponse { machine_id, egress }))
+}
+
+async fn metrics(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.metrics(&id).await?))
+}
+
+async fn hibernate(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.pause(&id).await?))
+}
+
+async fn resume(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.resume(&id).await?))
+}
+
+async fn fork(State(engine): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let key = idempotency_key(&headers)?;
+    Ok(json_text(StatusCode::CREATED, engine.fork(&id, key).await?))
+}

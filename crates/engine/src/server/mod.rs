@@ -1,0 +1,92 @@
+//! The HTTP API over [`crate::machine::Engine`]: routes by resource. Decides nothing.
+//!
+//! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
+//! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
+//! - [`machines`], [`exec`], [`snapshots`], [`pools`], [`templates`], [`lifecycle`]: the resources
+//! - [`socket`], [`exec_socket`], [`lifecycle_socket`]: WebSockets
+//! - [`not_built`]: what the API has and this engine lacks
+
+pub mod access;
+pub mod body;
+pub mod exec;
+pub mod lifecycle;
+pub mod machines;
+pub mod not_built;
+pub mod params;
+pub mod pools;
+pub mod reply;
+pub mod snapshots;
+pub mod templates;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::machine::{Engine, Error, Kind};
+use access::Access;
+use reply::{json, Failure};
+
+/// What every handler gets.
+pub type Shared = State<Arc<Engine>>;
+
+/// All routes.
+pub fn router(engine: Arc<Engine>, access: Access) -> Router {
+    let routes = Router::new()
+        .route("/healthz", get(health))
+        .merge(machines::routes())
+        .merge(exec::routes())
+        .merge(snapshots::routes())
+        .merge(pools::routes())
+        .merge(templates::routes())
+        .merge(lifecycle::routes());
+    not_built::add(routes)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(engine)
+        .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
+}
+
+/// Serves until the engine begins to end; requests that are under way then are finished.
+pub async fn serve(listener: TcpListener, engine: Arc<Engine>, access: Access) -> std::io::Result<()> {
+    let closing = engine.closing().clone();
+    let router = router(engine, access);
+    // Small answers must not wait for the client's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(async move { closing.cancelled().await })
+    .await
+}
+
+async fn health() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+async fn unknown_path(uri: Uri) -> Failure {
+    Failure(Error::new(
+        Kind::NotFound,
+        format!(
+            "the API has no path {}; see the paths of spec/openapi.json",
+            uri.path()
+        ),
+    ))
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Failure {
+    Failure(Error::new(
+        Kind::MethodNotAllowed,
+        format!("{} does not take {method}; see spec/openapi.json", uri.path()),
+    ))
+}

@@ -1,0 +1,373 @@
+//! What the API has and this engine lacks: answered with 501 and the feature's name, not with a bare 404.
+//!
+//! A test compares this table and the routes with `spec/openapi.json`, so that neither can forget a path.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use axum::routing::{on, MethodFilter};
+use axum::Router;
+
+use super::reply::Failure;
+use crate::machine::{Engine, Error};
+
+/// Feature, methods, path.
+const NOT_BUILT: &[(&str, &[Method], &str)] = &[
+    (
+        "lifecycle webhooks",
+        &[Method::GET, Method::POST],
+        "/v1/lifecycle/webhooks",
+    ),
+    (
+        "lifecycle webhooks",
+        &[Method::GET, Method::PATCH, Method::DELETE],
+        "/v1/lifecycle/webhooks/{id}",
+    ),
+    (
+        "lifecycle webhooks",
+        &[Method::GET],
+        "/v1/lifecycle/webhooks/{id}/deliveries",
+    ),
+    (
+        "lifecycle webhooks",
+        &[Method::GET],
+        "/v1/lifecycle/webhooks/{id}/deliveries/{delivery_id}",
+    ),
+    ("lifecycle sockets", &[Method::GET], "/v1/lifecycle/ws"),
+    (
+        "lifecycle sockets",
+        &[Method::GET],
+        "/v1/machines/{id}/lifecycle/ws",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET],
+        "/v1/machines/{id}/code/artifacts",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET, Method::DELETE],
+        "/v1/machines/{id}/code/artifacts/{artifact_id}",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET],
+        "/v1/machines/{id}/code/artifacts/{artifact_id}/download",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET],
+        "/v1/machines/{id}/code/artifacts/{artifact_id}/preview",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET, Method::POST],
+        "/v1/machines/{id}/code/contexts",
+    ),
+    (
+        "the code interpreter",
+        &[Method::DELETE],
+        "/v1/machines/{id}/code/contexts/{ctx_id}",
+    ),
+    (
+        "the code interpreter",
+        &[Method::POST],
+        "/v1/machines/{id}/code/contexts/{ctx_id}/interrupt",
+    ),
+    (
+        "the code interpreter",
+        &[Method::POST],
+        "/v1/machines/{id}/code/contexts/{ctx_id}/restart",
+    ),
+    (
+        "the code interpreter",
+        &[Method::POST],
+        "/v1/machines/{id}/code/execute",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET, Method::POST],
+        "/v1/machines/{id}/code/runs",
+    ),
+    (
+        "the code interpreter",
+        &[Method::GET],
+        "/v1/machines/{id}/code/runs/{run_id}",
+    ),
+    (
+        "the code interpreter",
+        &[Method::POST],
+        "/v1/machines/{id}/code/runs/{run_id}/cancel",
+    ),
+    (
+        "files",
+        &[Method::GET, Method::PUT, Method::POST],
+        "/v1/machines/{id}/file",
+    ),
+    ("files", &[Method::GET], "/v1/machines/{id}/files"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/batch-write"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/download-url"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/exists"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/find"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/info"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/mkdir"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/permissions"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/read"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/remove"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/rename"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/replace"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/search"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/upload-url"),
+    ("files", &[Method::POST], "/v1/machines/{id}/files/write"),
+    ("git", &[Method::POST], "/v1/machines/{id}/git/add"),
+    (
+        "git",
+        &[Method::GET, Method::POST],
+        "/v1/machines/{id}/git/branch",
+    ),
+    ("git", &[Method::POST], "/v1/machines/{id}/git/checkout"),
+    ("git", &[Method::POST], "/v1/machines/{id}/git/clone"),
+    ("git", &[Method::POST], "/v1/machines/{id}/git/commit"),
+    ("git", &[Method::GET], "/v1/machines/{id}/git/log"),
+    ("git", &[Method::POST], "/v1/machines/{id}/git/pull"),
+    ("git", &[Method::POST], "/v1/machines/{id}/git/push"),
+    ("git", &[Method::GET], "/v1/machines/{id}/git/status"),
+    ("preview ports", &[Method::POST], "/v1/machines/{id}/host"),
+    (
+        "preview ports",
+        &[Method::POST],
+        "/v1/machines/{id}/ports/{port}/preview-proxy-target",
+    ),
+    (
+        "preview ports",
+        &[Method::GET],
+        "/v1/machines/{id}/ports/{port}/preview-url",
+    ),
+    (
+        "preview ports",
+        &[Method::POST],
+        "/v1/machines/{id}/ports/{port}/readiness",
+    ),
+    (
+        "preview ports",
+        &[Method::POST],
+        "/v1/machines/{id}/ports/{port}/signed-preview-url",
+    ),
+    ("preview ports", &[Method::GET], "/v1/machines/{id}/preview-urls"),
+    (
+        "preview ports",
+        &[Method::DELETE],
+        "/v1/machines/{id}/preview-urls/{grant_id}",
+    ),
+    ("terminals", &[Method::GET], "/v1/machines/{id}/pty"),
+    (
+        "terminals",
+        &[Method::GET, Method::DELETE],
+        "/v1/machines/{id}/pty/{sid}",
+    ),
+    ("terminals", &[Method::POST], "/v1/machines/{id}/pty/{sid}/resize"),
+    ("SSH access", &[Method::POST], "/v1/machines/{id}/ssh-access"),
+    ("resumable uploads", &[Method::POST], "/v1/machines/{id}/uploads"),
+    (
+        "resumable uploads",
+        &[Method::GET, Method::DELETE],
+        "/v1/machines/{id}/uploads/{upload_id}",
+    ),
+    (
+        "resumable uploads",
+        &[Method::POST],
+        "/v1/machines/{id}/uploads/{upload_id}/complete",
+    ),
+    (
+        "resumable uploads",
+        &[Method::PUT],
+        "/v1/machines/{id}/uploads/{upload_id}/parts/{part_number}",
+    ),
+    (
+        "volumes",
+        &[Method::GET, Method::POST],
+        "/v1/machines/{id}/volumes",
+    ),
+    (
+        "volumes",
+        &[Method::DELETE],
+        "/v1/machines/{id}/volumes/{attachment_id}",
+    ),
+    (
+        "volumes",
+        &[Method::GET],
+        "/v1/machines/{id}/volumes/{attachment_id}/health",
+    ),
+    (
+        "volumes",
+        &[Method::POST],
+        "/v1/machines/{id}/volumes/{attachment_id}/remount",
+    ),
+    ("volumes", &[Method::GET, Method::POST], "/v1/volumes"),
+    ("volumes", &[Method::GET], "/v1/volumes/by-name/{name}"),
+    ("volumes", &[Method::GET, Method::DELETE], "/v1/volumes/{id}"),
+    ("volumes", &[Method::GET], "/v1/volumes/{id}/attachments"),
+    (
+        "volumes",
+        &[Method::GET, Method::PUT, Method::POST],
+        "/v1/volumes/{id}/file",
+    ),
+    ("volumes", &[Method::GET], "/v1/volumes/{id}/files"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/download-url"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/exists"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/find"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/info"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/mkdir"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/permissions"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/read"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/remove"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/rename"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/replace"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/search"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/upload-url"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/files/write"),
+    ("volumes", &[Method::POST], "/v1/volumes/{id}/uploads"),
+    (
+        "volumes",
+        &[Method::GET, Method::DELETE],
+        "/v1/volumes/{id}/uploads/{upload_id}",
+    ),
+    (
+        "volumes",
+        &[Method::POST],
+        "/v1/volumes/{id}/uploads/{upload_id}/complete",
+    ),
+    (
+        "volumes",
+        &[Method::PUT],
+        "/v1/volumes/{id}/uploads/{upload_id}/parts/{part_number}",
+    ),
+    ("volumes", &[Method::GET], "/v1/volumes/{id}/ws"),
+    (
+        "command, terminal and file-watch sockets",
+        &[Method::GET],
+        "/v1/machines/{id}/ws",
+    ),
+    ("the monitor socket", &[Method::GET], "/v1/monitor/ws"),
+    ("template builds", &[Method::POST], "/v1/templates"),
+    (
+        "template builds",
+        &[Method::POST],
+        "/v1/templates/blobs/preflight",
+    ),
+    ("template builds", &[Method::PUT], "/v1/templates/blobs/{blob_id}"),
+    ("template builds", &[Method::POST], "/v1/templates/build"),
+    ("template builds", &[Method::POST], "/v1/templates/builds"),
+    (
+        "template builds",
+        &[Method::GET],
+        "/v1/templates/builds/{build_id}",
+    ),
+    (
+        "template builds",
+        &[Method::POST],
+        "/v1/templates/builds/{build_id}/cancel",
+    ),
+    (
+        "template builds",
+        &[Method::GET],
+        "/v1/templates/builds/{build_id}/logs",
+    ),
+    (
+        "template builds",
+        &[Method::POST],
+        "/v1/templates/builds/{build_id}/promote",
+    ),
+    (
+        "template builds",
+        &[Method::POST],
+        "/v1/templates/builds/{build_id}/retry",
+    ),
+    ("template builds", &[Method::POST], "/v1/templates/claims"),
+    (
+        "template builds",
+        &[Method::DELETE],
+        "/v1/templates/claims/{claim_token}",
+    ),
+    (
+        "template builds",
+        &[Method::GET],
+        "/v1/templates/namespaces/{slug}",
+    ),
+    ("template builds", &[Method::POST], "/v1/templates/plan"),
+    ("template builds", &[Method::DELETE], "/v1/templates/refs/{ref}"),
+    (
+        "template builds",
+        &[Method::GET],
+        "/v1/templates/refs/{ref}/aliases",
+    ),
+    (
+        "template builds",
+        &[Method::DELETE],
+        "/v1/templates/refs/{ref}/aliases/{alias}",
+    ),
+    (
+        "template builds",
+        &[Method::GET],
+        "/v1/templates/refs/{ref}/builds",
+    ),
+    (
+        "template builds",
+        &[Method::POST],
+        "/v1/templates/refs/{ref}/rename",
+    ),
+    (
+        "template builds",
+        &[Method::GET, Method::POST],
+        "/v1/templates/refs/{ref}/tags",
+    ),
+    (
+        "template builds",
+        &[Method::DELETE],
+        "/v1/templates/refs/{ref}/tags/{tag}",
+    ),
+    (
+        "template builds",
+        &[Method::PATCH],
+        "/v1/templates/refs/{ref}/visibility",
+    ),
+    ("template builds", &[Method::POST], "/v1/templates/validate"),
+    ("template builds", &[Method::DELETE], "/v1/templates/{id}"),
+    ("template builds", &[Method::GET], "/v1/templates/{id}/aliases"),
+    (
+        "template builds",
+        &[Method::DELETE],
+        "/v1/templates/{id}/aliases/{alias}",
+    ),
+    ("template builds", &[Method::GET], "/v1/templates/{id}/builds"),
+    ("template builds", &[Method::POST], "/v1/templates/{id}/rename"),
+    (
+        "template builds",
+        &[Method::GET, Method::POST],
+        "/v1/templates/{id}/tags",
+    ),
+    (
+        "template builds",
+        &[Method::DELETE],
+        "/v1/templates/{id}/tags/{tag}",
+    ),
+    (
+        "template builds",
+        &[Method::PATCH],
+        "/v1/templates/{id}/visibility",
+    ),
+];
+
+/// Adds a route for each.
+pub fn add(mut router: Router<Arc<Engine>>) -> Router<Arc<Engine>> {
+    for (feature, methods, path) in NOT_BUILT {
+        for method in *methods {
+            // Every method of the table has a filter; one without could not be routed and the test would see it.
+            if let Ok(filter) = MethodFilter::try_from(method.clone()) {
+                let answer = || async { Failure(Error::not_implemented(feature)) };
+                router = router.route(path, on(filter, answer));
+            }
+        }
+    }
+    router
+}

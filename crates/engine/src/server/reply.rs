@@ -1,0 +1,93 @@
+//! Answers and errors as responses.
+
+use axum::body::Body;
+use axum::http::{header, HeaderValue, Response as HttpResponse, StatusCode};
+use axum::response::{IntoResponse, Response};
+use nullspace_wire::error::ErrorResponse;
+use serde::Serialize;
+
+use crate::machine::{Error, Kind};
+
+/// An error of a verb on its way out. [`super::access::guard`] writes its body, since only that knows the request id.
+#[derive(Debug, Clone)]
+pub struct Failure(pub Error);
+
+/// What handlers answer.
+pub type Answer = std::result::Result<Response, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status(self.0.kind);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The HTTP status of an error. Source: PROTOCOL.md section 2, "Natural pairing".
+pub fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::InvalidRequest | Kind::InvalidFields | Kind::FeatureUnavailable => StatusCode::BAD_REQUEST,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+        Kind::PermissionDenied => StatusCode::FORBIDDEN,
+        Kind::MachineNotFound | Kind::SnapshotNotFound | Kind::TemplateNotFound | Kind::NotFound => {
+            StatusCode::NOT_FOUND
+        }
+        Kind::Conflict
+        | Kind::TransitionInProgress
+        | Kind::TransitionConflict
+        | Kind::MachineNotReady
+        | Kind::SnapshotInUse
+        | Kind::WarmPoolUnavailable => StatusCode::CONFLICT,
+        Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        Kind::ExecFailed => StatusCode::BAD_GATEWAY,
+        Kind::ExecTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::CapacityExceeded | Kind::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The envelope of an error, flat.
+pub fn envelope(error: &Error, request_id: &str) -> ErrorResponse {
+    ErrorResponse {
+        error: error.message.clone(),
+        code: error.kind.code().into(),
+        request_id: Some(request_id.into()),
+        retryable: Some(error.retryable.unwrap_or_else(|| error.kind.is_retryable())),
+        suggested_action: error.suggested_action.as_deref().map(str::to_owned),
+        details: error.details.as_deref().cloned(),
+        error_detail: None,
+        build_id: None,
+    }
+}
+
+/// A value as JSON.
+pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => json_text(status, text),
+        Err(error) => Failure(Error::internal("writing an answer", error)).into_response(),
+    }
+}
+
+/// JSON that is text already.
+pub fn json_text(status: StatusCode, text: String) -> Response {
+    let mut response = HttpResponse::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// 204.
+pub fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}

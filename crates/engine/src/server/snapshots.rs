@@ -1,0 +1,47 @@
+//! `/v1/snapshots` and the snapshots of a machine.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::Router;
+
+use super::machines::idempotency_key;
+use super::params::Params;
+use super::reply::{json, json_text, nothing, Answer};
+use super::Shared;
+use crate::machine::Engine;
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines/{id}/snapshots", post(create))
+        .route("/v1/snapshots", get(list))
+        .route("/v1/snapshots/{id}", get(show).delete(delete))
+}
+
+async fn create(State(engine): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+    let key = idempotency_key(&headers)?;
+    Ok(json_text(
+        StatusCode::CREATED,
+        engine.create_snapshot(&id, key).await?,
+    ))
+}
+
+async fn list(State(engine): Shared, params: Params) -> Answer {
+    let metadata = params.object("metadata")?;
+    let snapshots = engine
+        .list_snapshots(params.text("machine_id"), &metadata)
+        .await?;
+    Ok(json(StatusCode::OK, &snapshots))
+}
+
+async fn show(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.snapshot(&id).await?.info()))
+}
+
+async fn delete(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    engine.delete_snapshot(&id).await?;
+    Ok(nothing())
+}

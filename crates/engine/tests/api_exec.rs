@@ -1,0 +1,207 @@
+//! Commands through real HTTP: foreground, background, input, logs, kill, limits.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::{until, Served};
+
+#[tokio::test]
+async fn foreground_commands_answer_with_output_and_exit_code() {
+    let served = Served::start().await;
+    let id = served
+        .create(json!({ "envs": { "A": "machine", "B": "machine" } }))
+        .await;
+    let path = format!("/v1/machines/{id}/exec");
+    let shell = served.shell(&id, "echo out; echo err >&2; exit 3").await;
+    assert_eq!(
+        (&shell["stdout"], &shell["stderr"], &shell["exit_code"]),
+        (&json!("out\n"), &json!("err\n"), &json!(3))
+    );
+    let argv = served
+        .post(
+            &path,
+            json!({ "command": "printf", "args": ["%s|", "a b", "$HOME"] }),
+        )
+        .await
+        .expect(200);
+    assert_eq!(argv["stdout"], "a b|$HOME|");
+    let body = json!({ "command": "echo $A $B $HOME; pwd", "shell": true, "cwd": "/tmp", "envs": { "B": "command" } });
+    assert_eq!(
+        served.post(&path, body).await.expect(200)["stdout"],
+        "machine command /root\n/tmp\n"
+    );
+    let killed = served.shell(&id, "kill -9 $$").await;
+    assert_eq!(killed["exit_code"], 137);
+    let bytes = served.shell(&id, r"printf '\303\251\377'").await;
+    assert_eq!(bytes["stdout"], "é\u{fffd}");
+
+    for (body, field) in [
+        (json!({ "command": "  " }), "command"),
+        (json!({ "command": "ls", "shell": true, "args": ["-l"] }), "args"),
+        (json!({ "command": "ls", "timeout_secs": 0 }), "timeout_secs"),
+        (json!({ "command": "ls", "cwd": "relative" }), "cwd"),
+        (json!({ "command": "ls", "envs": { "": "x" } }), "envs"),
+        (json!({ "command": "no-such-program" }), "no-such-program"),
+        (json!({}), "command"),
+    ] {
+        let message = served.post(&path, body).await.refused(400, "invalid_request");
+        assert!(message.contains(field), "{field}: {message}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_over_its_limit_is_killed_with_its_children() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let body = json!({ "command": "sleep 60 & echo $!; sleep 60", "shell": true, "timeout_secs": 1 });
+    let begun = Instant::now();
+    let reply = served.post(&format!("/v1/machines/{id}/exec"), body).await;
+    let details = reply.json()["details"].clone();
+    reply.refused(504, "exec_timeout");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    let child = details["stdout"].as_str().unwrap().trim().to_owned();
+    until("the child is gone", async || !is_running(&child)).await;
+    served.stop().await;
+}
+
+/// Whether a process of this computer runs and is no zombie.
+fn is_running(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_foreground_command() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let body = json!({ "command": "echo $$ > pid; sleep 60", "shell": true, "timeout_secs": 60 });
+    let request = served.request(reqwest::Method::POST, &format!("/v1/machines/{id}/exec"));
+    let impatient = request
+        .json(&body)
+        .timeout(Duration::from_millis(500))
+        .send()
+        .await;
+    assert!(impatient.unwrap_err().is_timeout());
+    let pid = served.shell(&id, "cat pid").await["stdout"]
+        .as_str()
+        .unwrap()
+        .trim()
+        .to_owned();
+    until("the command is gone", async || !is_running(&pid)).await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn background_commands_are_listed_read_fed_and_killed() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let path = format!("/v1/machines/{id}");
+    let body = json!({ "command": "while read x; do echo got $x; sleep 0.1; echo e >&2; done; exit 4", "shell": true, "background": true });
+    let started = served
+        .post(&format!("{path}/exec"), body.clone())
+        .await
+        .expect(200);
+    let pid = started["pid"].as_u64().unwrap();
+    assert_eq!(started, json!({ "pid": pid }));
+    let listed = served.get(&format!("{path}/processes")).await.expect(200);
+    assert_eq!(
+        listed,
+        json!([{ "pid": pid, "command": body["command"], "running": true }])
+    );
+    served
+        .post(
+            &format!("{path}/processes/{pid}/stdin"),
+            json!({ "data": "one\n" }),
+        )
+        .await
+        .expect(204);
+    let logs_path = format!("{path}/processes/{pid}/logs");
+    until("it answered", async || {
+        served.get(&logs_path).await.expect(200)["stderr"] == "e\n"
+    })
+    .await;
+    let logs = served.get(&logs_path).await.expect(200);
+    assert_eq!(
+        (&logs["stdout"], &logs["output"]),
+        (&json!("got one\n"), &json!("got one\ne\n"))
+    );
+    assert!(logs.get("exit_code").is_none());
+
+    served
+        .post(&format!("{path}/processes/{pid}/kill"), json!({}))
+        .await
+        .expect(204);
+    until("it ended", async || {
+        served.get(&logs_path).await.expect(200)["exit_code"] == 137
+    })
+    .await;
+    assert_eq!(served.get(&logs_path).await.expect(200)["stdout"], "got one\n");
+    assert_eq!(
+        served.get(&format!("{path}/processes")).await.expect(200)[0]["running"],
+        false
+    );
+    served
+        .post(&format!("{path}/processes/{pid}/kill"), json!({}))
+        .await
+        .expect(204);
+    let stdin = served
+        .post(&format!("{path}/processes/{pid}/stdin"), json!({ "data": "x" }))
+        .await;
+    stdin.refused(409, "conflict");
+    served
+        .get(&format!("{path}/processes/999999/logs"))
+        .await
+        .refused(404, "not_found");
+    served
+        .get(&format!("{path}/processes/x/logs"))
+        .await
+        .refused(400, "invalid_request");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_holds_the_output_open_does_not_hold_up_the_answer() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let begun = Instant::now();
+    let answer = served.shell(&id, "sleep 30 & echo done").await;
+    assert_eq!(answer["stdout"], "done\n");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn much_output_is_cut_in_the_answer_and_said_so() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let answer = served.shell(&id, "head -c 9000000 /dev/zero | tr '\\0' x").await;
+    let text = answer["stdout"].as_str().unwrap();
+    assert!(
+        text.contains("[nullspace: 611392 more bytes were dropped"),
+        "{}",
+        &text[text.len() - 200..]
+    );
+    assert_eq!(answer["exit_code"], 0);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn commands_of_a_destroyed_machine_end_with_an_error() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let path = format!("/v1/machines/{id}");
+    let exec_path = format!("{path}/exec");
+    let exec = served.post(&exec_path, json!({ "command": "sleep", "args": ["60"] }));
+    let kill = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        served.delete(&path).await.expect(200)
+    };
+    let (exec, _) = tokio::join!(exec, kill);
+    exec.refused(409, "machine_not_ready");
+    served.stop().await;
+}

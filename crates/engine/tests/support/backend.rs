@@ -1,0 +1,281 @@
+//! A backend that isolates nothing: commands are processes of this computer in a temporary directory that stands for
+//! `/workspace`. Processes, groups, pipes, signals and files are real, so the rooms above are tested with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nullspace_engine::isolation::{
+    Backend, Capabilities, EgressRules, ExecSpec, Exit, IsolationError, Layer, Process, PtySize, Result,
+    Running, StartSpec, Usage,
+};
+use rustix::process::{kill_process_group, Pid, Signal};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// The backend, and what tests want to see and break.
+pub struct Plain {
+    capabilities: Capabilities,
+    layers: TempDir,
+    machines: Mutex<BTreeMap<String, Weak<Machine>>>,
+    /// Starts so far.
+    pub started: AtomicUsize,
+    /// So many next starts fail.
+    pub failing: AtomicUsize,
+    /// Each start takes so long.
+    pub delay: Mutex<Duration>,
+}
+
+pub struct Machine {
+    directory: TempDir,
+    layers: PathBuf,
+    groups: Mutex<BTreeSet<u32>>,
+    pub egress: Mutex<EgressRules>,
+    gone: CancellationToken,
+}
+
+impl Plain {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            capabilities: Capabilities {
+                backend: "plain".into(),
+                ..Default::default()
+            },
+            layers: tempfile::tempdir().unwrap(),
+            machines: Mutex::default(),
+            started: AtomicUsize::new(0),
+            failing: AtomicUsize::new(0),
+            delay: Mutex::default(),
+        })
+    }
+
+    /// Machines that run or are paused.
+    pub fn alive(&self) -> usize {
+        let machines = self.machines.lock().unwrap();
+        machines
+            .values()
+            .filter_map(Weak::upgrade)
+            .filter(|m| !m.gone.is_cancelled())
+            .count()
+    }
+
+    /// Ids of machines that run or are paused.
+    pub fn ids(&self) -> Vec<String> {
+        let machines = self.machines.lock().unwrap();
+        let is_alive = |m: &Weak<Machine>| m.upgrade().is_some_and(|m| !m.gone.is_cancelled());
+        machines
+            .iter()
+            .filter(|(_, m)| is_alive(m))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    pub fn machine(&self, id: &str) -> Arc<Machine> {
+        self.machines.lock().unwrap()[id].upgrade().unwrap()
+    }
+
+    /// Names of the layers on the disk.
+    pub fn layers(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.layers.path()).unwrap();
+        entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
+
+impl Machine {
+    /// Ends it as a crash of its first process would.
+    pub fn crash(&self) {
+        self.signal_all(Signal::KILL);
+        self.gone.cancel();
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for group in self.groups.lock().unwrap().iter() {
+            let _ = kill_process_group(Pid::from_raw(*group as i32).unwrap(), signal);
+        }
+    }
+
+    fn inside(&self, path: &str) -> PathBuf {
+        match path.strip_prefix("/workspace") {
+            Some(rest) => self.directory.path().join(rest.trim_start_matches('/')),
+            None => path.into(),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let source = format!("{}/.", from.display());
+    let done = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(source)
+        .arg(to)
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+#[async_trait]
+impl Backend for Plain {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn start(&self, spec: StartSpec) -> Result<Arc<dyn Running>> {
+        let delay = *self.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let fails = self
+            .failing
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if fails.is_ok() {
+            return Err(IsolationError::Failed("told to fail".into()));
+        }
+        let machine = Arc::new(Machine {
+            directory: tempfile::tempdir().unwrap(),
+            layers: self.layers.path().into(),
+            groups: Mutex::default(),
+            egress: Mutex::new(spec.egress),
+            gone: CancellationToken::new(),
+        });
+        for layer in spec.layers.iter().rev() {
+            copy(&self.layers.path().join(layer), machine.directory.path());
+        }
+        self.machines
+            .lock()
+            .unwrap()
+            .insert(spec.id, Arc::downgrade(&machine));
+        Ok(machine)
+    }
+
+    async fn recover(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
+        let target = self.layers.path().join(name);
+        std::fs::create_dir(&target).unwrap();
+        copy(source, &target);
+        Ok(Layer {
+            name: name.into(),
+            size_bytes: 1,
+        })
+    }
+
+    async fn remove_layer(&self, name: &str) -> Result<()> {
+        let _ = std::fs::remove_dir_all(self.layers.path().join(name));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Running for Machine {
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
+    async fn exec(&self, spec: ExecSpec) -> Result<Process> {
+        if self.gone.is_cancelled() {
+            return Err(IsolationError::Gone);
+        }
+        let mut command = tokio::process::Command::new(&spec.argv[0]);
+        command
+            .args(&spec.argv[1..])
+            .env_clear()
+            .envs(&spec.envs)
+            .current_dir(self.inside(&spec.cwd))
+            .process_group(0)
+            .stdin(if spec.stdin { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|e| IsolationError::Invalid(format!("{}: {e}", spec.argv[0])))?;
+        let pid = child.id().unwrap();
+        self.groups.lock().unwrap().insert(pid);
+        let (sender, exit) = tokio::sync::oneshot::channel();
+        let process = Process {
+            pid,
+            stdout: Box::new(child.stdout.take().unwrap()),
+            stderr: Box::new(child.stderr.take().unwrap()),
+            stdin: child.stdin.take().map(|s| Box::new(s) as _),
+            exit,
+        };
+        tokio::spawn(async move {
+            use std::os::unix::process::ExitStatusExt;
+            let status = child.wait().await.unwrap();
+            let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
+            let _ = sender.send(Exit {
+                code,
+                out_of_memory: false,
+            });
+        });
+        Ok(process)
+    }
+
+    async fn signal(&self, pid: u32, signal: i32) -> Result<()> {
+        let signal = Signal::from_named_raw(signal).unwrap();
+        kill_process_group(Pid::from_raw(pid as i32).unwrap(), signal)
+            .map_err(|e| IsolationError::Invalid(e.to_string()))
+    }
+
+    async fn resize(&self, _: u32, _: PtySize) -> Result<()> {
+        Ok(())
+    }
+
+    async fn freeze(&self) -> Result<()> {
+        self.signal_all(Signal::STOP);
+        Ok(())
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        self.signal_all(Signal::CONT);
+        Ok(())
+    }
+
+    async fn snapshot(&self, name: &str) -> Result<Layer> {
+        let target = self.layers.join(name);
+        std::fs::create_dir(&target).unwrap();
+        copy(self.directory.path(), &target);
+        Ok(Layer {
+            name: name.into(),
+            size_bytes: 4096,
+        })
+    }
+
+    async fn set_egress(&self, rules: EgressRules) -> Result<()> {
+        *self.egress.lock().unwrap() = rules;
+        Ok(())
+    }
+
+    async fn dial(&self, _: u16) -> Result<tokio::net::TcpStream> {
+        Err(IsolationError::Failed("not here".into()))
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        Ok(Usage {
+            memory_bytes: 1 << 20,
+            disk_total_bytes: 1 << 30,
+            ..Default::default()
+        })
+    }
+
+    async fn stop(&self) -> Result<()> {
+        self.crash();
+        Ok(())
+    }
+
+    async fn ended(&self) {
+        self.gone.cancelled().await;
+    }
+}
