@@ -64,7 +64,8 @@ export const buildPackage = () =>
       current.note = 'unchanged';
       return;
     }
-    await current.run('cargo', ['xtask', 'build']);
+    // A backtrace of the build program would hide what it says.
+    await current.run('cargo', ['xtask', 'build'], { env: { ...process.env, RUST_BACKTRACE: '0' } });
     stamp('pkg', state);
   });
 

@@ -78,6 +78,11 @@ export const suites = {
       return pythonCounts(output, code);
     },
   },
+  replay: {
+    title: 'recorded requests of the Python SDK (tests/contract)',
+    run: (step) =>
+      nodeTest(step, testFiles('tests/contract'), { cwd: root, env: testEnvironment(), wrapper: ownNetwork() }),
+  },
   readme: {
     title: 'README blocks (tests/readme)',
     async run(step) {

@@ -148,6 +148,19 @@ class ListAndInspect(EngineTest):
         self.assertEqual(again.id, machine.id)
         self.assertEqual(again.commands.run("cat /workspace/file", shell=True).stdout, "kept\n")
 
+    def test_hibernate_and_resume_by_id_keep_the_id(self):
+        machine = self.machine()
+        machine.hibernate()
+        again = Machine.resume(machine.id)
+        self.assertEqual(again.id, machine.id)
+        self.assertEqual(Machine.get_info_by_id(machine.id).status, MachineStatus.RUNNING)
+
+    def test_set_timeout_restarts_the_lease(self):
+        lease = self.machine(timeout=300).set_timeout(120, timeout_action="destroy")
+        self.assertEqual((lease.timeout_ms, lease.timeout_action.value), (120_000, "destroy"))
+        self.assertLessEqual(lease.remaining_ms, 120_000)
+        self.assertGreater(lease.remaining_ms, 60_000)
+
     def test_metrics_have_every_number(self):
         sample = Machine.get_metrics_by_id(self.machine(vcpus=1, memory_mb=256).id)[-1]
         self.assertEqual(sample.cpu_count, 1)

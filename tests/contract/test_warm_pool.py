@@ -15,6 +15,7 @@ class Pools(EngineTest):
         info = pool.wait_until_ready(timeout_secs=30, interval_secs=0.1)
         self.assertGreaterEqual(info.status.ready, 1)
         self.assertEqual(TemplateWarmPool.get(pool.id).id, pool.id)
+        self.assertEqual(TemplateWarmPool.from_id(pool.id).get_info().name, pool.name)
         listed = {item.id for item in TemplateWarmPool.list(template="base", state="enabled", label=["team=a"])}
         self.assertEqual(listed, {pool.id})
 

@@ -79,6 +79,9 @@ test('list', async (t) => {
   const seen: string[] = [];
   for (const item of page.items) seen.push(`${item.id} ${item.status} ${item.template}`);
   assert.equal(seen.length, 2);
+  const elsewhere = await Machine.list({ limit: 2, nextToken: page.nextToken });
+  assert.equal(elsewhere.items.length, 1);
+  assert.equal(elsewhere.nextToken, undefined);
   while (page.hasNext) {
     for (const item of await page.nextItems()) seen.push(`${item.id} ${item.status} ${item.template}`);
   }

@@ -36,7 +36,8 @@ test('node: a runner that died is one failure', () => {
 });
 
 test('python: failures and errors are told apart from passes', () => {
-  const output = 'a ... ok\nb (t.T) ... skipped "no venv"\nRan 6 tests in 1s\n\nFAILED (failures=1, errors=2, skipped=1)';
+  const output =
+    'a ... ok\nb (t.T) ... skipped "no venv"\nRan 6 tests in 1s\n\nFAILED (failures=1, errors=2, skipped=1)';
   const { passed, failed, skipped } = pythonCounts(output, 1);
   assert.deepEqual({ passed, failed, skipped }, { passed: 2, failed: 3, skipped: 1 });
   assert.deepEqual(pythonCounts('Ran 4 tests in 1s\n\nOK', 0), { passed: 4, failed: 0, skipped: 0, skips: [] });
