@@ -1,6 +1,6 @@
 // The steps from a fresh clone to a package and an engine. Each skips what is done already.
 
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 
 import { engineBinary, inRoot, packageVersion, tarball } from './project.mjs';
 import { foundVersions, missingRequirements } from './requirements.mjs';
@@ -64,6 +64,8 @@ export const buildPackage = () =>
       current.note = 'unchanged';
       return;
     }
+    // xtask replaces only what looks like a package, and an interrupted build does not.
+    rmSync(inRoot('pkg'), { recursive: true, force: true });
     // A backtrace of the build program would hide what it says.
     await current.run('cargo', ['xtask', 'build'], { env: { ...process.env, RUST_BACKTRACE: '0' } });
     stamp('pkg', state);

@@ -70,6 +70,7 @@ class Step {
   }
 
   async close() {
+    if (this.#log.closed) return;
     this.#log.end();
     await once(this.#log, 'close');
   }
@@ -104,7 +105,7 @@ export async function step(title, work) {
     showEnd(current.logFile);
     throw error instanceof StepError ? error : new StepError(error.message, { cause: error });
   } finally {
-    await current.close().catch(() => {});
+    await current.close();
   }
 }
 
