@@ -1,3 +1,12 @@
-//! Client for Nullspace machines.
+//! Client for Nullspace machines: an isolated Linux environment on demand.
+//!
+//! - [`core`]: decisions without I/O
+//! - [`transport`]: what is needed from the outside, as traits
+//! - [`client`]: what a user does
+//! - `wasm`: the JavaScript boundary (feature `wasm`)
+
+pub mod client;
+pub mod core;
+pub mod transport;
 #[cfg(feature = "wasm")]
 mod wasm;

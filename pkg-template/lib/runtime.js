@@ -125,6 +125,9 @@ export const uuid = () => {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 };
 
+/** A clock that does not jump. */
+export const now = () => (globalThis.performance ?? Date).now();
+
 /** A timer that Rust awaits and drops. Delays beyond what `setTimeout` can count (24 days) never end. */
 export const timer = (ms) => {
   let handle;

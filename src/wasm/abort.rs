@@ -35,7 +35,7 @@ impl Drop for Listener<'_> {
 }
 
 /// Runs a call under a signal. An abort rejects with `signal.reason`, unchanged.
-pub async fn abortable<F>(signal: Option<Signal>, call: F) -> Result<JsValue, JsValue>
+pub async fn abortable<F>(signal: Option<&Signal>, call: F) -> Result<JsValue, JsValue>
 where
     F: Future<Output = Result<JsValue, JsValue>>,
 {

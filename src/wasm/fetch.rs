@@ -56,8 +56,7 @@ pub enum Fetched {
         phase: &'static str,
         timed_out: bool,
         message: String,
-        cause: JsValue,
-        status: Option<u16>,
+        cause: Option<JsValue>,
     },
 }
 
@@ -88,8 +87,7 @@ pub async fn send(custom: Option<&Function>, outgoing: &Outgoing<'_>) -> Fetched
             phase: "read",
             timed_out: true,
             message: format!("no whole answer within {} s", outgoing.timeout_ms / 1000.0),
-            cause: JsValue::UNDEFINED,
-            status: None,
+            cause: None,
         },
     }
 }
@@ -167,8 +165,7 @@ async fn exchange(
             phase: "decode",
             timed_out: false,
             message: reason.as_string().unwrap_or_default(),
-            cause: JsValue::UNDEFINED,
-            status: Some(status),
+            cause: None,
         },
     }
 }
@@ -223,8 +220,7 @@ fn failed(phase: &'static str, message: &str, cause: JsValue) -> Fetched {
         phase,
         timed_out: false,
         message: message.to_owned(),
-        cause,
-        status: None,
+        cause: Some(cause),
     }
 }
 

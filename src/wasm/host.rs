@@ -38,6 +38,9 @@ extern "C" {
     /// A random UUID, version 4.
     pub fn uuid() -> String;
 
+    /// Milliseconds of a clock that does not jump.
+    pub fn now() -> f64;
+
     fn timer(milliseconds: f64) -> RawTimer;
 
     type RawTimer;

@@ -1,17 +1,23 @@
 //! The only room that knows JavaScript: exported classes, values in and out.
 //!
-//! - [`host`]: what the package's JavaScript gives to Rust
-//! - [`fetch`]: the transport where there is no other one
+//! - [`machine`], [`warm_pool`]: the exported classes
+//! - [`call`]: what each of their functions does around its call
+//! - [`convert`], [`throw`]: values in, errors out
+//! - [`transport`]: requests, by [`host`] (what the package's JavaScript gives) or [`fetch`]
 //! - [`abort`], [`race`]: ends of calls
 
-#![allow(dead_code)] // until the classes are here
-
 mod abort;
+mod call;
+mod convert;
 mod fetch;
 mod host;
+mod machine;
 mod race;
+mod throw;
+mod transport;
 #[cfg(feature = "traps")]
 mod traps;
+mod warm_pool;
 
 use wasm_bindgen::prelude::*;
 

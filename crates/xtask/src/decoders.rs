@@ -69,7 +69,7 @@ export class DecodeError extends Error {
     super();
     this.path = path;
     this.wanted = wanted;
-    this.got = got === null ? 'null' : Array.isArray(got) ? 'an array' : got === undefined ? 'nothing' : `a ${typeof got}`;
+    this.got = got === null ? 'null' : Array.isArray(got) ? 'an array' : got === undefined ? 'nothing' : typeof got === 'object' ? 'an object' : `a ${typeof got}`;
   }
   get message() {
     return `expected ${this.wanted} at ${this.path || 'the top'}, got ${this.got}`;

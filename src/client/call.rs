@@ -1,0 +1,299 @@
+//! One call: the key, the hooks, what is sent again, and errors. Source: PROTOCOL.md sections 1 and 2.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::core::config::{Key, Settings};
+use crate::core::error::{Error, Kind};
+use crate::core::{http, retry};
+use crate::transport::{
+    Body, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+};
+
+/// HTTP time of calls without a longer one.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a call failed.
+#[derive(Debug)]
+pub enum Failure<X> {
+    /// The SDK says so.
+    Error(Error),
+    /// A function of the caller threw this.
+    Thrown(X),
+}
+
+impl<X> From<Error> for Failure<X> {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
+    }
+}
+
+/// A result of a call.
+pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
+
+/// What is sent, before key and headers.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Name in messages and hooks.
+    pub operation: &'static str,
+    /// `GET`, `POST`, `PATCH`, `DELETE`.
+    pub method: &'static str,
+    /// With its query, beginning with a slash.
+    pub path: String,
+    /// JSON text.
+    pub body: Option<String>,
+    /// How the answer is read.
+    pub decoder: Decoder,
+    /// For the whole exchange.
+    pub timeout: Duration,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// `X-Nullspace-Dispatch-Proof`.
+    pub proof: Option<String>,
+}
+
+impl Call {
+    /// A call without a body.
+    pub fn new(
+        operation: &'static str,
+        method: &'static str,
+        path: String,
+        decoder: Decoder,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            operation,
+            method,
+            path,
+            body: None,
+            decoder,
+            timeout,
+            idempotency_key: None,
+            proof: None,
+        }
+    }
+}
+
+/// Why one try of a call failed: a create decides by it whether to try again.
+pub(crate) enum Failed<X> {
+    Api(Error),
+    Transport(TransportError),
+    Thrown(X),
+}
+
+/// Settings and a transport. Cheap to clone: clones share the key.
+#[derive(Clone)]
+pub struct Client<T> {
+    inner: Rc<Inner<T>>,
+}
+
+struct Inner<T> {
+    settings: Settings,
+    transport: T,
+    /// What the caller's function answered last.
+    key: RefCell<Option<String>>,
+}
+
+impl<T: Transport> Client<T> {
+    /// Nothing is sent.
+    pub fn new(settings: Settings, transport: T) -> Self {
+        Self {
+            inner: Rc::new(Inner {
+                settings,
+                transport,
+                key: RefCell::new(None),
+            }),
+        }
+    }
+
+    /// The transport.
+    pub fn transport(&self) -> &T {
+        &self.inner.transport
+    }
+
+    /// HTTP time: that of the call, else the client's, else the operation's own.
+    pub fn timeout(&self, call: Option<Duration>, default: Duration) -> Duration {
+        call.or(self.inner.settings.request_timeout).unwrap_or(default)
+    }
+
+    /// Whether the client itself was given a time.
+    pub fn has_timeout(&self) -> bool {
+        self.inner.settings.request_timeout.is_some()
+    }
+
+    /// Sends a call, again where the protocol says so. The answer's status is 2xx.
+    pub async fn call(&self, call: &Call) -> Outcome<T, Sent<T::Answer>> {
+        let mut attempt = 0;
+        self.try_once(call, &mut attempt)
+            .await
+            .map_err(|failed| match failed {
+                Failed::Api(error) => Failure::Error(error),
+                Failed::Transport(error) => Failure::Error(describe(call, &error)),
+                Failed::Thrown(thrown) => Failure::Thrown(thrown),
+            })
+    }
+
+    /// One try, that is: until the key is right and the rate limit lets it through. `attempt` counts requests.
+    pub(crate) async fn try_once(
+        &self,
+        call: &Call,
+        attempt: &mut u32,
+    ) -> Result<Sent<T::Answer>, Failed<T::Thrown>> {
+        let mut limited = 0;
+        let mut asked_again = false;
+        loop {
+            let key = self.key().await?;
+            *attempt += 1;
+            let reply = self.exchange(call, &key, *attempt).await?;
+            let text = match reply.body {
+                Body::Answer(answer) => {
+                    return Ok(Sent {
+                        answer,
+                        dispatch_proof: reply.dispatch_proof,
+                    })
+                }
+                Body::Text(text) => text,
+            };
+            if reply.status == 401 && self.inner.settings.key == Key::Asked && !asked_again {
+                asked_again = true;
+                // Another call may have asked in the meantime.
+                let mut held = self.inner.key.borrow_mut();
+                if held.as_deref() == Some(key.as_str()) {
+                    *held = None;
+                }
+                continue;
+            }
+            let retry_after = retry::retry_after_seconds(reply.retry_after.as_deref());
+            if reply.status == 429 {
+                limited += 1;
+                if let Some(delay) = retry::after_rate_limit(limited, retry_after) {
+                    self.inner.transport.sleep(delay).await;
+                    continue;
+                }
+            }
+            return Err(Failed::Api(Error::from_answer(
+                reply.status,
+                &text,
+                reply.request_id.as_deref(),
+                Some(retry_after),
+            )));
+        }
+    }
+
+    async fn key(&self) -> Result<String, Failed<T::Thrown>> {
+        let held = match &self.inner.settings.key {
+            Key::Fixed(key) => Some(key.clone()),
+            Key::Asked => self.inner.key.borrow().clone(),
+        };
+        if let Some(key) = held {
+            return Ok(key);
+        }
+        let wrong = |what: &str| {
+            Failed::Api(Error::new(
+                Kind::Auth,
+                "unauthorized",
+                format!("the function `apiKey` {what}"),
+            ))
+        };
+        let given = self.inner.transport.ask_key().await.map_err(Failed::Thrown)?;
+        let key = given.ok_or_else(|| wrong("gave no string"))?.trim().to_owned();
+        if key.is_empty() {
+            return Err(wrong("gave an empty string"));
+        }
+        http::check_header("apiKey", "authorization", &key).map_err(|error| Failed::Api(error))?;
+        *self.inner.key.borrow_mut() = Some(key.clone());
+        Ok(key)
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call,
+        key: &str,
+        attempt: u32,
+    ) -> Result<Reply<T::Answer>, Failed<T::Thrown>> {
+        let transport = &self.inner.transport;
+        let request = self.request(call, key);
+        let url = request.url.clone();
+        let hooked = transport.has_hooks();
+        let mut started = 0.0;
+        if hooked {
+            let headers: BTreeMap<String, &str> = request
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_ascii_lowercase(), http::shown_header(name, value)))
+                .collect();
+            let event = RequestEvent {
+                operation: call.operation,
+                method: call.method,
+                url: &url,
+                headers,
+                attempt,
+            };
+            transport.on_request(&event).map_err(Failed::Thrown)?;
+            started = transport.now_ms();
+        }
+        let result = transport.send(request).await;
+        if hooked {
+            let (status, request_id, error) = match &result {
+                Ok(reply) => (Some(reply.status), reply.request_id.as_deref(), None),
+                Err(error) => (None, None, Some(error.reason.as_str())),
+            };
+            let event = ResponseEvent {
+                operation: call.operation,
+                method: call.method,
+                url: &url,
+                attempt,
+                status,
+                request_id,
+                duration_ms: transport.now_ms() - started,
+                error,
+            };
+            transport.on_response(&event).map_err(Failed::Thrown)?;
+        }
+        result.map_err(Failed::Transport)
+    }
+
+    fn request(&self, call: &Call, key: &str) -> Request {
+        let mut headers = Vec::with_capacity(6 + self.inner.settings.headers.len());
+        headers.push(("Authorization".to_owned(), format!("Bearer {key}")));
+        headers.push(("Accept".to_owned(), "application/json".to_owned()));
+        if call.body.is_some() {
+            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+        }
+        if let Some(key) = &call.idempotency_key {
+            headers.push(("Idempotency-Key".to_owned(), key.clone()));
+        }
+        if let Some(proof) = &call.proof {
+            headers.push(("X-Nullspace-Dispatch-Proof".to_owned(), proof.clone()));
+        }
+        headers.extend(self.inner.settings.headers.iter().cloned());
+        Request {
+            method: call.method,
+            url: format!("{}{}", self.inner.settings.base_url, call.path),
+            headers,
+            body: call.body.clone(),
+            decoder: call.decoder,
+            timeout: call.timeout,
+        }
+    }
+}
+
+/// A successful answer.
+#[derive(Debug, Clone)]
+pub struct Sent<A> {
+    /// Decoded.
+    pub answer: A,
+    /// What later calls on the handle repeat.
+    pub dispatch_proof: Option<String>,
+}
+
+/// The error of a call without a usable answer.
+pub(crate) fn describe(call: &Call, error: &TransportError) -> Error {
+    if error.phase == Phase::Decode {
+        Error::invalid_response(format!("{}: {}", call.operation, error.reason))
+    } else {
+        Error::transport(call.operation, &error.reason)
+    }
+}

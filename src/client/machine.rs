@@ -1,0 +1,310 @@
+//! Machines. Source: PROTOCOL.md sections 3 and 4.
+
+use std::time::Duration;
+
+use super::call::{describe, Call, Client, Failed, Failure, Outcome, DEFAULT_TIMEOUT};
+use crate::core::error::Error;
+use crate::core::options::{Fields, Value};
+use crate::core::retry::{self, CreateFailure};
+use crate::core::{config, exec, http, machine};
+use crate::transport::{Answer, Decoder, Transport};
+
+/// HTTP time of a create and of later calls on that handle.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(120);
+/// HTTP time of a resume.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A machine, taken up. Cheap to clone: clones share one client.
+#[derive(Clone)]
+pub struct Machine<T> {
+    client: Client<T>,
+    /// `mch_...`
+    pub id: String,
+    /// Working directory of commands, when the server said so.
+    pub cwd: Option<String>,
+    /// Opens private preview ports; only its maker learns it.
+    pub traffic_access_token: Option<String>,
+    proof: Option<String>,
+    timeout: Duration,
+}
+
+impl<T: Transport> Machine<T> {
+    /// Makes a machine. The same key and body are sent until the answer is certain.
+    pub async fn create(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, Self> {
+        let request = machine::create(fields)?;
+        let key = match fields.filled("idempotencyKey")? {
+            Some(key) => {
+                http::check_header("idempotencyKey", "idempotency-key", key)?;
+                key.to_owned()
+            }
+            None => client.transport().uuid(),
+        };
+        Self::create_with(client, machine::create_body(&request)?, key).await
+    }
+
+    async fn create_with(client: &Client<T>, body: String, key: String) -> Outcome<T, Self> {
+        let timeout = client.timeout(None, CREATE_TIMEOUT);
+        let mut call = Call::new(
+            "createMachine",
+            "POST",
+            "/v1/machines".to_owned(),
+            Decoder::CreateMachineResponse,
+            timeout,
+        );
+        call.body = Some(body);
+        call.idempotency_key = Some(key);
+        let (mut tried, mut attempt) = (0, 0);
+        loop {
+            tried += 1;
+            let failed = match client.try_once(&call, &mut attempt).await {
+                Ok(sent) => {
+                    let mut made = Self::of(client, &sent.answer, timeout)?;
+                    made.proof = sent.dispatch_proof;
+                    return Ok(made);
+                }
+                Err(failed) => failed,
+            };
+            let (delay, failure) = match failed {
+                Failed::Api(error) => (
+                    retry::after_failed_create(tried, CreateFailure::Api(&error)),
+                    Failure::Error(error),
+                ),
+                Failed::Transport(error) => (
+                    retry::after_failed_create(tried, CreateFailure::Transport(&error)),
+                    Failure::Error(describe(&call, &error)),
+                ),
+                Failed::Thrown(thrown) => (None, Failure::Thrown(thrown)),
+            };
+            match delay {
+                Some(delay) => client.transport().sleep(delay).await,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    fn of(client: &Client<T>, answer: &T::Answer, timeout: Duration) -> Result<Self, Error> {
+        Ok(Self {
+            client: client.clone(),
+            id: answer
+                .text("id")
+                .ok_or_else(|| Error::invalid_response("the machine has no id"))?,
+            cwd: answer.text("cwd"),
+            traffic_access_token: answer.text("trafficAccessToken"),
+            proof: None,
+            timeout,
+        })
+    }
+
+    /// Takes up a machine; a paused one is resumed. `timeout`: a new lease.
+    pub async fn connect(client: &Client<T>, id: &str, lease: Option<Duration>) -> Outcome<T, Self> {
+        let info = Self::info_by_id(client, id, None, None).await?;
+        let found = if info.text("status").as_deref() == Some("paused") {
+            Self::resume(client, id).await?
+        } else {
+            Self::of(client, &info, client.timeout(None, DEFAULT_TIMEOUT))?
+        };
+        if let Some(lease) = lease {
+            let mut call = found.on(
+                "setMachineTimeout",
+                "POST",
+                "/timeout",
+                Decoder::SetTimeoutResponse,
+                None,
+            );
+            call.body = Some(format!("{{\"timeout_ms\":{}}}", lease.as_millis()));
+            client.call(&call).await?;
+        }
+        Ok(found)
+    }
+
+    /// Resumes a paused machine.
+    pub async fn resume(client: &Client<T>, id: &str) -> Outcome<T, Self> {
+        let timeout = client.timeout(None, RESUME_TIMEOUT);
+        let call = Call::new(
+            "resumeMachine",
+            "POST",
+            format!("{}/resume", path(id)),
+            Decoder::MachineHandle,
+            timeout,
+        );
+        let sent = client.call(&call).await?;
+        Ok(Self::of(
+            client,
+            &sent.answer,
+            client.timeout(None, DEFAULT_TIMEOUT),
+        )?)
+    }
+
+    /// Describes a machine without resuming it. `fields`: the names wanted, comma-joined.
+    pub async fn info_by_id(
+        client: &Client<T>,
+        id: &str,
+        fields: Option<String>,
+        timeout: Option<Duration>,
+    ) -> Outcome<T, T::Answer> {
+        let decoder = if fields.is_some() {
+            Decoder::MachineRow
+        } else {
+            Decoder::MachineInfo
+        };
+        let query: Vec<_> = fields.map(|fields| ("fields", fields)).into_iter().collect();
+        let url = http::with_query(&path(id), &query);
+        let call = Call::new(
+            "getMachine",
+            "GET",
+            url,
+            decoder,
+            client.timeout(timeout, DEFAULT_TIMEOUT),
+        );
+        Ok(client.call(&call).await?.answer)
+    }
+
+    /// Samples of a machine.
+    pub async fn metrics_by_id(
+        client: &Client<T>,
+        id: &str,
+        timeout: Option<Duration>,
+    ) -> Outcome<T, T::Answer> {
+        let timeout = client.timeout(timeout, DEFAULT_TIMEOUT);
+        let call = Call::new(
+            "getMachineMetrics",
+            "GET",
+            format!("{}/metrics", path(id)),
+            Decoder::MachineMetricsList,
+            timeout,
+        );
+        Ok(client.call(&call).await?.answer)
+    }
+
+    /// Destroys a machine.
+    pub async fn kill_by_id(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Outcome<T, ()> {
+        let call = Call::new(
+            "destroyMachine",
+            "DELETE",
+            path(id),
+            Decoder::Nothing,
+            client.timeout(timeout, DEFAULT_TIMEOUT),
+        );
+        client.call(&call).await.map(drop)
+    }
+
+    /// Makes a machine, runs one command, destroys the machine whatever happened.
+    pub async fn run_once(client: &Client<T>, command: &Value, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
+        let timeout = exec::timeout(fields)?;
+        let request = exec::request(command, &machine_free(fields), timeout)?;
+        let body = machine::create_for_run_once(fields, timeout)?;
+        let made = Self::create_with(client, machine::create_body(&body)?, client.transport().uuid()).await?;
+        let text =
+            serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?;
+        let least = exec::least_request_timeout(timeout);
+        let mut tries = 0;
+        let result = loop {
+            tries += 1;
+            match made.exec(text.clone(), None, least).await {
+                Err(Failure::Error(error))
+                    if error.code == "exec_failed" && tries < retry::RUN_ONCE_TRIES =>
+                {
+                    client.transport().sleep(retry::RUN_ONCE_DELAY).await;
+                }
+                result => break result,
+            }
+        };
+        let killed = made.kill(None).await;
+        let answer = result?;
+        // The command has run: its result is worth more than an error of the cleaning up, unless a function threw.
+        match killed {
+            Err(Failure::Thrown(thrown)) => Err(Failure::Thrown(thrown)),
+            _ => Ok(answer),
+        }
+    }
+
+    /// The transport of its client.
+    pub fn transport(&self) -> &T {
+        self.client.transport()
+    }
+
+    /// Describes the machine.
+    pub async fn info(&self, fields: Option<String>, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        Self::info_by_id(&self.client, &self.id, fields, Some(self.time(timeout))).await
+    }
+
+    /// Whether its status is `running`.
+    pub async fn is_running(&self, timeout: Option<Duration>) -> Outcome<T, bool> {
+        Ok(self.info(None, timeout).await?.text("status").as_deref() == Some("running"))
+    }
+
+    /// Samples of the machine.
+    pub async fn metrics(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        Self::metrics_by_id(&self.client, &self.id, Some(self.time(timeout))).await
+    }
+
+    /// Destroys the machine.
+    pub async fn kill(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
+        Self::kill_by_id(&self.client, &self.id, Some(self.time(timeout))).await
+    }
+
+    /// Runs a command in the foreground.
+    pub async fn run(&self, command: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let run = exec::run(command, options)?;
+        let body =
+            serde_json::to_string(&run.request).map_err(|error| Error::invalid_request(error.to_string()))?;
+        self.exec(body, run.request_timeout, run.least_request_timeout)
+            .await
+    }
+
+    async fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Outcome<T, T::Answer> {
+        let mut call = self.on("execMachine", "POST", "/exec", Decoder::ExecResponse, timeout);
+        // A long command must not die of the HTTP limit that nobody asked for.
+        if timeout.is_none() && !self.client.has_timeout() {
+            call.timeout = call.timeout.max(least);
+        }
+        call.body = Some(body);
+        call.proof = self.proof.clone();
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    fn on(
+        &self,
+        operation: &'static str,
+        method: &'static str,
+        under: &str,
+        decoder: Decoder,
+        timeout: Option<Duration>,
+    ) -> Call {
+        Call::new(
+            operation,
+            method,
+            format!("{}{under}", path(&self.id)),
+            decoder,
+            self.time(timeout),
+        )
+    }
+
+    fn time(&self, timeout: Option<Duration>) -> Duration {
+        timeout.unwrap_or(self.timeout)
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("/v1/machines/{}", http::encode(id))
+}
+
+/// The fields of `runOnce` that its command has: environment and directory belong to its machine.
+fn machine_free<'a>(fields: &Fields<'a>) -> Fields<'a> {
+    fields.only(&["args", "shell"])
+}
+
+/// Reads the options of a call on a handle.
+pub fn call_options(
+    options: Option<&Value>,
+    more: &[&str],
+) -> Result<(Option<Duration>, Option<String>), Error> {
+    let fields = Fields::new("", options, &[more, &config::CALL_OPTIONS])?;
+    config::signal(&fields)?;
+    let names = if more.contains(&"fields") {
+        machine::field_names(&fields)?
+    } else {
+        None
+    };
+    Ok((fields.seconds("requestTimeout")?, names))
+}

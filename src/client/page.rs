@@ -1,0 +1,111 @@
+//! Lists of machines, page by page. Source: PROTOCOL.md section 3, "List and paginator".
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use crate::core::http;
+use crate::core::machine::List;
+use crate::transport::{Answer, Decoder, Transport};
+
+/// One page, and the way to the next.
+pub struct Page<T: Transport> {
+    client: Client<T>,
+    list: List,
+    state: RefCell<State<T::Answer>>,
+}
+
+#[derive(Clone)]
+struct State<A> {
+    items: A,
+    next_token: Option<String>,
+}
+
+impl<T: Transport> Page<T> {
+    /// Reads the first page.
+    pub async fn first(client: &Client<T>, list: List) -> Outcome<T, Self> {
+        let state = read(client, &list, list.next_token.clone(), None).await?;
+        Ok(Self {
+            client: client.clone(),
+            list,
+            state: RefCell::new(state),
+        })
+    }
+
+    /// Rows with the fields asked for, all of one page.
+    pub async fn rows(client: &Client<T>, list: &List) -> Outcome<T, T::Answer> {
+        Ok(client
+            .call(&call(
+                client,
+                list,
+                list.next_token.clone(),
+                None,
+                Decoder::MachineRows,
+            ))
+            .await?
+            .answer)
+    }
+
+    /// The transport of its client.
+    pub fn transport(&self) -> &T {
+        self.client.transport()
+    }
+
+    /// The machines of the page read last.
+    pub fn items(&self) -> T::Answer {
+        self.state.borrow().items.clone()
+    }
+
+    /// Asks for the next page.
+    pub fn next_token(&self) -> Option<String> {
+        self.state.borrow().next_token.clone()
+    }
+
+    /// Reads the next page; empty at the end.
+    pub async fn next(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let Some(token) = self.next_token() else {
+            return Ok(T::Answer::nothing());
+        };
+        let state = read(&self.client, &self.list, Some(token), timeout).await?;
+        let items = state.items.clone();
+        *self.state.borrow_mut() = state;
+        Ok(items)
+    }
+}
+
+async fn read<T: Transport>(
+    client: &Client<T>,
+    list: &List,
+    token: Option<String>,
+    timeout: Option<Duration>,
+) -> Outcome<T, State<T::Answer>> {
+    let answer = client
+        .call(&call(client, list, token, timeout, Decoder::ListMachinesResponse))
+        .await?
+        .answer;
+    let more = answer.flag("hasNext") == Some(true);
+    Ok(State {
+        items: answer.inner("items").unwrap_or_else(T::Answer::nothing),
+        next_token: answer.text("nextToken").filter(|token| more && !token.is_empty()),
+    })
+}
+
+fn call<T: Transport>(
+    client: &Client<T>,
+    list: &List,
+    token: Option<String>,
+    timeout: Option<Duration>,
+    decoder: Decoder,
+) -> Call {
+    let mut query = list.query.clone();
+    if let Some(token) = token {
+        query.push(("next_token", token));
+    }
+    Call::new(
+        "listMachines",
+        "GET",
+        http::with_query("/v1/machines", &query),
+        decoder,
+        client.timeout(timeout, DEFAULT_TIMEOUT),
+    )
+}

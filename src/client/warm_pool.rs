@@ -1,0 +1,172 @@
+//! Template warm pools. Source: PROTOCOL.md section 12.
+
+use std::time::Duration;
+
+use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use crate::core::error::{Error, Kind};
+use crate::core::http;
+use crate::core::options::Fields;
+use crate::core::warm_pool::{self, Wait};
+use crate::transport::{Answer, Decoder, Transport};
+
+const PATH: &str = "/v1/template-warm-pools";
+
+/// A pool, taken up.
+#[derive(Clone)]
+pub struct WarmPool<T> {
+    client: Client<T>,
+    /// `twp_...`
+    pub id: String,
+}
+
+impl<T: Transport> WarmPool<T> {
+    /// Makes a pool.
+    pub async fn create(client: &Client<T>, template: &str, fields: &Fields<'_>) -> Outcome<T, Self> {
+        let request = warm_pool::create(template, fields)?;
+        let mut call = pools(
+            client,
+            "createTemplateWarmPool",
+            "POST",
+            PATH.to_owned(),
+            Decoder::WarmPool,
+            None,
+        );
+        call.body =
+            Some(serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?);
+        Self::of(client, &client.call(&call).await?.answer)
+    }
+
+    /// Takes up a pool that is there.
+    pub async fn get(client: &Client<T>, id: &str) -> Outcome<T, Self> {
+        let call = pools(
+            client,
+            "getTemplateWarmPool",
+            "GET",
+            path(id),
+            Decoder::WarmPool,
+            None,
+        );
+        Self::of(client, &client.call(&call).await?.answer)
+    }
+
+    /// All that match.
+    pub async fn list(client: &Client<T>, query: &[(&str, String)]) -> Outcome<T, T::Answer> {
+        let call = pools(
+            client,
+            "listTemplateWarmPools",
+            "GET",
+            http::with_query(PATH, query),
+            Decoder::WarmPoolList,
+            None,
+        );
+        Ok(client.call(&call).await?.answer)
+    }
+
+    fn of(client: &Client<T>, answer: &T::Answer) -> Outcome<T, Self> {
+        let id = answer
+            .text("id")
+            .ok_or_else(|| Error::invalid_response("the warm pool has no id"))?;
+        Ok(Self {
+            client: client.clone(),
+            id,
+        })
+    }
+
+    /// The transport of its client.
+    pub fn transport(&self) -> &T {
+        self.client.transport()
+    }
+
+    /// Describes the pool.
+    pub async fn info(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let call = pools(
+            &self.client,
+            "getTemplateWarmPool",
+            "GET",
+            path(&self.id),
+            Decoder::WarmPool,
+            timeout,
+        );
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Destroys the pool.
+    pub async fn delete(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
+        let call = pools(
+            &self.client,
+            "deleteTemplateWarmPool",
+            "DELETE",
+            path(&self.id),
+            Decoder::Nothing,
+            timeout,
+        );
+        self.client.call(&call).await.map(drop)
+    }
+
+    /// Looks until enough machines are ready; `progress` hears of each look.
+    pub async fn wait_until_ready(
+        &self,
+        wait: &Wait,
+        progress: impl Fn(&T::Answer) -> Result<(), T::Thrown>,
+    ) -> Outcome<T, T::Answer> {
+        let transport = self.client.transport();
+        let end = transport.now_ms() + wait.timeout.as_secs_f64() * 1000.0;
+        loop {
+            let info = self.info(wait.request_timeout).await?;
+            progress(&info).map_err(super::Failure::Thrown)?;
+            let ready = info
+                .inner("status")
+                .and_then(|status| status.number("ready"))
+                .unwrap_or(0.0);
+            let wanted = wait
+                .min_ready
+                .map(|count| count as f64)
+                .or_else(|| info.number("minReady"))
+                .unwrap_or(1.0);
+            if ready >= wanted {
+                return Ok(info);
+            }
+            let left = end - transport.now_ms();
+            if left <= 0.0 {
+                let reason = info
+                    .text("degradedReason")
+                    .map(|reason| format!(" ({reason})"))
+                    .unwrap_or_default();
+                return Err(Error::new(
+                    Kind::Timeout,
+                    "timeout",
+                    format!(
+                        "warm pool {} has {ready} of {wanted} ready machines after {} s{reason}",
+                        self.id,
+                        wait.timeout.as_secs_f64()
+                    ),
+                )
+                .into());
+            }
+            transport
+                .sleep(wait.interval.min(Duration::from_secs_f64(left / 1000.0)))
+                .await;
+        }
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("{PATH}/{}", http::encode(id))
+}
+
+fn pools<T: Transport>(
+    client: &Client<T>,
+    operation: &'static str,
+    method: &'static str,
+    path: String,
+    decoder: Decoder,
+    timeout: Option<Duration>,
+) -> Call {
+    Call::new(
+        operation,
+        method,
+        path,
+        decoder,
+        client.timeout(timeout, DEFAULT_TIMEOUT),
+    )
+}

@@ -1,0 +1,312 @@
+//! Where the API key and the base URL come from. Source: PROTOCOL.md section 1, "Resolution order".
+
+use std::time::Duration;
+
+use super::error::{Error, Kind};
+use super::http;
+use super::options::{Fields, Value};
+
+/// Names of the options that every static call takes.
+pub const CLIENT_OPTIONS: [&str; 9] = [
+    "apiKey",
+    "baseUrl",
+    "requestTimeout",
+    "signal",
+    "fetch",
+    "WebSocket",
+    "headers",
+    "onRequest",
+    "onResponse",
+];
+
+/// Names of the options that calls on handles take.
+pub const CALL_OPTIONS: [&str; 2] = ["requestTimeout", "signal"];
+
+/// Where a local engine listens.
+pub const DEFAULT_BASE_URL: &str = "http://localhost:3000";
+
+/// What the runtime may know: environment and files. Browsers and the edge know nothing.
+pub trait Environment {
+    /// A value of the environment.
+    fn env(&self, name: &str) -> Option<String>;
+    /// A file's text.
+    fn read(&self, path: &str) -> Option<String>;
+    /// The user's home directory.
+    fn home(&self) -> Option<String>;
+}
+
+/// The API key.
+#[derive(Clone, PartialEq)]
+pub enum Key {
+    /// Text.
+    Fixed(String),
+    /// The caller gave a function: ask it, and again after a 401.
+    Asked,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Key::Fixed(_) => "Key::Fixed(..)",
+            Key::Asked => "Key::Asked",
+        })
+    }
+}
+
+/// Options of a client, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What goes into `Authorization`.
+    pub key: Key,
+    /// Without trailing slashes.
+    pub base_url: String,
+    /// As given; each operation has its own default.
+    pub request_timeout: Option<Duration>,
+    /// Added to every request.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Puts the options of a call over those of its client. Names that are no client options are refused in the latter.
+pub fn merge(client: Option<&Value>, call: Value) -> Result<Value, Error> {
+    let Some(client) = client else { return Ok(call) };
+    Fields::new("", Some(client), &[&CLIENT_OPTIONS])?;
+    let (Value::Object(base), Value::Object(mut merged)) = (client, call.clone()) else {
+        return Ok(call);
+    };
+    for (name, value) in base {
+        match merged.iter_mut().find(|(known, _)| known == name) {
+            None => merged.push((name.clone(), value.clone())),
+            Some((_, Value::Object(over))) if name == "headers" => {
+                let Value::Object(under) = value else { continue };
+                for (header, text) in under {
+                    if !over.iter().any(|(known, _)| known.eq_ignore_ascii_case(header)) {
+                        over.push((header.clone(), text.clone()));
+                    }
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(Value::Object(merged))
+}
+
+/// Reads the client options among `fields`, and the rest from the runtime.
+pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<Settings, Error> {
+    for name in ["fetch", "WebSocket", "onRequest", "onResponse"] {
+        function(fields, name)?;
+    }
+    signal(fields)?;
+    let files = Files::read(environment);
+    let key = match fields.get("apiKey") {
+        Some(Value::Opaque(kind)) if kind == "a function" => Key::Asked,
+        Some(Value::Text(text)) => match text.trim() {
+            "" => return Err(missing_key("the option `apiKey` is empty")),
+            text => Key::Fixed(text.to_owned()),
+        },
+        Some(other) => {
+            return Err(fields.wrong(
+                "apiKey",
+                &format!("must be a string or a function, not {}", other.kind()),
+            ))
+        }
+        None => match files.first(
+            environment,
+            &["NULLSPACE_API_KEY", "NULLSPACE_TOKEN"],
+            &["api_key"],
+        ) {
+            Some(key) => Key::Fixed(key),
+            None => return Err(missing_key("there is no API key")),
+        },
+    };
+    if let Key::Fixed(text) = &key {
+        http::check_header("apiKey", "authorization", text)?;
+    }
+    let base_url = match fields.text("baseUrl")? {
+        Some(text) if text.trim().is_empty() => DEFAULT_BASE_URL.to_owned(),
+        Some(text) => text.trim().to_owned(),
+        None => files
+            .first(
+                environment,
+                &["NULLSPACE_API_URL", "NULLSPACE_BASE_URL"],
+                &["base_url", "api_url"],
+            )
+            .unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+    };
+    Ok(Settings {
+        key,
+        base_url: http::check_base_url(&base_url)?,
+        request_timeout: fields.seconds("requestTimeout")?,
+        headers: http::check_headers(fields)?,
+    })
+}
+
+/// Checks that an option, if given, is a function.
+pub fn function(fields: &Fields<'_>, name: &str) -> Result<(), Error> {
+    match fields.get(name) {
+        None => Ok(()),
+        Some(Value::Opaque(kind)) if kind == "a function" => Ok(()),
+        Some(other) => Err(fields.wrong(name, &format!("must be a function, not {}", other.kind()))),
+    }
+}
+
+/// Checks that `signal`, if given, may be an `AbortSignal`.
+pub fn signal(fields: &Fields<'_>) -> Result<(), Error> {
+    match fields.get("signal") {
+        None => Ok(()),
+        Some(Value::Opaque(kind)) if kind.starts_with("a ") && kind != "a function" => Ok(()),
+        Some(other) => Err(fields.wrong("signal", &format!("must be an AbortSignal, not {}", other.kind()))),
+    }
+}
+
+fn missing_key(what: &str) -> Error {
+    Error::new(
+        Kind::Auth,
+        "unauthorized",
+        format!("{what}: pass `apiKey`, or set NULLSPACE_API_KEY where the runtime has an environment"),
+    )
+}
+
+/// The files that may hold settings.
+struct Files {
+    dotenv: Option<String>,
+    /// `$XDG_CONFIG_HOME/nullspace/config.json`, then the older place.
+    configs: [Option<serde_json::Map<String, serde_json::Value>>; 2],
+}
+
+impl Files {
+    fn read(environment: &impl Environment) -> Self {
+        let home = environment.home();
+        let json = |path: Option<String>| {
+            let text = environment.read(&path?)?;
+            serde_json::from_str::<serde_json::Value>(&text)
+                .ok()?
+                .as_object()
+                .cloned()
+        };
+        let xdg = environment
+            .env("XDG_CONFIG_HOME")
+            .filter(|path| !path.is_empty())
+            .or_else(|| home.as_ref().map(|home| format!("{home}/.config")));
+        Self {
+            dotenv: environment.read("./.env"),
+            configs: [
+                json(xdg.map(|folder| format!("{folder}/nullspace/config.json"))),
+                json(home.map(|home| format!("{home}/.nullspace/config.json"))),
+            ],
+        }
+    }
+
+    /// The first that is not blank: environment, `.env`, then the configuration files, key by key.
+    fn first(&self, environment: &impl Environment, names: &[&str], keys: &[&str]) -> Option<String> {
+        let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        names
+            .iter()
+            .find_map(|name| environment.env(name).and_then(filled))
+            .or_else(|| {
+                names
+                    .iter()
+                    .find_map(|name| dotenv(self.dotenv.as_deref()?, name).and_then(filled))
+            })
+            .or_else(|| {
+                keys.iter().find_map(|key| {
+                    self.configs
+                        .iter()
+                        .flatten()
+                        .find_map(|config| config.get(*key)?.as_str().map(str::to_owned).and_then(filled))
+                })
+            })
+    }
+}
+
+/// `KEY=VALUE` lines, `#` comments, one pair of quotes removed; no `export`, no interpolation.
+fn dotenv(text: &str, name: &str) -> Option<String> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            if key.trim() != name {
+                return None;
+            }
+            let value = value.trim();
+            let bare = ['"', '\'']
+                .iter()
+                .find_map(|quote| {
+                    value
+                        .strip_prefix(*quote)
+                        .and_then(|rest| rest.strip_suffix(*quote))
+                })
+                .unwrap_or(value);
+            Some(bare.to_owned())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    struct Fake(
+        HashMap<&'static str, &'static str>,
+        HashMap<&'static str, &'static str>,
+    );
+
+    impl Environment for Fake {
+        fn env(&self, name: &str) -> Option<String> {
+            self.0.get(name).map(|text| (*text).to_owned())
+        }
+        fn read(&self, path: &str) -> Option<String> {
+            self.1.get(path).map(|text| (*text).to_owned())
+        }
+        fn home(&self) -> Option<String> {
+            Some("/home/u".to_owned())
+        }
+    }
+
+    fn resolve(
+        env: &[(&'static str, &'static str)],
+        files: &[(&'static str, &'static str)],
+    ) -> Result<Settings, Error> {
+        let fake = Fake(env.iter().copied().collect(), files.iter().copied().collect());
+        settings(&Fields::new("", None, &[&CLIENT_OPTIONS])?, &fake)
+    }
+
+    #[test]
+    fn the_environment_comes_before_dotenv_before_the_files() {
+        let files = [
+            (
+                "./.env",
+                "# x\nNULLSPACE_TOKEN='from dotenv'\nNULLSPACE_BASE_URL=http://dotenv\n",
+            ),
+            (
+                "/home/u/.config/nullspace/config.json",
+                r#"{"api_key":"from config","base_url":7}"#,
+            ),
+            (
+                "/home/u/.nullspace/config.json",
+                r#"{"api_key":"old","base_url":"http://old/"}"#,
+            ),
+        ];
+        let all = resolve(&[("NULLSPACE_TOKEN", " token ")], &files).unwrap();
+        assert_eq!(all.key, Key::Fixed("token".into()));
+        assert_eq!(all.base_url, "http://dotenv");
+        assert_eq!(
+            resolve(&[], &files).unwrap().key,
+            Key::Fixed("from dotenv".into())
+        );
+        let configs = resolve(&[("NULLSPACE_API_KEY", "")], &files[1..]).unwrap();
+        assert_eq!(configs.key, Key::Fixed("from config".into()));
+        assert_eq!(configs.base_url, "http://old");
+        assert_eq!(
+            resolve(&[("NULLSPACE_API_KEY", "k")], &[]).unwrap().base_url,
+            DEFAULT_BASE_URL
+        );
+    }
+
+    #[test]
+    fn no_key_anywhere_says_where_to_put_it() {
+        let error = resolve(&[], &[]).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (Kind::Auth, "unauthorized"));
+        assert!(error.message.contains("NULLSPACE_API_KEY"));
+    }
+}

@@ -1,0 +1,402 @@
+//! What can go wrong, and how an answer of the server says it. Source: PROTOCOL.md section 2.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Picks the JavaScript class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+#[allow(missing_docs)] // they are the names of the classes
+pub enum Kind {
+    Other,
+    Auth,
+    PermissionDenied,
+    NotFound,
+    Conflict,
+    QuotaExceeded,
+    RateLimit,
+    WarmPoolUnavailable,
+    Timeout,
+    Transport,
+    InvalidRequest,
+    InvalidResponse,
+    NotImplemented,
+    Build,
+    FileUpload,
+    UploadLimit,
+    UploadChecksum,
+    UploadConflict,
+    UploadExpired,
+    UploadPath,
+    UploadState,
+}
+
+/// All of them: a test compares them with the classes of the package.
+pub const ALL_KINDS: [Kind; 21] = [
+    Kind::Other,
+    Kind::Auth,
+    Kind::PermissionDenied,
+    Kind::NotFound,
+    Kind::Conflict,
+    Kind::QuotaExceeded,
+    Kind::RateLimit,
+    Kind::WarmPoolUnavailable,
+    Kind::Timeout,
+    Kind::Transport,
+    Kind::InvalidRequest,
+    Kind::InvalidResponse,
+    Kind::NotImplemented,
+    Kind::Build,
+    Kind::FileUpload,
+    Kind::UploadLimit,
+    Kind::UploadChecksum,
+    Kind::UploadConflict,
+    Kind::UploadExpired,
+    Kind::UploadPath,
+    Kind::UploadState,
+];
+
+/// Anything the SDK fails with by itself. Boxed: results are moved a lot, errors are rare.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{}", self.message)]
+pub struct Error(Box<Details>);
+
+impl std::ops::Deref for Error {
+    type Target = Details;
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+/// What an error knows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// Which class.
+    pub kind: Kind,
+    /// Stable name.
+    pub code: String,
+    /// What went wrong and what to do about it.
+    pub message: String,
+    /// HTTP status, when there was an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The server's name for the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Whether the same call may work later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retryable: Option<bool>,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggested_action: Option<String>,
+    /// Anything more, verbatim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Value>,
+    /// Detail of template builds and uploads, verbatim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_detail: Option<Value>,
+    /// Seconds, as the server said; only for status 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<f64>,
+}
+
+impl Error {
+    /// An error with nothing but its name and message.
+    pub fn new(kind: Kind, code: &str, message: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind,
+            code: code.to_owned(),
+            message: message.into(),
+            status: None,
+            request_id: None,
+            retryable: None,
+            suggested_action: None,
+            details: None,
+            error_detail: None,
+            retry_after: None,
+        }))
+    }
+
+    /// A wrong option.
+    pub fn option(path: &str, what: &str) -> Self {
+        Self::new(
+            Kind::InvalidRequest,
+            "invalid_request",
+            format!("option `{path}` {what}"),
+        )
+    }
+
+    /// Options that are wrong together.
+    pub fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidRequest, "invalid_request", message)
+    }
+
+    /// An answer that is not what the API promises.
+    pub fn invalid_response(message: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidResponse, "invalid_response", message)
+    }
+
+    /// No whole answer.
+    pub fn transport(operation: &str, reason: &str) -> Self {
+        Self::new(
+            Kind::Transport,
+            "transport_error",
+            format!("{operation} failed: {reason}"),
+        )
+    }
+
+    /// Reads an answer with an error status.
+    pub fn from_answer(
+        status: u16,
+        body: &str,
+        header_request_id: Option<&str>,
+        retry_after: Option<f64>,
+    ) -> Self {
+        let parsed = serde_json::from_str::<Value>(body).ok();
+        let Some(Value::Object(outer)) = parsed else {
+            let message = if body.trim().is_empty() {
+                format!("HTTP {status} without a body")
+            } else {
+                excerpt(body)
+            };
+            let mut error = Self::new(
+                if status == 429 {
+                    Kind::RateLimit
+                } else {
+                    Kind::Other
+                },
+                "unknown",
+                message,
+            );
+            error.status = Some(status);
+            error.request_id = header_request_id.map(str::to_owned);
+            error.retry_after = if status == 429 { retry_after } else { None };
+            return error;
+        };
+        let nested = outer.get("error").and_then(Value::as_object);
+        let text =
+            |name: &str| pick(nested, &outer, name).and_then(|value| value.as_str().map(str::to_owned));
+        let code = text("code").map(|code| code.to_lowercase());
+        let message = match (nested, outer.get("error")) {
+            (Some(nested), _) => nested.get("message").and_then(Value::as_str).map(str::to_owned),
+            (None, Some(Value::String(message))) => Some(message.clone()),
+            _ => outer.get("message").and_then(Value::as_str).map(str::to_owned),
+        };
+        let error_detail = pick(nested, &outer, "error_detail")
+            .filter(|value| !value.is_null())
+            .cloned();
+        // A 429 whose code is missing at the top is a rate limit, whatever a nested code says.
+        let bare_limit = status == 429 && !outer.get("code").is_some_and(Value::is_string);
+        let kind = match &code {
+            _ if bare_limit => Kind::RateLimit,
+            Some(code) => kind_of(code, error_detail.as_ref()),
+            None => Kind::Other,
+        };
+        let code = match (kind, code) {
+            (Kind::Auth, Some(code)) if ["unauthenticated", "missing_api_key"].contains(&code.as_str()) => {
+                "unauthorized".to_owned()
+            }
+            (Kind::RateLimit, None) => "rate_limit_exceeded".to_owned(),
+            (_, code) => code.unwrap_or_else(|| "unknown".to_owned()),
+        };
+        Self(Box::new(Details {
+            kind,
+            code,
+            message: message.unwrap_or_else(|| format!("HTTP {status}")),
+            status: Some(status),
+            request_id: text("request_id").or_else(|| header_request_id.map(str::to_owned)),
+            // Outer values are no fallback for this one.
+            retryable: match nested {
+                Some(nested) => nested.get("retryable").and_then(Value::as_bool),
+                None => outer.get("retryable").and_then(Value::as_bool),
+            },
+            suggested_action: text("suggested_action"),
+            details: pick(nested, &outer, "details")
+                .filter(|value| !value.is_null())
+                .cloned(),
+            error_detail,
+            retry_after: if status == 429 { retry_after } else { None },
+        }))
+    }
+}
+
+fn pick<'a>(
+    nested: Option<&'a Map<String, Value>>,
+    outer: &'a Map<String, Value>,
+    name: &str,
+) -> Option<&'a Value> {
+    nested
+        .and_then(|nested| nested.get(name))
+        .filter(|value| !value.is_null())
+        .or_else(|| outer.get(name))
+}
+
+/// A body that is shown to a person.
+fn excerpt(body: &str) -> String {
+    const LIMIT: usize = 500;
+    match body.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}...", &body[..end]),
+        None => body.to_owned(),
+    }
+}
+
+/// Codes whose class no rule gives.
+const BY_CODE: [(&str, Kind); 34] = [
+    ("unauthorized", Kind::Auth),
+    ("unauthenticated", Kind::Auth),
+    ("missing_api_key", Kind::Auth),
+    ("edge_token_missing", Kind::Auth),
+    ("edge_token_expired", Kind::Auth),
+    ("edge_token_invalid", Kind::Auth),
+    ("edge_token_scope_mismatch", Kind::Auth),
+    ("preview_grant_invalid", Kind::Auth),
+    ("preview_grant_revoked", Kind::Auth),
+    ("preview_proxy_token_missing", Kind::Auth),
+    ("preview_proxy_token_expired", Kind::Auth),
+    ("preview_proxy_token_invalid", Kind::Auth),
+    ("preview_proxy_token_revoked", Kind::Auth),
+    ("preview_proxy_token_scope_mismatch", Kind::Auth),
+    ("forbidden", Kind::PermissionDenied),
+    ("permission_denied", Kind::PermissionDenied),
+    ("quota_exceeded", Kind::QuotaExceeded),
+    ("capacity_exceeded", Kind::QuotaExceeded),
+    ("volume_quota_exceeded", Kind::QuotaExceeded),
+    ("conflict", Kind::Conflict),
+    ("machine_not_ready", Kind::Conflict),
+    ("snapshot_in_use", Kind::Conflict),
+    ("rebuild_required", Kind::Conflict),
+    ("incompatible_snapshot", Kind::Conflict),
+    ("volume_busy", Kind::Conflict),
+    ("not_found", Kind::NotFound),
+    ("file_upload_error", Kind::FileUpload),
+    ("build_error", Kind::Build),
+    ("rate_limit_exceeded", Kind::RateLimit),
+    ("not_implemented", Kind::NotImplemented),
+    // A class of its own here, one of the unnamed ones in the Python SDK.
+    ("warm_pool_unavailable", Kind::WarmPoolUnavailable),
+    // What the client finds by itself, servers find as well.
+    ("invalid_request", Kind::InvalidRequest),
+    ("invalid_response", Kind::InvalidResponse),
+    ("transport_error", Kind::Transport),
+];
+
+/// Reasons of `file_upload_error`.
+const BY_UPLOAD_REASON: [(&str, Kind); 14] = [
+    ("insufficient_staging_space", Kind::UploadLimit),
+    ("size_limit_exceeded", Kind::UploadLimit),
+    ("invalid_part_checksum", Kind::UploadChecksum),
+    ("whole_checksum_mismatch", Kind::UploadChecksum),
+    ("target_conflict", Kind::UploadConflict),
+    ("upload_expired", Kind::UploadExpired),
+    ("directory_extract_invalid_path", Kind::UploadPath),
+    ("directory_extract_invalid_symlink", Kind::UploadPath),
+    ("directory_extract_unsupported_entry", Kind::UploadPath),
+    ("missing_parts", Kind::UploadState),
+    ("part_out_of_range", Kind::UploadState),
+    ("part_size_mismatch", Kind::UploadState),
+    ("upload_aborted", Kind::UploadState),
+    ("upload_already_completed", Kind::UploadState),
+];
+
+fn find(table: &[(&str, Kind)], name: &str) -> Option<Kind> {
+    table
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, kind)| *kind)
+}
+
+/// The class of a lower-case code.
+pub fn kind_of(code: &str, error_detail: Option<&Value>) -> Kind {
+    match find(&BY_CODE, code) {
+        Some(Kind::FileUpload) => error_detail
+            .and_then(|detail| detail.get("reason"))
+            .and_then(Value::as_str)
+            .and_then(|reason| find(&BY_UPLOAD_REASON, reason))
+            .unwrap_or(Kind::FileUpload),
+        Some(kind) => kind,
+        None if code.ends_with("_permission_denied") => Kind::PermissionDenied,
+        None if code.contains("quota") => Kind::QuotaExceeded,
+        None if code.ends_with("_conflict") => Kind::Conflict,
+        None if code.ends_with("_not_found") => Kind::NotFound,
+        None => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flat_form_is_read_whole() {
+        let error = Error::from_answer(
+            404,
+            r#"{"error":"gone","code":"machine_not_found","request_id":"req_1","retryable":false,"suggested_action":"look","details":{"a":1}}"#,
+            Some("req_header"),
+            None,
+        );
+        assert_eq!(error.kind, Kind::NotFound);
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("machine_not_found", "gone")
+        );
+        assert_eq!(error.request_id.as_deref(), Some("req_1"));
+        assert_eq!(error.retryable, Some(false));
+        assert_eq!(error.details, Some(serde_json::json!({"a": 1})));
+    }
+
+    #[test]
+    fn nested_values_win_and_outer_ones_fill_in_except_retryable() {
+        let error = Error::from_answer(
+            409,
+            r#"{"error":{"message":"busy","code":"TRANSITION_CONFLICT"},"code":"other","retryable":true,"suggested_action":"wait"}"#,
+            Some("req_header"),
+            None,
+        );
+        assert_eq!(error.kind, Kind::Conflict);
+        assert_eq!(error.code, "transition_conflict");
+        assert_eq!(error.retryable, None);
+        assert_eq!(error.suggested_action.as_deref(), Some("wait"));
+        assert_eq!(error.request_id.as_deref(), Some("req_header"));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_the_message() {
+        let error = Error::from_answer(502, "Bad gateway", None, None);
+        assert_eq!(
+            (error.kind, error.code.as_str(), error.message.as_str()),
+            (Kind::Other, "unknown", "Bad gateway")
+        );
+        assert_eq!(Error::from_answer(500, "[1]", None, None).code, "unknown");
+        assert_eq!(
+            Error::from_answer(500, &"x".repeat(9000), None, None)
+                .message
+                .len(),
+            503
+        );
+    }
+
+    #[test]
+    fn a_429_without_a_top_level_code_is_a_rate_limit() {
+        assert_eq!(
+            Error::from_answer(429, r#"{"error":"slow"}"#, None, Some(2.0)).kind,
+            Kind::RateLimit
+        );
+        let nested = Error::from_answer(
+            429,
+            r#"{"error":{"message":"no","code":"quota_exceeded"}}"#,
+            None,
+            Some(2.0),
+        );
+        assert_eq!((nested.kind, nested.retry_after), (Kind::RateLimit, Some(2.0)));
+        let quota = Error::from_answer(429, r#"{"error":"no","code":"quota_exceeded"}"#, None, Some(2.0));
+        assert_eq!(quota.kind, Kind::QuotaExceeded);
+    }
+}

@@ -1,0 +1,94 @@
+//! Commands as options. Source: PROTOCOL.md section 4.
+
+use std::time::Duration;
+
+use nullspace_wire::exec::ExecRequest;
+
+use super::config::CALL_OPTIONS;
+use super::error::Error;
+use super::options::{Fields, Value};
+
+/// Seconds of a command when the caller said nothing.
+const DEFAULT_TIMEOUT: u64 = 30;
+/// Added to a command's time for the HTTP request that waits for it.
+const MARGIN: Duration = Duration::from_secs(10);
+/// The longest time a command may ask for, seconds: a week.
+const MAX_TIMEOUT: u64 = 604_800;
+
+const RUN: [&str; 6] = ["args", "shell", "cwd", "envs", "timeout", "background"];
+
+/// A command to run and wait for.
+pub struct Run {
+    /// The body.
+    pub request: ExecRequest,
+    /// As given.
+    pub request_timeout: Option<Duration>,
+    /// The least time that the HTTP request may take when the caller said nothing.
+    pub least_request_timeout: Duration,
+}
+
+/// Checks `command` and the options of `commands.run`.
+pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
+    let fields = Fields::new("", options, &[&RUN, &CALL_OPTIONS])?;
+    super::config::signal(&fields)?;
+    if fields.flag("background")? == Some(true) {
+        return Err(fields.wrong(
+            "background",
+            "is not supported yet: run the command in the foreground",
+        ));
+    }
+    let timeout = fields
+        .integer("timeout", 1, MAX_TIMEOUT)?
+        .unwrap_or(DEFAULT_TIMEOUT);
+    Ok(Run {
+        request: request(command, &fields, timeout)?,
+        request_timeout: fields.seconds("requestTimeout")?,
+        least_request_timeout: Duration::from_secs(timeout) + MARGIN,
+    })
+}
+
+/// The body, from fields that hold `args`, `shell`, `cwd`, `envs`.
+pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<ExecRequest, Error> {
+    let command = match command {
+        Value::Text(text) if !text.trim().is_empty() => text.clone(),
+        Value::Text(_) => return Err(Error::option("command", "must not be empty")),
+        other => {
+            return Err(Error::option(
+                "command",
+                &format!("must be a string such as 'ls', not {}", other.kind()),
+            ))
+        }
+    };
+    let shell = fields.flag("shell")?.unwrap_or(false);
+    let args = fields.texts("args")?.filter(|args| !args.is_empty());
+    if shell && args.is_some() {
+        return Err(fields.wrong(
+            "args",
+            "and `shell: true` exclude each other: put the arguments into the command's text",
+        ));
+    }
+    Ok(ExecRequest {
+        command,
+        args,
+        timeout_secs: Some(timeout),
+        cwd: fields.filled("cwd")?.map(str::to_owned),
+        envs: fields
+            .dictionary("envs")?
+            .filter(|envs| !envs.is_empty())
+            .map(|envs| envs.into_iter().collect()),
+        shell: shell.then_some(true),
+        background: Some(false),
+    })
+}
+
+/// Whole seconds for a command, from the option `timeout` of `runOnce`.
+pub fn timeout(fields: &Fields<'_>) -> Result<u64, Error> {
+    Ok(fields
+        .integer("timeout", 1, MAX_TIMEOUT)?
+        .unwrap_or(DEFAULT_TIMEOUT))
+}
+
+/// The least HTTP time for a command of so many seconds.
+pub fn least_request_timeout(timeout: u64) -> Duration {
+    Duration::from_secs(timeout) + MARGIN
+}

@@ -1,0 +1,174 @@
+//! Paths, queries and headers: what is valid, and what may be shown.
+
+use super::error::Error;
+use super::options::Fields;
+
+/// Percent-encodes one path segment or query value: everything but RFC 3986's unreserved characters.
+pub fn encode(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte as char);
+        } else {
+            encoded.push('%');
+            encoded.push(HEX[usize::from(byte >> 4)] as char);
+            encoded.push(HEX[usize::from(byte & 15)] as char);
+        }
+    }
+    encoded
+}
+
+/// `path?name=value&...`; nothing is added when there is nothing.
+pub fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    let mut url = path.to_owned();
+    for (index, (name, value)) in query.iter().enumerate() {
+        url.push(if index == 0 { '?' } else { '&' });
+        url.push_str(name);
+        url.push('=');
+        url.push_str(&encode(value));
+    }
+    url
+}
+
+/// Checks a base URL and takes its trailing slashes off.
+pub fn check_base_url(text: &str) -> Result<String, Error> {
+    let wrong = |what: &str| {
+        Error::option(
+            "baseUrl",
+            &format!("{what}; a good value is https://api.example.com"),
+        )
+    };
+    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
+    let rest = if lower.starts_with("https://") {
+        &text[8..]
+    } else if lower.starts_with("http://") {
+        &text[7..]
+    } else {
+        return Err(wrong("must begin with http:// or https://"));
+    };
+    if text
+        .chars()
+        .any(|letter| letter.is_whitespace() || letter.is_control() || "\\\"<>^`{|}".contains(letter))
+    {
+        return Err(wrong("has characters that no URL has"));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(wrong("must have no query and no fragment"));
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(wrong(
+            "must hold no user or password: the key belongs into `apiKey`",
+        ));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if host.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(wrong("has no valid host"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Checks the option `headers`.
+pub fn check_headers(fields: &Fields<'_>) -> Result<Vec<(String, String)>, Error> {
+    const OWN: [&str; 6] = [
+        "authorization",
+        "content-type",
+        "content-length",
+        "host",
+        "idempotency-key",
+        "transfer-encoding",
+    ];
+    let mut headers = fields.dictionary("headers")?.unwrap_or_default();
+    for (name, value) in &mut headers {
+        let path = format!("headers.{name}");
+        let token = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+        if !token {
+            return Err(Error::option(&path, "is no header name"));
+        }
+        if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+            return Err(Error::option(
+                &path,
+                "cannot be set: the SDK sets it by itself (`apiKey`, `idempotencyKey`)",
+            ));
+        }
+        *value = value.trim().to_owned();
+        check_header(&path, name, value)?;
+    }
+    Ok(headers)
+}
+
+/// Checks a header's value: visible characters, spaces and tabs. Others are refused by some runtimes with a panic, and
+/// a line break would begin another header.
+pub fn check_header(option: &str, name: &str, value: &str) -> Result<(), Error> {
+    if value
+        .chars()
+        .all(|letter| letter == '\t' || (' '..='~').contains(&letter))
+    {
+        Ok(())
+    } else {
+        Err(Error::option(
+            option,
+            &format!("has characters that the header {name} cannot hold"),
+        ))
+    }
+}
+
+/// A header as hooks and logs may see it.
+pub fn shown_header<'a>(name: &str, value: &'a str) -> &'a str {
+    let name = name.to_ascii_lowercase();
+    let secret = ["auth", "cookie", "token", "secret", "key", "proof", "password"]
+        .iter()
+        .any(|word| name.contains(word));
+    if secret && name != "idempotency-key" {
+        "[redacted]"
+    } else {
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_cannot_leave_its_place() {
+        assert_eq!(encode("../a b?c#d"), "..%2Fa%20b%3Fc%23d");
+        assert_eq!(encode("mch_1-x.~"), "mch_1-x.~");
+        assert_eq!(encode("é"), "%C3%A9");
+    }
+
+    #[test]
+    fn a_base_url_keeps_its_path_and_loses_slashes() {
+        assert_eq!(
+            check_base_url("https://a.example/p//").unwrap(),
+            "https://a.example/p"
+        );
+        assert_eq!(check_base_url("http://[::1]:3000").unwrap(), "http://[::1]:3000");
+        for bad in [
+            "ftp://a",
+            "a.example",
+            "http://",
+            "http://u:p@a",
+            "http://a?b",
+            "http://a:99999",
+            "http://a b",
+        ] {
+            assert!(check_base_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        assert_eq!(shown_header("Authorization", "Bearer k"), "[redacted]");
+        assert_eq!(shown_header("X-Nullspace-Dispatch-Proof", "p"), "[redacted]");
+        assert_eq!(shown_header("Idempotency-Key", "i"), "i");
+        assert_eq!(shown_header("x-team", "a"), "a");
+    }
+}

@@ -1,0 +1,495 @@
+//! Machines as options: create, list, connect. Source: PROTOCOL.md section 3.
+
+use std::time::Duration;
+
+use nullspace_wire::machine::{
+    CreateMachineRequest, DesktopCreateConfig, DesktopResolution, LifecycleConfig, OnTimeout, TimeoutAction,
+    VolumeMountRequest,
+};
+use nullspace_wire::warm_pool::{CheckoutMode, WarmPoolCheckoutRequest};
+use serde_json::Value as Json;
+
+use super::config::CLIENT_OPTIONS;
+use super::egress;
+use super::error::Error;
+use super::options::{Fields, Value, MAX_INTEGER};
+
+const CREATE: [&str; 23] = [
+    "template",
+    "vcpus",
+    "memoryMb",
+    "diskMb",
+    "timeout",
+    "timeoutAction",
+    "onTimeout",
+    "autoResume",
+    "inactivityTimeoutMs",
+    "autoDeleteAfterMs",
+    "ephemeral",
+    "cwd",
+    "envs",
+    "metadata",
+    "idempotencyKey",
+    "network",
+    "internetAccess",
+    "warmPool",
+    "warmPoolMode",
+    "warmPoolWaitMs",
+    "snapshotId",
+    "volumes",
+    "desktop",
+];
+const RUN_ONCE: [&str; 10] = [
+    "args",
+    "shell",
+    "template",
+    "timeout",
+    "envs",
+    "vcpus",
+    "memoryMb",
+    "network",
+    "internetAccess",
+    "metadata",
+];
+
+/// Seconds of a lease.
+const DEFAULT_LEASE: u64 = 300;
+const DEFAULT_VCPUS: u32 = 2;
+/// MiB; and for templates that need more.
+const DEFAULT_MEMORY: u32 = 512;
+const DEFAULT_MEMORY_LARGE: u32 = 2048;
+/// MiB of disk that servers accept.
+const DISK_RANGE: (u64, u64) = (512, 131_072);
+
+/// Options of a create, known names checked.
+pub fn create_fields(options: &Value) -> Result<Fields<'_>, Error> {
+    Fields::new("", Some(options), &[&CREATE, &CLIENT_OPTIONS])
+}
+
+/// Options of `runOnce`, known names checked.
+pub fn run_once_fields(options: &Value) -> Result<Fields<'_>, Error> {
+    Fields::new("", Some(options), &[&RUN_ONCE, &CLIENT_OPTIONS])
+}
+
+/// The body of a create.
+pub fn create(fields: &Fields<'_>) -> Result<CreateMachineRequest, Error> {
+    let lease = match fields.seconds("timeout")? {
+        Some(lease) => lease,
+        None => Duration::from_secs(DEFAULT_LEASE),
+    };
+    let mut body = lease_request(fields, lease)?;
+    body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
+    body.network = egress::network(fields)?;
+    body.volumes = volumes(fields)?;
+    body.warm_pool = warm_pool(fields)?;
+    match fields.filled("snapshotId")? {
+        Some(id) => from_snapshot(fields, &mut body, id)?,
+        None => fresh(fields, &mut body)?,
+    }
+    Ok(body)
+}
+
+/// The body of the create that `runOnce` makes.
+pub fn create_for_run_once(fields: &Fields<'_>, command_timeout: u64) -> Result<CreateMachineRequest, Error> {
+    // The lease covers the command, and the way to it.
+    let lease = Duration::from_secs(command_timeout.max(DEFAULT_LEASE - 60) + 60);
+    let mut body = lease_request(fields, lease)?;
+    body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
+    body.network = egress::network(fields)?;
+    fresh(fields, &mut body)?;
+    Ok(body)
+}
+
+/// What goes along with a template and with a snapshot.
+fn lease_request(fields: &Fields<'_>, lease: Duration) -> Result<CreateMachineRequest, Error> {
+    let timeout_action =
+        fields
+            .choice("timeoutAction", &["destroy", "hibernate"])?
+            .map(|action| match action {
+                "hibernate" => TimeoutAction::Hibernate,
+                _ => TimeoutAction::Destroy,
+            });
+    let on_timeout = fields
+        .choice("onTimeout", &["destroy", "pause"])?
+        .map(|action| match action {
+            "pause" => OnTimeout::Pause,
+            _ => OnTimeout::Destroy,
+        });
+    let hibernates = timeout_action == Some(TimeoutAction::Hibernate);
+    let pauses = on_timeout == Some(OnTimeout::Pause);
+    if timeout_action.is_some() && on_timeout.is_some() && hibernates != pauses {
+        return Err(fields.wrong("onTimeout", "contradicts `timeoutAction`: give one of them"));
+    }
+    let auto_resume = fields.flag("autoResume")?.unwrap_or(false);
+    let ephemeral = fields.flag("ephemeral")?.unwrap_or(false);
+    if auto_resume && !hibernates && !pauses {
+        return Err(fields.wrong(
+            "autoResume",
+            "needs `timeoutAction: 'hibernate'` or `onTimeout: 'pause'`",
+        ));
+    }
+    if ephemeral && (auto_resume || hibernates || pauses) {
+        return Err(fields.wrong(
+            "ephemeral",
+            "excludes `autoResume` and a pause at the end of the lease",
+        ));
+    }
+    Ok(CreateMachineRequest {
+        timeout_ms: Some(lease.as_millis() as u64),
+        timeout_action,
+        inactivity_timeout_ms: fields.integer("inactivityTimeoutMs", 1, MAX_INTEGER)?,
+        auto_delete_after_ms: fields.integer("autoDeleteAfterMs", 1, MAX_INTEGER)?,
+        ephemeral: ephemeral.then_some(true),
+        auto_resume: Some(auto_resume),
+        lifecycle: on_timeout.map(|on_timeout| LifecycleConfig {
+            on_timeout: Some(on_timeout),
+        }),
+        ..Default::default()
+    })
+}
+
+fn fresh(fields: &Fields<'_>, body: &mut CreateMachineRequest) -> Result<(), Error> {
+    let template = fields.filled("template")?.unwrap_or("base");
+    let memory = if ["code-interpreter", "desktop"].contains(&template) {
+        DEFAULT_MEMORY_LARGE
+    } else {
+        DEFAULT_MEMORY
+    };
+    body.template = Some(template.to_owned());
+    body.vcpus = Some(
+        fields
+            .integer("vcpus", 1, u64::from(u32::MAX))?
+            .map_or(DEFAULT_VCPUS, |count| count as u32),
+    );
+    body.memory_mb = Some(
+        fields
+            .integer("memoryMb", 1, u64::from(u32::MAX))?
+            .map_or(memory, |size| size as u32),
+    );
+    body.disk_mb = fields
+        .integer("diskMb", DISK_RANGE.0, DISK_RANGE.1)?
+        .map(|size| size as u32);
+    body.envs = Some(
+        fields
+            .dictionary("envs")?
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+    );
+    body.internet_access = Some(fields.flag("internetAccess")?.unwrap_or(true));
+    body.cwd = fields.filled("cwd")?.map(str::to_owned);
+    body.desktop = desktop(fields, template)?;
+    Ok(())
+}
+
+fn from_snapshot(fields: &Fields<'_>, body: &mut CreateMachineRequest, id: &str) -> Result<(), Error> {
+    for name in [
+        "template", "vcpus", "memoryMb", "diskMb", "envs", "cwd", "desktop", "warmPool",
+    ] {
+        if fields.has(name) {
+            return Err(fields.wrong(name, "cannot be given with `snapshotId`: the snapshot decides it"));
+        }
+    }
+    if fields.flag("internetAccess")? == Some(false) {
+        return Err(fields.wrong(
+            "internetAccess",
+            "cannot be given with `snapshotId`: use `network.egress`",
+        ));
+    }
+    if body
+        .network
+        .as_ref()
+        .is_some_and(|network| network.allow_out.is_some() || network.deny_out.is_some())
+    {
+        return Err(fields.wrong(
+            "network",
+            "cannot override a snapshot with `allowOut` or `denyOut`: use `network.egress`",
+        ));
+    }
+    body.snapshot_id = Some(id.to_owned());
+    Ok(())
+}
+
+fn warm_pool(fields: &Fields<'_>) -> Result<Option<WarmPoolCheckoutRequest>, Error> {
+    let mode = fields
+        .choice("warmPoolMode", &["prefer", "require", "bypass"])?
+        .map(|mode| match mode {
+            "require" => CheckoutMode::Require,
+            "bypass" => CheckoutMode::Bypass,
+            _ => CheckoutMode::Prefer,
+        });
+    let wait_ms = fields.integer("warmPoolWaitMs", 0, MAX_INTEGER)?;
+    let id = match fields.get("warmPool") {
+        None => None,
+        Some(Value::Text(text)) => Some(text.as_str()),
+        Some(Value::Object(inner)) => match inner.iter().find(|(name, _)| name == "id") {
+            Some((_, Value::Text(text))) => Some(text.as_str()),
+            _ => return Err(fields.wrong("warmPool", "must be a pool or its id, such as 'twp_...'")),
+        },
+        Some(other) => {
+            return Err(fields.wrong(
+                "warmPool",
+                &format!(
+                    "must be a pool or its id, such as 'twp_...', not {}",
+                    other.kind()
+                ),
+            ))
+        }
+    };
+    let id = match id.map(str::trim) {
+        Some("") => {
+            return Err(fields.wrong(
+                "warmPool",
+                "must be a pool or its id, such as 'twp_...'; it is empty",
+            ))
+        }
+        id => id.map(str::to_owned),
+    };
+    if id.is_none() && mode.is_none() && wait_ms.is_none() {
+        return Ok(None);
+    }
+    if id.is_none() && mode != Some(CheckoutMode::Bypass) {
+        return Err(fields.wrong(
+            "warmPool",
+            "is required with `warmPoolMode` and `warmPoolWaitMs`, except for 'bypass'",
+        ));
+    }
+    Ok(Some(WarmPoolCheckoutRequest {
+        id,
+        mode: Some(mode.unwrap_or(CheckoutMode::Prefer)),
+        wait_ms,
+    }))
+}
+
+fn volumes(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Error> {
+    let Some(list) = fields.list("volumes")? else {
+        return Ok(None);
+    };
+    if list.is_empty() {
+        return Err(fields.wrong("volumes", "must hold at least one volume"));
+    }
+    let mut volumes = Vec::with_capacity(list.len());
+    for (index, item) in list.iter().enumerate() {
+        let path = format!("volumes[{index}]");
+        let volume = Fields::new(&path, Some(item), &[&["ref", "mountPath", "subpath", "readOnly"]])?;
+        let needed = |name: &str| -> Result<String, Error> {
+            volume
+                .filled(name)?
+                .map(str::to_owned)
+                .ok_or_else(|| volume.wrong(name, "is missing"))
+        };
+        volumes.push(VolumeMountRequest {
+            reference: needed("ref")?,
+            mount_path: needed("mountPath")?,
+            subpath: volume.text("subpath")?.map(str::to_owned),
+            read_only: volume.flag("readOnly")?,
+        });
+    }
+    Ok(Some(volumes))
+}
+
+fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateConfig>, Error> {
+    let Some(desktop) = fields.object("desktop", &["resolution", "dpi", "display"])? else {
+        return Ok(None);
+    };
+    if template != "desktop" {
+        return Err(fields.wrong("desktop", "belongs to the template 'desktop'"));
+    }
+    let resolution = match desktop.get("resolution") {
+        None => None,
+        Some(Value::List(pair)) => match pair.as_slice() {
+            [Value::Number(width), Value::Number(height)] if is_pixels(*width) && is_pixels(*height) => {
+                Some(DesktopResolution {
+                    width: *width as u32,
+                    height: *height as u32,
+                })
+            }
+            _ => return Err(desktop.wrong("resolution", "must be two positive numbers, such as [1280, 720]")),
+        },
+        Some(_) => {
+            let Some(size) = desktop.object("resolution", &["width", "height"])? else {
+                return Ok(None);
+            };
+            let pixels = |name: &str| -> Result<u32, Error> {
+                size.integer(name, 1, 32_767)?
+                    .map(|pixels| pixels as u32)
+                    .ok_or_else(|| size.wrong(name, "is missing"))
+            };
+            Some(DesktopResolution {
+                width: pixels("width")?,
+                height: pixels("height")?,
+            })
+        }
+    };
+    let display = desktop.text("display")?;
+    let digits = |text: &str| {
+        text.strip_prefix(':')
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if display.is_some_and(|text| !digits(text)) {
+        return Err(desktop.wrong("display", "must be a display such as ':0'"));
+    }
+    Ok(Some(DesktopCreateConfig {
+        resolution,
+        dpi: desktop.integer("dpi", 1, 10_000)?.map(|dpi| dpi as u32),
+        display: display.map(str::to_owned),
+    }))
+}
+
+fn is_pixels(number: f64) -> bool {
+    number.fract() == 0.0 && (1.0..=32_767.0).contains(&number)
+}
+
+/// A create that is sent as `null` where the API wants to see the field.
+pub fn create_body(request: &CreateMachineRequest) -> Result<String, Error> {
+    let mut body =
+        serde_json::to_value(request).map_err(|error| Error::invalid_request(error.to_string()))?;
+    if let Json::Object(fields) = &mut body {
+        let always: &[&str] = if request.snapshot_id.is_some() {
+            &["network", "volumes"]
+        } else {
+            &["network", "volumes", "cwd", "desktop"]
+        };
+        for name in always {
+            fields.entry(*name).or_insert(Json::Null);
+        }
+    }
+    Ok(body.to_string())
+}
+
+/// A list: its query without the token of a page, and whether rows are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct List {
+    /// Names and values.
+    pub query: Vec<(&'static str, String)>,
+    /// Where to go on.
+    pub next_token: Option<String>,
+    /// `fields` was given.
+    pub rows: bool,
+}
+
+/// Options of a list, known names checked.
+pub fn list_fields(options: &Value) -> Result<Fields<'_>, Error> {
+    Fields::new(
+        "",
+        Some(options),
+        &[
+            &["state", "query", "limit", "nextToken", "fields"],
+            &CLIENT_OPTIONS,
+        ],
+    )
+}
+
+/// Reads the options of a list.
+pub fn list(fields: &Fields<'_>) -> Result<List, Error> {
+    let mut query = Vec::new();
+    let inner = fields.object("query", &["state", "template", "metadata"])?;
+    let mut states = states(fields)?;
+    let (mut template, mut metadata) = (None, None);
+    if let Some(inner) = &inner {
+        states = self::states(inner)?.or(states);
+        template = inner.filled("template")?;
+        metadata = inner.json_object("metadata")?;
+    }
+    if let Some(states) = states {
+        query.push(("state", states.join(",")));
+    }
+    if let Some(limit) = fields.integer("limit", 1, MAX_INTEGER)? {
+        query.push(("limit", limit.to_string()));
+    }
+    if let Some(template) = template {
+        query.push(("template", template.to_owned()));
+    }
+    if let Some(metadata) = metadata {
+        query.push(("metadata", Json::Object(metadata).to_string()));
+    }
+    let wanted = field_names(fields)?;
+    let rows = wanted.is_some();
+    if let Some(wanted) = wanted {
+        query.push(("fields", wanted));
+    }
+    Ok(List {
+        query,
+        next_token: fields.filled("nextToken")?.map(str::to_owned),
+        rows,
+    })
+}
+
+fn states(fields: &Fields<'_>) -> Result<Option<Vec<String>>, Error> {
+    let states = match fields.get("state") {
+        None => return Ok(None),
+        Some(Value::Text(one)) => vec![one.clone()],
+        Some(Value::List(_)) => fields.texts("state")?.unwrap_or_default(),
+        Some(other) => {
+            return Err(fields.wrong(
+                "state",
+                &format!(
+                    "must be a state such as 'running', or several, not {}",
+                    other.kind()
+                ),
+            ))
+        }
+    };
+    if states.is_empty()
+        || states
+            .iter()
+            .any(|state| state.trim().is_empty() || state.contains(','))
+    {
+        return Err(fields.wrong("state", "must be a state such as 'running', or several"));
+    }
+    Ok(Some(states))
+}
+
+/// The option `fields`, as the wire wants it: snake_case, comma-joined, each once.
+pub fn field_names(fields: &Fields<'_>) -> Result<Option<String>, Error> {
+    let Some(list) = fields.texts("fields")? else {
+        return Ok(None);
+    };
+    let mut names: Vec<String> = Vec::new();
+    for (index, name) in list.iter().enumerate() {
+        let name = name.trim();
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            return Err(Error::option(
+                &format!("fields[{index}]"),
+                "must be the name of a field, such as 'status'",
+            ));
+        }
+        let name = snake_case(name);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        return Err(fields.wrong("fields", "must name at least one field, such as ['id', 'status']"));
+    }
+    Ok(Some(names.join(",")))
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+            snake.push(letter.to_ascii_lowercase());
+        } else {
+            snake.push(letter);
+        }
+    }
+    snake
+}
+
+/// An id that a caller gave.
+pub fn id(name: &str, value: &Value) -> Result<String, Error> {
+    match value {
+        Value::Text(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        Value::Text(_) => Err(Error::option(name, "must not be empty")),
+        other => Err(Error::option(
+            name,
+            &format!("must be a string, not {}", other.kind()),
+        )),
+    }
+}

@@ -1,0 +1,18 @@
+//! Decisions without I/O, clock or JavaScript.
+//!
+//! - [`options`]: options as a plain tree, and their checks
+//! - [`config`]: where the key and the address come from
+//! - [`error`]: errors, and how a server's answer says them
+//! - [`retry`]: what is sent again, and when
+//! - [`http`]: paths, queries, headers, what may be shown of them
+//! - [`machine`], [`egress`], [`exec`], [`warm_pool`]: the requests of each resource
+
+pub mod config;
+pub mod egress;
+pub mod error;
+pub mod exec;
+pub mod http;
+pub mod machine;
+pub mod options;
+pub mod retry;
+pub mod warm_pool;

@@ -1,0 +1,411 @@
+//! Options as a plain tree, and a reader that checks them: unknown names, types, ranges. Every error names the
+//! option by its path and shows a good value. Absent and `null` are two things: `null` is refused.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::error::Error;
+
+/// A value that a caller gave, before anything is known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// Any number, also `NaN`.
+    Number(f64),
+    /// Text.
+    Text(String),
+    /// Array.
+    List(Vec<Value>),
+    /// Plain object, in the caller's order, without `undefined` properties.
+    Object(Vec<(String, Value)>),
+    /// What has no place in a tree; the text says what it is: `a function`, `a Map`.
+    Opaque(String),
+}
+
+impl Value {
+    /// What it is, as a message says it.
+    pub fn kind(&self) -> &str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "a string",
+            Value::List(_) => "an array",
+            Value::Object(_) => "an object",
+            Value::Opaque(kind) => kind,
+        }
+    }
+
+    /// JSON, for what is passed on verbatim. Fails with the path of what JSON cannot hold.
+    pub fn to_json(&self, path: &str) -> Result<Json, Error> {
+        Ok(match self {
+            Value::Null => Json::Null,
+            Value::Bool(flag) => Json::Bool(*flag),
+            Value::Number(number) => number_to_json(*number, path)?,
+            Value::Text(text) => Json::String(text.clone()),
+            Value::List(list) => Json::Array(
+                list.iter()
+                    .enumerate()
+                    .map(|(index, item)| item.to_json(&format!("{path}[{index}]")))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Value::Object(fields) => Json::Object(
+                fields
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), value.to_json(&join(path, name))?)))
+                    .collect::<Result<_, Error>>()?,
+            ),
+            Value::Opaque(kind) => {
+                return Err(Error::option(
+                    path,
+                    &format!("cannot be sent as JSON: it is {kind}"),
+                ))
+            }
+        })
+    }
+}
+
+/// Integers stay integers: 1 is not 1.0 to every server.
+fn number_to_json(number: f64, path: &str) -> Result<Json, Error> {
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    if number.fract() == 0.0 && number.abs() <= SAFE {
+        return Ok(Json::from(number as i64));
+    }
+    serde_json::Number::from_f64(number)
+        .map(Json::Number)
+        .ok_or_else(|| Error::option(path, &format!("cannot be sent as JSON: it is {number}")))
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// The options of one call or of one object in them.
+pub struct Fields<'a> {
+    path: String,
+    fields: &'a [(String, Value)],
+    /// Others read as absent.
+    visible: Option<&'static [&'static str]>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads an object whose names must be among `known`. An absent one is empty.
+    pub fn new(path: &str, value: Option<&'a Value>, known: &[&[&str]]) -> Result<Self, Error> {
+        let shown = if path.is_empty() { "options" } else { path };
+        let fields: &[(String, Value)] = match value {
+            None => &[],
+            Some(Value::Object(fields)) => fields,
+            Some(other) => {
+                return Err(Error::option(
+                    shown,
+                    &format!("must be a plain object, not {}", other.kind()),
+                ))
+            }
+        };
+        for (name, _) in fields {
+            if !known.iter().any(|names| names.contains(&name.as_str())) {
+                let all: Vec<&str> = known.iter().flat_map(|names| names.iter().copied()).collect();
+                let hint = match nearest(name, &all) {
+                    Some(nearest) => format!("did you mean `{}`?", join(path, nearest)),
+                    None => format!("known are {}", all.join(", ")),
+                };
+                return Err(Error::option(&join(path, name), &format!("is not known; {hint}")));
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            fields,
+            visible: None,
+        })
+    }
+
+    /// The same options, of which only these are seen.
+    pub fn only(&self, names: &'static [&'static str]) -> Fields<'a> {
+        Fields {
+            path: self.path.clone(),
+            fields: self.fields,
+            visible: Some(names),
+        }
+    }
+
+    /// Full name of an option, for messages.
+    pub fn path(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+
+    /// The value, if there is one.
+    pub fn get(&self, name: &str) -> Option<&'a Value> {
+        if self.visible.is_some_and(|names| !names.contains(&name)) {
+            return None;
+        }
+        self.fields
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether it was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Error about one option.
+    pub fn wrong(&self, name: &str, what: &str) -> Error {
+        Error::option(&self.path(name), what)
+    }
+
+    fn typed<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => read(value)
+                .map(Some)
+                .ok_or_else(|| self.wrong(name, &format!("must be {wanted}, not {}", value.kind()))),
+        }
+    }
+
+    /// Text, possibly empty.
+    pub fn text(&self, name: &str) -> Result<Option<&'a str>, Error> {
+        self.typed(name, "a string", |value| match value {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Text with something in it.
+    pub fn filled(&self, name: &str) -> Result<Option<&'a str>, Error> {
+        match self.text(name)? {
+            Some(text) if text.trim().is_empty() => Err(self.wrong(name, "must not be empty")),
+            text => Ok(text),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
+        self.typed(name, "true or false", |value| match value {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        })
+    }
+
+    /// A whole number from `min` to `max`.
+    pub fn integer(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Error> {
+        let Some(number) = self.number(name)? else {
+            return Ok(None);
+        };
+        if number.fract() != 0.0 || !(number >= min as f64 && number <= max as f64) {
+            let range = if max >= MAX_INTEGER {
+                format!("of at least {min}")
+            } else {
+                format!("from {min} to {max}")
+            };
+            return Err(self.wrong(name, &format!("must be a whole number {range}, not {number}")));
+        }
+        Ok(Some(number as u64))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<f64>, Error> {
+        self.typed(name, "a number", |value| match value {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        })
+    }
+
+    /// Seconds, more than 0.
+    pub fn seconds(&self, name: &str) -> Result<Option<Duration>, Error> {
+        let Some(number) = self.number(name)? else {
+            return Ok(None);
+        };
+        if !(number > 0.0 && number <= MAX_SECONDS) {
+            return Err(self.wrong(
+                name,
+                &format!("must be seconds, more than 0, such as 300; not {number}"),
+            ));
+        }
+        Ok(Some(Duration::from_secs_f64(number)))
+    }
+
+    /// One of some texts.
+    pub fn choice(&self, name: &str, choices: &[&str]) -> Result<Option<&'a str>, Error> {
+        match self.text(name)? {
+            Some(text) if !choices.contains(&text) => {
+                let shown: Vec<String> = choices.iter().map(|choice| format!("'{choice}'")).collect();
+                Err(self.wrong(
+                    name,
+                    &format!("must be one of {}, not '{text}'", shown.join(", ")),
+                ))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// An object with the names known.
+    pub fn object(&self, name: &str, known: &[&str]) -> Result<Option<Fields<'a>>, Error> {
+        match self.get(name) {
+            None => Ok(None),
+            value => Fields::new(&self.path(name), value, &[known]).map(Some),
+        }
+    }
+
+    /// An array.
+    pub fn list(&self, name: &str) -> Result<Option<&'a [Value]>, Error> {
+        self.typed(name, "an array", |value| match value {
+            Value::List(list) => Some(list.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// An array of texts.
+    pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
+        let Some(list) = self.list(name)? else {
+            return Ok(None);
+        };
+        list.iter()
+            .enumerate()
+            .map(|(index, item)| match item {
+                Value::Text(text) => Ok(text.clone()),
+                other => Err(Error::option(
+                    &format!("{}[{index}]", self.path(name)),
+                    &format!("must be a string, not {}", other.kind()),
+                )),
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
+    }
+
+    /// An object of texts, such as environment variables.
+    pub fn dictionary(&self, name: &str) -> Result<Option<Vec<(String, String)>>, Error> {
+        let fields = self.typed(name, "an object of strings", |value| match value {
+            Value::Object(fields) => Some(fields),
+            _ => None,
+        })?;
+        let Some(fields) = fields else { return Ok(None) };
+        fields
+            .iter()
+            .map(|(key, value)| match value {
+                Value::Text(text) => Ok((key.clone(), text.clone())),
+                other => Err(Error::option(
+                    &join(&self.path(name), key),
+                    &format!("must be a string, not {}", other.kind()),
+                )),
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
+    }
+
+    /// An object, passed on verbatim.
+    pub fn json_object(&self, name: &str) -> Result<Option<nullspace_wire::JsonObject>, Error> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        if !matches!(value, Value::Object(_)) {
+            return Err(self.wrong(name, &format!("must be a plain object, not {}", value.kind())));
+        }
+        match value.to_json(&self.path(name))? {
+            Json::Object(object) => Ok(Some(object)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Beyond this a limit is not worth a message.
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+/// About 68 years: more fits no wire type that counts milliseconds in 32 bits seconds.
+const MAX_SECONDS: f64 = 2_147_483_647.0;
+
+/// The known name that was most likely meant.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['_', '-'], "");
+    let wanted = plain(name);
+    known
+        .iter()
+        .map(|candidate| (distance(&wanted, &plain(candidate)), *candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= 2 || *distance * 3 <= candidate.len())
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance in bytes: option names are ASCII.
+fn distance(a: &str, b: &str) -> usize {
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let cost = usize::from(left != *right);
+            let next = (diagonal + cost).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = row[j + 1];
+            row[j + 1] = next;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(fields: &[(&str, Value)]) -> Value {
+        Value::Object(
+            fields
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest_known_one() {
+        let given = object(&[("memoryMB", Value::Number(1.0))]);
+        let error = Fields::new("", Some(&given), &[&["memoryMb", "metadata"]])
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.message,
+            "option `memoryMB` is not known; did you mean `memoryMb`?"
+        );
+    }
+
+    #[test]
+    fn null_is_not_absent() {
+        let given = object(&[("template", Value::Null)]);
+        let fields = Fields::new("", Some(&given), &[&["template"]]).unwrap();
+        assert_eq!(
+            fields.text("template").unwrap_err().message,
+            "option `template` must be a string, not null"
+        );
+    }
+
+    #[test]
+    fn a_bad_item_is_named_with_its_place() {
+        let given = object(&[(
+            "args",
+            Value::List(vec![Value::Text("a".into()), Value::Number(1.0)]),
+        )]);
+        let fields = Fields::new("", Some(&given), &[&["args"]]).unwrap();
+        assert_eq!(
+            fields.texts("args").unwrap_err().message,
+            "option `args[1]` must be a string, not a number"
+        );
+    }
+
+    #[test]
+    fn integers_stay_integers_in_json() {
+        assert_eq!(Value::Number(3.0).to_json("x").unwrap().to_string(), "3");
+        assert_eq!(Value::Number(2.5).to_json("x").unwrap().to_string(), "2.5");
+        assert!(Value::Number(f64::NAN).to_json("x").is_err());
+    }
+}

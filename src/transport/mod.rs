@@ -1,0 +1,195 @@
+//! What the client needs from the outside: one exchange, waiting, randomness, and what the caller gave as functions.
+//! It knows no retry and no schema.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A successful answer, decoded. The client looks at a few fields; all else goes to the caller as it is.
+pub trait Answer: Clone {
+    /// Text of a field, by its JavaScript name.
+    fn text(&self, field: &str) -> Option<String>;
+    /// A flag.
+    fn flag(&self, field: &str) -> Option<bool>;
+    /// A number.
+    fn number(&self, field: &str) -> Option<f64>;
+    /// A field that is an object or array.
+    fn inner(&self, field: &str) -> Option<Self>
+    where
+        Self: Sized;
+    /// An empty list.
+    fn nothing() -> Self;
+}
+
+/// Sends requests and waits.
+#[allow(async_fn_in_trait)] // called generically; futures need not be `Send` on wasm
+pub trait Transport: Clone {
+    /// A decoded answer.
+    type Answer: Answer;
+    /// What a caller's function may throw; it passes through untouched.
+    type Thrown;
+
+    /// Resolves with any HTTP status; fails only when no (whole, decodable) answer came.
+    async fn send(&self, request: Request) -> Result<Reply<Self::Answer>, TransportError>;
+    /// Waits.
+    async fn sleep(&self, time: Duration);
+    /// A random UUID, version 4.
+    fn uuid(&self) -> String;
+    /// Milliseconds of a clock that only its differences matter of.
+    fn now_ms(&self) -> f64;
+    /// Asks the caller's function for the API key; `None` is what it gives when it gives no text.
+    async fn ask_key(&self) -> Result<Option<String>, Self::Thrown>;
+    /// Tells the caller's hook of a request.
+    fn on_request(&self, event: &RequestEvent<'_>) -> Result<(), Self::Thrown>;
+    /// Tells the caller's hook of its end.
+    fn on_response(&self, event: &ResponseEvent<'_>) -> Result<(), Self::Thrown>;
+    /// Whether anybody listens to the hooks.
+    fn has_hooks(&self) -> bool;
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `GET`, `POST`, `PATCH`, `DELETE`.
+    pub method: &'static str,
+    /// Absolute.
+    pub url: String,
+    /// Names and values, valid ones.
+    pub headers: Vec<(String, String)>,
+    /// JSON text.
+    pub body: Option<String>,
+    /// How a 2xx answer is read.
+    pub decoder: Decoder,
+    /// For the whole exchange.
+    pub timeout: Duration,
+}
+
+/// The answer types, as `crates/xtask/src/decoders.rs` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // they are the names of wire types
+pub enum Decoder {
+    /// The body is not read.
+    Nothing,
+    MachineInfo,
+    MachineRow,
+    CreateMachineResponse,
+    MachineHandle,
+    ListMachinesResponse,
+    MachineRows,
+    MachineMetricsList,
+    SetTimeoutResponse,
+    ExecResponse,
+    WarmPool,
+    WarmPoolList,
+}
+
+impl Decoder {
+    /// The key in `decoders.js`; empty for [`Decoder::Nothing`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Decoder::Nothing => "",
+            Decoder::MachineInfo => "MachineInfo",
+            Decoder::MachineRow => "MachineRow",
+            Decoder::CreateMachineResponse => "CreateMachineResponse",
+            Decoder::MachineHandle => "MachineHandle",
+            Decoder::ListMachinesResponse => "ListMachinesResponse",
+            Decoder::MachineRows => "MachineRows",
+            Decoder::MachineMetricsList => "MachineMetricsList",
+            Decoder::SetTimeoutResponse => "SetTimeoutResponse",
+            Decoder::ExecResponse => "ExecResponse",
+            Decoder::WarmPool => "WarmPool",
+            Decoder::WarmPoolList => "WarmPoolList",
+        }
+    }
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Reply<A> {
+    /// HTTP status.
+    pub status: u16,
+    /// Header `x-request-id`.
+    pub request_id: Option<String>,
+    /// Header `retry-after`.
+    pub retry_after: Option<String>,
+    /// Header `x-nullspace-dispatch-proof`.
+    pub dispatch_proof: Option<String>,
+    /// 2xx: decoded. Anything else: text.
+    pub body: Body<A>,
+}
+
+/// What an answer holds.
+#[derive(Debug, Clone)]
+pub enum Body<A> {
+    /// Of a 2xx status.
+    Answer(A),
+    /// Of any other status.
+    Text(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransportError {
+    /// How far it got.
+    pub phase: Phase,
+    /// The time limit ended it.
+    pub timed_out: bool,
+    /// In words.
+    pub reason: String,
+}
+
+/// How far a request without an answer got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No connection.
+    Connect,
+    /// The request was not sent whole.
+    Write,
+    /// It was sent, and no whole answer came.
+    Read,
+    /// What came was no HTTP.
+    Protocol,
+    /// A whole answer came, and is not what the API promises.
+    Decode,
+}
+
+/// What `onRequest` sees.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestEvent<'a> {
+    /// Name of the call.
+    pub operation: &'static str,
+    /// Upper case.
+    pub method: &'static str,
+    /// Absolute.
+    pub url: &'a str,
+    /// Lower-case names; secrets are redacted.
+    pub headers: std::collections::BTreeMap<String, &'a str>,
+    /// Counts from 1.
+    pub attempt: u32,
+}
+
+/// What `onResponse` sees.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseEvent<'a> {
+    /// Name of the call.
+    pub operation: &'static str,
+    /// Upper case.
+    pub method: &'static str,
+    /// Absolute.
+    pub url: &'a str,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// HTTP status; absent when no whole answer came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The server's name for the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<&'a str>,
+    /// From the first byte sent to the last one read.
+    pub duration_ms: f64,
+    /// Why no whole answer came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a str>,
+}

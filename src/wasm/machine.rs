@@ -1,0 +1,303 @@
+//! The exported classes `Machine`, `Commands` and `MachinePage`. The last parameter of a static is the options of the
+//! client it was called on; lib.js fills it in.
+
+use std::rc::Rc;
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+
+use super::call::{on_handle, optional, promise, Given};
+use super::convert;
+use super::throw;
+use super::transport::JsTransport;
+use crate::client::machine::{call_options, Machine as Inner};
+use crate::client::page::Page;
+use crate::core::config::CLIENT_OPTIONS;
+use crate::core::error::Error;
+use crate::core::machine;
+use crate::core::options::Fields;
+
+/// A machine, as JavaScript holds it.
+#[wasm_bindgen(skip_typescript)]
+pub struct Machine {
+    inner: Rc<Inner<JsTransport>>,
+}
+
+/// Commands of a machine.
+#[wasm_bindgen(skip_typescript)]
+pub struct Commands {
+    machine: Rc<Inner<JsTransport>>,
+}
+
+/// One page of machines, and the way to the next.
+#[wasm_bindgen(skip_typescript)]
+pub struct MachinePage {
+    inner: Rc<Page<JsTransport>>,
+}
+
+fn handle(inner: Inner<JsTransport>) -> JsValue {
+    Machine {
+        inner: Rc::new(inner),
+    }
+    .into()
+}
+
+/// Options of a static that takes client options and a few more.
+fn fields<'a>(given: &'a Given, more: &[&str]) -> Result<Fields<'a>, Error> {
+    Fields::new("", Some(&given.options), &[more, &CLIENT_OPTIONS])
+}
+
+#[wasm_bindgen]
+impl Machine {
+    /// Makes a machine.
+    pub fn create(options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let given = Given::read(&options, &client)?;
+            given
+                .run(async {
+                    let fields = machine::create_fields(&given.options)?;
+                    Ok(handle(Inner::create(&given.client(&fields)?, &fields).await?))
+                })
+                .await
+        }))
+    }
+
+    /// Takes up a machine.
+    pub fn connect(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
+            given
+                .run(async {
+                    let fields = fields(&given, &["timeout"])?;
+                    let id = machine::id("id", &id)?;
+                    let lease = fields.seconds("timeout")?;
+                    Ok(handle(Inner::connect(&given.client(&fields)?, &id, lease).await?))
+                })
+                .await
+        }))
+    }
+
+    /// Machines, page by page; rows when `fields` is given.
+    pub fn list(options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let given = Given::read(&options, &client)?;
+            given
+                .run(async {
+                    let fields = machine::list_fields(&given.options)?;
+                    let list = machine::list(&fields)?;
+                    let client = given.client(&fields)?;
+                    if list.rows {
+                        return Ok(Page::rows(&client, &list).await?.0);
+                    }
+                    Ok(MachinePage {
+                        inner: Rc::new(Page::first(&client, list).await?),
+                    }
+                    .into())
+                })
+                .await
+        }))
+    }
+
+    /// Describes a machine.
+    #[wasm_bindgen(js_name = getInfoById)]
+    pub fn get_info_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
+            given
+                .run(async {
+                    let fields = fields(&given, &["fields"])?;
+                    let (id, names) = (machine::id("id", &id)?, machine::field_names(&fields)?);
+                    Ok(Inner::info_by_id(&given.client(&fields)?, &id, names, None)
+                        .await?
+                        .0)
+                })
+                .await
+        }))
+    }
+
+    /// Samples of a machine.
+    #[wasm_bindgen(js_name = getMetricsById)]
+    pub fn get_metrics_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
+            given
+                .run(async {
+                    let fields = fields(&given, &[])?;
+                    let id = machine::id("id", &id)?;
+                    Ok(Inner::metrics_by_id(&given.client(&fields)?, &id, None).await?.0)
+                })
+                .await
+        }))
+    }
+
+    /// Destroys a machine.
+    #[wasm_bindgen(js_name = killById)]
+    pub fn kill_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
+            given
+                .run(async {
+                    let fields = fields(&given, &[])?;
+                    let id = machine::id("id", &id)?;
+                    Inner::kill_by_id(&given.client(&fields)?, &id, None).await?;
+                    Ok(JsValue::UNDEFINED)
+                })
+                .await
+        }))
+    }
+
+    /// Makes a machine, runs one command, destroys the machine.
+    #[wasm_bindgen(js_name = runOnce)]
+    pub fn run_once(command: JsValue, options: JsValue, client: JsValue) -> Promise {
+        promise(Box::pin(async move {
+            let (command, given) = (convert::value(&command)?, Given::read(&options, &client)?);
+            given
+                .run(async {
+                    let fields = machine::run_once_fields(&given.options)?;
+                    Ok(Inner::run_once(&given.client(&fields)?, &command, &fields)
+                        .await?
+                        .0)
+                })
+                .await
+        }))
+    }
+
+    /// `mch_...`
+    #[wasm_bindgen(getter)]
+    pub fn id(&self) -> String {
+        self.inner.id.clone()
+    }
+
+    /// Working directory of commands.
+    #[wasm_bindgen(getter)]
+    pub fn cwd(&self) -> Option<String> {
+        self.inner.cwd.clone()
+    }
+
+    /// Opens private preview ports.
+    #[wasm_bindgen(getter, js_name = trafficAccessToken)]
+    pub fn traffic_access_token(&self) -> Option<String> {
+        self.inner.traffic_access_token.clone()
+    }
+
+    /// Runs commands.
+    #[wasm_bindgen(getter)]
+    pub fn commands(&self) -> Commands {
+        Commands {
+            machine: self.inner.clone(),
+        }
+    }
+
+    /// Describes the machine.
+    #[wasm_bindgen(js_name = getInfo)]
+    pub fn get_info(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        promise(Box::pin(async move {
+            let read = optional(&options)?;
+            on_handle(inner.transport(), &options, async {
+                let (timeout, names) = call_options(read.as_ref(), &["fields"])?;
+                Ok(inner.info(names, timeout).await?.0)
+            })
+            .await
+        }))
+    }
+
+    /// Whether it runs.
+    #[wasm_bindgen(js_name = isRunning)]
+    pub fn is_running(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        promise(Box::pin(async move {
+            let read = optional(&options)?;
+            on_handle(inner.transport(), &options, async {
+                let (timeout, _) = call_options(read.as_ref(), &[])?;
+                Ok(inner.is_running(timeout).await?.into())
+            })
+            .await
+        }))
+    }
+
+    /// Samples of the machine.
+    #[wasm_bindgen(js_name = getMetrics)]
+    pub fn get_metrics(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        promise(Box::pin(async move {
+            let read = optional(&options)?;
+            on_handle(inner.transport(), &options, async {
+                let (timeout, _) = call_options(read.as_ref(), &[])?;
+                Ok(inner.metrics(timeout).await?.0)
+            })
+            .await
+        }))
+    }
+
+    /// Destroys the machine.
+    pub fn kill(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        promise(Box::pin(async move {
+            let read = optional(&options)?;
+            on_handle(inner.transport(), &options, async {
+                let (timeout, _) = call_options(read.as_ref(), &[])?;
+                inner.kill(timeout).await?;
+                Ok(JsValue::UNDEFINED)
+            })
+            .await
+        }))
+    }
+}
+
+#[wasm_bindgen]
+impl Commands {
+    /// Runs a command and waits for its end.
+    pub fn run(&self, command: JsValue, options: JsValue) -> Promise {
+        let inner = self.machine.clone();
+        promise(Box::pin(async move {
+            let (command, read) = (convert::value(&command)?, optional(&options)?);
+            on_handle(inner.transport(), &options, async {
+                Ok(inner.run(&command, read.as_ref()).await?.0)
+            })
+            .await
+        }))
+    }
+}
+
+#[wasm_bindgen]
+impl MachinePage {
+    /// The machines of the page read last.
+    #[wasm_bindgen(getter)]
+    pub fn items(&self) -> JsValue {
+        self.inner.items().0
+    }
+
+    /// Whether another page follows.
+    #[wasm_bindgen(getter, js_name = hasNext)]
+    pub fn has_next(&self) -> bool {
+        self.inner.next_token().is_some()
+    }
+
+    /// Asks for it.
+    #[wasm_bindgen(getter, js_name = nextToken)]
+    pub fn next_token(&self) -> Option<String> {
+        self.inner.next_token()
+    }
+
+    /// Reads the next page.
+    #[wasm_bindgen(js_name = nextItems)]
+    pub fn next_items(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        promise(Box::pin(async move {
+            let read = optional(&options)?;
+            on_handle(inner.transport(), &options, async {
+                let (timeout, _) = call_options(read.as_ref(), &[])?;
+                Ok(inner.next(timeout).await?.0)
+            })
+            .await
+        }))
+    }
+}
+
+/// Kinds of errors, for the test that compares them with the classes.
+#[cfg(feature = "traps")]
+#[wasm_bindgen(js_name = errorKinds)]
+pub fn error_kinds() -> JsValue {
+    throw::to_js(&crate::core::error::ALL_KINDS)
+}

@@ -1,0 +1,245 @@
+//! The transport of JavaScript: the runtime's own where there is one, else `fetch`; and the caller's functions.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use js_sys::{Array, Function, Promise, Reflect};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use super::fetch::{self, Fetched, Outgoing};
+use super::host::{self, CancelOnDrop, Outcome, Timer};
+use crate::core::config::Environment;
+use crate::transport::{
+    Answer, Body, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+};
+
+/// What the runtime knows: environment and files in Node, Deno and Bun.
+pub struct Host;
+
+impl Environment for Host {
+    fn env(&self, name: &str) -> Option<String> {
+        host::env(name)
+    }
+    fn read(&self, path: &str) -> Option<String> {
+        host::read_text(path)
+    }
+    fn home(&self) -> Option<String> {
+        host::home()
+    }
+}
+
+/// Functions of the caller, and the last thing that a `fetch` threw. Clones share all of it.
+#[derive(Clone)]
+pub struct JsTransport {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    fetch: Option<Function>,
+    api_key: Option<Function>,
+    on_request: Option<Function>,
+    on_response: Option<Function>,
+    /// Becomes the `cause` of a transport error.
+    cause: RefCell<Option<JsValue>>,
+}
+
+impl JsTransport {
+    /// `find` gives an option of the call, else of its client.
+    pub fn new(find: impl Fn(&str) -> Result<JsValue, JsValue>) -> Result<Self, JsValue> {
+        let function = |name: &str| Ok::<_, JsValue>(find(name)?.dyn_into::<Function>().ok());
+        Ok(Self {
+            inner: Rc::new(Inner {
+                fetch: function("fetch")?,
+                api_key: function("apiKey")?,
+                on_request: function("onRequest")?,
+                on_response: function("onResponse")?,
+                cause: RefCell::new(None),
+            }),
+        })
+    }
+
+    /// What the last failed `fetch` threw.
+    pub fn take_cause(&self) -> Option<JsValue> {
+        self.inner.cause.borrow_mut().take()
+    }
+
+    async fn send_native(&self, request: &Request) -> Result<Reply<JsAnswer>, TransportError> {
+        let mut head = String::with_capacity(256);
+        head.push_str(request.method);
+        head.push('\n');
+        head.push_str(&request.url);
+        for (name, value) in &request.headers {
+            head.push('\n');
+            head.push_str(name);
+            head.push('\n');
+            head.push_str(value);
+        }
+        let timeout = request.timeout.as_secs_f64() * 1000.0;
+        let exchange = CancelOnDrop(host::exchange(
+            &head,
+            request.body.as_deref(),
+            request.decoder.name(),
+            timeout,
+        ));
+        // It never rejects: see node-http.js.
+        let outcome = JsFuture::from(exchange.0.promise())
+            .await
+            .unwrap_or(JsValue::UNDEFINED);
+        let outcome: Outcome = outcome.unchecked_into();
+        if let Some(phase) = outcome.phase() {
+            return Err(TransportError {
+                phase: phase_named(&phase),
+                timed_out: outcome.timed_out().unwrap_or(false),
+                reason: outcome.message().unwrap_or_default(),
+            });
+        }
+        Ok(Reply {
+            status: outcome.status().unwrap_or(0),
+            request_id: outcome.request_id(),
+            retry_after: outcome.retry_after(),
+            dispatch_proof: outcome.dispatch_proof(),
+            body: match outcome.text() {
+                Some(text) => Body::Text(text),
+                None => Body::Answer(JsAnswer(outcome.answer())),
+            },
+        })
+    }
+
+    async fn send_fetch(&self, request: &Request) -> Result<Reply<JsAnswer>, TransportError> {
+        let outgoing = Outgoing {
+            method: request.method,
+            url: &request.url,
+            headers: &request.headers,
+            body: request.body.as_deref(),
+            decoder: request.decoder.name(),
+            timeout_ms: request.timeout.as_secs_f64() * 1000.0,
+        };
+        let (status, headers, body) = match fetch::send(self.inner.fetch.as_ref(), &outgoing).await {
+            Fetched::Answer {
+                status,
+                headers,
+                answer,
+            } => (status, headers, Body::Answer(JsAnswer(answer))),
+            Fetched::Refused {
+                status,
+                headers,
+                text,
+            } => (status, headers, Body::Text(text)),
+            Fetched::Failed {
+                phase,
+                timed_out,
+                message,
+                cause,
+            } => {
+                *self.inner.cause.borrow_mut() = cause;
+                return Err(TransportError {
+                    phase: phase_named(phase),
+                    timed_out,
+                    reason: message,
+                });
+            }
+        };
+        Ok(Reply {
+            status,
+            request_id: headers.get("x-request-id"),
+            retry_after: headers.get("retry-after"),
+            dispatch_proof: headers.get("x-nullspace-dispatch-proof"),
+            body,
+        })
+    }
+}
+
+fn phase_named(name: &str) -> Phase {
+    match name {
+        "connect" => Phase::Connect,
+        "write" => Phase::Write,
+        "protocol" => Phase::Protocol,
+        "decode" => Phase::Decode,
+        _ => Phase::Read,
+    }
+}
+
+impl Transport for JsTransport {
+    type Answer = JsAnswer;
+    type Thrown = JsValue;
+
+    async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
+        if self.inner.fetch.is_none() && host::has_exchange() {
+            self.send_native(&request).await
+        } else {
+            self.send_fetch(&request).await
+        }
+    }
+
+    async fn sleep(&self, time: Duration) {
+        Timer::new(time.as_secs_f64() * 1000.0).wait().await;
+    }
+
+    fn uuid(&self) -> String {
+        host::uuid()
+    }
+
+    fn now_ms(&self) -> f64 {
+        host::now()
+    }
+
+    async fn ask_key(&self) -> Result<Option<String>, JsValue> {
+        let Some(function) = &self.inner.api_key else {
+            return Ok(None);
+        };
+        let given = function.call0(&JsValue::UNDEFINED)?;
+        Ok(JsFuture::from(Promise::resolve(&given)).await?.as_string())
+    }
+
+    fn on_request(&self, event: &RequestEvent<'_>) -> Result<(), JsValue> {
+        tell(self.inner.on_request.as_ref(), event)
+    }
+
+    fn on_response(&self, event: &ResponseEvent<'_>) -> Result<(), JsValue> {
+        tell(self.inner.on_response.as_ref(), event)
+    }
+
+    fn has_hooks(&self) -> bool {
+        self.inner.on_request.is_some() || self.inner.on_response.is_some()
+    }
+}
+
+fn tell(hook: Option<&Function>, event: &impl Serialize) -> Result<(), JsValue> {
+    if let Some(hook) = hook {
+        hook.call1(&JsValue::UNDEFINED, &super::throw::to_js(event))?;
+    }
+    Ok(())
+}
+
+/// A decoded answer.
+#[derive(Clone)]
+pub struct JsAnswer(pub JsValue);
+
+impl JsAnswer {
+    fn field(&self, name: &str) -> JsValue {
+        Reflect::get(&self.0, &name.into()).unwrap_or(JsValue::UNDEFINED)
+    }
+}
+
+impl Answer for JsAnswer {
+    fn text(&self, field: &str) -> Option<String> {
+        self.field(field).as_string()
+    }
+    fn flag(&self, field: &str) -> Option<bool> {
+        self.field(field).as_bool()
+    }
+    fn number(&self, field: &str) -> Option<f64> {
+        self.field(field).as_f64()
+    }
+    fn inner(&self, field: &str) -> Option<Self> {
+        Some(self.field(field))
+            .filter(|value| value.is_object())
+            .map(JsAnswer)
+    }
+    fn nothing() -> Self {
+        JsAnswer(Array::new().into())
+    }
+}

@@ -1,0 +1,140 @@
+// Installs the packed package into small projects, one per runtime and bundler, and runs each against an API.
+//
+//   node tests/packaging/run.mjs --tarball dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--table FILE]
+//
+// The API is that of NULLSPACE_API_URL and NULLSPACE_API_KEY; without them a tiny server with canned answers is used.
+// Without --all or --only: the projects that `npm test` runs (those without "extra" in their package.json).
+
+import { spawn } from 'node:child_process';
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { serve } from '../wasm/server.mjs';
+import { openPage, siteServer } from './browser.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const { values: options } = parseArgs({
+  options: { tarball: { type: 'string' }, only: { type: 'string' }, all: { type: 'boolean' }, table: { type: 'string' }, keep: { type: 'boolean' } },
+});
+if (!options.tarball) {
+  console.error('usage: node tests/packaging/run.mjs --tarball dist/nullspace-<version>.tgz');
+  process.exit(2);
+}
+const tarball = path.resolve(options.tarball);
+const LIMIT_MS = 240_000;
+
+const stub = process.env.NULLSPACE_API_URL ? undefined : await serve();
+const api = stub ? { url: stub.url, key: 'test-key' } : { url: process.env.NULLSPACE_API_URL, key: process.env.NULLSPACE_API_KEY };
+const env = { ...process.env, NULLSPACE_API_URL: api.url, NULLSPACE_API_KEY: api.key, CI: '1', NO_COLOR: '1', NEXT_TELEMETRY_DISABLED: '1', WRANGLER_SEND_METRICS: 'false' };
+delete env.NODE_TEST_CONTEXT;
+
+/** Runs a program in a folder; its output, whatever its end. */
+const run = (folder, program, args) =>
+  new Promise((resolve) => {
+    // A group of its own, so that a time-out also ends what it started.
+    const child = spawn(program, args, { cwd: folder, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    const timer = setTimeout(() => {
+      output += `\n(ended after ${LIMIT_MS / 1000} s)`;
+      process.kill(-child.pid, 'SIGKILL');
+    }, LIMIT_MS);
+    child.on('error', (error) => (output += error.message));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, output });
+    });
+  });
+
+const must = async (folder, script) => {
+  const { code, output } = await run(folder, 'npm', ['run', '--silent', script]);
+  if (code !== 0) throw new Error(`npm run ${script} failed\n${output.slice(-3000)}`);
+  return output;
+};
+
+/** The line that a project prints: RESULT and JSON. */
+const verify = (output) => {
+  const line = output.split('\n').find((text) => text.startsWith('RESULT '));
+  if (!line) throw new Error(`no result\n${output.slice(-3000)}`);
+  const result = JSON.parse(line.slice('RESULT '.length));
+  for (const [key, good] of [['id', /^mch_/], ['stdout', /^hello\n$/], ['listed', /^true$/], ['instance', /^true$/]]) {
+    if (!good.test(String(result[key]))) throw new Error(`${key} is ${JSON.stringify(result[key])}`);
+  }
+};
+
+const check = async (name) => {
+  const folder = await mkdtemp(path.join(tmpdir(), `nullspace-${name}-`));
+  try {
+    await cp(path.join(here, 'consumers', name), folder, { recursive: true });
+    const manifest = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8'));
+    const install = await run(folder, 'npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error', tarball]);
+    if (install.code !== 0) throw new Error(`npm install failed\n${install.output.slice(-3000)}`);
+    if (manifest.scripts?.build) await must(folder, 'build');
+    if (manifest.scripts?.check) verify(await must(folder, 'check'));
+    for (const page of [manifest.browser ?? []].flat()) {
+      const site = await siteServer(path.join(folder, page.serve), api, page);
+      try {
+        verify(await openPage(`${site.url}${page.path ?? '/'}?key=${encodeURIComponent(api.key)}`));
+      } finally {
+        await site.close();
+      }
+    }
+    return manifest.ships ? await sizes(path.join(folder, manifest.ships)) : '';
+  } finally {
+    if (options.keep) console.error(folder);
+    else await rm(folder, { recursive: true, force: true });
+  }
+};
+
+/** What a bundler made: KB raw and gzip. */
+const sizes = async (folder) => {
+  const { gzipSync } = await import('node:zlib');
+  let raw = 0;
+  let gzip = 0;
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !/\.(js|mjs|wasm)$/.test(entry.name)) continue;
+    const bytes = await readFile(path.join(entry.parentPath, entry.name));
+    raw += bytes.length;
+    gzip += gzipSync(bytes, { level: 9 }).length;
+  }
+  return `${(raw / 1000).toFixed(0)} KB, ${(gzip / 1000).toFixed(0)} KB gzip`;
+};
+
+const wanted = async () => {
+  const all = (await readdir(path.join(here, 'consumers'))).sort();
+  if (options.only) return options.only.split(',');
+  if (options.all) return all;
+  const chosen = [];
+  for (const name of all) {
+    const manifest = JSON.parse(await readFile(path.join(here, 'consumers', name, 'package.json'), 'utf8'));
+    if (!manifest.extra) chosen.push(name);
+  }
+  return chosen;
+};
+
+const rows = [];
+for (const name of await wanted()) {
+  const started = Date.now();
+  let result = 'ok';
+  let shipped = '';
+  try {
+    shipped = await check(name);
+  } catch (error) {
+    result = 'FAILED';
+    console.error(`\n${name}: ${error.message}\n`);
+  }
+  rows.push({ name, result, shipped, seconds: ((Date.now() - started) / 1000).toFixed(1) });
+  console.log(`${result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${rows.at(-1).seconds} s)${shipped ? `, ships ${shipped}` : ''}`);
+}
+await stub?.close();
+
+if (options.table) {
+  const lines = ['| project | result | shipped |', '| --- | --- | --- |', ...rows.map(({ name, result, shipped }) => `| ${name} | ${result} | ${shipped} |`)];
+  await writeFile(options.table, `${lines.join('\n')}\n`);
+}
+const failed = rows.filter(({ result }) => result !== 'ok').length;
+console.log(`${rows.length - failed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,103 @@
+// Calls that must compile. Checked under strict, with and without skipLibCheck, by check.mjs.
+
+import {
+  type ClientOptions,
+  type CommandResult,
+  type EgressPolicy,
+  Machine,
+  type MachineInfo,
+  type MachineMetrics,
+  MachinePage,
+  NetworkEgressPolicy,
+  NotFoundError,
+  Nullspace,
+  NullspaceError,
+  RateLimitError,
+  TemplateWarmPool,
+  type WarmPoolInfo,
+} from 'nullspace';
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+/** Compiles when both types are the same, not only assignable. */
+export function same<A, B>(_: Same<A, B>): void {}
+
+export async function create(): Promise<void> {
+  await using machine = await Machine.create({
+    template: 'base',
+    vcpus: 2,
+    memoryMb: 512,
+    diskMb: 8192,
+    timeout: 300,
+    cwd: '/workspace',
+    envs: { APP_ENV: 'dev' },
+    metadata: { project: 'docs', nested: { any: [1, null] } },
+    network: { maskRequestHost: 'localhost:${PORT}', egress: { mode: 'deny_all' } },
+  });
+  const id: string = machine.id;
+  const cwd: string | undefined = machine.cwd;
+  const result: CommandResult = await machine.commands.run('ls', { args: ['-l'], timeout: 5, signal: AbortSignal.timeout(1) });
+  const code: number = result.exitCode;
+  await Machine.create();
+  await Machine.create({});
+  await Machine.create({ vcpus: undefined });
+  void [id, cwd, code];
+}
+
+export async function list(): Promise<void> {
+  const page = await Machine.list({ limit: 20, query: { state: ['running', 'paused'], metadata: { project: 'docs' } } });
+  same<MachinePage, typeof page>(true);
+  for await (const info of page) {
+    same<MachineInfo, typeof info>(true);
+    const when: number = info.createdAt.getTime();
+    void when;
+  }
+  const rows = await Machine.list({ fields: ['id', 'status'] });
+  same<Pick<MachineInfo, 'id' | 'status'>[], typeof rows>(true);
+  const fields = ['id', 'createdAt'] as const;
+  const more = await Machine.list({ fields });
+  more[0]?.createdAt.toISOString();
+}
+
+export async function inspect(machine: Machine): Promise<void> {
+  const info: MachineInfo = await machine.getInfo();
+  const part: Pick<MachineInfo, 'warmPoolCheckout'> = await machine.getInfo({ fields: ['warmPoolCheckout'] });
+  const metrics: MachineMetrics[] = await Machine.getMetricsById('mch_1');
+  const running: boolean = await machine.isRunning();
+  if (info.status === 'running' || info.status === 'something new') void running;
+  void [part.warmPoolCheckout?.hit, metrics];
+  await Machine.killById('mch_1', { apiKey: 'k' });
+}
+
+export async function pools(): Promise<void> {
+  const pool = await TemplateWarmPool.create('base', { minReady: 2, labels: { team: 'a' } });
+  const info: WarmPoolInfo = await pool.waitUntilReady({ onProgress: ({ status }) => void status.ready });
+  const all: WarmPoolInfo[] = await TemplateWarmPool.list({ state: 'enabled' });
+  await Machine.create({ warmPool: pool, warmPoolMode: 'require', warmPoolWaitMs: 1500 });
+  await Machine.create({ warmPool: 'twp_1' });
+  void [info, all];
+}
+
+export async function clients(): Promise<void> {
+  const options: ClientOptions = { apiKey: async () => 'token', headers: { 'x-a': 'b' }, fetch, onResponse: ({ status }) => void status };
+  const client = new Nullspace(options);
+  const machine: Machine = await client.Machine.create({ timeout: 60 });
+  const rows = await client.Machine.list({ fields: ['id'] });
+  same<Pick<MachineInfo, 'id'>[], typeof rows>(true);
+  void (machine instanceof client.Machine);
+}
+
+export function policies(): EgressPolicy[] {
+  return [
+    NetworkEgressPolicy.allowAll(),
+    NetworkEgressPolicy.denyAll(),
+    NetworkEgressPolicy.custom({ allowCidrs: ['10.0.0.0/8'], rateLimit: { pps: 100 } }),
+    { mode: 'custom', denyCidrs: ['10.0.0.0/8'], rateLimit: { kbitPerSec: 1000, burst: 10 } },
+  ];
+}
+
+export function errors(error: unknown): string | undefined {
+  if (error instanceof RateLimitError) return String(error.retryAfter ?? 0);
+  if (error instanceof NotFoundError) return error.suggestedAction;
+  if (error instanceof NullspaceError) return error.requestId ?? error.code;
+  return undefined;
+}

@@ -1,0 +1,77 @@
+// The module may crash: calls in flight reject, nothing hangs or is uncaught, and the next call works. This needs the
+// build with traps; its entry is the one of browsers, which has one copy of the glue that the traps share.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { trapsPkg } from './package.mjs';
+import { serve } from './server.mjs';
+
+const { Machine, NullspaceError } = await import(new URL('index.js', trapsPkg));
+const { Traps, replaceInstance } = await import(new URL('lib/glue.js', trapsPkg));
+const { trapped } = await import(new URL('lib/runtime.js', trapsPkg));
+
+for (const kind of ['panic', 'stackOverflow', 'outOfMemory']) {
+  for (const later of [true, false]) {
+    test(`${kind}${later ? ' in a microtask' : ' in a call'} is survived`, async () => {
+      const held = [];
+      const server = await serve((request) => request.path.endsWith('/exec') && (held.push(request), true));
+      const uncaught = [];
+      const note = (error) => uncaught.push(error);
+      process.on('uncaughtException', note);
+      process.on('unhandledRejection', note);
+      try {
+        const machine = await Machine.create(server.options);
+        const inFlight = [machine.commands.run('sleep 9'), machine.commands.run('sleep 9')];
+        while (held.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+
+        try {
+          Traps[kind](later);
+        } catch (error) {
+          // What lib.js does for every export.
+          assert.ok(trapped(error));
+          replaceInstance();
+        }
+        for (const call of inFlight) {
+          await assert.rejects(call, (error) => {
+            assert.ok(error instanceof NullspaceError);
+            assert.equal(error.code, 'sdk_crashed');
+            return true;
+          });
+        }
+        // The handle died with its instance, and says what to do; its id is still there.
+        await assert.rejects(machine.getInfo(), { code: 'sdk_crashed', message: /connect\(id\)/ });
+        assert.equal(machine.id, 'mch_1');
+        assert.throws(() => machine.commands.constructor.prototype.run === undefined || new machine.constructor(), TypeError);
+
+        const again = await Machine.connect(machine.id, server.options);
+        assert.equal((await again.getInfo()).id, 'mch_1');
+        await again.kill();
+
+        // Late answers for the dead instance arrive and are dropped.
+        await server.close();
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        assert.deepEqual(uncaught, []);
+      } finally {
+        process.off('uncaughtException', note);
+        process.off('unhandledRejection', note);
+        await server.close().catch(() => {});
+      }
+    });
+  }
+}
+
+test('many crashes in a row are survived', async () => {
+  const server = await serve();
+  try {
+    for (let round = 0; round < 20; round++) {
+      const held = await Machine.create(server.options);
+      Traps.panic(true);
+      await new Promise((resolve) => setTimeout(resolve));
+      await assert.rejects(held.kill(), { code: 'sdk_crashed' });
+    }
+    assert.equal((await Machine.list(server.options)).items.length, 2);
+  } finally {
+    await server.close();
+  }
+});
