@@ -1,6 +1,8 @@
 // Edge functions of Next.js and Vercel.
-import module from './nullspace.wasm?module';
+
 import { install } from './lib/lib.js';
+import module from './nullspace.wasm?module';
 
 install(() => module);
+
 export * from './lib/lib.js';

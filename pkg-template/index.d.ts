@@ -475,7 +475,10 @@ export class Machine implements AsyncDisposable {
   /** Machines, newest first, page by page. */
   static list(options?: ListOptions & { fields?: undefined }): Promise<MachinePage>;
   /** Only the fields asked for. */
-  static getInfoById<F extends MachineField>(id: string, options: GetInfoOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>>;
+  static getInfoById<F extends MachineField>(
+    id: string,
+    options: GetInfoOptions & { fields: readonly F[] },
+  ): Promise<Pick<MachineInfo, F>>;
   /** Describes a machine; a paused one stays paused. @throws {@link NotFoundError} */
   static getInfoById(id: string, options?: GetInfoOptions & { fields?: undefined }): Promise<MachineInfo>;
   /** Samples of a machine; a paused one stays paused. @throws {@link NotFoundError} */

@@ -1,7 +1,8 @@
 // Node, Deno and Bun: the file beside this one, else (bundled away from it) the module inside the JavaScript.
 // esbuild makes node.cjs of this. `process` is named here only: Next's edge sandbox throws on some of it.
-import { exchange } from './lib/node-http.js';
+
 import { install } from './lib/lib.js';
+import { exchange } from './lib/node-http.js';
 import { setPlatform } from './lib/runtime.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
@@ -29,4 +30,5 @@ install(() => {
   }
   return new WebAssembly.Module(bytes);
 });
+
 export * from './lib/lib.js';

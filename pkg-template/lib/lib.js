@@ -1,8 +1,8 @@
 // Makes the classes that Rust exports into the package's public ones: the module is loaded inside the first call,
 // handles get what wasm-bindgen cannot express (symbols, inspection, `free` removed), and clients hold options.
 
-import * as glue from './glue.js';
 import { NullspaceError } from './errors.js';
+import * as glue from './glue.js';
 import { stale, track, trapped } from './runtime.js';
 
 const { Commands, Machine, MachinePage, TemplateWarmPool } = glue;
@@ -125,12 +125,15 @@ for (const name of Object.keys(classes)) {
   delete type.prototype.free;
 
   const show = function () {
-    return { ...(kept.get(this) ?? (name === 'MachinePage' ? { items: this.items, hasNext: this.hasNext, nextToken: this.nextToken } : {})) };
+    return {
+      ...(kept.get(this) ??
+        (name === 'MachinePage' ? { items: this.items, hasNext: this.hasNext, nextToken: this.nextToken } : {})),
+    };
   };
   define(type.prototype, 'toJSON', show);
   Object.defineProperty(type.prototype, INSPECT, {
     configurable: true,
-    value(depth, options, inspect) {
+    value(_depth, options, inspect) {
       return `${name} ${inspect ? inspect(show.call(this), options) : JSON.stringify(show.call(this))}`;
     },
   });
@@ -170,11 +173,13 @@ Object.defineProperty(MachinePage.prototype, Symbol.asyncIterator, {
 /** Holds the options of one tenant: nothing is global. */
 export class Nullspace {
   constructor(options = {}) {
-    if (options === null || typeof options !== 'object') throw new TypeError('new Nullspace(options) takes an object such as { apiKey, baseUrl }');
+    if (options === null || typeof options !== 'object')
+      throw new TypeError('new Nullspace(options) takes an object such as { apiKey, baseUrl }');
     const client = { ...options };
     for (const name of Object.keys(classes)) {
       if (statics.get(name).length === 0) continue;
       // The same prototype, so `instanceof` holds for either.
+      // biome-ignore lint/complexity/useArrowFunction: what stands right of `instanceof` and `new` is a function
       const bound = function () {
         throw new TypeError(`${name} has no public constructor`);
       };
@@ -195,29 +200,29 @@ export const NetworkEgressPolicy = Object.freeze({
   custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
 });
 
-export { Commands, Machine, MachinePage, TemplateWarmPool };
 export {
-  NullspaceError,
   AuthError,
-  PermissionDeniedError,
-  NotFoundError,
+  BatchWriteError,
+  BuildError,
   ConflictError,
-  QuotaExceededError,
-  RateLimitError,
-  WarmPoolUnavailableError,
-  TimeoutError,
-  TransportError,
+  FileUploadError,
+  GitError,
   InvalidRequestError,
   InvalidResponseError,
+  NotFoundError,
   NotImplementedError,
-  BuildError,
-  GitError,
-  BatchWriteError,
-  FileUploadError,
-  UploadLimitError,
+  NullspaceError,
+  PermissionDeniedError,
+  QuotaExceededError,
+  RateLimitError,
+  TimeoutError,
+  TransportError,
   UploadChecksumError,
   UploadConflictError,
   UploadExpiredError,
+  UploadLimitError,
   UploadPathError,
   UploadStateError,
+  WarmPoolUnavailableError,
 } from './errors.js';
+export { Commands, Machine, MachinePage, TemplateWarmPool };

@@ -8,6 +8,7 @@ export default async () => {
   for (let index = 0; index < packed.length; index++) bytes[index] = packed.charCodeAt(index);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
   const module = await new Response(stream).arrayBuffer();
-  if (module.byteLength !== size) throw new Error(`the module is damaged: ${module.byteLength} bytes instead of ${size}`);
+  if (module.byteLength !== size)
+    throw new Error(`the module is damaged: ${module.byteLength} bytes instead of ${size}`);
   return WebAssembly.compile(module);
 };

@@ -32,7 +32,13 @@ const plan = (url) => {
   if (proxy && !secure) {
     // A proxy reads the whole URL of a plain request.
     const through = proxy.protocol === 'https:';
-    return { secure: through, agent: agentFor(through), target: proxy, path: url.href, authorization: proxy.authorization };
+    return {
+      secure: through,
+      agent: agentFor(through),
+      target: proxy,
+      path: url.href,
+      authorization: proxy.authorization,
+    };
   }
   return { secure, agent: agentFor(secure, proxy), target: url, path: url.pathname + url.search };
 };
@@ -124,7 +130,11 @@ export const exchange = (head, body, decoder, timeoutMs, decode) => {
   if (timeoutMs > 0 && timeoutMs <= 0x7fffffff) {
     timer = setTimeout(() => {
       const phase = request?.phase() ?? 'connect';
-      finish({ phase, timedOut: true, message: `no ${phase === 'connect' ? 'connection' : 'whole answer'} within ${timeoutMs / 1000} s` });
+      finish({
+        phase,
+        timedOut: true,
+        message: `no ${phase === 'connect' ? 'connection' : 'whole answer'} within ${timeoutMs / 1000} s`,
+      });
       request?.destroy();
     }, timeoutMs);
   }
@@ -186,7 +196,8 @@ const read = (response, decoder, decode, finish, fail) => {
 const hostName = (name) => (builtin('node:net').isIP(name.replace(/^\[|\]$/g, '')) ? '' : name);
 
 const describe = (error, phase) => {
-  if (error instanceof AggregateError && error.errors?.length > 0) return error.errors.map((one) => one.message).join(', ');
+  if (error instanceof AggregateError && error.errors?.length > 0)
+    return error.errors.map((one) => one.message).join(', ');
   if (error.message === 'aborted') return 'the connection was closed before the whole answer had come';
   if (phase === 'protocol') return `the answer is no valid HTTP: ${error.message}`;
   return error.message || String(error.code);

@@ -13,7 +13,9 @@ const exempt = (hostname, port) =>
     .some((entry) => {
       if (entry === '') return false;
       if (entry === '*') return true;
-      const [, name, only] = /^(.*?)(?::(\d+))?$/.exec(entry.startsWith('[') || entry.split(':').length <= 2 ? entry : `[${entry}]`);
+      const [, name, only] = /^(.*?)(?::(\d+))?$/.exec(
+        entry.startsWith('[') || entry.split(':').length <= 2 ? entry : `[${entry}]`,
+      );
       if (only && only !== port) return false;
       const suffix = name.replace(/^\*?\./, '').toLowerCase();
       return hostname === suffix || hostname.endsWith(`.${suffix}`);
@@ -29,14 +31,18 @@ export const proxyFor = (url) => {
   } catch {
     throw new Error('the proxy in the environment is no URL; a good value is http://proxy.example:3128');
   }
-  if (!(proxy.protocol in DEFAULT_PORTS)) throw new Error(`proxies over ${proxy.protocol.slice(0, -1)} are not supported, only http and https`);
+  if (!(proxy.protocol in DEFAULT_PORTS))
+    throw new Error(`proxies over ${proxy.protocol.slice(0, -1)} are not supported, only http and https`);
   const user = decodeURIComponent(proxy.username);
   return {
     href: proxy.href,
     protocol: proxy.protocol,
     hostname: proxy.hostname,
     port: proxy.port || DEFAULT_PORTS[proxy.protocol],
-    authorization: user === '' ? undefined : `Basic ${Buffer.from(`${user}:${decodeURIComponent(proxy.password)}`).toString('base64')}`,
+    authorization:
+      user === ''
+        ? undefined
+        : `Basic ${Buffer.from(`${user}:${decodeURIComponent(proxy.password)}`).toString('base64')}`,
   };
 };
 
@@ -50,7 +56,14 @@ export const tunnelAgent = (proxy, options) => {
       const authority = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`;
       const headers = { Host: authority };
       if (proxy.authorization) headers['Proxy-Authorization'] = proxy.authorization;
-      const connect = client.request({ host: proxy.hostname, port: proxy.port, method: 'CONNECT', path: authority, headers, agent: false });
+      const connect = client.request({
+        host: proxy.hostname,
+        port: proxy.port,
+        method: 'CONNECT',
+        path: authority,
+        headers,
+        agent: false,
+      });
       connect.once('connect', (response, socket, rest) => {
         if (response.statusCode !== 200) {
           socket.destroy();
@@ -60,7 +73,9 @@ export const tunnelAgent = (proxy, options) => {
         if (rest.length > 0) socket.unshift(rest);
         callback(null, tls.connect({ ...target, socket }));
       });
-      connect.once('error', (error) => callback(new Error(`the proxy cannot be reached: ${error.code ?? error.message}`)));
+      connect.once('error', (error) =>
+        callback(new Error(`the proxy cannot be reached: ${error.code ?? error.message}`)),
+      );
       connect.end();
     }
   }

@@ -33,7 +33,10 @@ export const crashed = (message) => {
 export const trapped = (error) => {
   const name = error?.name;
   const trap =
-    error instanceof WebAssembly.RuntimeError || name === 'RuntimeError' || name === 'InternalError' || (name === 'RangeError' && /call stack/i.test(error.message));
+    error instanceof WebAssembly.RuntimeError ||
+    name === 'RuntimeError' ||
+    name === 'InternalError' ||
+    (name === 'RangeError' && /call stack/i.test(error.message));
   if (trap) crashed(String(error.message));
   return trap;
 };
@@ -42,7 +45,8 @@ export const trapped = (error) => {
 export const stale = () =>
   new NullspaceError({
     code: 'sdk_crashed',
-    message: 'This handle was lost when the SDK\'s WebAssembly module crashed. Its `id` is still readable: take it up again with `connect(id)` or `get(id)`.',
+    message:
+      "This handle was lost when the SDK's WebAssembly module crashed. Its `id` is still readable: take it up again with `connect(id)` or `get(id)`.",
     retryable: false,
   });
 
@@ -84,7 +88,8 @@ export const decode = (name, text) => {
   }
 };
 
-const excerpt = (text) => (text === '' ? 'it is empty' : JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text));
+const excerpt = (text) =>
+  text === '' ? 'it is empty' : JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
 
 // ---- Platform ------------------------------------------------------------------------------------------------
 
@@ -102,7 +107,8 @@ const dispatcherReplaced = () => {
 };
 
 /** Whether requests go through the platform's own transport: no `fetch` was given, and none was put in place of the global one. */
-export const hasExchange = () => platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
+export const hasExchange = () =>
+  platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
 
 /** Sends one request. See node-http.js for what comes back. */
 export const exchange = (head, body, decoder, timeoutMs) => platform.exchange(head, body, decoder, timeoutMs, decode);

@@ -202,7 +202,7 @@ impl<T: Transport> Client<T> {
         if key.is_empty() {
             return Err(wrong("gave an empty string"));
         }
-        http::check_header("apiKey", "authorization", &key).map_err(|error| Failed::Api(error))?;
+        http::check_header("apiKey", "authorization", &key).map_err(Failed::Api)?;
         *self.inner.key.borrow_mut() = Some(key.clone());
         Ok(key)
     }

@@ -46,10 +46,7 @@ where
     let mut resolve = JsValue::UNDEFINED;
     let aborted = Promise::new(&mut |resolve_it, _| resolve = resolve_it.into());
     signal.listen("abort", &resolve);
-    let listener = Listener {
-        signal: &signal,
-        resolve,
-    };
+    let listener = Listener { signal, resolve };
     let outcome = race(call, JsFuture::from(aborted)).await;
     drop(listener);
     match outcome {

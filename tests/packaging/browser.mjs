@@ -8,12 +8,22 @@ import path from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm', '.map': 'application/json', '.json': 'application/json' };
+const TYPES = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.css': 'text/css',
+  '.wasm': 'application/wasm',
+  '.map': 'application/json',
+  '.json': 'application/json',
+};
 const LIMIT_MS = 30_000;
 
 /** The browser's program: CHROMIUM, else where Debian and others put it. */
 export const browserPath = () => {
-  const found = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((file) => file && existsSync(file));
+  const found = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+    (file) => file && existsSync(file),
+  );
   if (!found) throw new Error('no Chromium: apt-get install chromium, or set CHROMIUM to the program');
   return found;
 };
@@ -55,7 +65,10 @@ export const siteServer = async (folder, api, { csp } = {}) => {
 
 /** Opens a page and gives what it logged, as soon as that has a line RESULT or FAILED. */
 export const openPage = async (url) => {
-  const browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  const browser = await chromium.launch({
+    executablePath: browserPath(),
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
   try {
     const page = await browser.newPage();
     let output = '';

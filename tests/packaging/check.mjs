@@ -6,7 +6,7 @@
 // Ends with 'N passed, N failed'.
 
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -24,7 +24,9 @@ const bin = (name) => path.join(root, 'node_modules/.bin', name);
 
 const run = (program, args, cwd = root) =>
   new Promise((resolve, reject) =>
-    execFile(program, args, { cwd, maxBuffer: 1 << 24 }, (error, stdout, stderr) => (error ? reject(new Error(`${path.basename(program)}\n${stdout}${stderr}`.slice(0, 6000))) : resolve(stdout))),
+    execFile(program, args, { cwd, maxBuffer: 1 << 24 }, (error, stdout, stderr) =>
+      error ? reject(new Error(`${path.basename(program)}\n${stdout}${stderr}`.slice(0, 6000))) : resolve(stdout),
+    ),
   );
 
 const work = await mkdtemp(path.join(tmpdir(), 'nullspace-check-'));
@@ -43,8 +45,19 @@ const RESOLUTIONS = [
 const types = async (settings, extension, skipLibCheck) => {
   const folder = path.join(project, `types-${Math.random().toString(36).slice(2)}`);
   await mkdir(folder);
-  for (const name of ['must-compile', 'must-not-compile']) await cp(path.join(here, 'types', `${name}.ts`), path.join(folder, `${name}.${extension}`));
-  const compilerOptions = { ...settings, target: 'es2022', lib: ['es2022', 'dom', 'dom.iterable', 'esnext.disposable'], types: [], strict: true, exactOptionalPropertyTypes: false, noUncheckedIndexedAccess: true, noEmit: true, skipLibCheck };
+  for (const name of ['must-compile', 'must-not-compile'])
+    await cp(path.join(here, 'types', `${name}.ts`), path.join(folder, `${name}.${extension}`));
+  const compilerOptions = {
+    ...settings,
+    target: 'es2022',
+    lib: ['es2022', 'dom', 'dom.iterable', 'esnext.disposable'],
+    types: [],
+    strict: true,
+    exactOptionalPropertyTypes: false,
+    noUncheckedIndexedAccess: true,
+    noEmit: true,
+    skipLibCheck,
+  };
   await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*'] }));
   await run(bin('tsc'), ['--project', folder], folder);
 };
@@ -70,7 +83,8 @@ const checks = {
     const manifest = JSON.parse(await readFile(path.join(installed, 'package.json'), 'utf8'));
     if (messages.length > 0) throw new Error(messages.map((message) => formatMessage(message, manifest)).join('\n'));
   },
-  'attw has nothing to say': () => run(bin('attw'), [tarball, '--no-color', '--format', 'ascii', '--exclude-entrypoints', './nullspace.wasm']),
+  'attw has nothing to say': () =>
+    run(bin('attw'), [tarball, '--no-color', '--format', 'ascii', '--exclude-entrypoints', './nullspace.wasm']),
   'the declarations name the classes and members that are there': async () => {
     const sdk = await import(pathToFileURL(path.join(installed, 'node.mjs')));
     const text = await readFile(path.join(installed, 'index.d.ts'), 'utf8');
@@ -79,9 +93,13 @@ const checks = {
     for (const [name, members] of declared(text)) {
       const type = sdk[name];
       if (type.prototype instanceof Error || name === 'Nullspace') continue;
-      const own = Object.getOwnPropertyNames(type.prototype).filter((key) => key !== 'constructor' && !key.startsWith('__'));
+      const own = Object.getOwnPropertyNames(type.prototype).filter(
+        (key) => key !== 'constructor' && !key.startsWith('__'),
+      );
       compare(`${name} (instance)`, [...members.own].sort(), own.sort());
-      const statics = Object.getOwnPropertyNames(type).filter((key) => typeof type[key] === 'function' && !key.startsWith('__') && key !== 'prototype');
+      const statics = Object.getOwnPropertyNames(type).filter(
+        (key) => typeof type[key] === 'function' && !key.startsWith('__') && key !== 'prototype',
+      );
       compare(`${name} (static)`, [...members.static].sort(), statics.sort());
     }
   },
@@ -90,15 +108,25 @@ const checks = {
     const silent = [];
     for (const [, name, body] of text.matchAll(/^export interface (\w+Options)[^{]*\{\n([\s\S]*?)^\}/gm)) {
       for (const [, comment, option] of body.matchAll(/( {2}\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\?:/g)) {
-        if (!comment.includes('@default') && !['signal', 'onRequest', 'onResponse', 'onProgress', 'allowOut', 'denyOut'].includes(option)) silent.push(`${name}.${option}`);
+        if (
+          !comment.includes('@default') &&
+          !['signal', 'onRequest', 'onResponse', 'onProgress', 'allowOut', 'denyOut'].includes(option)
+        )
+          silent.push(`${name}.${option}`);
       }
-      const undocumented = [...body.matchAll(/(?:^|[^/])\n {2}(\w+)\?:/g)].map(([, option]) => `${name}.${option} has no comment`);
+      const undocumented = [...body.matchAll(/(?:^|[^/])\n {2}(\w+)\?:/g)].map(
+        ([, option]) => `${name}.${option} has no comment`,
+      );
       silent.push(...undocumented.filter((line) => !body.includes(`*/\n  ${line.split(/[. ]/)[1]}?:`)));
     }
     if (silent.length > 0) throw new Error(silent.join('\n'));
   },
   'both declaration files hold the same text': async () => {
-    if ((await readFile(path.join(installed, 'index.d.ts'), 'utf8')) !== (await readFile(path.join(installed, 'index.d.cts'), 'utf8'))) throw new Error('index.d.ts and index.d.cts differ');
+    if (
+      (await readFile(path.join(installed, 'index.d.ts'), 'utf8')) !==
+      (await readFile(path.join(installed, 'index.d.cts'), 'utf8'))
+    )
+      throw new Error('index.d.ts and index.d.cts differ');
   },
   'no file names the computer it was built on': async () => {
     const secrets = [root, homedir(), process.env.CARGO_HOME].filter((text) => text && text !== '/');
@@ -106,7 +134,9 @@ const checks = {
       if (!entry.isFile()) continue;
       const file = path.join(entry.parentPath, entry.name);
       const bytes = await readFile(file);
-      for (const secret of secrets) if (bytes.includes(secret.endsWith('/') ? secret : `${secret}/`)) throw new Error(`${entry.name} holds ${secret}`);
+      for (const secret of secrets)
+        if (bytes.includes(secret.endsWith('/') ? secret : `${secret}/`))
+          throw new Error(`${entry.name} holds ${secret}`);
     }
   },
   'the package has no dependency, no install script, and one wasm': async () => {
@@ -117,17 +147,29 @@ const checks = {
     compare('wasm files', modules, ['nullspace.wasm']);
   },
   'no traps are in it': async () => {
-    if ((await readFile(path.join(installed, 'lib/glue.js'), 'utf8')).includes('Traps')) throw new Error('this is the build for crash tests');
+    if ((await readFile(path.join(installed, 'lib/glue.js'), 'utf8')).includes('Traps'))
+      throw new Error('this is the build for crash tests');
   },
   'no entry but that of Node names a Node built-in': async () => {
-    for (const name of ['index.js', 'worker.js', 'edge.js', 'lib/lib.js', 'lib/runtime.js', 'lib/glue.js', 'lib/load-inline.js', 'lib/decoders.js', 'lib/errors.js']) {
+    for (const name of [
+      'index.js',
+      'worker.js',
+      'edge.js',
+      'lib/lib.js',
+      'lib/runtime.js',
+      'lib/glue.js',
+      'lib/load-inline.js',
+      'lib/decoders.js',
+      'lib/errors.js',
+    ]) {
       const text = await readFile(path.join(installed, name), 'utf8');
       if (/\bprocess\.|\brequire\(|from ['"]node:|\bBuffer\b/.test(text)) throw new Error(`${name} does`);
     }
   },
 };
 for (const [name, settings, extension] of RESOLUTIONS) {
-  for (const skip of [false, true]) checks[`types: ${name}${skip ? ', skipLibCheck' : ''}`] = () => types(settings, extension, skip);
+  for (const skip of [false, true])
+    checks[`types: ${name}${skip ? ', skipLibCheck' : ''}`] = () => types(settings, extension, skip);
 }
 
 function compare(what, left, right) {

@@ -6,7 +6,7 @@
 // Without --all or --only: the projects that `npm test` runs (those without "extra" in their package.json).
 
 import { spawn } from 'node:child_process';
-import { cp, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,7 +17,13 @@ import { openPage, siteServer } from './browser.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const { values: options } = parseArgs({
-  options: { tarball: { type: 'string' }, only: { type: 'string' }, all: { type: 'boolean' }, table: { type: 'string' }, keep: { type: 'boolean' } },
+  options: {
+    tarball: { type: 'string' },
+    only: { type: 'string' },
+    all: { type: 'boolean' },
+    table: { type: 'string' },
+    keep: { type: 'boolean' },
+  },
 });
 if (!options.tarball) {
   console.error('usage: node tests/packaging/run.mjs --tarball dist/nullspace-<version>.tgz');
@@ -27,8 +33,18 @@ const tarball = path.resolve(options.tarball);
 const LIMIT_MS = 240_000;
 
 const stub = process.env.NULLSPACE_API_URL ? undefined : await serve();
-const api = stub ? { url: stub.url, key: 'test-key' } : { url: process.env.NULLSPACE_API_URL, key: process.env.NULLSPACE_API_KEY };
-const env = { ...process.env, NULLSPACE_API_URL: api.url, NULLSPACE_API_KEY: api.key, CI: '1', NO_COLOR: '1', NEXT_TELEMETRY_DISABLED: '1', WRANGLER_SEND_METRICS: 'false' };
+const api = stub
+  ? { url: stub.url, key: 'test-key' }
+  : { url: process.env.NULLSPACE_API_URL, key: process.env.NULLSPACE_API_KEY };
+const env = {
+  ...process.env,
+  NULLSPACE_API_URL: api.url,
+  NULLSPACE_API_KEY: api.key,
+  CI: '1',
+  NO_COLOR: '1',
+  NEXT_TELEMETRY_DISABLED: '1',
+  WRANGLER_SEND_METRICS: 'false',
+};
 delete env.NODE_TEST_CONTEXT;
 
 /** Runs a program in a folder; its output, whatever its end. */
@@ -60,7 +76,12 @@ const verify = (output) => {
   const line = output.split('\n').find((text) => text.startsWith('RESULT '));
   if (!line) throw new Error(`no result\n${output.slice(-3000)}`);
   const result = JSON.parse(line.slice('RESULT '.length));
-  for (const [key, good] of [['id', /^mch_/], ['stdout', /^hello\n$/], ['listed', /^true$/], ['instance', /^true$/]]) {
+  for (const [key, good] of [
+    ['id', /^mch_/],
+    ['stdout', /^hello\n$/],
+    ['listed', /^true$/],
+    ['instance', /^true$/],
+  ]) {
     if (!good.test(String(result[key]))) throw new Error(`${key} is ${JSON.stringify(result[key])}`);
   }
 };
@@ -70,7 +91,14 @@ const check = async (name) => {
   try {
     await cp(path.join(here, 'consumers', name), folder, { recursive: true });
     const manifest = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8'));
-    const install = await run(folder, 'npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error', tarball]);
+    const install = await run(folder, 'npm', [
+      'install',
+      '--no-audit',
+      '--no-fund',
+      '--prefer-offline',
+      '--loglevel=error',
+      tarball,
+    ]);
     if (install.code !== 0) throw new Error(`npm install failed\n${install.output.slice(-3000)}`);
     if (manifest.scripts?.build) await must(folder, 'build');
     if (manifest.scripts?.check) verify(await must(folder, 'check'));
@@ -127,12 +155,18 @@ for (const name of await wanted()) {
     console.error(`\n${name}: ${error.message}\n`);
   }
   rows.push({ name, result, shipped, seconds: ((Date.now() - started) / 1000).toFixed(1) });
-  console.log(`${result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${rows.at(-1).seconds} s)${shipped ? `, ships ${shipped}` : ''}`);
+  console.log(
+    `${result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${rows.at(-1).seconds} s)${shipped ? `, ships ${shipped}` : ''}`,
+  );
 }
 await stub?.close();
 
 if (options.table) {
-  const lines = ['| project | result | shipped |', '| --- | --- | --- |', ...rows.map(({ name, result, shipped }) => `| ${name} | ${result} | ${shipped} |`)];
+  const lines = [
+    '| project | result | shipped |',
+    '| --- | --- | --- |',
+    ...rows.map(({ name, result, shipped }) => `| ${name} | ${result} | ${shipped} |`),
+  ];
   await writeFile(options.table, `${lines.join('\n')}\n`);
 }
 const failed = rows.filter(({ result }) => result !== 'ok').length;

@@ -25,7 +25,10 @@ for (const transport of ['node:http', 'fetch']) {
     test(`${transport}: a signal that was already aborted with ${name} rejects with it, and nothing is sent`, async () => {
       const server = await serve();
       try {
-        await assert.rejects(call(server, AbortSignal.abort(reason)), (error) => error === reason || (reason === undefined && error.name === 'AbortError'));
+        await assert.rejects(
+          call(server, AbortSignal.abort(reason)),
+          (error) => error === reason || (reason === undefined && error.name === 'AbortError'),
+        );
         assert.equal(server.requests.length, 0);
       } finally {
         await server.close();
@@ -86,7 +89,10 @@ for (const transport of ['node:http', 'fetch']) {
     const server = await serve();
     setTimeout(() => controller.abort('key'), 20);
     try {
-      await assert.rejects(call(server, controller.signal, { apiKey: () => new Promise(() => {}) }), (error) => error === 'key');
+      await assert.rejects(
+        call(server, controller.signal, { apiKey: () => new Promise(() => {}) }),
+        (error) => error === 'key',
+      );
       assert.equal(server.requests.length, 0);
     } finally {
       await server.close();
@@ -96,7 +102,10 @@ for (const transport of ['node:http', 'fetch']) {
   test(`${transport}: AbortSignal.timeout rejects with its TimeoutError`, async () => {
     const server = await serve(() => true);
     try {
-      await assert.rejects(call(server, AbortSignal.timeout(30)), (error) => error instanceof DOMException && error.name === 'TimeoutError');
+      await assert.rejects(
+        call(server, AbortSignal.timeout(30)),
+        (error) => error instanceof DOMException && error.name === 'TimeoutError',
+      );
     } finally {
       await server.close();
     }
@@ -149,7 +158,11 @@ test('what callbacks throw comes through unchanged', async () => {
   };
   try {
     for (const given of [{ apiKey: fail }, { apiKey: async () => fail() }, { onRequest: fail }, { onResponse: fail }]) {
-      await assert.rejects(Machine.list({ ...server.options, ...given }), (error) => error === mine, Object.keys(given)[0]);
+      await assert.rejects(
+        Machine.list({ ...server.options, ...given }),
+        (error) => error === mine,
+        Object.keys(given)[0],
+      );
     }
     const pool = await TemplateWarmPool.get('twp_1', server.options);
     await assert.rejects(pool.waitUntilReady({ onProgress: fail }), (error) => error === mine);

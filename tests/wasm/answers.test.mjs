@@ -70,13 +70,22 @@ for (const transport of ['node:http', 'fetch']) {
   const sockets = [
     ['closes at once', (socket) => socket.destroy()],
     ['closes after the status line', (socket) => socket.end('HTTP/1.1 200 OK\r\n')],
-    ['closes in the middle of the body', (socket) => socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${text.length}\r\n\r\n${text.slice(0, 10)}`)],
-    ['closes in the middle of a chunk', (socket) => socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{"id"')],
+    [
+      'closes in the middle of the body',
+      (socket) => socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${text.length}\r\n\r\n${text.slice(0, 10)}`),
+    ],
+    [
+      'closes in the middle of a chunk',
+      (socket) => socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{"id"'),
+    ],
     ['speaks no HTTP', (socket) => socket.end('hello there\r\n\r\n')],
-    ['resets in the middle of the body', (socket) => {
-      socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${text.length}\r\n\r\n${text.slice(0, 10)}`);
-      setTimeout(() => socket.resetAndDestroy(), 20);
-    }],
+    [
+      'resets in the middle of the body',
+      (socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${text.length}\r\n\r\n${text.slice(0, 10)}`);
+        setTimeout(() => socket.resetAndDestroy(), 20);
+      },
+    ],
   ];
   for (const [name, answer] of sockets) {
     test(`${transport}: a server that ${name} is transport_error`, async () => {
@@ -102,7 +111,10 @@ for (const transport of ['node:http', 'fetch']) {
     const server = await serve(() => true);
     try {
       const started = Date.now();
-      await assert.rejects(within(Machine.getInfoById('mch_1', { ...server.options, requestTimeout: 0.2, ...more })), { name: 'TransportError', code: 'transport_error' });
+      await assert.rejects(within(Machine.getInfoById('mch_1', { ...server.options, requestTimeout: 0.2, ...more })), {
+        name: 'TransportError',
+        code: 'transport_error',
+      });
       assert.ok(Date.now() - started < 5000);
     } finally {
       await server.close();
@@ -116,7 +128,9 @@ for (const transport of ['node:http', 'fetch']) {
       return true;
     });
     try {
-      await assert.rejects(within(Machine.getInfoById('mch_1', { ...server.options, requestTimeout: 0.2, ...more })), { code: 'transport_error' });
+      await assert.rejects(within(Machine.getInfoById('mch_1', { ...server.options, requestTimeout: 0.2, ...more })), {
+        code: 'transport_error',
+      });
     } finally {
       await server.close();
     }
@@ -126,13 +140,23 @@ for (const transport of ['node:http', 'fetch']) {
     const server = await serve();
     await server.close();
     const started = Date.now();
-    await assert.rejects(within(Machine.create({ ...server.options, ...more })), { name: 'TransportError', code: 'transport_error' });
+    await assert.rejects(within(Machine.create({ ...server.options, ...more })), {
+      name: 'TransportError',
+      code: 'transport_error',
+    });
     assert.ok(Date.now() - started < 5000);
   });
 
   test(`${transport}: an error envelope becomes its class, with all it says`, async () => {
     const server = await serve((_request, _response, respond) => {
-      respond(404, { error: 'no machine mch_1', code: 'machine_not_found', request_id: 'req_body', retryable: false, suggested_action: 'List machines.', details: { machineId: 'mch_1', snake_case: 1 } });
+      respond(404, {
+        error: 'no machine mch_1',
+        code: 'machine_not_found',
+        request_id: 'req_body',
+        retryable: false,
+        suggested_action: 'List machines.',
+        details: { machineId: 'mch_1', snake_case: 1 },
+      });
       return true;
     });
     try {
@@ -153,7 +177,13 @@ for (const transport of ['node:http', 'fetch']) {
     }
   });
 
-  for (const [name, body] of [['no JSON', 'Bad gateway'], ['an array', '[1]'], ['null', 'null'], ['10 MB of junk', 'x'.repeat(10_000_000)], ['nothing', '']]) {
+  for (const [name, body] of [
+    ['no JSON', 'Bad gateway'],
+    ['an array', '[1]'],
+    ['null', 'null'],
+    ['10 MB of junk', 'x'.repeat(10_000_000)],
+    ['nothing', ''],
+  ]) {
     test(`${transport}: an error answer that holds ${name} is still an error of that status`, async () => {
       const server = await serve((_request, _response, respond) => {
         respond(502, body);
@@ -179,7 +209,11 @@ for (const transport of ['node:http', 'fetch']) {
       return true;
     });
     try {
-      await assert.rejects(Machine.getInfoById('mch_1', { ...server.options, ...more }), { name: 'RateLimitError', retryAfter: 0.05, status: 429 });
+      await assert.rejects(Machine.getInfoById('mch_1', { ...server.options, ...more }), {
+        name: 'RateLimitError',
+        retryAfter: 0.05,
+        status: 429,
+      });
       assert.equal(server.requests.length, 4);
     } finally {
       await server.close();

@@ -52,7 +52,15 @@ test('create sends every option under its wire name, metadata verbatim', async (
       envs: { snake_case: 'a', camelCase: 'b' },
       metadata: { deepKey: { in_side: [1, 2.5, null, true, 'x'] } },
       idempotencyKey: 'key-1',
-      network: { maskRequestHost: 'localhost:${PORT}', allowPublicTraffic: false, egress: sdk.NetworkEgressPolicy.custom({ allowCidrs: ['10.0.0.0/8'], denyCidrs: ['10.1.0.0/16'], rateLimit: { kbitPerSec: 1000, burst: 64 } }) },
+      network: {
+        maskRequestHost: 'localhost:${PORT}',
+        allowPublicTraffic: false,
+        egress: sdk.NetworkEgressPolicy.custom({
+          allowCidrs: ['10.0.0.0/8'],
+          denyCidrs: ['10.1.0.0/16'],
+          rateLimit: { kbitPerSec: 1000, burst: 64 },
+        }),
+      },
       volumes: [{ ref: 'vol_1', mountPath: '/data', readOnly: true }],
       undefinedIsAbsent: undefined,
     });
@@ -73,7 +81,12 @@ test('create sends every option under its wire name, metadata verbatim', async (
     assert.deepEqual(body.network, {
       mask_request_host: 'localhost:${PORT}',
       allow_public_traffic: false,
-      egress: { mode: 'custom', allow_cidrs: ['10.0.0.0/8'], deny_cidrs: ['10.1.0.0/16'], rate_limit: { kbit_per_sec: 1000, burst: 64 } },
+      egress: {
+        mode: 'custom',
+        allow_cidrs: ['10.0.0.0/8'],
+        deny_cidrs: ['10.1.0.0/16'],
+        rate_limit: { kbit_per_sec: 1000, burst: 64 },
+      },
     });
     assert.deepEqual(body.volumes, [{ ref: 'vol_1', mount_path: '/data', read_only: true }]);
   }));
@@ -98,11 +111,19 @@ test('commands run in the machine; a non-zero exit is no error', async () =>
     }),
     async ({ requests, options }) => {
       const made = await Machine.create(options);
-      const result = await made.commands.run('printf', { args: ['%s', 'a b'], cwd: '/tmp', envs: { A: 'b' }, timeout: 5 });
+      const result = await made.commands.run('printf', {
+        args: ['%s', 'a b'],
+        cwd: '/tmp',
+        envs: { A: 'b' },
+        timeout: 5,
+      });
       assert.deepEqual(result, { exitCode: 3, stdout: 'héllo\n', stderr: 'oh\n', pid: 9 });
       const { path, body } = requests[1];
       assert.equal(path, '/v1/machines/mch_1/exec');
-      assert.deepEqual({ ...body, background: false }, { command: 'printf', args: ['%s', 'a b'], cwd: '/tmp', envs: { A: 'b' }, timeout_secs: 5, background: false });
+      assert.deepEqual(
+        { ...body, background: false },
+        { command: 'printf', args: ['%s', 'a b'], cwd: '/tmp', envs: { A: 'b' }, timeout_secs: 5, background: false },
+      );
       assert.equal(made.commands, made.commands);
     },
   ));
@@ -112,13 +133,24 @@ test('list gives a page, and for await reads all pages with the same filters', a
     await serve(({ path, query }, _response, respond) => {
       if (path !== '/v1/machines') return false;
       const next = { '': 'two', two: 'three' }[query.get('next_token') ?? ''];
-      respond(200, { items: [machine(`mch_${query.get('next_token') ?? 'one'}`)], has_next: next !== undefined, ...(next && { next_token: next }) });
+      respond(200, {
+        items: [machine(`mch_${query.get('next_token') ?? 'one'}`)],
+        has_next: next !== undefined,
+        ...(next && { next_token: next }),
+      });
       return true;
     }),
     async ({ requests, options }) => {
-      const page = await Machine.list({ ...options, limit: 1, query: { state: ['running', 'paused'], template: 'base', metadata: { project: 'docs' } } });
+      const page = await Machine.list({
+        ...options,
+        limit: 1,
+        query: { state: ['running', 'paused'], template: 'base', metadata: { project: 'docs' } },
+      });
       assert.ok(page instanceof MachinePage);
-      assert.deepEqual(page.items.map(({ id }) => id), ['mch_one']);
+      assert.deepEqual(
+        page.items.map(({ id }) => id),
+        ['mch_one'],
+      );
       assert.equal(page.hasNext, true);
       assert.equal(page.nextToken, 'two');
       assert.ok(page.items[0].createdAt instanceof Date);
@@ -139,12 +171,20 @@ test('nextItems reads one page more, and nothing at the end', async () =>
     await serve(({ path, query }, _response, respond) => {
       if (path !== '/v1/machines') return false;
       const last = query.get('next_token') === 'two';
-      respond(200, last ? { items: [machine('mch_2')], has_next: false } : { items: [machine('mch_1')], has_next: true, next_token: 'two' });
+      respond(
+        200,
+        last
+          ? { items: [machine('mch_2')], has_next: false }
+          : { items: [machine('mch_1')], has_next: true, next_token: 'two' },
+      );
       return true;
     }),
     async ({ requests, options }) => {
       const page = await Machine.list(options);
-      assert.deepEqual((await page.nextItems()).map(({ id }) => id), ['mch_2']);
+      assert.deepEqual(
+        (await page.nextItems()).map(({ id }) => id),
+        ['mch_2'],
+      );
       assert.equal(page.hasNext, false);
       assert.equal(page.nextToken, undefined);
       assert.deepEqual(await page.nextItems(), []);
@@ -176,16 +216,19 @@ test('info, metrics and the end of a machine, with a handle and by id', async ()
     assert.equal((await Machine.getInfoById('mch_6', options)).config.memoryMb, 512);
     assert.ok((await Machine.getMetricsById('mch_6', options))[0].timestamp instanceof Date);
     assert.equal(await Machine.killById('mch_6', options), undefined);
-    assert.deepEqual(requests.map(({ method, path }) => `${method} ${path}`), [
-      'GET /v1/machines/mch_5',
-      'GET /v1/machines/mch_5',
-      'GET /v1/machines/mch_5',
-      'GET /v1/machines/mch_5/metrics',
-      'DELETE /v1/machines/mch_5',
-      'GET /v1/machines/mch_6',
-      'GET /v1/machines/mch_6/metrics',
-      'DELETE /v1/machines/mch_6',
-    ]);
+    assert.deepEqual(
+      requests.map(({ method, path }) => `${method} ${path}`),
+      [
+        'GET /v1/machines/mch_5',
+        'GET /v1/machines/mch_5',
+        'GET /v1/machines/mch_5',
+        'GET /v1/machines/mch_5/metrics',
+        'DELETE /v1/machines/mch_5',
+        'GET /v1/machines/mch_6',
+        'GET /v1/machines/mch_6/metrics',
+        'DELETE /v1/machines/mch_6',
+      ],
+    );
   }));
 
 test('connect resumes a paused machine and may move its lease', async () =>
@@ -199,7 +242,10 @@ test('connect resumes a paused machine and may move its lease', async () =>
     async ({ requests, options }) => {
       const held = await Machine.connect('mch_5', { ...options, timeout: 60 });
       assert.equal(held.id, 'mch_5');
-      assert.deepEqual(requests.map(({ method, path }) => `${method} ${path}`), ['GET /v1/machines/mch_5', 'POST /v1/machines/mch_5/resume', 'POST /v1/machines/mch_5/timeout']);
+      assert.deepEqual(
+        requests.map(({ method, path }) => `${method} ${path}`),
+        ['GET /v1/machines/mch_5', 'POST /v1/machines/mch_5/resume', 'POST /v1/machines/mch_5/timeout'],
+      );
       assert.deepEqual(requests[2].body, { timeout_ms: 60_000 });
     },
   ));
@@ -208,7 +254,10 @@ test('runOnce makes a machine, runs and destroys it', async () =>
   using(await serve(), async ({ requests, options }) => {
     const result = await Machine.runOnce('echo hello', options);
     assert.equal(result.stdout, 'hello\n');
-    assert.deepEqual(requests.map(({ method }) => method), ['POST', 'POST', 'DELETE']);
+    assert.deepEqual(
+      requests.map(({ method }) => method),
+      ['POST', 'POST', 'DELETE'],
+    );
   }));
 
 test('runOnce destroys its machine when the command fails', async () =>
@@ -234,14 +283,22 @@ test('warm pools are made, listed, waited for and deleted', async () =>
     }),
     async ({ requests, options }) => {
       looks = 0;
-      const made = await TemplateWarmPool.create('base', { ...options, minReady: 2, maxReady: 4, labels: { team: 'a' } });
+      const made = await TemplateWarmPool.create('base', {
+        ...options,
+        minReady: 2,
+        maxReady: 4,
+        labels: { team: 'a' },
+      });
       assert.equal(made.id, 'twp_1');
       assert.equal(requests[0].body.template_ref, 'base');
       assert.equal(requests[0].body.min_ready, 2);
       assert.equal(requests[0].body.max_ready, 4);
       assert.deepEqual(requests[0].body.labels, { team: 'a' });
       const progress = [];
-      const info = await made.waitUntilReady({ intervalMs: 5, onProgress: ({ status }) => progress.push(status.ready) });
+      const info = await made.waitUntilReady({
+        intervalMs: 5,
+        onProgress: ({ status }) => progress.push(status.ready),
+      });
       assert.equal(info.status.ready, 2);
       assert.deepEqual(progress, [1, 2]);
       assert.equal((await TemplateWarmPool.list(options))[0].templateRef, 'base');

@@ -21,7 +21,10 @@ test('two tenants side by side use their own key, server and headers', async () 
     using(await serve(), async (two) => {
       const first = new Nullspace({ baseUrl: one.url, apiKey: 'key-1', headers: { 'x-tenant': 'one' } });
       const second = new Nullspace({ baseUrl: `${two.url}/prefix/`, apiKey: 'key-2' });
-      const [a, b] = await Promise.all([first.Machine.create(), second.Machine.list({ headers: { 'x-more': '1' } }).catch((error) => error)]);
+      const [a, b] = await Promise.all([
+        first.Machine.create(),
+        second.Machine.list({ headers: { 'x-more': '1' } }).catch((error) => error),
+      ]);
       assert.ok(a instanceof Machine && a instanceof first.Machine);
       assert.equal(one.requests[0].headers.authorization, 'Bearer key-1');
       assert.equal(one.requests[0].headers['x-tenant'], 'one');
@@ -46,7 +49,9 @@ test("a call's options win over the client's, and undefined does not", async () 
 
 test('Authorization cannot be replaced by a header', async () =>
   using(await serve(), async ({ options, requests }) => {
-    await Machine.list({ ...options, headers: { Authorization: 'Bearer other' } }).catch((error) => assert.match(error.message, /uthorization/));
+    await Machine.list({ ...options, headers: { Authorization: 'Bearer other' } }).catch((error) =>
+      assert.match(error.message, /uthorization/),
+    );
     for (const { headers } of requests) assert.equal(headers.authorization, 'Bearer test-key');
   }));
 
@@ -64,7 +69,10 @@ test('a key function is asked again after a 401, once', async () =>
       const made = await client.Machine.create();
       assert.equal(made.id, 'mch_1');
       assert.equal(asked, 2);
-      assert.deepEqual(requests.map(({ headers }) => headers.authorization), ['Bearer key-1', 'Bearer key-2']);
+      assert.deepEqual(
+        requests.map(({ headers }) => headers.authorization),
+        ['Bearer key-1', 'Bearer key-2'],
+      );
       assert.equal(requests[0].headers['idempotency-key'], requests[1].headers['idempotency-key']);
       // The handle knows the good key.
       await made.getInfo();
@@ -81,7 +89,11 @@ test('a key that stays wrong is an AuthError after the second try', async () =>
     }),
     async ({ url, requests }) => {
       let asked = 0;
-      await assert.rejects(Machine.list({ baseUrl: url, apiKey: () => `key-${++asked}` }), { name: 'AuthError', code: 'unauthorized', status: 401 });
+      await assert.rejects(Machine.list({ baseUrl: url, apiKey: () => `key-${++asked}` }), {
+        name: 'AuthError',
+        code: 'unauthorized',
+        status: 401,
+      });
       assert.equal(asked, 2);
       assert.equal(requests.length, 2);
       await assert.rejects(Machine.list({ baseUrl: url, apiKey: 'fixed' }), { name: 'AuthError' });
@@ -100,8 +112,21 @@ test('hooks see each try, without secrets', async () =>
     async ({ options, url }) => {
       tries = 0;
       const events = [];
-      await Machine.create({ ...options, headers: { 'x-plain': 'shown', 'x-api-secret': 'hidden-1' }, onRequest: (event) => events.push(['request', event]), onResponse: (event) => events.push(['response', event]) });
-      assert.deepEqual(events.map(([kind, { attempt }]) => [kind, attempt]), [['request', 1], ['response', 1], ['request', 2], ['response', 2]]);
+      await Machine.create({
+        ...options,
+        headers: { 'x-plain': 'shown', 'x-api-secret': 'hidden-1' },
+        onRequest: (event) => events.push(['request', event]),
+        onResponse: (event) => events.push(['response', event]),
+      });
+      assert.deepEqual(
+        events.map(([kind, { attempt }]) => [kind, attempt]),
+        [
+          ['request', 1],
+          ['response', 1],
+          ['request', 2],
+          ['response', 2],
+        ],
+      );
       const [, request] = events[0];
       assert.equal(request.method, 'POST');
       assert.equal(request.url, `${url}/v1/machines`);
@@ -163,7 +188,9 @@ test('what a given fetch throws becomes the cause of a TransportError', async ()
 
 test('a fetch that answers with something else is transport_error', async () => {
   for (const answer of [undefined, null, {}, 'text']) {
-    await assert.rejects(Machine.list({ baseUrl: 'http://nowhere.invalid', apiKey: 'k', fetch: async () => answer }), { code: 'transport_error' });
+    await assert.rejects(Machine.list({ baseUrl: 'http://nowhere.invalid', apiKey: 'k', fetch: async () => answer }), {
+      code: 'transport_error',
+    });
   }
 });
 

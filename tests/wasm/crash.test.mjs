@@ -15,7 +15,7 @@ for (const kind of ['panic', 'stackOverflow', 'outOfMemory']) {
   for (const later of [true, false]) {
     test(`${kind}${later ? ' in a microtask' : ' in a call'} is survived`, async () => {
       const held = [];
-      const server = await serve((request) => request.path.endsWith('/exec') && (held.push(request), true));
+      const server = await serve((request) => request.path.endsWith('/exec') && held.push(request) > 0);
       const uncaught = [];
       const note = (error) => uncaught.push(error);
       process.on('uncaughtException', note);
@@ -42,7 +42,10 @@ for (const kind of ['panic', 'stackOverflow', 'outOfMemory']) {
         // The handle died with its instance, and says what to do; its id is still there.
         await assert.rejects(machine.getInfo(), { code: 'sdk_crashed', message: /connect\(id\)/ });
         assert.equal(machine.id, 'mch_1');
-        assert.throws(() => machine.commands.constructor.prototype.run === undefined || new machine.constructor(), TypeError);
+        assert.throws(
+          () => machine.commands.constructor.prototype.run === undefined || new machine.constructor(),
+          TypeError,
+        );
 
         const again = await Machine.connect(machine.id, server.options);
         assert.equal((await again.getInfo()).id, 'mch_1');

@@ -1,7 +1,7 @@
 // The generated decoders, over the same golden answers as the Rust types (crates/wire/tests/golden.rs).
 
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 
 import { decoders } from './package.mjs';
@@ -21,26 +21,55 @@ for (const file of readdirSync(folder)) {
   });
 }
 
-const small = { id: 'mch_1', status: 'running', config: { vcpus: 1, memory_mb: 256 }, template: 'base', created_at: '2026-01-02T03:04:05Z' };
+const small = {
+  id: 'mch_1',
+  status: 'running',
+  config: { vcpus: 1, memory_mb: 256 },
+  template: 'base',
+  created_at: '2026-01-02T03:04:05Z',
+};
 const rejects = (name, value, message) => assert.throws(() => decoders[name](value, ''), { message });
 
 test('null reads as absent, and unknown keys are dropped', () => {
-  assert.deepEqual(Object.keys(decoders.MachineInfo({ ...small, cwd: null, brand_new: 1 }, '')).sort(), ['config', 'createdAt', 'id', 'status', 'template']);
+  assert.deepEqual(Object.keys(decoders.MachineInfo({ ...small, cwd: null, brand_new: 1 }, '')).sort(), [
+    'config',
+    'createdAt',
+    'id',
+    'status',
+    'template',
+  ]);
 });
 test('a status that is not known yet is kept', () => {
   assert.equal(decoders.MachineInfo({ ...small, status: 'teleporting' }, '').status, 'teleporting');
 });
-test('a missing field is named', () => rejects('MachineInfo', { ...small, id: undefined }, 'expected a string at id, got nothing'));
+test('a missing field is named', () =>
+  rejects('MachineInfo', { ...small, id: undefined }, 'expected a string at id, got nothing'));
 test('a field of the wrong type is named with its path', () =>
-  rejects('ListMachinesResponse', { items: [small, { ...small, config: { vcpus: '2', memory_mb: 1 } }], has_next: false }, 'expected an integer at items[1].config.vcpus, got a string'));
-test('a date that is none is named', () => rejects('MachineInfo', { ...small, created_at: 'yesterday' }, 'expected an RFC 3339 time at created_at, got a string'));
-test('an array in place of an object is refused', () => rejects('MachineInfo', [], 'expected an object at the top, got an array'));
-test('null in place of an object is refused', () => rejects('ExecResponse', null, 'expected an object at the top, got null'));
-test('an object in place of a list is refused', () => rejects('MachineMetricsList', {}, 'expected an array at the top, got an object'));
-test('a page without items is refused', () => rejects('ListMachinesResponse', { has_next: false }, 'expected an array at items, got nothing'));
-test('a bare array is one last page', () => assert.deepEqual(decoders.ListMachinesResponse([small], '').hasNext, false));
+  rejects(
+    'ListMachinesResponse',
+    { items: [small, { ...small, config: { vcpus: '2', memory_mb: 1 } }], has_next: false },
+    'expected an integer at items[1].config.vcpus, got a string',
+  ));
+test('a date that is none is named', () =>
+  rejects(
+    'MachineInfo',
+    { ...small, created_at: 'yesterday' },
+    'expected an RFC 3339 time at created_at, got a string',
+  ));
+test('an array in place of an object is refused', () =>
+  rejects('MachineInfo', [], 'expected an object at the top, got an array'));
+test('null in place of an object is refused', () =>
+  rejects('ExecResponse', null, 'expected an object at the top, got null'));
+test('an object in place of a list is refused', () =>
+  rejects('MachineMetricsList', {}, 'expected an array at the top, got an object'));
+test('a page without items is refused', () =>
+  rejects('ListMachinesResponse', { has_next: false }, 'expected an array at items, got nothing'));
+test('a bare array is one last page', () =>
+  assert.deepEqual(decoders.ListMachinesResponse([small], '').hasNext, false));
 test('rows hold the fields that came, and only those', () => {
-  assert.deepEqual(decoders.MachineRows({ items: [{ id: 'mch_1', created_at: small.created_at }] }, ''), [{ id: 'mch_1', createdAt: new Date(small.created_at) }]);
+  assert.deepEqual(decoders.MachineRows({ items: [{ id: 'mch_1', created_at: small.created_at }] }, ''), [
+    { id: 'mch_1', createdAt: new Date(small.created_at) },
+  ]);
   assert.deepEqual(decoders.MachineRows([{ status: 'running' }], ''), [{ status: 'running' }]);
 });
 test('metadata named like a prototype stays data', () => {

@@ -44,16 +44,25 @@ test('handles show what they are in logs and in JSON', async () =>
   }));
 
 test('a token and a key appear in no log', async () =>
-  using(await serve((_request, _response, respond) => (respond(201, machine('mch_1', { traffic_access_token: 'tat_secret' })), true)), async ({ options, url }) => {
-    const held = await Machine.create(options);
-    assert.equal(held.trafficAccessToken, 'tat_secret');
-    assert.ok(!inspect(held).includes('tat_secret'));
-    assert.ok(!inspect(new Nullspace({ apiKey: 'my-key', baseUrl: url }), { depth: 9, showHidden: true }).includes('my-key'));
-  }));
+  using(
+    await serve((_request, _response, respond) => {
+      respond(201, machine('mch_1', { traffic_access_token: 'tat_secret' }));
+      return true;
+    }),
+    async ({ options, url }) => {
+      const held = await Machine.create(options);
+      assert.equal(held.trafficAccessToken, 'tat_secret');
+      assert.ok(!inspect(held).includes('tat_secret'));
+      assert.ok(
+        !inspect(new Nullspace({ apiKey: 'my-key', baseUrl: url }), { depth: 9, showHidden: true }).includes('my-key'),
+      );
+    },
+  ));
 
 test('handles come from calls only, and cannot be freed by hand', async () =>
   using(await serve(), async ({ options }) => {
-    for (const type of [Machine, MachinePage, TemplateWarmPool]) assert.throws(() => new type(), { name: 'TypeError', message: /no public constructor/ });
+    for (const type of [Machine, MachinePage, TemplateWarmPool])
+      assert.throws(() => new type(), { name: 'TypeError', message: /no public constructor/ });
     const held = await Machine.create(options);
     assert.equal(held.free, undefined);
     if (Symbol.dispose) assert.equal(held[Symbol.dispose], undefined);
@@ -76,7 +85,13 @@ test('disposing kills, and swallows errors', async () =>
 
 test('errors keep what they know in JSON', async () => {
   const error = new sdk.NotFoundError({ message: 'gone', code: 'machine_not_found', status: 404, requestId: 'req_1' });
-  assert.deepEqual(JSON.parse(JSON.stringify(error)), { name: 'NotFoundError', message: 'gone', code: 'machine_not_found', status: 404, requestId: 'req_1' });
+  assert.deepEqual(JSON.parse(JSON.stringify(error)), {
+    name: 'NotFoundError',
+    message: 'gone',
+    code: 'machine_not_found',
+    status: 404,
+    requestId: 'req_1',
+  });
   assert.ok(error.stack.includes('NotFoundError: gone'));
   assert.equal(new sdk.RateLimitError('slow').code, 'unknown');
 });
@@ -88,7 +103,9 @@ test('a process ends after its last call, kept connections or not', async () =>
       await held.commands.run('echo hello');
       console.log(held.id);`;
     const started = Date.now();
-    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], { timeout: 10_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
+      timeout: 10_000,
+    });
     assert.equal(stdout, 'mch_1\n');
     assert.ok(Date.now() - started < 4000, 'something kept the process alive');
   }));

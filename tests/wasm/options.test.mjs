@@ -83,13 +83,20 @@ const refused = async (named, call) => {
 
 const show = (value) => {
   try {
-    return JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? `${inner}n` : typeof inner === 'number' && !Number.isFinite(inner) ? String(inner) : inner));
+    return JSON.stringify(value, (_, inner) =>
+      typeof inner === 'bigint'
+        ? `${inner}n`
+        : typeof inner === 'number' && !Number.isFinite(inner)
+          ? String(inner)
+          : inner,
+    );
   } catch {
     return 'cyclic';
   }
 };
 for (const [index, [named, given]] of creates.entries()) {
-  test(`create refuses ${show(given)} (${index})`, () => refused(named, (options) => Machine.create({ ...options, ...given })));
+  test(`create refuses ${show(given)} (${index})`, () =>
+    refused(named, (options) => Machine.create({ ...options, ...given })));
 }
 
 for (const given of [null, 'base', 7, [], new Settings(), () => {}]) {
@@ -111,10 +118,14 @@ test('an id cannot lead to another path', async () => {
 });
 test('fields must not be empty', () => refused('fields', (options) => Machine.list({ ...options, fields: [] })));
 test('a limit of 0 is refused', () => refused('limit', (options) => Machine.list({ ...options, limit: 0 })));
-test('an unknown filter is refused', () => refused('query', (options) => Machine.list({ ...options, query: { templates: 'base' } })));
-test('a pool without a template is refused', () => refused('template', (options) => TemplateWarmPool.create('', options)));
-test('maxReady below minReady is refused', () => refused('maxReady', (options) => TemplateWarmPool.create('base', { ...options, minReady: 3, maxReady: 1 })));
-test('an option of a call is no option of a client', () => refused('vcpus', (options) => new Nullspace({ ...options, vcpus: 2 }).Machine.create()));
+test('an unknown filter is refused', () =>
+  refused('query', (options) => Machine.list({ ...options, query: { templates: 'base' } })));
+test('a pool without a template is refused', () =>
+  refused('template', (options) => TemplateWarmPool.create('', options)));
+test('maxReady below minReady is refused', () =>
+  refused('maxReady', (options) => TemplateWarmPool.create('base', { ...options, minReady: 3, maxReady: 1 })));
+test('an option of a call is no option of a client', () =>
+  refused('vcpus', (options) => new Nullspace({ ...options, vcpus: 2 }).Machine.create()));
 
 test('run refuses what it can know to be wrong', async () => {
   const server = await serve();

@@ -27,7 +27,14 @@ const proxy = async () => {
     socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { seen, address: `127.0.0.1:${server.address().port}`, close: () => (server.closeAllConnections(), server.close()) };
+  return {
+    seen,
+    address: `127.0.0.1:${server.address().port}`,
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
 };
 
 const withEnv = async (settings, use) => {
@@ -44,7 +51,9 @@ test('plain requests go through http_proxy, with its credentials', async () => {
   const way = await proxy();
   try {
     await withEnv({ http_proxy: `http://user:p%40ss@${way.address}` }, () => Machine.list(api.options));
-    assert.deepEqual(way.seen, [['GET', `${api.url}/v1/machines`, `Basic ${Buffer.from('user:p@ss').toString('base64')}`]]);
+    assert.deepEqual(way.seen, [
+      ['GET', `${api.url}/v1/machines`, `Basic ${Buffer.from('user:p@ss').toString('base64')}`],
+    ]);
     assert.equal(api.requests[0].headers.authorization, 'Bearer test-key');
     assert.equal(api.requests[0].path, '/v1/machines');
   } finally {
@@ -62,7 +71,9 @@ test('no_proxy exempts hosts, domains, ports and everything', async () => {
       await withEnv({ HTTP_PROXY: `http://${way.address}`, NO_PROXY: exempt }, () => Machine.list(api.options));
       assert.deepEqual(way.seen, [], exempt);
     }
-    await withEnv({ HTTP_PROXY: `http://${way.address}`, NO_PROXY: '127.0.0.1:1, .example.com' }, () => Machine.list(api.options));
+    await withEnv({ HTTP_PROXY: `http://${way.address}`, NO_PROXY: '127.0.0.1:1, .example.com' }, () =>
+      Machine.list(api.options),
+    );
     assert.equal(way.seen.length, 1);
   } finally {
     await api.close();
@@ -81,7 +92,9 @@ test('https goes through CONNECT, and a refusal is a TransportError without the 
         return true;
       }),
     );
-    assert.deepEqual(way.seen, [['CONNECT', 'api.example.com:443', `Basic ${Buffer.from('user:secret-word').toString('base64')}`]]);
+    assert.deepEqual(way.seen, [
+      ['CONNECT', 'api.example.com:443', `Basic ${Buffer.from('user:secret-word').toString('base64')}`],
+    ]);
   } finally {
     way.close();
   }
@@ -92,5 +105,7 @@ test('a proxy that nobody runs is a TransportError', async () => {
   await new Promise((resolve) => closed.listen(0, '127.0.0.1', resolve));
   const { port } = closed.address();
   await new Promise((resolve) => closed.close(resolve));
-  await withEnv({ https_proxy: `http://127.0.0.1:${port}` }, () => assert.rejects(Machine.list({ baseUrl: 'https://api.example.com', apiKey: 'k' }), { code: 'transport_error' }));
+  await withEnv({ https_proxy: `http://127.0.0.1:${port}` }, () =>
+    assert.rejects(Machine.list({ baseUrl: 'https://api.example.com', apiKey: 'k' }), { code: 'transport_error' }),
+  );
 });

@@ -40,12 +40,31 @@ export const pool = (id = 'twp_1', more = {}) => ({
 /** What a healthy server answers: `[status, body]`. */
 const usual = ({ method, path, body }) => {
   const id = path.split('/')[3];
-  if (method === 'POST' && path === '/v1/machines') return [201, machine('mch_1', { metadata: body?.metadata ?? {}, cwd: body?.cwd ?? '/workspace' })];
-  if (method === 'GET' && path === '/v1/machines') return [200, { items: [machine('mch_1'), machine('mch_2')], has_next: false }];
-  if (/^\/v1\/machines\/[^/]+$/.test(path)) return method === 'DELETE' ? [200, { id, status: 'destroyed' }] : [200, machine(id)];
-  if (/^\/v1\/machines\/[^/]+\/exec$/.test(path)) return [200, { exit_code: 0, stdout: `${body.command.replace(/^echo /, '')}\n`, stderr: '', pid: 7 }];
+  if (method === 'POST' && path === '/v1/machines')
+    return [201, machine('mch_1', { metadata: body?.metadata ?? {}, cwd: body?.cwd ?? '/workspace' })];
+  if (method === 'GET' && path === '/v1/machines')
+    return [200, { items: [machine('mch_1'), machine('mch_2')], has_next: false }];
+  if (/^\/v1\/machines\/[^/]+$/.test(path))
+    return method === 'DELETE' ? [200, { id, status: 'destroyed' }] : [200, machine(id)];
+  if (/^\/v1\/machines\/[^/]+\/exec$/.test(path))
+    return [200, { exit_code: 0, stdout: `${body.command.replace(/^echo /, '')}\n`, stderr: '', pid: 7 }];
   if (/^\/v1\/machines\/[^/]+\/metrics$/.test(path)) {
-    return [200, [{ timestamp: '2026-01-02T03:04:05Z', cpu_percent: 1.5, cpu_count: 2, mem_used_bytes: 1, mem_total_bytes: 2, disk_used_bytes: 3, disk_total_bytes: 4, network_rx_bytes: 5, network_tx_bytes: 6 }]];
+    return [
+      200,
+      [
+        {
+          timestamp: '2026-01-02T03:04:05Z',
+          cpu_percent: 1.5,
+          cpu_count: 2,
+          mem_used_bytes: 1,
+          mem_total_bytes: 2,
+          disk_used_bytes: 3,
+          disk_total_bytes: 4,
+          network_rx_bytes: 5,
+          network_tx_bytes: 6,
+        },
+      ],
+    ];
   }
   if (method === 'GET' && path === '/v1/template-warm-pools') return [200, { items: [pool()] }];
   if (path.startsWith('/v1/template-warm-pools')) return [method === 'POST' && id === undefined ? 201 : 200, pool(id)];
@@ -70,10 +89,22 @@ export const serve = async (answer = () => false, { cors = false } = {}) => {
     request.on('end', () => {
       const text = Buffer.concat(chunks).toString();
       const { pathname, searchParams } = new URL(request.url, 'http://stub');
-      const seen = { method: request.method, url: request.url, path: pathname, query: searchParams, headers: request.headers, text, body: text ? JSON.parse(text) : undefined };
+      const seen = {
+        method: request.method,
+        url: request.url,
+        path: pathname,
+        query: searchParams,
+        headers: request.headers,
+        text,
+        body: text ? JSON.parse(text) : undefined,
+      };
       requests.push(seen);
       const respond = (status, body, headers = {}) => {
-        response.writeHead(status, { 'content-type': 'application/json', 'x-request-id': `req_${requests.length}`, ...headers });
+        response.writeHead(status, {
+          'content-type': 'application/json',
+          'x-request-id': `req_${requests.length}`,
+          ...headers,
+        });
         response.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
       };
       if (!answer(seen, response, respond)) respond(...usual(seen));

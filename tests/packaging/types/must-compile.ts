@@ -7,7 +7,7 @@ import {
   Machine,
   type MachineInfo,
   type MachineMetrics,
-  MachinePage,
+  type MachinePage,
   NetworkEgressPolicy,
   NotFoundError,
   Nullspace,
@@ -35,7 +35,11 @@ export async function create(): Promise<void> {
   });
   const id: string = machine.id;
   const cwd: string | undefined = machine.cwd;
-  const result: CommandResult = await machine.commands.run('ls', { args: ['-l'], timeout: 5, signal: AbortSignal.timeout(1) });
+  const result: CommandResult = await machine.commands.run('ls', {
+    args: ['-l'],
+    timeout: 5,
+    signal: AbortSignal.timeout(1),
+  });
   const code: number = result.exitCode;
   await Machine.create();
   await Machine.create({});
@@ -44,7 +48,10 @@ export async function create(): Promise<void> {
 }
 
 export async function list(): Promise<void> {
-  const page = await Machine.list({ limit: 20, query: { state: ['running', 'paused'], metadata: { project: 'docs' } } });
+  const page = await Machine.list({
+    limit: 20,
+    query: { state: ['running', 'paused'], metadata: { project: 'docs' } },
+  });
   same<MachinePage, typeof page>(true);
   for await (const info of page) {
     same<MachineInfo, typeof info>(true);
@@ -78,7 +85,12 @@ export async function pools(): Promise<void> {
 }
 
 export async function clients(): Promise<void> {
-  const options: ClientOptions = { apiKey: async () => 'token', headers: { 'x-a': 'b' }, fetch, onResponse: ({ status }) => void status };
+  const options: ClientOptions = {
+    apiKey: async () => 'token',
+    headers: { 'x-a': 'b' },
+    fetch,
+    onResponse: ({ status }) => void status,
+  };
   const client = new Nullspace(options);
   const machine: Machine = await client.Machine.create({ timeout: 60 });
   const rows = await client.Machine.list({ fields: ['id'] });

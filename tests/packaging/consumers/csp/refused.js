@@ -6,5 +6,8 @@ try {
   console.log('FAILED', 'it ran');
 } catch (error) {
   const clear = error.code === 'wasm_unavailable' && error.message.includes("'wasm-unsafe-eval'");
-  console.log('RESULT', JSON.stringify({ id: 'mch_none', stdout: clear ? 'hello\n' : error.message, listed: true, instance: true }));
+  console.log(
+    'RESULT',
+    JSON.stringify({ id: 'mch_none', stdout: clear ? 'hello\n' : error.message, listed: true, instance: true }),
+  );
 }

@@ -8,5 +8,8 @@ test('a machine runs a command', async () => {
   const { items } = await Machine.list();
   await machine.kill();
   await expect(Machine.create({ vcpus: -1 })).rejects.toThrow('vcpus');
-  writeSync(1, `RESULT ${JSON.stringify({ id: machine.id, stdout, listed: items.some(({ id }) => id === machine.id), instance: machine instanceof Machine })}\n`);
+  writeSync(
+    1,
+    `RESULT ${JSON.stringify({ id: machine.id, stdout, listed: items.some(({ id }) => id === machine.id), instance: machine instanceof Machine })}\n`,
+  );
 });

@@ -8,5 +8,8 @@ const { Machine } = require('nullspace');
   const page = await Machine.list();
   const listed = page.items.some(({ id }) => id === machine.id);
   await machine.kill();
-  console.log('RESULT', JSON.stringify({ id: machine.id, stdout, listed, instance: machine instanceof imported.Machine }));
+  console.log(
+    'RESULT',
+    JSON.stringify({ id: machine.id, stdout, listed, instance: machine instanceof imported.Machine }),
+  );
 })();

@@ -1,4 +1,4 @@
-import { Machine, NetworkEgressPolicy, type MachineInfo } from 'nullspace';
+import { Machine, type MachineInfo, NetworkEgressPolicy } from 'nullspace';
 
 // `await using` is compiled down for Node 20.
 await using machine = await Machine.create({ timeout: 60, network: { egress: NetworkEgressPolicy.denyAll() } });

@@ -7,7 +7,10 @@ test('a machine runs a command', async () => {
   const { stdout } = await machine.commands.run('echo hello', { shell: true });
   const { items } = await Machine.list();
   await machine.kill();
-  writeSync(1, `RESULT ${JSON.stringify({ id: machine.id, stdout, listed: items.some(({ id }) => id === machine.id), instance: machine instanceof Machine })}\n`);
+  writeSync(
+    1,
+    `RESULT ${JSON.stringify({ id: machine.id, stdout, listed: items.some(({ id }) => id === machine.id), instance: machine instanceof Machine })}\n`,
+  );
 });
 
 test('a stubbed fetch is used', async () => {

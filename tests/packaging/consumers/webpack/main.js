@@ -1,6 +1,9 @@
 import { Nullspace } from 'nullspace';
 
-const { Machine } = new Nullspace({ baseUrl: location.origin, apiKey: new URLSearchParams(location.search).get('key') });
+const { Machine } = new Nullspace({
+  baseUrl: location.origin,
+  apiKey: new URLSearchParams(location.search).get('key'),
+});
 try {
   const machine = await Machine.create({ timeout: 60 });
   const { stdout } = await machine.commands.run('echo hello', { shell: true });

@@ -1,7 +1,7 @@
 import { Nullspace } from 'nullspace';
 
 export default {
-  async fetch(request, env) {
+  async fetch(_request, env) {
     const { Machine } = new Nullspace({ baseUrl: env.NULLSPACE_API_URL, apiKey: env.NULLSPACE_API_KEY });
     const machine = await Machine.create({ timeout: 60 });
     const { stdout } = await machine.commands.run('echo hello', { shell: true });
