@@ -25,6 +25,10 @@ pub const CALL_OPTIONS: [&str; 2] = ["requestTimeout", "signal"];
 /// Where a local engine listens.
 pub const DEFAULT_BASE_URL: &str = "http://localhost:3000";
 
+/// Who gave a base URL that is no option, for messages.
+const CONFIGURED_BASE_URL: &str =
+    "the base URL in NULLSPACE_API_URL, NULLSPACE_BASE_URL, ./.env or config.json";
+
 /// What the runtime may know: environment and files. Browsers and the edge know nothing.
 pub trait Environment {
     /// A value of the environment.
@@ -123,18 +127,21 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
     }
     let base_url = match fields.text("baseUrl")? {
         Some(text) if text.trim().is_empty() => DEFAULT_BASE_URL.to_owned(),
-        Some(text) => text.trim().to_owned(),
+        Some(text) => http::check_base_url("option `baseUrl`", text.trim())?,
         None => files
             .first(
                 environment,
                 &["NULLSPACE_API_URL", "NULLSPACE_BASE_URL"],
                 &["base_url", "api_url"],
             )
-            .unwrap_or_else(|| DEFAULT_BASE_URL.to_owned()),
+            .map_or_else(
+                || Ok(DEFAULT_BASE_URL.to_owned()),
+                |url| http::check_base_url(CONFIGURED_BASE_URL, &url),
+            )?,
     };
     Ok(Settings {
         key,
-        base_url: http::check_base_url(&base_url)?,
+        base_url,
         request_timeout: fields.seconds("requestTimeout")?,
         headers: http::check_headers(fields)?,
     })
@@ -162,7 +169,10 @@ fn missing_key(what: &str) -> Error {
     Error::new(
         Kind::Auth,
         "unauthorized",
-        format!("{what}: pass `apiKey`, or set NULLSPACE_API_KEY where the runtime has an environment"),
+        format!(
+            "{what}: pass `apiKey`, or, where the runtime has an environment and files, set NULLSPACE_API_KEY \
+             (or NULLSPACE_TOKEN), put it into ./.env, or `api_key` into ~/.config/nullspace/config.json"
+        ),
     )
 }
 

@@ -1,6 +1,6 @@
 //! Egress policies as options. Source: PROTOCOL.md section 3.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use nullspace_wire::network::{EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy};
 
@@ -33,11 +33,26 @@ pub fn network(fields: &Fields<'_>) -> Result<Option<NetworkCreateConfig>, Error
     }
     Ok(Some(NetworkCreateConfig {
         allow_public_traffic: network.flag("allowPublicTraffic")?,
-        mask_request_host: network.filled("maskRequestHost")?.map(str::to_owned),
+        mask_request_host: mask(&network)?,
         egress,
         deny_out: old.1,
         allow_out: old.0,
     }))
+}
+
+/// A `Host` header; `${PORT}` in it stays for the server to expand.
+fn mask(network: &Fields<'_>) -> Result<Option<String>, Error> {
+    let host = network.filled("maskRequestHost")?;
+    match host {
+        Some(text)
+            if !text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"/\\?#@".contains(&byte)) =>
+        {
+            Err(network.wrong("maskRequestHost", "must be a host such as 'localhost:${PORT}'"))
+        }
+        text => Ok(text.map(str::to_owned)),
+    }
 }
 
 /// Reads a policy.
@@ -97,7 +112,7 @@ fn cidrs(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error> 
         if !is_cidr(text) {
             return Err(Error::option(
                 &format!("{}[{index}]", fields.path(name)),
-                &format!("must be a range such as '10.0.0.0/8' or '2001:db8::/32', not '{text}'"),
+                &format!("must be an IPv4 range such as '10.0.0.0/8', not '{text}'"),
             ));
         }
     }
@@ -105,20 +120,36 @@ fn cidrs(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error> 
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
+/// An IPv4 range or address. Source: schema, `NetworkEgressPolicy`: no names, no IPv6.
 fn is_cidr(text: &str) -> bool {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    let Ok(address) = address.parse::<IpAddr>() else {
-        return false;
+    address.parse::<Ipv4Addr>().is_ok()
+        && prefix.is_none_or(|prefix| {
+            prefix.bytes().all(|digit| digit.is_ascii_digit())
+                && (prefix == "0" || !prefix.starts_with('0'))
+                && prefix.parse::<u8>().is_ok_and(|bits| bits <= 32)
+        })
+}
+
+/// Refuses what `internetAccess: false` would make void: it denies everything, whatever is allowed beside it.
+pub fn check_closed(network: &NetworkCreateConfig) -> Result<(), Error> {
+    let egress = network.egress.as_ref();
+    let opens = if egress.is_some_and(|policy| policy.mode == EgressMode::AllowAll) {
+        "`network.egress` of mode 'allow_all'"
+    } else if egress.is_some_and(|policy| policy.allow_cidrs.is_some()) {
+        "`network.egress.allowCidrs`"
+    } else if network.allow_out.is_some() {
+        "`network.allowOut`"
+    } else {
+        return Ok(());
     };
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|prefix| {
-        prefix.len() <= 3
-            && prefix.bytes().all(|digit| digit.is_ascii_digit())
-            && prefix.parse::<u8>().is_ok_and(|bits| bits <= longest)
-    })
+    Err(Error::option(
+        "internetAccess",
+        &format!("is false, which denies everything, and contradicts {opens}: give one of them"),
+    ))
 }
 
 #[cfg(test)]
@@ -127,7 +158,7 @@ mod tests {
 
     #[test]
     fn ranges_are_told_from_typos() {
-        for good in ["10.0.0.0/8", "10.0.0.1", "::/0", "2001:db8::1/128", "0.0.0.0/0"] {
+        for good in ["10.0.0.0/8", "10.0.0.1", "10.1.2.3/32", "0.0.0.0/0"] {
             assert!(is_cidr(good), "{good}");
         }
         for bad in [
@@ -136,11 +167,14 @@ mod tests {
             "10.0.0.0/-1",
             "10.0.0.0/",
             "10.0.0.0/+8",
-            "::/129",
+            "10.0.0.0/08",
+            "10.0.0.0/8/8",
+            "010.0.0.0/8",
+            "300.1.1.1",
+            "2001:db8::/32",
             "example.com",
             "",
             " 10.0.0.0/8",
-            "10.0.0.256",
         ] {
             assert!(!is_cidr(bad), "{bad}");
         }

@@ -50,6 +50,9 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
 /// The body, from fields that hold `args`, `shell`, `cwd`, `envs`.
 pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<ExecRequest, Error> {
     let command = match command {
+        Value::Text(text) if text.contains('\0') => {
+            return Err(Error::option("command", "must not hold a NUL character"))
+        }
         Value::Text(text) if !text.trim().is_empty() => text.clone(),
         Value::Text(_) => return Err(Error::option("command", "must not be empty")),
         other => {
@@ -61,6 +64,13 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
     };
     let shell = fields.flag("shell")?.unwrap_or(false);
     let args = fields.texts("args")?.filter(|args| !args.is_empty());
+    let nul = args.iter().flatten().position(|text| text.contains('\0'));
+    if let Some(index) = nul {
+        return Err(Error::option(
+            &format!("{}[{index}]", fields.path("args")),
+            "must not hold a NUL character",
+        ));
+    }
     if shell && args.is_some() {
         return Err(fields.wrong(
             "args",
@@ -72,10 +82,7 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
         args,
         timeout_secs: Some(timeout),
         cwd: fields.filled("cwd")?.map(str::to_owned),
-        envs: fields
-            .dictionary("envs")?
-            .filter(|envs| !envs.is_empty())
-            .map(|envs| envs.into_iter().collect()),
+        envs: fields.environment("envs")?.filter(|envs| !envs.is_empty()),
         shell: shell.then_some(true),
         background: Some(false),
     })

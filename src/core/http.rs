@@ -31,13 +31,12 @@ pub fn with_query(path: &str, query: &[(&str, String)]) -> String {
     url
 }
 
-/// Checks a base URL and takes its trailing slashes off.
-pub fn check_base_url(text: &str) -> Result<String, Error> {
+/// Checks a base URL and takes its trailing slashes off. `source`: where it comes from, for messages.
+pub fn check_base_url(source: &str, text: &str) -> Result<String, Error> {
     let wrong = |what: &str| {
-        Error::option(
-            "baseUrl",
-            &format!("{what}; a good value is https://api.example.com"),
-        )
+        Error::invalid_request(format!(
+            "{source} {what}; a good value is https://api.example.com"
+        ))
     };
     let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
     let rest = if lower.starts_with("https://") {
@@ -66,7 +65,7 @@ pub fn check_base_url(text: &str) -> Result<String, Error> {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    if host.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    if host.is_empty() || port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
         return Err(wrong("has no valid host"));
     }
     Ok(text.trim_end_matches('/').to_owned())
@@ -74,13 +73,16 @@ pub fn check_base_url(text: &str) -> Result<String, Error> {
 
 /// Checks the option `headers`.
 pub fn check_headers(fields: &Fields<'_>) -> Result<Vec<(String, String)>, Error> {
-    const OWN: [&str; 6] = [
+    const OWN: [&str; 9] = [
         "authorization",
+        "connection",
         "content-type",
         "content-length",
         "host",
         "idempotency-key",
         "transfer-encoding",
+        "upgrade",
+        "x-nullspace-dispatch-proof",
     ];
     let mut headers = fields.dictionary("headers")?.unwrap_or_default();
     for (name, value) in &mut headers {
@@ -147,10 +149,13 @@ mod tests {
     #[test]
     fn a_base_url_keeps_its_path_and_loses_slashes() {
         assert_eq!(
-            check_base_url("https://a.example/p//").unwrap(),
+            check_base_url("", "https://a.example/p//").unwrap(),
             "https://a.example/p"
         );
-        assert_eq!(check_base_url("http://[::1]:3000").unwrap(), "http://[::1]:3000");
+        assert_eq!(
+            check_base_url("", "http://[::1]:3000").unwrap(),
+            "http://[::1]:3000"
+        );
         for bad in [
             "ftp://a",
             "a.example",
@@ -160,7 +165,7 @@ mod tests {
             "http://a:99999",
             "http://a b",
         ] {
-            assert!(check_base_url(bad).is_err(), "{bad}");
+            assert!(check_base_url("", bad).is_err(), "{bad}");
         }
     }
 

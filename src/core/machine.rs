@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use nullspace_wire::machine::{
     CreateMachineRequest, DesktopCreateConfig, DesktopResolution, LifecycleConfig, OnTimeout, TimeoutAction,
-    VolumeMountRequest,
 };
 use nullspace_wire::warm_pool::{CheckoutMode, WarmPoolCheckoutRequest};
 use serde_json::Value as Json;
@@ -13,6 +12,7 @@ use super::config::CLIENT_OPTIONS;
 use super::egress;
 use super::error::Error;
 use super::options::{Fields, Value, MAX_INTEGER};
+use super::volumes;
 
 const CREATE: [&str; 23] = [
     "template",
@@ -52,6 +52,9 @@ const RUN_ONCE: [&str; 10] = [
     "metadata",
 ];
 
+/// What `state` of a list may be. Source: schema, `MachineStatus`.
+const STATES: [&str; 5] = ["creating", "running", "paused", "destroyed", "error"];
+
 /// Seconds of a lease.
 const DEFAULT_LEASE: u64 = 300;
 const DEFAULT_VCPUS: u32 = 2;
@@ -80,7 +83,7 @@ pub fn create(fields: &Fields<'_>) -> Result<CreateMachineRequest, Error> {
     let mut body = lease_request(fields, lease)?;
     body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
     body.network = egress::network(fields)?;
-    body.volumes = volumes(fields)?;
+    body.volumes = volumes::mounts(fields)?;
     body.warm_pool = warm_pool(fields)?;
     match fields.filled("snapshotId")? {
         Some(id) => from_snapshot(fields, &mut body, id)?,
@@ -169,14 +172,12 @@ fn fresh(fields: &Fields<'_>, body: &mut CreateMachineRequest) -> Result<(), Err
     body.disk_mb = fields
         .integer("diskMb", DISK_RANGE.0, DISK_RANGE.1)?
         .map(|size| size as u32);
-    body.envs = Some(
-        fields
-            .dictionary("envs")?
-            .unwrap_or_default()
-            .into_iter()
-            .collect(),
-    );
-    body.internet_access = Some(fields.flag("internetAccess")?.unwrap_or(true));
+    body.envs = Some(fields.environment("envs")?.unwrap_or_default());
+    let internet_access = fields.flag("internetAccess")?.unwrap_or(true);
+    if let (false, Some(network)) = (internet_access, &body.network) {
+        egress::check_closed(network)?;
+    }
+    body.internet_access = Some(internet_access);
     body.cwd = fields.filled("cwd")?.map(str::to_owned);
     body.desktop = desktop(fields, template)?;
     Ok(())
@@ -259,33 +260,6 @@ fn warm_pool(fields: &Fields<'_>) -> Result<Option<WarmPoolCheckoutRequest>, Err
         mode: Some(mode.unwrap_or(CheckoutMode::Prefer)),
         wait_ms,
     }))
-}
-
-fn volumes(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Error> {
-    let Some(list) = fields.list("volumes")? else {
-        return Ok(None);
-    };
-    if list.is_empty() {
-        return Err(fields.wrong("volumes", "must hold at least one volume"));
-    }
-    let mut volumes = Vec::with_capacity(list.len());
-    for (index, item) in list.iter().enumerate() {
-        let path = format!("volumes[{index}]");
-        let volume = Fields::new(&path, Some(item), &[&["ref", "mountPath", "subpath", "readOnly"]])?;
-        let needed = |name: &str| -> Result<String, Error> {
-            volume
-                .filled(name)?
-                .map(str::to_owned)
-                .ok_or_else(|| volume.wrong(name, "is missing"))
-        };
-        volumes.push(VolumeMountRequest {
-            reference: needed("ref")?,
-            mount_path: needed("mountPath")?,
-            subpath: volume.text("subpath")?.map(str::to_owned),
-            read_only: volume.flag("readOnly")?,
-        });
-    }
-    Ok(Some(volumes))
 }
 
 fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateConfig>, Error> {
@@ -430,12 +404,14 @@ fn states(fields: &Fields<'_>) -> Result<Option<Vec<String>>, Error> {
             ))
         }
     };
-    if states.is_empty()
-        || states
-            .iter()
-            .any(|state| state.trim().is_empty() || state.contains(','))
-    {
-        return Err(fields.wrong("state", "must be a state such as 'running', or several"));
+    if states.is_empty() {
+        return Err(fields.wrong("state", "must hold at least one state, such as ['running']"));
+    }
+    for state in &states {
+        if !STATES.contains(&state.as_str()) {
+            let known = STATES.join("', '");
+            return Err(fields.wrong("state", &format!("must be among '{known}'; '{state}' is not")));
+        }
     }
     Ok(Some(states))
 }
@@ -482,9 +458,14 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// An id that a caller gave.
+/// An id that a caller gave. `.` and `..` are refused: as a segment of a path, also percent-encoded, they would be
+/// taken out of the URL, and a delete would go to another address.
 pub fn id(name: &str, value: &Value) -> Result<String, Error> {
     match value {
+        Value::Text(text) if [".", ".."].contains(&text.trim()) => Err(Error::option(
+            name,
+            &format!("must be an id, not '{}'", text.trim()),
+        )),
         Value::Text(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
         Value::Text(_) => Err(Error::option(name, "must not be empty")),
         other => Err(Error::option(

@@ -5,7 +5,7 @@
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`egress`], [`exec`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`volumes`], [`egress`], [`exec`], [`warm_pool`]: the requests of each resource
 
 pub mod config;
 pub mod egress;
@@ -15,4 +15,5 @@ pub mod http;
 pub mod machine;
 pub mod options;
 pub mod retry;
+pub mod volumes;
 pub mod warm_pool;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nullspace_wire::Envs;
 use serde_json::Value as Json;
 
 use super::error::Error;
@@ -188,6 +189,8 @@ impl<'a> Fields<'a> {
     pub fn filled(&self, name: &str) -> Result<Option<&'a str>, Error> {
         match self.text(name)? {
             Some(text) if text.trim().is_empty() => Err(self.wrong(name, "must not be empty")),
+            // No path, name or argument of a Linux program can hold it.
+            Some(text) if text.contains('\0') => Err(self.wrong(name, "must not hold a NUL character")),
             text => Ok(text),
         }
     }
@@ -228,7 +231,7 @@ impl<'a> Fields<'a> {
         let Some(number) = self.number(name)? else {
             return Ok(None);
         };
-        if !(number > 0.0 && number <= MAX_SECONDS) {
+        if !(MIN_SECONDS..=MAX_SECONDS).contains(&number) {
             return Err(self.wrong(
                 name,
                 &format!("must be seconds, more than 0, such as 300; not {number}"),
@@ -305,6 +308,24 @@ impl<'a> Fields<'a> {
             .map(Some)
     }
 
+    /// Environment variables. Names are not empty and hold no `=`; values are never shown.
+    pub fn environment(&self, name: &str) -> Result<Option<Envs>, Error> {
+        let Some(pairs) = self.dictionary(name)? else {
+            return Ok(None);
+        };
+        for (key, value) in &pairs {
+            let what = if key.is_empty() || key.contains('=') {
+                "must be a name without `=`, such as PATH"
+            } else if key.contains('\0') || value.contains('\0') {
+                "must not hold a NUL character"
+            } else {
+                continue;
+            };
+            return Err(Error::option(&join(&self.path(name), key), what));
+        }
+        Ok(Some(pairs.into_iter().collect()))
+    }
+
     /// An object, passed on verbatim.
     pub fn json_object(&self, name: &str) -> Result<Option<nullspace_wire::JsonObject>, Error> {
         let Some(value) = self.get(name) else {
@@ -324,6 +345,8 @@ impl<'a> Fields<'a> {
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// About 68 years: more fits no wire type that counts milliseconds in 32 bits seconds.
 const MAX_SECONDS: f64 = 2_147_483_647.0;
+/// A millisecond: less would be sent as 0.
+const MIN_SECONDS: f64 = 0.001;
 
 /// The known name that was most likely meant.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {

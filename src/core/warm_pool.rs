@@ -40,6 +40,20 @@ pub fn create(template: &str, fields: &Fields<'_>) -> Result<CreateWarmPoolReque
         return Err(fields.wrong("maxReady", &format!("must not be below `minReady` ({min_ready})")));
     }
     let version_policy = fields.choice("versionPolicy", &["pinned_build", "track_tag"])?;
+    let track_tag = fields.filled("trackTag")?;
+    match version_policy {
+        // A reference like `app:stable` names the tag by itself.
+        Some("track_tag") if track_tag.is_none() && !template.contains(':') => {
+            return Err(fields.wrong(
+                "trackTag",
+                "is required with `versionPolicy: 'track_tag'`, such as 'stable'",
+            ))
+        }
+        Some("pinned_build") if track_tag.is_some() => {
+            return Err(fields.wrong("trackTag", "contradicts `versionPolicy: 'pinned_build'`"))
+        }
+        _ => {}
+    }
     Ok(CreateWarmPoolRequest {
         name: fields.filled("name")?.unwrap_or(template).to_owned(),
         template_ref: template.to_owned(),
@@ -64,7 +78,7 @@ pub fn create(template: &str, fields: &Fields<'_>) -> Result<CreateWarmPoolReque
             "track_tag" => VersionPolicy::TrackTag,
             _ => VersionPolicy::PinnedBuild,
         }),
-        track_tag: fields.filled("trackTag")?.map(str::to_owned),
+        track_tag: track_tag.map(str::to_owned),
         host_pool_id: None,
         cell_id: None,
         labels: fields.json_object("labels")?,

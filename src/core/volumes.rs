@@ -1,0 +1,91 @@
+//! Volumes as options: what a machine mounts. Source: PROTOCOL.md sections 3 and 9.
+
+use nullspace_wire::machine::VolumeMountRequest;
+
+use super::error::Error;
+use super::options::{Fields, Value};
+
+/// Mounts of one machine. Source: PROTOCOL.md section 3, "Server rules".
+const MAX_MOUNTS: usize = 8;
+/// The engine's own directory in every machine.
+const RESERVED: &str = "/workspace/.nullspace";
+
+/// Reads `volumes` of a create.
+pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Error> {
+    let Some(list) = fields.list("volumes")? else {
+        return Ok(None);
+    };
+    if list.is_empty() {
+        return Err(fields.wrong("volumes", "must hold at least one volume"));
+    }
+    if list.len() > MAX_MOUNTS {
+        return Err(fields.wrong("volumes", "must hold at most 8 volumes: a machine mounts no more"));
+    }
+    let mut mounts: Vec<VolumeMountRequest> = Vec::with_capacity(list.len());
+    for (index, item) in list.iter().enumerate() {
+        let path = format!("volumes[{index}]");
+        let volume = Fields::new(&path, Some(item), &[&["ref", "mountPath", "subpath", "readOnly"]])?;
+        let mount = mount(&volume, reference(&volume, "ref")?, volume.filled("mountPath")?)?;
+        let same = |other: &VolumeMountRequest| {
+            other.mount_path.trim_end_matches('/') == mount.mount_path.trim_end_matches('/')
+        };
+        if let Some(first) = mounts.iter().position(same) {
+            return Err(volume.wrong("mountPath", &format!("is also that of `volumes[{first}]`")));
+        }
+        mounts.push(mount);
+    }
+    Ok(Some(mounts))
+}
+
+/// One mount. `mount_path` was read by the caller, who knows whether it may be absent.
+fn mount(
+    fields: &Fields<'_>,
+    reference: String,
+    mount_path: Option<&str>,
+) -> Result<VolumeMountRequest, Error> {
+    let mount_path = mount_path.ok_or_else(|| fields.wrong("mountPath", "is missing, such as '/data'"))?;
+    let parts: Vec<&str> = parts(mount_path).collect();
+    if !mount_path.starts_with('/') || parts.is_empty() || parts.contains(&"..") {
+        return Err(fields.wrong(
+            "mountPath",
+            &format!("must be an absolute path below `/`, such as '/data', not '{mount_path}'"),
+        ));
+    }
+    if parts.starts_with(&["workspace", ".nullspace"]) {
+        return Err(fields.wrong(
+            "mountPath",
+            &format!("must not be in {RESERVED}, which is reserved; '/data' is a good one"),
+        ));
+    }
+    let subpath = fields.text("subpath")?;
+    if subpath.is_some_and(|text| text.contains('\0') || self::parts(text).any(|part| part == "..")) {
+        return Err(fields.wrong("subpath", "must stay inside the volume, such as 'models/v1'"));
+    }
+    Ok(VolumeMountRequest {
+        reference,
+        mount_path: mount_path.to_owned(),
+        subpath: subpath.map(str::to_owned),
+        read_only: fields.flag("readOnly")?,
+    })
+}
+
+/// Names of a path, without empty ones and `.`.
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+/// A volume: its id, its exact name, or an object that has an id.
+fn reference(fields: &Fields<'_>, name: &str) -> Result<String, Error> {
+    let text = match fields.get(name) {
+        Some(Value::Object(inner)) => match inner.iter().find(|(key, _)| key == "id") {
+            Some((_, Value::Text(id))) => Some(id.as_str()),
+            _ => return Err(fields.wrong(name, "must be a volume, its id or its name, such as 'vol_...'")),
+        },
+        _ => fields.filled(name)?,
+    };
+    match text.map(str::trim) {
+        Some("") => Err(fields.wrong(name, "must not be empty")),
+        Some(text) => Ok(text.to_owned()),
+        None => Err(fields.wrong(name, "is missing: a volume's id or name, such as 'vol_...'")),
+    }
+}
