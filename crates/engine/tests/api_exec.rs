@@ -43,11 +43,16 @@ async fn foreground_commands_answer_with_output_and_exit_code() {
         (json!({ "command": "ls", "timeout_secs": 0 }), "timeout_secs"),
         (json!({ "command": "ls", "cwd": "relative" }), "cwd"),
         (json!({ "command": "ls", "envs": { "": "x" } }), "envs"),
-        (json!({ "command": "no-such-program" }), "no-such-program"),
         (json!({}), "command"),
     ] {
         let message = served.post(&path, body).await.refused(400, "invalid_request");
         assert!(message.contains(field), "{field}: {message}");
+    }
+    for body in [
+        json!({ "command": "no-such-program" }),
+        json!({ "command": "ls", "cwd": "/no/such/directory" }),
+    ] {
+        served.post(&path, body).await.refused(502, "exec_failed");
     }
     served.stop().await;
 }

@@ -87,3 +87,29 @@ pub struct StdinRequest {
     /// Text to write.
     pub data: String,
 }
+
+/// A terminal whose shell runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PtySessionInfo {
+    /// `pty_...`
+    pub session_id: String,
+    /// Process id of the shell inside the machine.
+    pub pid: u32,
+    /// Characters a line.
+    pub cols: u32,
+    /// Lines.
+    pub rows: u32,
+    /// Names the command behind it.
+    pub exec_id: String,
+}
+
+/// Body of `POST .../pty/{sid}/resize`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ResizeRequest {
+    /// Characters a line, 1 to 65535.
+    pub cols: u32,
+    /// Lines, 1 to 65535.
+    pub rows: u32,
+}

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::error::{Error, Kind, Result};
 use super::live::{Busy, Machine};
 use super::output::{Capture, Sink};
-use super::processes::{Chunk, Command, End};
+use super::processes::{Chunk, Command, End, Processes};
 use super::status::Rules;
 use super::{validate, Engine};
 use crate::isolation::{ExecSpec, IsolationError, Running};
@@ -49,6 +49,18 @@ pub struct Wanted {
     pub spec: ExecSpec,
     /// Time limit, when the request has one.
     pub timeout: Option<Duration>,
+}
+
+/// A command and what it prints from now on.
+pub struct Streamed {
+    /// Where it runs.
+    pub machine: Arc<Machine>,
+    /// The command.
+    pub command: Arc<Command>,
+    /// Its output; ends with the command.
+    pub output: mpsc::Receiver<Chunk>,
+    /// Keeps the machine from being idle while somebody listens.
+    pub busy: Busy,
 }
 
 /// A command that must not outlive the request that waits for it.
@@ -163,8 +175,11 @@ impl Engine {
         }
         let started = machine.running()?.exec(wanted.spec).await;
         let process = started.map_err(|error| match error {
-            IsolationError::Invalid(text) => Error::new(Kind::InvalidRequest, text)
-                .with_action("check `command` and `cwd`; shell text needs `shell: true`"),
+            IsolationError::Invalid(text) => {
+                Error::new(Kind::ExecFailed, format!("the command did not start: {text}"))
+                    .retryable(false)
+                    .with_action("check `command` and `cwd`; shell text needs `shell: true`")
+            }
             IsolationError::Failed(text) => {
                 Error::new(Kind::ExecFailed, format!("the command did not start: {text}"))
             }
@@ -224,6 +239,45 @@ impl Engine {
         wanted.spec.stdin = true;
         let sink = Sink::log(&machine.processes.log_path());
         Ok(self.start_command(&machine, wanted, sink, None).await?.pid)
+    }
+
+    /// Starts a command whose output the caller hears from the first byte, with open standard input. It outlives the
+    /// caller; its time limit, if it has one, holds all the same.
+    pub async fn exec_streamed(self: &Arc<Self>, id: &str, request: ExecRequest) -> Result<Streamed> {
+        let (machine, busy) = self.ready(id).await?;
+        let mut wanted = wanted(&machine, request)?;
+        wanted.spec.stdin = true;
+        let limit = wanted.timeout;
+        let sink = Sink::log(&machine.processes.log_path());
+        let (sender, output) = Processes::channel();
+        let command = self.start_command(&machine, wanted, sink, Some(sender)).await?;
+        if let Some(limit) = limit {
+            let (engine, machine, command) = (self.clone(), machine.clone(), command.clone());
+            tokio::spawn(async move {
+                if tokio::time::timeout(limit, command.end()).await.is_err() {
+                    command.set_timed_out(limit);
+                    let _ = engine.kill_command(&machine, &command).await;
+                }
+            });
+        }
+        Ok(Streamed {
+            machine,
+            command,
+            output,
+            busy,
+        })
+    }
+
+    /// Hears a command that runs already, from now on.
+    pub async fn exec_attached(self: &Arc<Self>, id: &str, pid: u32) -> Result<Streamed> {
+        let (machine, busy) = self.ready(id).await?;
+        let command = command(&machine, pid)?;
+        Ok(Streamed {
+            output: command.listen(),
+            machine,
+            command,
+            busy,
+        })
     }
 
     /// The commands of a machine.
@@ -296,7 +350,8 @@ fn texts(command: &Command) -> (String, String) {
     })
 }
 
-fn timed_out(command: &Command, limit: Duration) -> Error {
+/// The error of a command that ran too long.
+pub fn timed_out(command: &Command, limit: Duration) -> Error {
     let excerpt = |text: String| {
         let mut from = text.len().saturating_sub(TIMEOUT_EXCERPT);
         while !text.is_char_boundary(from) {

@@ -20,6 +20,11 @@ pub fn pool() -> String {
     make("twp")
 }
 
+/// `pty_` and 20 digits.
+pub fn terminal() -> String {
+    make("pty")
+}
+
 /// A UUID, as events carry.
 pub fn event() -> String {
     uuid::Uuid::new_v4().to_string()

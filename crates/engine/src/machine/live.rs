@@ -15,6 +15,7 @@ use super::metrics::Sampler;
 use super::processes::Processes;
 use super::record::Record;
 use super::status::Rules;
+use super::terminals::Terminals;
 use super::{clock, status};
 use crate::isolation::Running;
 use crate::store::{machines, Store};
@@ -44,6 +45,8 @@ pub struct Machine {
     pub gone: CancellationToken,
     /// Commands.
     pub processes: Processes,
+    /// Terminals.
+    pub terminals: Terminals,
     /// Processor use between two looks.
     pub sampler: Sampler,
 }
@@ -89,6 +92,7 @@ impl Machine {
             changed: Notify::new(),
             gone: CancellationToken::new(),
             processes: Processes::new(logs),
+            terminals: Terminals::default(),
             sampler: Sampler::new(),
         })
     }

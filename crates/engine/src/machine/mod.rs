@@ -1,6 +1,7 @@
 //! What happens to machines: one file a verb, and what they share.
 //!
-//! - [`Engine`]: owns everything; `create`, `destroy`, `pause` (and resume), `fork`, `snapshot`, `exec`, `list`,
+//! - [`Engine`]: owns everything; `create`, `destroy`, `pause` (and resume), `fork`, `snapshot`, `exec`,
+//!   `terminals`, `list`,
 //!   `egress`, `pools` add their verbs to it
 //! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
 //! - [`validate`]: the rules of a create body
@@ -38,6 +39,7 @@ mod shutdown;
 pub mod snapshot;
 pub mod status;
 pub mod templates;
+pub mod terminals;
 pub mod validate;
 
 use std::collections::HashMap;

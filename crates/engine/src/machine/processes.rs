@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use nullspace_wire::exec::{ProcessInfo, ProcessLogs};
@@ -60,9 +60,21 @@ pub struct Command {
     stdin: tokio::sync::Mutex<Option<Input>>,
     listeners: Mutex<Vec<mpsc::Sender<Chunk>>>,
     end: watch::Sender<Option<End>>,
+    timed_out: OnceLock<Duration>,
 }
 
 impl Command {
+    /// The time limit that the command was killed at.
+    pub fn timed_out(&self) -> Option<Duration> {
+        self.timed_out.get().copied()
+    }
+
+    /// Notes that the command is killed at its time limit.
+    pub fn set_timed_out(&self, limit: Duration) {
+        // Set once: a command has one limit.
+        let _ = self.timed_out.set(limit);
+    }
+
     /// How it ended, once it has and its output was read.
     pub fn ended(&self) -> Option<End> {
         *self.end.borrow()
@@ -88,10 +100,14 @@ impl Command {
         look(&lock(&self.sink))
     }
 
-    /// Hears what is printed from now on. A listener that does not keep up slows the command down.
+    /// Hears what is printed from now on, until the command ends. A listener that does not keep up slows it down.
     pub fn listen(&self) -> mpsc::Receiver<Chunk> {
         let (sender, receiver) = mpsc::channel(WAITING_CHUNKS);
-        lock(&self.listeners).push(sender);
+        let mut listeners = lock(&self.listeners);
+        // The end is announced before the listeners are dropped: one that comes in between hears it at once.
+        if self.ended().is_none() {
+            listeners.push(sender);
+        }
         receiver
     }
 
@@ -188,6 +204,7 @@ impl Processes {
             stdin: tokio::sync::Mutex::new(process.stdin),
             listeners: Mutex::new(listener.into_iter().collect()),
             end: watch::Sender::new(None),
+            timed_out: OnceLock::new(),
         });
         let mut table = lock(&self.table);
         table.insert(command.pid, command.clone());

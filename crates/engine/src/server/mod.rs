@@ -2,20 +2,27 @@
 //!
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
-//! - [`machines`], [`exec`], [`snapshots`], [`pools`], [`templates`], [`lifecycle`]: the resources
-//! - [`socket`], [`exec_socket`], [`lifecycle_socket`]: WebSockets
+//! - [`machines`], [`exec`], [`pty`], [`snapshots`], [`pools`], [`templates`], [`lifecycle`]: the resources
+//! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`pty_socket`],
+//!   [`lifecycle_socket`]: the channels
 //! - [`not_built`]: what the API has and this engine lacks
 
 pub mod access;
 pub mod body;
 pub mod exec;
+pub mod exec_socket;
 pub mod lifecycle;
+pub mod lifecycle_socket;
 pub mod machines;
 pub mod not_built;
 pub mod params;
 pub mod pools;
+pub mod pty;
+pub mod pty_socket;
 pub mod reply;
 pub mod snapshots;
+pub mod socket;
+pub mod sockets;
 pub mod templates;
 
 use std::net::SocketAddr;
@@ -43,6 +50,8 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .route("/healthz", get(health))
         .merge(machines::routes())
         .merge(exec::routes())
+        .merge(pty::routes())
+        .merge(sockets::routes())
         .merge(snapshots::routes())
         .merge(pools::routes())
         .merge(templates::routes())

@@ -33,12 +33,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
         &[Method::GET],
         "/v1/lifecycle/webhooks/{id}/deliveries/{delivery_id}",
     ),
-    ("lifecycle sockets", &[Method::GET], "/v1/lifecycle/ws"),
-    (
-        "lifecycle sockets",
-        &[Method::GET],
-        "/v1/machines/{id}/lifecycle/ws",
-    ),
     (
         "the code interpreter",
         &[Method::GET],
@@ -159,13 +153,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
         &[Method::DELETE],
         "/v1/machines/{id}/preview-urls/{grant_id}",
     ),
-    ("terminals", &[Method::GET], "/v1/machines/{id}/pty"),
-    (
-        "terminals",
-        &[Method::GET, Method::DELETE],
-        "/v1/machines/{id}/pty/{sid}",
-    ),
-    ("terminals", &[Method::POST], "/v1/machines/{id}/pty/{sid}/resize"),
     ("SSH access", &[Method::POST], "/v1/machines/{id}/ssh-access"),
     ("resumable uploads", &[Method::POST], "/v1/machines/{id}/uploads"),
     (
@@ -243,11 +230,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
         "/v1/volumes/{id}/uploads/{upload_id}/parts/{part_number}",
     ),
     ("volumes", &[Method::GET], "/v1/volumes/{id}/ws"),
-    (
-        "command, terminal and file-watch sockets",
-        &[Method::GET],
-        "/v1/machines/{id}/ws",
-    ),
     ("the monitor socket", &[Method::GET], "/v1/monitor/ws"),
     ("template builds", &[Method::POST], "/v1/templates"),
     (

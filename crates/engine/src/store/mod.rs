@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 pub enum StoreError {
     /// Another engine process holds the directory.
     #[error(
-        "another nullspace-engine{holder} uses {}: stop it, or give this one its own directory with --state",
+        "{} is in use by another nullspace-engine{holder}: stop it, or give this one its own directory with --state",
         directory.display()
     )]
     Locked {

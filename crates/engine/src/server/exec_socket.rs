@@ -1,0 +1,192 @@
+//! `GET /v1/machines/{id}/ws?channel=exec`: one command a socket, its output as it comes.
+//!
+//! Source: PROTOCOL.md section 4. The command outlives the socket. A client that does not keep up slows the command
+//! down; nothing is dropped and nothing grows.
+
+use std::sync::Arc;
+
+use nullspace_wire::exec::ExecRequest;
+use serde_json::{json, Value};
+use tokio::sync::mpsc;
+
+use super::socket::{text, Gone, Socket};
+use crate::machine::exec::{timed_out, Streamed};
+use crate::machine::output::{Stream, TextDecoder};
+use crate::machine::processes::{Chunk, Command, End};
+use crate::machine::{Engine, Error, Kind};
+
+/// Writes to standard input that may wait; then the socket is not read until the command reads.
+const WAITING_INPUT: usize = 16;
+
+/// What to do with standard input, in order.
+enum Input {
+    Data(String),
+    Close,
+}
+
+/// Both streams as text.
+#[derive(Default)]
+struct Decoders {
+    stdout: TextDecoder,
+    stderr: TextDecoder,
+}
+
+/// Serves one socket.
+pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: String) {
+    let closing = engine.closing().clone();
+    let session = async {
+        let (id, streamed) = begin(&mut socket, &engine, &machine).await?;
+        stream(&mut socket, &engine, &id, streamed).await
+    };
+    let is_closing = tokio::select! {
+        // What became of the client changes nothing: the command goes on.
+        _ = session => false,
+        () = closing.cancelled() => true,
+    };
+    if is_closing {
+        socket.close_going_away().await;
+    } else {
+        socket.close().await;
+    }
+}
+
+/// Reads frames until one starts or finds a command.
+async fn begin(socket: &mut Socket, engine: &Arc<Engine>, machine: &str) -> Result<(String, Streamed), Gone> {
+    loop {
+        let frame = socket.next().await?;
+        let id = text(&frame, "id").to_owned();
+        let begun = match text(&frame, "type") {
+            "exec_start" => start(engine, machine, frame).await,
+            "exec_connect" => attach(engine, machine, &frame).await,
+            other => Err(unexpected(other, "exec_start or exec_connect")),
+        };
+        match begun {
+            Ok(streamed) => {
+                let started = json!({ "type": "exec_started", "id": id, "pid": streamed.command.pid });
+                socket.send(&started).await?;
+                return Ok((id, streamed));
+            }
+            Err(error) => socket.refuse(&id, &error).await?,
+        }
+    }
+}
+
+async fn start(engine: &Arc<Engine>, machine: &str, frame: Value) -> Result<Streamed, Error> {
+    let request: ExecRequest = serde_path_to_error::deserialize(frame)
+        .map_err(|e| Error::invalid(&e.path().to_string(), format_args!("is wrong: {}", e.inner())))?;
+    engine.exec_streamed(machine, request).await
+}
+
+async fn attach(engine: &Arc<Engine>, machine: &str, frame: &Value) -> Result<Streamed, Error> {
+    let pid = frame["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    let pid = pid.ok_or_else(|| Error::invalid("pid", "is no process id: give one such as 42"))?;
+    engine.exec_attached(machine, pid).await
+}
+
+/// An error for a frame that has no place here.
+pub fn unexpected(kind: &str, wanted: &str) -> Error {
+    Error::new(
+        Kind::InvalidRequest,
+        format!("a frame of type {kind:?} was not expected: send {wanted}"),
+    )
+}
+
+async fn stream(
+    socket: &mut Socket,
+    engine: &Arc<Engine>,
+    id: &str,
+    mut streamed: Streamed,
+) -> Result<(), Gone> {
+    let (command, machine) = (streamed.command.clone(), streamed.machine.clone());
+    // A command that does not read its input must not keep its output from being read.
+    let (input, waiting) = mpsc::channel(WAITING_INPUT);
+    tokio::spawn(feed(command.clone(), waiting));
+    let mut decoders = Decoders::default();
+    loop {
+        tokio::select! {
+            chunk = streamed.output.recv() => match chunk {
+                Some(chunk) => print(socket, id, command.pid, &mut decoders, &chunk).await?,
+                None => break,
+            },
+            frame = socket.next(), if input.capacity() > 0 => {
+                let frame = frame?;
+                let done = match text(&frame, "type") {
+                    "exec_stdin" => input.try_send(Input::Data(text(&frame, "data").into())).map_err(|_| closed()),
+                    "exec_stdin_close" => input.try_send(Input::Close).map_err(|_| closed()),
+                    "exec_kill" => engine.kill_command(&machine, &command).await,
+                    other => Err(unexpected(other, "exec_stdin, exec_stdin_close or exec_kill")),
+                };
+                if let Err(error) = done {
+                    socket.refuse(id, &error).await?;
+                }
+            }
+        }
+    }
+    finish(socket, id, &command, decoders).await
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Conflict, "the command's standard input is closed")
+}
+
+async fn feed(command: Arc<Command>, mut waiting: mpsc::Receiver<Input>) {
+    while let Some(input) = waiting.recv().await {
+        match input {
+            Input::Data(data) => {
+                // A closed input is found out by the next frame, whose `try_send` then fails.
+                if !matches!(command.write(data.as_bytes()).await, Ok(true)) {
+                    return;
+                }
+            }
+            Input::Close => {
+                command.close_stdin().await;
+                return;
+            }
+        }
+    }
+}
+
+async fn print(
+    socket: &mut Socket,
+    id: &str,
+    pid: u32,
+    decoders: &mut Decoders,
+    chunk: &Chunk,
+) -> Result<(), Gone> {
+    let (kind, decoder) = match chunk.0 {
+        Stream::Stdout => ("exec_stdout", &mut decoders.stdout),
+        Stream::Stderr => ("exec_stderr", &mut decoders.stderr),
+    };
+    send_text(socket, kind, id, pid, &decoder.push(&chunk.1)).await
+}
+
+async fn send_text(socket: &mut Socket, kind: &str, id: &str, pid: u32, data: &str) -> Result<(), Gone> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    socket
+        .send(&json!({ "type": kind, "id": id, "pid": pid, "data": data }))
+        .await
+}
+
+async fn finish(
+    socket: &mut Socket,
+    id: &str,
+    command: &Command,
+    mut decoders: Decoders,
+) -> Result<(), Gone> {
+    let pid = command.pid;
+    send_text(socket, "exec_stdout", id, pid, &decoders.stdout.finish()).await?;
+    send_text(socket, "exec_stderr", id, pid, &decoders.stderr.finish()).await?;
+    match (command.timed_out(), command.end().await) {
+        (Some(limit), _) => socket.refuse(id, &timed_out(command, limit)).await,
+        (None, End::Exited(exit)) => {
+            let frame = json!({ "type": "exec_exit", "id": id, "pid": pid, "exit_code": exit.code });
+            socket.send(&frame).await
+        }
+        (None, End::MachineEnded) => {
+            let error = Error::new(Kind::MachineNotReady, "the machine ended while the command ran");
+            socket.refuse(id, &error).await
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Lifecycle events as they happen, after those that the client missed. Source: PROTOCOL.md section 10.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use nullspace_wire::lifecycle::LifecycleEventInfo;
+use serde_json::{json, Value};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::exec_socket::unexpected;
+use super::lifecycle::{check_operation, check_status, one_of};
+use super::socket::{text, Gone, Socket};
+use crate::machine::{Engine, Error};
+use crate::store::events::EventFilter;
+
+/// Events replayed when the client does not say.
+const DEFAULT_REPLAY: u64 = 100;
+/// Most events replayed.
+const MAX_REPLAY: u64 = 1000;
+
+/// What a client wants to hear.
+struct Subscription {
+    filter: EventFilter,
+    replays: bool,
+    /// Repeated to the client.
+    shown: Value,
+}
+
+/// Serves one socket; `machine` limits it to one machine.
+pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: Option<String>) {
+    let closing = engine.closing().clone();
+    let is_closing = tokio::select! {
+        _ = session(&mut socket, &engine, machine) => false,
+        () = closing.cancelled() => true,
+    };
+    if is_closing {
+        socket.close_going_away().await;
+    } else {
+        socket.close().await;
+    }
+}
+
+async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) -> Result<(), Gone> {
+    let subscription = loop {
+        let frame = socket.next().await?;
+        match subscription(&frame, machine.as_deref()) {
+            Ok(subscription) => break subscription,
+            Err(error) => refuse(socket, &error).await?,
+        }
+    };
+    // Listened to before the look back, so that nothing falls between the two.
+    let mut live = engine.subscribe_events();
+    let answer = json!({
+        "type": "subscribed", "subscription": subscription.shown, "reconnect_mode": "cursor_replay"
+    });
+    socket.send(&answer).await?;
+    let mut replayed = HashSet::new();
+    if subscription.replays {
+        let past = match engine.list_events(subscription.filter.clone()).await {
+            Ok(past) => past,
+            Err(error) => return refuse(socket, &error).await,
+        };
+        // Without a place to go on from, the newest are wanted, still told in the order they happened.
+        let is_newest_first = !subscription.filter.ascending;
+        let ordered: Vec<_> = if is_newest_first {
+            past.into_iter().rev().collect()
+        } else {
+            past
+        };
+        for event in ordered {
+            socket.send(&json!({ "type": "event", "event": event })).await?;
+            replayed.insert(event.id);
+        }
+    }
+    loop {
+        tokio::select! {
+            event = live.recv() => match event {
+                Ok(event) if matches(&subscription.filter, &event) && !replayed.remove(&event.id) => {
+                    socket.send(&json!({ "type": "event", "event": event })).await?;
+                }
+                Ok(_) => {}
+                // Too slow: the client comes back and goes on after the last event it has.
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return Ok(()),
+            },
+            frame = socket.next() => {
+                let error = unexpected(text(&frame?, "type"), "nothing after subscribe");
+                refuse(socket, &error).await?;
+            }
+        }
+    }
+}
+
+/// The error frame of these sockets carries a message only.
+async fn refuse(socket: &mut Socket, error: &Error) -> Result<(), Gone> {
+    socket
+        .send(&json!({ "type": "error", "message": error.message }))
+        .await
+}
+
+fn subscription(frame: &Value, machine: Option<&str>) -> Result<Subscription, Error> {
+    if text(frame, "type") != "subscribe" {
+        return Err(unexpected(text(frame, "type"), "subscribe"));
+    }
+    let given = |field: &str| frame[field].as_str().map(str::to_owned);
+    one_of("audience", given("audience"), &["customer"])?;
+    let after = given("after_event_id");
+    let limit = frame["replay_limit"]
+        .as_u64()
+        .unwrap_or(DEFAULT_REPLAY)
+        .min(MAX_REPLAY);
+    // A plain `subscribe` wants what happens from now on; a place to go on from asks for what came after it.
+    let replays = !frame["live_only"].as_bool().unwrap_or(after.is_none());
+    let mut shown = frame.as_object().cloned().unwrap_or_default();
+    shown.remove("type");
+    shown.retain(|_, value| !value.is_null());
+    Ok(Subscription {
+        filter: EventFilter {
+            operation: check_operation(given("operation"))?,
+            status: check_status(given("status"))?,
+            machine_id: machine.map(str::to_owned).or_else(|| given("machine_id")),
+            snapshot_id: given("snapshot_id"),
+            ascending: after.is_some(),
+            after,
+            limit: limit as usize,
+            ..Default::default()
+        },
+        replays,
+        shown: shown.into(),
+    })
+}
+
+fn matches(filter: &EventFilter, event: &LifecycleEventInfo) -> bool {
+    let wants = |wanted: &Option<String>, has: Option<&String>| wanted.is_none() || wanted.as_ref() == has;
+    wants(&filter.operation, Some(&event.operation))
+        && wants(&filter.status, Some(&event.status))
+        && wants(&filter.machine_id, event.machine_id.as_ref())
+        && wants(&filter.snapshot_id, event.snapshot_id.as_ref())
+}

@@ -1,0 +1,63 @@
+//! The upgrades to WebSockets: which channel of which machine, checked before the upgrade is answered, so that a
+//! refusal is an ordinary error with a status.
+
+use std::sync::Arc;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::Router;
+
+use super::params::Params;
+use super::reply::Answer;
+use super::{exec_socket, lifecycle_socket, pty_socket, socket, Shared};
+use crate::machine::{Engine, Error, Kind};
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines/{id}/ws", get(machine))
+        .route("/v1/machines/{id}/lifecycle/ws", get(machine_lifecycle))
+        .route("/v1/lifecycle/ws", get(lifecycle))
+}
+
+type Upgrade = std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+fn upgrade(upgrade: Upgrade) -> Result<WebSocketUpgrade, Error> {
+    upgrade.map_err(|_| Error::new(Kind::InvalidRequest, "this path takes WebSocket upgrades only"))
+}
+
+async fn machine(State(engine): Shared, Path(id): Path<String>, params: Params, asked: Upgrade) -> Answer {
+    let asked = upgrade(asked)?;
+    // A machine that is not there, or is dead, is told with its status instead of a closed socket.
+    engine.get(&id).await?;
+    match params.text("channel").as_deref() {
+        Some("exec") => Ok(socket::open(asked, move |socket| {
+            exec_socket::run(socket, engine, id)
+        })),
+        Some("pty") => Ok(socket::open(asked, move |socket| {
+            pty_socket::run(socket, engine, id)
+        })),
+        Some(other) => {
+            let text = format!("is {other:?}: give exec or pty");
+            Err(Error::invalid("channel", text).into())
+        }
+        None => Err(Error::not_implemented("file watching").into()),
+    }
+}
+
+async fn machine_lifecycle(State(engine): Shared, Path(id): Path<String>, asked: Upgrade) -> Answer {
+    let asked = upgrade(asked)?;
+    engine.get(&id).await?;
+    Ok(socket::open(asked, move |socket| {
+        lifecycle_socket::run(socket, engine, Some(id))
+    }))
+}
+
+async fn lifecycle(State(engine): Shared, asked: Upgrade) -> Answer {
+    let asked = upgrade(asked)?;
+    Ok(socket::open(asked, move |socket| {
+        lifecycle_socket::run(socket, engine, None)
+    }))
+}
