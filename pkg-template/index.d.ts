@@ -513,8 +513,8 @@ export class Machine implements AsyncDisposable {
   kill(options?: CallOptions): Promise<void>;
   /** Destroys the machine; errors are swallowed, since its lease ends it anyway. */
   [Symbol.asyncDispose](): Promise<void>;
-  /** `{ id, cwd, trafficAccessToken }` */
-  toJSON(): { id: string; cwd?: string; trafficAccessToken?: string };
+  /** Without the token: logs are often JSON. */
+  toJSON(): { id: string; cwd?: string };
 }
 
 /** What calls on a handle accept: the handle holds the rest. */

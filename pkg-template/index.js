@@ -5,4 +5,4 @@ import load from './lib/load-inline.js';
 
 install(load);
 
-export * from './lib/lib.js';
+export * from './lib/public.js';

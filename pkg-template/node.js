@@ -31,4 +31,4 @@ install(() => {
   return new WebAssembly.Module(bytes);
 });
 
-export * from './lib/lib.js';
+export * from './lib/public.js';

@@ -5,4 +5,4 @@ import module from './nullspace.wasm';
 
 install(() => module);
 
-export * from './lib/lib.js';
+export * from './lib/public.js';

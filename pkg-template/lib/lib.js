@@ -125,10 +125,9 @@ for (const name of Object.keys(classes)) {
   delete type.prototype.free;
 
   const show = function () {
-    return {
-      ...(kept.get(this) ??
-        (name === 'MachinePage' ? { items: this.items, hasNext: this.hasNext, nextToken: this.nextToken } : {})),
-    };
+    if (name === 'MachinePage') return { items: this.items, hasNext: this.hasNext, nextToken: this.nextToken };
+    const { trafficAccessToken, ...shown } = kept.get(this) ?? {};
+    return shown;
   };
   define(type.prototype, 'toJSON', show);
   Object.defineProperty(type.prototype, INSPECT, {
@@ -200,29 +199,4 @@ export const NetworkEgressPolicy = Object.freeze({
   custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
 });
 
-export {
-  AuthError,
-  BatchWriteError,
-  BuildError,
-  ConflictError,
-  FileUploadError,
-  GitError,
-  InvalidRequestError,
-  InvalidResponseError,
-  NotFoundError,
-  NotImplementedError,
-  NullspaceError,
-  PermissionDeniedError,
-  QuotaExceededError,
-  RateLimitError,
-  TimeoutError,
-  TransportError,
-  UploadChecksumError,
-  UploadConflictError,
-  UploadExpiredError,
-  UploadLimitError,
-  UploadPathError,
-  UploadStateError,
-  WarmPoolUnavailableError,
-} from './errors.js';
 export { Commands, Machine, MachinePage, TemplateWarmPool };
