@@ -241,7 +241,8 @@ for (const transport of ['node:http', 'fetch']) {
 test('a kept connection that the server has closed is replaced without an error', async () => {
   const server = await serve((_request, response) => {
     // The answer ends, and the socket right after it, without a word in the headers.
-    response.once('finish', () => setTimeout(() => response.socket.destroy(), 5));
+    const { socket } = response;
+    response.once('finish', () => setTimeout(() => socket.destroy(), 5));
     return false;
   });
   try {
