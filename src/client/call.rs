@@ -1,10 +1,11 @@
 //! One call: the key, the hooks, what is sent again, and errors. Source: PROTOCOL.md sections 1 and 2.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::key::AskedKey;
 use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
 use crate::core::{http, retry};
@@ -92,8 +93,8 @@ pub struct Client<T> {
 struct Inner<T> {
     settings: Settings,
     transport: T,
-    /// What the caller's function answered last.
-    key: RefCell<Option<String>>,
+    /// What the caller's function answered.
+    key: AskedKey,
 }
 
 impl<T: Transport> Client<T> {
@@ -103,7 +104,7 @@ impl<T: Transport> Client<T> {
             inner: Rc::new(Inner {
                 settings,
                 transport,
-                key: RefCell::new(None),
+                key: AskedKey::default(),
             }),
         }
     }
@@ -125,8 +126,7 @@ impl<T: Transport> Client<T> {
 
     /// Sends a call, again where the protocol says so. The answer's status is 2xx.
     pub async fn call(&self, call: &Call) -> Outcome<T, Sent<T::Answer>> {
-        let mut attempt = 0;
-        self.try_once(call, &mut attempt)
+        self.try_once(call, &Cell::new(0))
             .await
             .map_err(|failed| match failed {
                 Failed::Api(error) => Failure::Error(error),
@@ -135,18 +135,18 @@ impl<T: Transport> Client<T> {
             })
     }
 
-    /// One try, that is: until the key is right and the rate limit lets it through. `attempt` counts requests.
+    /// One try, that is: until the key is right and the rate limit lets it through. `sent` counts requests.
     pub(crate) async fn try_once(
         &self,
         call: &Call,
-        attempt: &mut u32,
+        sent: &Cell<u32>,
     ) -> Result<Sent<T::Answer>, Failed<T::Thrown>> {
         let mut limited = 0;
         let mut asked_again = false;
         loop {
             let key = self.key().await?;
-            *attempt += 1;
-            let reply = self.exchange(call, &key, *attempt).await?;
+            sent.set(sent.get() + 1);
+            let reply = self.exchange(call, &key, sent.get()).await?;
             let text = match reply.body {
                 Body::Answer(answer) => {
                     return Ok(Sent {
@@ -158,11 +158,7 @@ impl<T: Transport> Client<T> {
             };
             if reply.status == 401 && self.inner.settings.key == Key::Asked && !asked_again {
                 asked_again = true;
-                // Another call may have asked in the meantime.
-                let mut held = self.inner.key.borrow_mut();
-                if held.as_deref() == Some(key.as_str()) {
-                    *held = None;
-                }
+                self.inner.key.forget(&key);
                 continue;
             }
             let retry_after = retry::retry_after_seconds(reply.retry_after.as_deref());
@@ -183,27 +179,20 @@ impl<T: Transport> Client<T> {
     }
 
     async fn key(&self) -> Result<String, Failed<T::Thrown>> {
-        let held = match &self.inner.settings.key {
-            Key::Fixed(key) => Some(key.clone()),
-            Key::Asked => self.inner.key.borrow().clone(),
-        };
-        if let Some(key) = held {
-            return Ok(key);
+        if let Key::Fixed(key) = &self.inner.settings.key {
+            return Ok(key.clone());
         }
-        let wrong = |what: &str| {
-            Failed::Api(Error::new(
-                Kind::Auth,
-                "unauthorized",
-                format!("the function `apiKey` {what}"),
-            ))
+        let Some(turn) = self.inner.key.turn().await else {
+            // Somebody else asked meanwhile.
+            return self.inner.key.held().ok_or_else(|| unusable("gave nothing"));
         };
         let given = self.inner.transport.ask_key().await.map_err(Failed::Thrown)?;
-        let key = given.ok_or_else(|| wrong("gave no string"))?.trim().to_owned();
+        let key = given.ok_or_else(|| unusable("gave no string"))?.trim().to_owned();
         if key.is_empty() {
-            return Err(wrong("gave an empty string"));
+            return Err(unusable("gave an empty string"));
         }
         http::check_header("apiKey", "authorization", &key).map_err(Failed::Api)?;
-        *self.inner.key.borrow_mut() = Some(key.clone());
+        turn.done(&key);
         Ok(key)
     }
 
@@ -278,6 +267,14 @@ impl<T: Transport> Client<T> {
             timeout: call.timeout,
         }
     }
+}
+
+fn unusable<X>(what: &str) -> Failed<X> {
+    Failed::Api(Error::new(
+        Kind::Auth,
+        "unauthorized",
+        format!("the function `apiKey` {what}"),
+    ))
 }
 
 /// A successful answer.

@@ -1,8 +1,10 @@
 //! Machines. Source: PROTOCOL.md sections 3 and 4.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::call::{describe, Call, Client, Failed, Failure, Outcome, DEFAULT_TIMEOUT};
+use super::orphan::{KillOnDrop, Unclaimed};
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 use crate::core::retry::{self, CreateFailure};
@@ -53,13 +55,21 @@ impl<T: Transport> Machine<T> {
         );
         call.body = Some(body);
         call.idempotency_key = Some(key);
-        let (mut tried, mut attempt) = (0, 0);
+        let mut unclaimed = Unclaimed::new(client, &call);
+        let result = Self::send_create(client, &call, &unclaimed.sent).await;
+        unclaimed.settle();
+        result
+    }
+
+    /// Sends a create until its answer is certain. `sent` counts requests.
+    pub(super) async fn send_create(client: &Client<T>, call: &Call, sent: &Cell<u32>) -> Outcome<T, Self> {
+        let mut tried = 0;
         loop {
             tried += 1;
-            let failed = match client.try_once(&call, &mut attempt).await {
-                Ok(sent) => {
-                    let mut made = Self::of(client, &sent.answer, timeout)?;
-                    made.proof = sent.dispatch_proof;
+            let failed = match client.try_once(call, sent).await {
+                Ok(answered) => {
+                    let mut made = Self::of(client, &answered.answer, call.timeout)?;
+                    made.proof = answered.dispatch_proof;
                     return Ok(made);
                 }
                 Err(failed) => failed,
@@ -71,7 +81,7 @@ impl<T: Transport> Machine<T> {
                 ),
                 Failed::Transport(error) => (
                     retry::after_failed_create(tried, CreateFailure::Transport(&error)),
-                    Failure::Error(describe(&call, &error)),
+                    Failure::Error(describe(call, &error)),
                 ),
                 Failed::Thrown(thrown) => (None, Failure::Thrown(thrown)),
             };
@@ -194,13 +204,14 @@ impl<T: Transport> Machine<T> {
         let request = exec::request(command, &machine_free(fields), timeout)?;
         let body = machine::create_for_run_once(fields, timeout)?;
         let made = Self::create_with(client, machine::create_body(&body)?, client.transport().uuid()).await?;
+        let guard = KillOnDrop::new(made);
         let text =
             serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?;
         let least = exec::least_request_timeout(timeout);
         let mut tries = 0;
         let result = loop {
             tries += 1;
-            match made.exec(text.clone(), None, least).await {
+            match guard.exec(text.clone(), None, least).await {
                 Err(Failure::Error(error))
                     if error.code == "exec_failed" && tries < retry::RUN_ONCE_TRIES =>
                 {
@@ -209,7 +220,7 @@ impl<T: Transport> Machine<T> {
                 result => break result,
             }
         };
-        let killed = made.kill(None).await;
+        let killed = guard.kill().await;
         let answer = result?;
         // The command has run: its result is worth more than an error of the cleaning up, unless a function threw.
         match killed {

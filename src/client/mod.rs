@@ -4,7 +4,9 @@
 //! - [`machine`]: machines; [`page`]: their lists; [`warm_pool`]: pools
 
 pub mod call;
+mod key;
 pub mod machine;
+mod orphan;
 pub mod page;
 pub mod warm_pool;
 

@@ -1,12 +1,15 @@
 //! What the client needs from the outside: one exchange, waiting, randomness, and what the caller gave as functions.
 //! It knows no retry and no schema.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod script;
+
 use std::time::Duration;
 
 use serde::Serialize;
 
 /// A successful answer, decoded. The client looks at a few fields; all else goes to the caller as it is.
-pub trait Answer: Clone {
+pub trait Answer: Clone + 'static {
     /// Text of a field, by its JavaScript name.
     fn text(&self, field: &str) -> Option<String>;
     /// A flag.
@@ -23,11 +26,11 @@ pub trait Answer: Clone {
 
 /// Sends requests and waits.
 #[allow(async_fn_in_trait)] // called generically; futures need not be `Send` on wasm
-pub trait Transport: Clone {
+pub trait Transport: Clone + 'static {
     /// A decoded answer.
     type Answer: Answer;
     /// What a caller's function may throw; it passes through untouched.
-    type Thrown;
+    type Thrown: 'static;
 
     /// Resolves with any HTTP status; fails only when no (whole, decodable) answer came.
     async fn send(&self, request: Request) -> Result<Reply<Self::Answer>, TransportError>;
@@ -45,6 +48,8 @@ pub trait Transport: Clone {
     fn on_response(&self, event: &ResponseEvent<'_>) -> Result<(), Self::Thrown>;
     /// Whether anybody listens to the hooks.
     fn has_hooks(&self) -> bool;
+    /// Lets work run to its end by itself, also when the call that began it was given up.
+    fn spawn(&self, task: impl std::future::Future<Output = ()> + 'static);
 }
 
 /// One request.

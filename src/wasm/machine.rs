@@ -8,7 +8,6 @@ use wasm_bindgen::prelude::*;
 
 use super::call::{on_handle, optional, promise, Given};
 use super::convert;
-use super::throw;
 use super::transport::JsTransport;
 use crate::client::machine::{call_options, Machine as Inner};
 use crate::client::page::Page;

@@ -205,6 +205,10 @@ impl Transport for JsTransport {
     fn has_hooks(&self) -> bool {
         self.inner.on_request.is_some() || self.inner.on_response.is_some()
     }
+
+    fn spawn(&self, task: impl std::future::Future<Output = ()> + 'static) {
+        wasm_bindgen_futures::spawn_local(task);
+    }
 }
 
 fn tell(hook: Option<&Function>, event: &impl Serialize) -> Result<(), JsValue> {

@@ -1,0 +1,374 @@
+//! A transport that replays an exchange, for tests: it fails on a request that was not expected and names it, and
+//! its clock moves only when somebody waits.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use nullspace_wire::{exec, machine, warm_pool};
+use serde_json::Value;
+
+use super::{
+    Answer, Body, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+};
+
+/// What the other side does with one request.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Answers.
+    Reply {
+        /// HTTP status.
+        status: u16,
+        /// Names in lower case, values.
+        headers: Vec<(&'static str, String)>,
+        /// Body.
+        body: String,
+    },
+    /// Gives no whole answer.
+    Fail(Phase),
+    /// Never answers.
+    Hang,
+}
+
+struct Expected {
+    method: &'static str,
+    path: String,
+    act: Act,
+}
+
+#[derive(Default)]
+struct State {
+    script: VecDeque<Expected>,
+    sent: Vec<Request>,
+    now: Duration,
+    slept: Vec<Duration>,
+    keys: VecDeque<Result<String, String>>,
+    keys_asked: usize,
+    uuids: u32,
+    tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// The fake. Clones share the script.
+#[derive(Clone, Default)]
+pub struct Script(Rc<RefCell<State>>);
+
+/// Where the fake server lives.
+pub const BASE_URL: &str = "http://server";
+
+impl Script {
+    /// Nothing expected.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Expects a request next; `path` is all behind the base URL.
+    pub fn expect(self, method: &'static str, path: &str, act: Act) -> Self {
+        self.0.borrow_mut().script.push_back(Expected {
+            method,
+            path: path.to_owned(),
+            act,
+        });
+        self
+    }
+
+    /// Expects a request and answers it.
+    pub fn on(self, method: &'static str, path: &str, status: u16, body: &str) -> Self {
+        self.expect(
+            method,
+            path,
+            Act::Reply {
+                status,
+                headers: Vec::new(),
+                body: body.to_owned(),
+            },
+        )
+    }
+
+    /// Adds a header to the answer expected last.
+    pub fn with_header(self, name: &'static str, value: &str) -> Self {
+        if let Some(Expected {
+            act: Act::Reply { headers, .. },
+            ..
+        }) = self.0.borrow_mut().script.back_mut()
+        {
+            headers.push((name, value.to_owned()));
+        }
+        self
+    }
+
+    /// What the key function gives, in order.
+    pub fn keys(self, keys: &[Result<&str, &str>]) -> Self {
+        let owned = keys.iter().map(|k| k.map(str::to_owned).map_err(str::to_owned));
+        self.0.borrow_mut().keys.extend(owned);
+        self
+    }
+
+    /// Requests sent so far.
+    pub fn sent(&self) -> Vec<Request> {
+        self.0.borrow().sent.clone()
+    }
+
+    /// Waits so far, in milliseconds.
+    pub fn slept(&self) -> Vec<u128> {
+        self.0.borrow().slept.iter().map(Duration::as_millis).collect()
+    }
+
+    /// How often the key function was asked.
+    pub fn keys_asked(&self) -> usize {
+        self.0.borrow().keys_asked
+    }
+
+    /// Value of a header of a request.
+    pub fn header(request: &Request, name: &str) -> Option<String> {
+        request
+            .headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.clone())
+    }
+
+    /// Fails unless everything expected was asked for.
+    pub fn finished(&self) {
+        let left: Vec<String> = self
+            .0
+            .borrow()
+            .script
+            .iter()
+            .map(|e| format!("{} {}", e.method, e.path))
+            .collect();
+        assert!(left.is_empty(), "never asked for: {left:?}");
+    }
+
+    /// Runs a future to its end, and the tasks it spawned.
+    ///
+    /// # Panics
+    /// When it waits for something that will not come (see [`Act::Hang`]).
+    pub fn run<V>(&self, future: impl Future<Output = V>) -> V {
+        let mut future = std::pin::pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        // Nothing but a key function makes a future wait here, and that only once.
+        for _ in 0..100 {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                self.run_tasks();
+                return value;
+            }
+        }
+        panic!("the future waits for an answer that will not come");
+    }
+
+    /// Polls a future once and gives it up if it waits: what an abort does.
+    pub fn poll<V>(&self, future: impl Future<Output = V>) -> Option<V> {
+        let mut future = std::pin::pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Runs what was spawned.
+    pub fn run_tasks(&self) {
+        loop {
+            let Some(mut task) = self.0.borrow_mut().tasks.pop() else {
+                return;
+            };
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(
+                task.as_mut().poll(&mut context).is_ready(),
+                "a task waits for an answer that will not come"
+            );
+        }
+    }
+}
+
+impl Transport for Script {
+    type Answer = Value;
+    type Thrown = String;
+
+    async fn send(&self, request: Request) -> Result<Reply<Value>, TransportError> {
+        let expected = self.0.borrow_mut().script.pop_front();
+        let path = request
+            .url
+            .strip_prefix(BASE_URL)
+            .unwrap_or(&request.url)
+            .to_owned();
+        let asked = format!("{} {}", request.method, path);
+        let Some(expected) = expected else {
+            panic!("unexpected request: {asked} {:?}", request.body)
+        };
+        assert_eq!(
+            asked,
+            format!("{} {}", expected.method, expected.path),
+            "unexpected request"
+        );
+        let decoder = request.decoder;
+        self.0.borrow_mut().sent.push(request);
+        match expected.act {
+            Act::Hang => std::future::pending().await,
+            Act::Fail(phase) => Err(failure(phase, "scripted")),
+            Act::Reply {
+                status,
+                headers,
+                body,
+            } => {
+                let header = |name: &str| headers.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+                let body = if (200..300).contains(&status) {
+                    Body::Answer(decode(decoder, &body).map_err(|message| failure(Phase::Decode, &message))?)
+                } else {
+                    Body::Text(body)
+                };
+                Ok(Reply {
+                    status,
+                    request_id: header("x-request-id"),
+                    retry_after: header("retry-after"),
+                    dispatch_proof: header("x-nullspace-dispatch-proof"),
+                    body,
+                })
+            }
+        }
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let mut state = self.0.borrow_mut();
+        state.now += duration;
+        state.slept.push(duration);
+    }
+
+    fn now_ms(&self) -> f64 {
+        self.0.borrow().now.as_secs_f64() * 1000.0
+    }
+
+    fn uuid(&self) -> String {
+        let mut state = self.0.borrow_mut();
+        state.uuids += 1;
+        format!("uuid-{}", state.uuids)
+    }
+
+    async fn ask_key(&self) -> Result<Option<String>, String> {
+        // Answers on the second look, as functions that ask a server do: calls in between must wait.
+        yield_once().await;
+        let mut state = self.0.borrow_mut();
+        state.keys_asked += 1;
+        let key = state
+            .keys
+            .pop_front()
+            .expect("the key function was asked once more than expected");
+        key.map(Some)
+    }
+
+    fn on_request(&self, _: &RequestEvent<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn on_response(&self, _: &ResponseEvent<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn has_hooks(&self) -> bool {
+        false
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.borrow_mut().tasks.push(Box::pin(task));
+    }
+}
+
+fn failure(phase: Phase, message: &str) -> TransportError {
+    TransportError {
+        phase,
+        timed_out: false,
+        reason: message.to_owned(),
+    }
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Checks an answer against the wire types and gives it its JavaScript names, as the generated decoders do.
+fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
+    if decoder == Decoder::Nothing {
+        return Ok(Value::Null);
+    }
+    let value: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    fn check<D: serde::de::DeserializeOwned>(value: &Value) -> Result<(), String> {
+        D::deserialize(value).map(drop).map_err(|error| error.to_string())
+    }
+    match decoder {
+        Decoder::Nothing => Ok(()),
+        Decoder::MachineInfo => check::<machine::MachineInfo>(&value),
+        Decoder::MachineRow => check::<serde_json::Map<String, Value>>(&value),
+        Decoder::CreateMachineResponse => check::<machine::CreateMachineResponse>(&value),
+        Decoder::MachineHandle => check::<machine::MachineHandle>(&value),
+        // A bare array, which old servers send, is one last page.
+        Decoder::ListMachinesResponse if value.is_array() => {
+            check::<Vec<machine::MachineInfo>>(&value)?;
+            return Ok(renamed(serde_json::json!({ "items": value, "has_next": false })));
+        }
+        Decoder::ListMachinesResponse => check::<machine::ListMachinesResponse>(&value),
+        Decoder::MachineRows => return Ok(renamed(value.get("items").cloned().unwrap_or(value))),
+        Decoder::MachineMetricsList => check::<Vec<machine::MachineMetrics>>(&value),
+        Decoder::SetTimeoutResponse => check::<machine::SetTimeoutResponse>(&value),
+        Decoder::ExecResponse => check::<exec::ExecResponse>(&value),
+        Decoder::WarmPool => check::<warm_pool::WarmPool>(&value),
+        Decoder::WarmPoolList => return Ok(renamed(value.get("items").cloned().unwrap_or(value))),
+    }?;
+    Ok(renamed(value))
+}
+
+fn renamed(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(renamed).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (camel(&name), renamed(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        other => other,
+    }
+}
+
+fn camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut text = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        text.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        text.push_str(letters.as_str());
+    }
+    text
+}
+
+impl Answer for Value {
+    fn text(&self, field: &str) -> Option<String> {
+        self.get(field)?.as_str().map(str::to_owned)
+    }
+
+    fn flag(&self, field: &str) -> Option<bool> {
+        self.get(field)?.as_bool()
+    }
+
+    fn number(&self, field: &str) -> Option<f64> {
+        self.get(field)?.as_f64()
+    }
+
+    fn inner(&self, field: &str) -> Option<Value> {
+        self.get(field).filter(|v| v.is_object() || v.is_array()).cloned()
+    }
+
+    fn nothing() -> Value {
+        Value::Array(Vec::new())
+    }
+}
