@@ -10,7 +10,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** An engine tears its machines down within this time; whoever is slower is killed. Milliseconds. */
-const GRACE_MS = 15_000;
+const GRACE_MS = 25_000;
 /** Exit code after Ctrl-C and after SIGTERM. */
 export const INTERRUPTED = 130;
 

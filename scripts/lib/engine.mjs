@@ -78,7 +78,7 @@ export async function startEngine({ binary, state, apiKey, args = [], wrapper = 
     /** SIGTERM, and waits. Removes the state if nobody gave it. Resolves with `{ code, signal }`. */
     async stop() {
       child.kill('SIGTERM');
-      const timer = setTimeout(() => end(child), 10_000);
+      const timer = setTimeout(() => end(child), 25_000);
       const how = await ended;
       clearTimeout(timer);
       await end(child);
