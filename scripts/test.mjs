@@ -26,7 +26,7 @@ async function runSuite(name, { title, run }) {
       counts = await run(current);
       current.note = `${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ''}`;
       for (const line of counts.skips ?? []) current.note += `\n     skipped: ${line}`;
-      if (counts.failed > 0) throw new Error(current.note);
+      if (counts.failed > 0) throw new StepError(current.note, { excerpt: counts.failures?.join('\n') });
       if (counts.passed === 0) {
         counts.failed = 1;
         throw new Error(`nothing ran in ${name}`);

@@ -43,33 +43,39 @@ export const npmPackages = () =>
     stamp('npm', state);
   });
 
+/** What the npm package is made of. */
+const PACKAGE_SOURCES = [
+  'Cargo.toml',
+  'Cargo.lock',
+  'LICENSE',
+  'package-lock.json',
+  'src',
+  'crates/wire',
+  'crates/xtask',
+  'pkg-template',
+  'scripts/ensure-wasm-toolchain.sh',
+];
+
 /** `pkg/`: the npm package. */
-export const buildPackage = () =>
-  step('Build the npm package', async (current) => {
-    const state = {
-      inputs: [
-        'Cargo.toml',
-        'Cargo.lock',
-        'LICENSE',
-        'package-lock.json',
-        'src',
-        'crates/wire',
-        'crates/xtask',
-        'pkg-template',
-        'scripts/ensure-wasm-toolchain.sh',
-      ],
-      outputs: ['pkg'],
-    };
-    if (isUnchanged('pkg', state)) {
-      current.note = 'unchanged';
-      return;
-    }
-    // xtask replaces only what looks like a package, and an interrupted build does not.
-    rmSync(inRoot('pkg'), { recursive: true, force: true });
-    // A backtrace of the build program would hide what it says.
-    await current.run('cargo', ['xtask', 'build'], { env: { ...process.env, RUST_BACKTRACE: '0' } });
-    stamp('pkg', state);
-  });
+export const buildPackage = () => step('Build the npm package', (current) => xtaskBuild(current, 'pkg'));
+
+/** The same with ways to crash it, for tests/wasm. */
+export const buildTraps = (current) => xtaskBuild(current, 'target/pkg-traps', ['--features', 'traps']);
+
+async function xtaskBuild(current, out, args = []) {
+  const state = { inputs: PACKAGE_SOURCES, outputs: [out] };
+  const name = out.replaceAll('/', '-');
+  if (isUnchanged(name, state)) {
+    current.note = 'unchanged';
+    return;
+  }
+  // xtask replaces only what looks like a package, and an interrupted build does not.
+  rmSync(inRoot(out), { recursive: true, force: true });
+  // A backtrace of the build program would hide what it says.
+  const env = { ...process.env, RUST_BACKTRACE: '0' };
+  await current.run('cargo', ['xtask', 'build', '--out', out, ...args], { env });
+  stamp(name, state);
+}
 
 /** `dist/nullspace-<version>.tgz`. */
 export const packPackage = () =>

@@ -11,11 +11,21 @@ import { devDir, root } from './project.mjs';
 const logs = path.join(devDir, 'logs');
 /** Lines of a failed step's log that are shown. */
 const TAIL = 40;
+/** Lines of an excerpt that are shown. */
+const EXCERPT = 200;
 /** Without a terminal, a long step says that it is alive this often. Milliseconds. */
 const HEARTBEAT_MS = 30_000;
 
 /** A step failed. The message is for people; the log has the rest. */
-export class StepError extends Error {}
+export class StepError extends Error {
+  /** What of the log to show instead of its end. */
+  excerpt = '';
+
+  constructor(message, options = {}) {
+    super(message, options);
+    this.excerpt = options.excerpt ?? '';
+  }
+}
 
 /** What a step's function works with. */
 class Step {
@@ -102,7 +112,9 @@ export async function step(title, work) {
   } catch (error) {
     finish('FAILED', title, begun, error.message, stopDrawing);
     await current.close();
-    showEnd(current.logFile);
+    if (error.excerpt) showLines(error.excerpt.trimEnd().split('\n').slice(0, EXCERPT));
+    else showEnd(current.logFile);
+    console.log(`     The whole log: ${path.relative(process.cwd(), current.logFile)}`);
     throw error instanceof StepError ? error : new StepError(error.message, { cause: error });
   } finally {
     await current.close();
@@ -133,8 +145,11 @@ function finish(outcome, title, begun, note, stopDrawing) {
 function showEnd(file) {
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
   if (lines.length > TAIL) console.log(`     ... ${lines.length - TAIL} lines before these ...`);
-  for (const line of lines.slice(-TAIL)) console.log(`     ${line}`);
-  console.log(`     The whole log: ${path.relative(process.cwd(), file)}`);
+  showLines(lines.slice(-TAIL));
+}
+
+function showLines(lines) {
+  for (const line of lines) console.log(`     ${line}`);
 }
 
 const seconds = (begun) => `${((Date.now() - begun) / 1000).toFixed(1)} s`;

@@ -4,9 +4,10 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 
 import { consumerProject, isolatedEnvironment } from './consumer.mjs';
-import { cargoCounts, nodeCounts, pythonCounts } from './counts.mjs';
+import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { contractPython } from './python.mjs';
+import { buildTraps } from './setup.mjs';
 
 const CLIPPY = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
 
@@ -54,7 +55,10 @@ export const suites = {
   },
   wasm: {
     title: 'the package against a scripted server (tests/wasm)',
-    run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root }),
+    async run(step) {
+      await buildTraps(step);
+      return nodeTest(step, testFiles('tests/wasm'), { cwd: root });
+    },
   },
   e2e: {
     title: 'the packed package against the engine (tests/e2e)',
@@ -97,14 +101,18 @@ export const suites = {
     run: (step) => nodeTest(step, testFiles('tests/scripts'), { cwd: root }),
   },
   packaging: {
-    title: 'tiny consumer projects (tests/packaging)',
+    title: 'the packed files, and tiny consumer projects (tests/packaging)',
     async run(step) {
-      const { code, output } = await step.try('node', ['tests/packaging/run.mjs', tarball()], {
-        env: testEnvironment(),
-      });
-      const [, passed, failed] = output.match(/^(\d+) passed, (\d+) failed/m) ?? [];
-      if (passed === undefined) return { passed: 0, failed: 1 };
-      return { passed: Number(passed), failed: Math.max(Number(failed), code === 0 ? 0 : 1) };
+      const env = testEnvironment();
+      const counts = { passed: 0, failed: 0 };
+      for (const program of ['check.mjs', 'run.mjs']) {
+        const args = [`tests/packaging/${program}`, '--tarball', tarball()];
+        const { code, output } = await step.try('node', args, { env });
+        const { passed, failed } = lineCounts(output, code);
+        counts.passed += passed;
+        counts.failed += failed;
+      }
+      return counts;
     },
   },
 };
