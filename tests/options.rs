@@ -6,22 +6,8 @@ use nullspace::core::options::{Fields, Value};
 use nullspace::core::{exec, machine, warm_pool};
 use serde_json::{json, Value as Json};
 
-/// What JavaScript would hand over for this JSON.
-fn given(json: Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(flag) => Value::Bool(flag),
-        Json::Number(number) => Value::Number(number.as_f64().unwrap()),
-        Json::String(text) => Value::Text(text),
-        Json::Array(list) => Value::List(list.into_iter().map(given).collect()),
-        Json::Object(fields) => Value::Object(
-            fields
-                .into_iter()
-                .map(|(name, value)| (name, given(value)))
-                .collect(),
-        ),
-    }
-}
+mod support;
+use support::given;
 
 fn create(options: Json) -> Result<Json, Error> {
     let options = given(options);

@@ -147,6 +147,13 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
     })
 }
 
+/// Options of a call on a handle: its own and those that every call takes.
+pub fn call_fields<'a>(options: Option<&'a Value>, more: &[&str]) -> Result<Fields<'a>, Error> {
+    let fields = Fields::new("", options, &[more, &CALL_OPTIONS])?;
+    signal(&fields)?;
+    Ok(fields)
+}
+
 /// Checks that an option, if given, is a function.
 pub fn function(fields: &Fields<'_>, name: &str) -> Result<(), Error> {
     match fields.get(name) {

@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use nullspace_wire::network::{EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy};
+use nullspace_wire::network::{
+    EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy, UpdateEgressRequest,
+};
 
 use super::error::Error;
-use super::options::{Fields, MAX_INTEGER};
+use super::options::{Fields, Value, MAX_INTEGER};
 
 const POLICY: [&str; 4] = ["mode", "allowCidrs", "denyCidrs", "rateLimit"];
 const NETWORK: [&str; 5] = [
@@ -38,6 +40,14 @@ pub fn network(fields: &Fields<'_>) -> Result<Option<NetworkCreateConfig>, Error
         deny_out: old.1,
         allow_out: old.0,
     }))
+}
+
+/// Reads the policy of `updateEgress`. It replaces the whole one.
+pub fn update(value: &Value) -> Result<UpdateEgressRequest, Error> {
+    let fields = Fields::new("policy", Some(value), &[&POLICY])?;
+    Ok(UpdateEgressRequest {
+        egress: policy(&fields)?,
+    })
 }
 
 /// A `Host` header; `${PORT}` in it stays for the server to expand.

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::config::CLIENT_OPTIONS;
 use super::egress;
 use super::error::Error;
+use super::lease;
 use super::options::{Fields, Value, MAX_INTEGER};
 use super::volumes;
 
@@ -105,13 +106,7 @@ pub fn create_for_run_once(fields: &Fields<'_>, command_timeout: u64) -> Result<
 
 /// What goes along with a template and with a snapshot.
 fn lease_request(fields: &Fields<'_>, lease: Duration) -> Result<CreateMachineRequest, Error> {
-    let timeout_action =
-        fields
-            .choice("timeoutAction", &["destroy", "hibernate"])?
-            .map(|action| match action {
-                "hibernate" => TimeoutAction::Hibernate,
-                _ => TimeoutAction::Destroy,
-            });
+    let timeout_action = lease::action(fields)?;
     let on_timeout = fields
         .choice("onTimeout", &["destroy", "pause"])?
         .map(|action| match action {

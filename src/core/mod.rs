@@ -5,15 +5,19 @@
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`volumes`], [`egress`], [`exec`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`volumes`], [`egress`], [`exec`], [`warm_pool`]: the requests of each resource
 
 pub mod config;
 pub mod egress;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod http;
+pub mod lease;
 pub mod machine;
 pub mod options;
+pub mod previews;
 pub mod retry;
+pub mod snapshots;
 pub mod volumes;
 pub mod warm_pool;

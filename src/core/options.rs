@@ -187,12 +187,9 @@ impl<'a> Fields<'a> {
 
     /// Text with something in it.
     pub fn filled(&self, name: &str) -> Result<Option<&'a str>, Error> {
-        match self.text(name)? {
-            Some(text) if text.trim().is_empty() => Err(self.wrong(name, "must not be empty")),
-            // No path, name or argument of a Linux program can hold it.
-            Some(text) if text.contains('\0') => Err(self.wrong(name, "must not hold a NUL character")),
-            text => Ok(text),
-        }
+        self.get(name)
+            .map(|value| filled(&self.path(name), value))
+            .transpose()
     }
 
     /// `true` or `false`.
@@ -205,39 +202,16 @@ impl<'a> Fields<'a> {
 
     /// A whole number from `min` to `max`.
     pub fn integer(&self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Error> {
-        let Some(number) = self.number(name)? else {
-            return Ok(None);
-        };
-        if number.fract() != 0.0 || !(number >= min as f64 && number <= max as f64) {
-            let range = if max >= MAX_INTEGER {
-                format!("of at least {min}")
-            } else {
-                format!("from {min} to {max}")
-            };
-            return Err(self.wrong(name, &format!("must be a whole number {range}, not {number}")));
-        }
-        Ok(Some(number as u64))
-    }
-
-    fn number(&self, name: &str) -> Result<Option<f64>, Error> {
-        self.typed(name, "a number", |value| match value {
-            Value::Number(number) => Some(*number),
-            _ => None,
-        })
+        self.get(name)
+            .map(|value| integer(&self.path(name), value, min, max))
+            .transpose()
     }
 
     /// Seconds, more than 0.
     pub fn seconds(&self, name: &str) -> Result<Option<Duration>, Error> {
-        let Some(number) = self.number(name)? else {
-            return Ok(None);
-        };
-        if !(MIN_SECONDS..=MAX_SECONDS).contains(&number) {
-            return Err(self.wrong(
-                name,
-                &format!("must be seconds, more than 0, such as 300; not {number}"),
-            ));
-        }
-        Ok(Some(Duration::from_secs_f64(number)))
+        self.get(name)
+            .map(|value| seconds(&self.path(name), value))
+            .transpose()
     }
 
     /// One of some texts.
@@ -339,6 +313,57 @@ impl<'a> Fields<'a> {
             _ => Ok(None),
         }
     }
+}
+
+fn number(path: &str, value: &Value) -> Result<f64, Error> {
+    match value {
+        Value::Number(number) => Ok(*number),
+        other => Err(Error::option(
+            path,
+            &format!("must be a number, not {}", other.kind()),
+        )),
+    }
+}
+
+/// A whole number from `min` to `max`. `path`: its name in messages.
+pub fn integer(path: &str, value: &Value, min: u64, max: u64) -> Result<u64, Error> {
+    let number = number(path, value)?;
+    if number.fract() != 0.0 || !(number >= min as f64 && number <= max as f64) {
+        let range = if max >= MAX_INTEGER {
+            format!("of at least {min}")
+        } else {
+            format!("from {min} to {max}")
+        };
+        return Err(Error::option(
+            path,
+            &format!("must be a whole number {range}, not {number}"),
+        ));
+    }
+    Ok(number as u64)
+}
+
+/// Seconds, at least a millisecond. `path`: their name in messages.
+pub fn seconds(path: &str, value: &Value) -> Result<Duration, Error> {
+    let number = number(path, value)?;
+    if !(MIN_SECONDS..=MAX_SECONDS).contains(&number) {
+        return Err(Error::option(
+            path,
+            &format!("must be seconds, more than 0, such as 300; not {number}"),
+        ));
+    }
+    Ok(Duration::from_secs_f64(number))
+}
+
+/// Text with something in it. `path`: its name in messages.
+pub fn filled<'a>(path: &str, value: &'a Value) -> Result<&'a str, Error> {
+    let what = match value {
+        Value::Text(text) if text.trim().is_empty() => "must not be empty".to_owned(),
+        // No path, name or argument of a Linux program can hold it.
+        Value::Text(text) if text.contains('\0') => "must not hold a NUL character".to_owned(),
+        Value::Text(text) => return Ok(text),
+        other => format!("must be a string, not {}", other.kind()),
+    };
+    Err(Error::option(path, &what))
 }
 
 /// Beyond this a limit is not worth a message.
