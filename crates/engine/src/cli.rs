@@ -1,0 +1,357 @@
+//! The command line: options, log, signals, and the order in which an engine begins and ends.
+//!
+//! Everything but the backend, which the program gives, so that tests can run all of this over another one.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{signal, Signal, SignalKind};
+
+use crate::isolation::Backend;
+use crate::machine::{secret, Engine};
+use crate::server::{self, access::Access};
+use crate::store::Store;
+
+/// Where the SDKs look when they are told nothing. Source: PROTOCOL.md section 1.
+const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+/// How long the end may take; what is left then is ended by the kernel and by the next start.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
+/// The same after a second signal.
+const HURRIED_PATIENCE: Duration = Duration::from_secs(2);
+/// How long requests may take to end once all machines are gone.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Isolated Linux machines on this computer, behind the Nullspace HTTP API.
+#[derive(Parser)]
+#[command(name = "nullspace-engine", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT; then end all machines.
+    Serve(Serve),
+    /// Say what this computer can isolate and limit. Exit code 1 if it cannot isolate at all.
+    Doctor,
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Address and port; port 0 takes a free one. Without this option 127.0.0.1:3000, or a free port if that is busy.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+
+    /// Directory for all state; made if missing, one engine at a time
+    /// [default: $XDG_STATE_HOME/nullspace or ~/.local/state/nullspace].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// The key that clients must send. Without it (and the variable) a random one is made and printed.
+    #[arg(long, value_name = "KEY", env = "NULLSPACE_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+
+    /// Let pages of this origin use the engine, such as http://localhost:5173. Repeatable.
+    #[arg(long, value_name = "URL")]
+    allow_origin: Vec<String>,
+
+    /// Accept this name in `Host` headers too: NAME or NAME:PORT. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+
+    /// Allow an address other than loopback in --listen: whoever reaches it and has the key runs code here.
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// Where this computer cannot enforce a limit, start the machine with a warning instead of an error.
+    #[arg(long)]
+    best_effort: bool,
+
+    /// Form of the log, which goes to standard error.
+    #[arg(long, value_enum, default_value = "text")]
+    log: LogForm,
+
+    /// What the log holds: error, warn, info, debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: tracing::Level,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogForm {
+    Text,
+    Json,
+}
+
+/// A result, or what went wrong, for the person who started the program.
+pub type Outcome<T> = Result<T, String>;
+
+/// What the backend is opened with.
+#[derive(Debug, Clone)]
+pub struct BackendOptions {
+    /// Directory of its own, inside the state directory.
+    pub directory: PathBuf,
+    /// Start machines with a warning where a limit cannot be enforced.
+    pub best_effort: bool,
+}
+
+/// Runs the program. `arguments` begin with its name.
+pub fn run<F>(
+    arguments: impl IntoIterator<Item = OsString>,
+    open_backend: impl Fn(BackendOptions) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Outcome<Arc<dyn Backend>>>,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version come this way too; clap knows where each goes and which code it gives.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("nullspace-engine: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match cli.command {
+        Command::Serve(options) => runtime.block_on(serve(options, open_backend)),
+        Command::Doctor => runtime.block_on(doctor(open_backend)),
+    };
+    // A command of a machine that does not end must not hold the program.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("nullspace-engine: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve<F>(options: Serve, open_backend: impl Fn(BackendOptions) -> F) -> Outcome<()>
+where
+    F: Future<Output = Outcome<Arc<dyn Backend>>>,
+{
+    start_log(options.log, options.log_level);
+    let mut signals = Signals::new()?;
+    let (key, is_made) = match options.api_key.as_deref().map(str::trim) {
+        Some("") => return Err("--api-key is empty: give a key, or leave it out to get a random one".into()),
+        Some(key) => (key.to_owned(), false),
+        None => (secret("nsk"), true),
+    };
+    let origins = options
+        .allow_origin
+        .iter()
+        .map(|o| origin(o))
+        .collect::<Outcome<Vec<_>>>()?;
+    let directory = options.state.map_or_else(default_state, Ok)?;
+    let store = Store::open(&directory).map_err(|e| e.to_string())?;
+    let listener = listen(options.listen.as_deref(), options.allow_remote).await?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let backend = open_backend(BackendOptions {
+        directory: directory.join("machines"),
+        best_effort: options.best_effort,
+    })
+    .await?;
+    for note in &backend.capabilities().notes {
+        tracing::warn!("{note}");
+    }
+    let engine = Engine::open(store, backend).await.map_err(|e| e.to_string())?;
+    let access = Access::new(&key, address)
+        .with_hosts(options.allow_host)
+        .with_origins(origins);
+    let serving = tokio::spawn(server::serve(listener, engine.clone(), access));
+    announce(address, is_made.then_some(&key));
+
+    let closing = engine.closing().clone();
+    tokio::select! {
+        name = signals.next() => tracing::info!("{name}: ending all machines"),
+        () = closing.cancelled() => {}
+    }
+    let ending = tokio::spawn(async move { engine.shutdown().await });
+    let hurried = async {
+        tokio::select! {
+            () = tokio::time::sleep(SHUTDOWN_PATIENCE) => {}
+            name = signals.next() => {
+                tracing::warn!("{name} again: not waiting any longer");
+                tokio::time::sleep(HURRIED_PATIENCE).await;
+            }
+        }
+    };
+    let is_whole = tokio::select! {
+        _ = ending => true,
+        () = hurried => false,
+    };
+    let _ = tokio::time::timeout(REQUEST_PATIENCE, serving).await;
+    if is_whole {
+        Ok(())
+    } else {
+        Err("ended before all machines were gone; the next start on this state removes what is left".into())
+    }
+}
+
+async fn doctor<F>(open_backend: impl Fn(BackendOptions) -> F) -> Outcome<()>
+where
+    F: Future<Output = Outcome<Arc<dyn Backend>>>,
+{
+    let directory = temporary_directory()?;
+    let opened = open_backend(BackendOptions {
+        directory: directory.clone(),
+        best_effort: true,
+    })
+    .await;
+    let _ = std::fs::remove_dir_all(&directory);
+    let backend = opened?;
+    let found = backend.capabilities();
+    let word = |able: bool| if able { "enforced" } else { "not enforced" };
+    println!("isolation   {}", found.backend);
+    println!("memory_mb   {}", word(found.memory));
+    println!("vcpus       {}", word(found.cpu));
+    println!("processes   {}", word(found.pids));
+    println!("disk_mb     {}", word(found.disk));
+    println!("users       {}", if found.users { "all" } else { "root only" });
+    for note in &found.notes {
+        println!("note: {note}");
+    }
+    Ok(())
+}
+
+/// A directory for a look at what works; removed afterwards.
+fn temporary_directory() -> Outcome<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let directory = std::env::temp_dir().join(secret("nullspace-doctor"));
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&directory);
+    made.map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
+    Ok(directory)
+}
+
+/// `$XDG_STATE_HOME/nullspace`, else `~/.local/state/nullspace`.
+fn default_state() -> Outcome<PathBuf> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join("nullspace"))
+        .ok_or_else(|| "neither XDG_STATE_HOME nor HOME is set: say where state goes with --state DIR".into())
+}
+
+async fn listen(asked: Option<&str>, allow_remote: bool) -> Outcome<TcpListener> {
+    let text = asked.unwrap_or(DEFAULT_LISTEN);
+    let wrong = |e: std::io::Error| {
+        format!("--listen {text}: {e}; give an address and a port such as {DEFAULT_LISTEN}")
+    };
+    let address: SocketAddr = match text.parse() {
+        Ok(address) => address,
+        Err(_) => {
+            let mut found = tokio::net::lookup_host(text).await.map_err(wrong)?;
+            found
+                .next()
+                .ok_or_else(|| format!("--listen {text}: no such host"))?
+        }
+    };
+    if !address.ip().is_loopback() && !allow_remote {
+        return Err(format!(
+            "--listen {text} is reachable from other computers, and whoever has the key runs code on this one: \
+             use {DEFAULT_LISTEN}, or add --allow-remote if that is what you want"
+        ));
+    }
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        // Nobody asked for this very port, so a free one serves as well.
+        Err(error) if asked.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
+            TcpListener::bind((address.ip(), 0))
+                .await
+                .map_err(|e| format!("cannot listen: {e}"))
+        }
+        Err(error) => Err(format!(
+            "cannot listen on {address}: {error}; give another port, or port 0 for a free one"
+        )),
+    }
+}
+
+/// Checks an origin: scheme, host and port only.
+fn origin(text: &str) -> Outcome<String> {
+    let bare = text.trim_end_matches('/');
+    let host = bare
+        .strip_prefix("http://")
+        .or_else(|| bare.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '*', '@', ' ', '?', '#']) => {
+            Ok(bare.to_owned())
+        }
+        _ => Err(format!(
+            "--allow-origin {text}: give scheme and host such as http://localhost:5173"
+        )),
+    }
+}
+
+/// The lines to paste, on standard output, once the engine answers.
+fn announce(address: SocketAddr, key: Option<&String>) {
+    // An address that means "all of them" is no address to connect to.
+    let mut shown = address;
+    if shown.ip().is_unspecified() {
+        shown.set_ip(if shown.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let mut out = std::io::stdout().lock();
+    // A reader that went away is no reason to end.
+    let _ = writeln!(out, "NULLSPACE_API_URL=http://{shown}");
+    if let Some(key) = key {
+        let _ = writeln!(out, "NULLSPACE_API_KEY={key}");
+    }
+    let _ = out.flush();
+}
+
+fn start_log(form: LogForm, level: tracing::Level) {
+    // Only what this program says: libraries may log headers, and headers hold keys.
+    let filter = tracing_subscriber::EnvFilter::new(format!("error,nullspace_engine={level}"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match form {
+        LogForm::Text => log.with_target(false).init(),
+        LogForm::Json => log.json().flatten_event(true).with_target(false).init(),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Outcome<Self> {
+        let listen = |kind| signal(kind).map_err(|e| format!("cannot listen for signals: {e}"));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
