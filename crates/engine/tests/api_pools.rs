@@ -103,11 +103,18 @@ async fn each_mode_does_as_documented_when_the_pool_cannot_serve() {
         .await
         .refused(404, "not_found");
 
-    // A create that waits is demand: the pool makes a machine for it although `min_ready` is 0.
     let mut waiting = from_pool(&pool, "require", json!({}));
-    waiting["warm_pool"]["wait_ms"] = json!(5000);
-    let made = served.post("/v1/machines", waiting).await.expect(201);
-    assert_eq!(source(&made), "ready_instance");
+    waiting["warm_pool"]["wait_ms"] = json!(200);
+    let begun = Instant::now();
+    served
+        .post("/v1/machines", waiting)
+        .await
+        .refused(409, "warm_pool_unavailable");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(200),
+        "{:?}",
+        begun.elapsed()
+    );
     served.stop().await;
 }
 

@@ -6,7 +6,7 @@
 //! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
 //! - [`validate`]: the rules of a create body
 //! - [`lease`]: how long machines live
-//! - [`pool`]: one warm pool
+//! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
 //! - [`events`]: what happened
 //! - [`error`]: why a verb refused
@@ -35,6 +35,7 @@ pub mod pools;
 pub mod processes;
 pub mod record;
 mod recover;
+mod refill;
 mod shutdown;
 pub mod snapshot;
 pub mod status;

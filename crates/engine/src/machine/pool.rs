@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::create::Origin;
 use super::live::lock;
+use super::refill::{self, Held, Wanted};
 use super::templates::Template;
 use crate::isolation::Running;
 
@@ -98,28 +99,10 @@ struct Members {
     failed: u32,
     expired: u32,
     unavailable: u32,
-    waiting: u32,
     failures_in_a_row: u32,
     retry_at: Option<Instant>,
     degraded: Option<DegradedReason>,
     last_reconciled_at: Option<Timestamp>,
-}
-
-/// Counts somebody who waits, while they do.
-struct Waiting<'a>(&'a Pool);
-
-impl<'a> Waiting<'a> {
-    fn new(pool: &'a Pool) -> Self {
-        lock(&pool.members).waiting += 1;
-        pool.changed.notify_one();
-        Self(pool)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.members).waiting -= 1;
-    }
 }
 
 impl Pool {
@@ -178,7 +161,6 @@ impl Pool {
     /// once from a pool that does not serve.
     pub async fn take(&self, wait: Duration) -> Option<Ready> {
         let until = Instant::now() + wait;
-        let mut waiting = None;
         loop {
             // Registered before the look, so that an arrival between the two is not missed.
             let mut arrived = std::pin::pin!(self.arrived.notified());
@@ -193,7 +175,6 @@ impl Pool {
             if wait.is_zero() {
                 return None;
             }
-            waiting.get_or_insert_with(|| Waiting::new(self));
             tokio::time::timeout_at(until, arrived).await.ok()?;
         }
     }
@@ -290,56 +271,38 @@ impl Pool {
         let settings = lock(&self.settings).clone();
         let mut members = lock(&self.members);
         members.last_reconciled_at = Some(at);
-        let serves = settings.state == PoolState::Enabled && !closing;
-        let stale_after = Duration::from_secs(settings.stale_after_seconds);
-        let idle_timeout = Duration::from_secs(settings.idle_timeout_seconds);
-        let (min, max) = (settings.min_ready as usize, settings.max_ready as usize);
-        let mut step = Step {
-            start: 0,
-            stop: Vec::new(),
-            wake: None,
+        let wanted = Wanted {
+            serves: settings.state == PoolState::Enabled && !closing,
+            min: settings.min_ready as usize,
+            max: settings.max_ready as usize,
+            idle: Duration::from_secs(settings.idle_timeout_seconds),
+            stale: Duration::from_secs(settings.stale_after_seconds),
+        };
+        let held: Vec<Held> = members
+            .ready
+            .iter()
+            .map(|ready| Held {
+                since: ready.since,
+                is_current: ready.generation == settings.generation,
+            })
+            .collect();
+        let plan = refill::plan(now, &held, members.warming as usize, members.retry_at, &wanted);
+        let mut stop = Vec::new();
+        // From the back, so that the places before stay what they are.
+        for place in plan.stop.into_iter().rev() {
+            stop.extend(members.ready.remove(place));
+        }
+        members.draining += stop.len() as u32;
+        members.warming += plan.start as u32;
+        if wanted.serves {
+            members.expired += stop.len() as u32;
+        }
+        Step {
+            start: plan.start,
+            stop,
+            wake: plan.wake,
             generation: settings.generation,
-        };
-        let mut kept = VecDeque::new();
-        let mut surplus = if serves {
-            members.ready.len().saturating_sub(min)
-        } else {
-            usize::MAX
-        };
-        let mut excess = members.ready.len().saturating_sub(max);
-        for ready in std::mem::take(&mut members.ready) {
-            let age = now.saturating_duration_since(ready.since);
-            let is_stale = age >= stale_after || ready.generation != settings.generation;
-            // Machines over `min_ready` were made for demand that has passed.
-            let is_idle = surplus > 0 && age >= idle_timeout;
-            if !serves || is_stale || is_idle || excess > 0 {
-                surplus = surplus.saturating_sub(1);
-                excess = excess.saturating_sub(1);
-                members.expired += u32::from(serves && (is_stale || is_idle));
-                step.stop.push(ready);
-                continue;
-            }
-            let mut due = ready.since + stale_after;
-            if surplus > 0 {
-                due = due.min(ready.since + idle_timeout);
-            }
-            step.wake = Some(step.wake.map_or(due, |wake| wake.min(due)));
-            kept.push_back(ready);
         }
-        members.ready = kept;
-        members.draining += step.stop.len() as u32;
-        if serves {
-            let desired = min.max(members.waiting as usize).min(max);
-            let missing = desired.saturating_sub(members.ready.len() + members.warming as usize);
-            match members.retry_at.filter(|retry| *retry > now) {
-                Some(retry) if missing > 0 => {
-                    step.wake = Some(step.wake.map_or(retry, |wake| wake.min(retry)))
-                }
-                _ => step.start = missing,
-            }
-            members.warming += step.start as u32;
-        }
-        step
     }
 
     /// What answers show.
