@@ -277,6 +277,11 @@ fn unusable<X>(what: &str) -> Failed<X> {
     ))
 }
 
+/// A body as JSON text.
+pub(crate) fn json(body: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(body).map_err(|error| Error::invalid_request(error.to_string()))
+}
+
 /// A successful answer.
 #[derive(Debug, Clone)]
 pub struct Sent<A> {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::call::{describe, Call, Client, Failed, Failure, Outcome, DEFAULT_TIMEOUT};
+use super::call::{describe, json, Call, Client, Failed, Failure, Outcome, DEFAULT_TIMEOUT};
 use super::orphan::{KillOnDrop, Unclaimed};
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
@@ -13,20 +13,29 @@ use crate::transport::{Answer, Decoder, Transport};
 
 /// HTTP time of a create and of later calls on that handle.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(120);
-/// HTTP time of a resume.
-const RESUME_TIMEOUT: Duration = Duration::from_secs(300);
+/// HTTP time of a pause, resume, fork and snapshot.
+pub(super) const RESUME_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What came of a command.
+#[derive(Debug)]
+pub enum Ran<A> {
+    /// In the foreground: its result.
+    Ended(A),
+    /// In the background: its process id.
+    Started(u32),
+}
 
 /// A machine, taken up. Cheap to clone: clones share one client.
 #[derive(Clone)]
 pub struct Machine<T> {
-    client: Client<T>,
+    pub(super) client: Client<T>,
     /// `mch_...`
     pub id: String,
     /// Working directory of commands, when the server said so.
     pub cwd: Option<String>,
     /// Opens private preview ports; only its maker learns it.
     pub traffic_access_token: Option<String>,
-    proof: Option<String>,
+    pub(super) proof: Option<String>,
     timeout: Duration,
 }
 
@@ -92,7 +101,7 @@ impl<T: Transport> Machine<T> {
         }
     }
 
-    fn of(client: &Client<T>, answer: &T::Answer, timeout: Duration) -> Result<Self, Error> {
+    pub(super) fn of(client: &Client<T>, answer: &T::Answer, timeout: Duration) -> Result<Self, Error> {
         Ok(Self {
             client: client.clone(),
             id: answer
@@ -257,10 +266,28 @@ impl<T: Transport> Machine<T> {
     /// Runs a command in the foreground.
     pub async fn run(&self, command: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
         let run = exec::run(command, options)?;
-        let body =
-            serde_json::to_string(&run.request).map_err(|error| Error::invalid_request(error.to_string()))?;
+        if run.request.background == Some(true) {
+            let what = "is not supported here: run the command in the foreground";
+            return Err(Error::option("background", what).into());
+        }
+        self.exec(
+            json(&run.request)?,
+            run.request_timeout,
+            run.least_request_timeout,
+        )
+        .await
+    }
+
+    /// Runs a command: in the foreground to its end, in the background without waiting.
+    pub async fn execute(&self, command: &Value, options: Option<&Value>) -> Outcome<T, Ran<T::Answer>> {
+        let run = exec::run(command, options)?;
+        let body = json(&run.request)?;
+        if run.request.background == Some(true) {
+            return self.start(body, run.request_timeout).await.map(Ran::Started);
+        }
         self.exec(body, run.request_timeout, run.least_request_timeout)
             .await
+            .map(Ran::Ended)
     }
 
     async fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Outcome<T, T::Answer> {
@@ -274,7 +301,7 @@ impl<T: Transport> Machine<T> {
         Ok(self.client.call(&call).await?.answer)
     }
 
-    fn on(
+    pub(super) fn on(
         &self,
         operation: &'static str,
         method: &'static str,

@@ -1,13 +1,17 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`]: machines; [`page`]: their lists; [`warm_pool`]: pools
+//! - [`machine`], [`lifecycle`], [`process`]: machines; [`page`]: their lists
+//! - [`snapshot`], [`warm_pool`]
 
 pub mod call;
 mod key;
+pub mod lifecycle;
 pub mod machine;
 mod orphan;
 pub mod page;
+pub mod process;
+pub mod snapshot;
 pub mod warm_pool;
 
 pub use call::{Client, Failure};

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use nullspace_wire::warm_pool::PoolResources;
+
+use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
 use crate::core::error::{Error, Kind};
 use crate::core::http;
-use crate::core::options::Fields;
+use crate::core::options::{Fields, Value};
 use crate::core::warm_pool::{self, Wait};
 use crate::transport::{Answer, Decoder, Transport};
 
@@ -101,6 +103,66 @@ impl<T: Transport> WarmPool<T> {
             timeout,
         );
         self.client.call(&call).await.map(drop)
+    }
+
+    /// Changes what was given. A change of one number of the size asks for the others first: the wire wants all.
+    pub async fn update(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let mut change = warm_pool::update(options)?;
+        if change.size.is_given() {
+            let info = self.info(change.request_timeout).await?;
+            let size = info.inner("resources");
+            let now = |name: &str| size.as_ref().and_then(|size| size.number(name));
+            change.request.resources = Some(change.size.over(&PoolResources {
+                vcpus: now("vcpus").unwrap_or(1.0) as u32,
+                memory_mb: now("memoryMb").unwrap_or(512.0) as u32,
+                disk_mb: now("diskMb").map(|size| size as u32),
+            }));
+        }
+        let mut call = self.on("updateTemplateWarmPool", "PATCH", "", change.request_timeout);
+        call.body = Some(json(&change.request)?);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Lets it serve and fill.
+    pub async fn enable(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        self.turn("enableTemplateWarmPool", "/enable", timeout).await
+    }
+
+    /// Lets it neither serve nor fill.
+    pub async fn disable(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        self.turn("disableTemplateWarmPool", "/disable", timeout).await
+    }
+
+    /// Destroys its ready machines.
+    pub async fn drain(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        self.turn("drainTemplateWarmPool", "/drain", timeout).await
+    }
+
+    /// Compares what there is with what there should be, now.
+    pub async fn reconcile(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        self.turn("reconcileTemplateWarmPool", "/reconcile", timeout)
+            .await
+    }
+
+    async fn turn(
+        &self,
+        operation: &'static str,
+        under: &str,
+        timeout: Option<Duration>,
+    ) -> Outcome<T, T::Answer> {
+        let call = self.on(operation, "POST", under, timeout);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    fn on(
+        &self,
+        operation: &'static str,
+        method: &'static str,
+        under: &str,
+        timeout: Option<Duration>,
+    ) -> Call {
+        let path = format!("{}{under}", path(&self.id));
+        pools(&self.client, operation, method, path, Decoder::WarmPool, timeout)
     }
 
     /// Looks until enough machines are ready; `progress` hears of each look.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nullspace_wire::exec::ExecRequest;
+use nullspace_wire::exec::{ExecRequest, StdinRequest};
 
 use super::config::CALL_OPTIONS;
 use super::error::Error;
@@ -17,7 +17,7 @@ const MAX_TIMEOUT: u64 = 604_800;
 
 const RUN: [&str; 6] = ["args", "shell", "cwd", "envs", "timeout", "background"];
 
-/// A command to run and wait for.
+/// A command to run.
 pub struct Run {
     /// The body.
     pub request: ExecRequest,
@@ -31,19 +31,20 @@ pub struct Run {
 pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
     let fields = Fields::new("", options, &[&RUN, &CALL_OPTIONS])?;
     super::config::signal(&fields)?;
-    if fields.flag("background")? == Some(true) {
-        return Err(fields.wrong(
-            "background",
-            "is not supported yet: run the command in the foreground",
-        ));
-    }
+    let background = fields.flag("background")?.unwrap_or(false);
     let timeout = fields
         .integer("timeout", 1, MAX_TIMEOUT)?
         .unwrap_or(DEFAULT_TIMEOUT);
+    let mut request = request(command, &fields, timeout)?;
+    request.background = Some(background);
     Ok(Run {
-        request: request(command, &fields, timeout)?,
+        request,
         request_timeout: fields.seconds("requestTimeout")?,
-        least_request_timeout: Duration::from_secs(timeout) + MARGIN,
+        // Nobody waits for what runs in the background.
+        least_request_timeout: match background {
+            true => Duration::ZERO,
+            false => Duration::from_secs(timeout) + MARGIN,
+        },
     })
 }
 
@@ -98,4 +99,41 @@ pub fn timeout(fields: &Fields<'_>) -> Result<u64, Error> {
 /// The least HTTP time for a command of so many seconds.
 pub fn least_request_timeout(timeout: u64) -> Duration {
     Duration::from_secs(timeout) + MARGIN
+}
+
+/// How long to wait for the end of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wait {
+    /// In all; without one there is no end.
+    pub timeout: Option<Duration>,
+    /// Between two looks.
+    pub interval: Duration,
+    /// Of each request.
+    pub request_timeout: Option<Duration>,
+}
+
+/// Reads the options of `wait` of a background command.
+pub fn wait(options: Option<&Value>) -> Result<Wait, Error> {
+    let fields = super::config::call_fields(options, &["timeout", "intervalMs"])?;
+    Ok(Wait {
+        timeout: fields.seconds("timeout")?,
+        interval: Duration::from_millis(fields.integer("intervalMs", 10, 86_400_000)?.unwrap_or(250)),
+        request_timeout: fields.seconds("requestTimeout")?,
+    })
+}
+
+/// A process id that a caller gave.
+pub fn pid(value: &Value) -> Result<u32, Error> {
+    super::options::integer("pid", value, 1, u64::from(u32::MAX)).map(|pid| pid as u32)
+}
+
+/// Text for the standard input of a command, possibly empty.
+pub fn stdin(value: &Value) -> Result<StdinRequest, Error> {
+    match value {
+        Value::Text(data) => Ok(StdinRequest { data: data.clone() }),
+        other => Err(Error::option(
+            "data",
+            &format!("must be a string, not {}", other.kind()),
+        )),
+    }
 }

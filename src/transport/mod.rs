@@ -20,6 +20,8 @@ pub trait Answer: Clone + 'static {
     fn inner(&self, field: &str) -> Option<Self>
     where
         Self: Sized;
+    /// Shows the items of a list, in order.
+    fn each(&self, see: &mut dyn FnMut(&Self));
     /// An empty list.
     fn nothing() -> Self;
 }
@@ -86,6 +88,14 @@ pub enum Decoder {
     ExecResponse,
     WarmPool,
     WarmPoolList,
+    SnapshotInfo,
+    SnapshotList,
+    UpdateEgressResponse,
+    GetHostResponse,
+    BackgroundExecResponse,
+    ProcessList,
+    ProcessLogs,
+    LifecycleEvents,
 }
 
 impl Decoder {
@@ -104,6 +114,14 @@ impl Decoder {
             Decoder::ExecResponse => "ExecResponse",
             Decoder::WarmPool => "WarmPool",
             Decoder::WarmPoolList => "WarmPoolList",
+            Decoder::SnapshotInfo => "SnapshotInfo",
+            Decoder::SnapshotList => "SnapshotList",
+            Decoder::UpdateEgressResponse => "UpdateEgressResponse",
+            Decoder::GetHostResponse => "GetHostResponse",
+            Decoder::BackgroundExecResponse => "BackgroundExecResponse",
+            Decoder::ProcessList => "ProcessList",
+            Decoder::ProcessLogs => "ProcessLogs",
+            Decoder::LifecycleEvents => "LifecycleEvents",
         }
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{exec, machine, warm_pool};
+use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
 use serde_json::Value;
 
 use super::{
@@ -324,6 +324,14 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::ExecResponse => check::<exec::ExecResponse>(&value),
         Decoder::WarmPool => check::<warm_pool::WarmPool>(&value),
         Decoder::WarmPoolList => return Ok(renamed(value.get("items").cloned().unwrap_or(value))),
+        Decoder::SnapshotInfo => check::<machine::SnapshotInfo>(&value),
+        Decoder::SnapshotList => check::<Vec<machine::SnapshotInfo>>(&value),
+        Decoder::UpdateEgressResponse => check::<network::UpdateEgressResponse>(&value),
+        Decoder::GetHostResponse => check::<network::GetHostResponse>(&value),
+        Decoder::BackgroundExecResponse => check::<exec::BackgroundExecResponse>(&value),
+        Decoder::ProcessList => check::<Vec<exec::ProcessInfo>>(&value),
+        Decoder::ProcessLogs => check::<exec::ProcessLogs>(&value),
+        Decoder::LifecycleEvents => check::<lifecycle::LifecycleEventListResponse>(&value),
     }?;
     Ok(renamed(value))
 }
@@ -366,6 +374,10 @@ impl Answer for Value {
 
     fn inner(&self, field: &str) -> Option<Value> {
         self.get(field).filter(|v| v.is_object() || v.is_array()).cloned()
+    }
+
+    fn each(&self, see: &mut dyn FnMut(&Value)) {
+        self.as_array().into_iter().flatten().for_each(see);
     }
 
     fn nothing() -> Value {

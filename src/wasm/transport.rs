@@ -243,6 +243,11 @@ impl Answer for JsAnswer {
             .filter(|value| value.is_object())
             .map(JsAnswer)
     }
+    fn each(&self, see: &mut dyn FnMut(&Self)) {
+        if let Some(list) = self.0.dyn_ref::<Array>() {
+            list.iter().for_each(|item| see(&JsAnswer(item)));
+        }
+    }
     fn nothing() -> Self {
         JsAnswer(Array::new().into())
     }

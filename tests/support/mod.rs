@@ -1,7 +1,12 @@
 //! What several of these tests need.
+#![allow(dead_code)] // each of them uses a part
 
-use nullspace::core::options::Value;
-use serde_json::Value as Json;
+use nullspace::client::{Client, Failure};
+use nullspace::core::config::{self, Environment};
+use nullspace::core::error::Error;
+use nullspace::core::options::{Fields, Value};
+use nullspace::transport::script::{Script, BASE_URL};
+use serde_json::{json, Value as Json};
 
 /// What JavaScript would hand over for this JSON.
 pub fn given(json: Json) -> Value {
@@ -18,4 +23,40 @@ pub fn given(json: Json) -> Value {
                 .collect(),
         ),
     }
+}
+
+struct Nowhere;
+
+impl Environment for Nowhere {
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn read(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn home(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A client with a key.
+pub fn client(script: &Script) -> Client<Script> {
+    let options = given(json!({ "apiKey": "key-1", "baseUrl": BASE_URL }));
+    let fields = Fields::new("", Some(&options), &[&config::CLIENT_OPTIONS]).unwrap();
+    Client::new(config::settings(&fields, &Nowhere).unwrap(), script.clone())
+}
+
+/// The error of a call that must fail.
+#[track_caller]
+pub fn error<V>(result: Result<V, Failure<String>>) -> Error {
+    match result {
+        Err(Failure::Error(error)) => error,
+        Err(Failure::Thrown(thrown)) => panic!("thrown: {thrown}"),
+        Ok(_) => panic!("it worked"),
+    }
+}
+
+/// The JSON that a request carried.
+pub fn body(request: &nullspace::transport::Request) -> Json {
+    serde_json::from_str(request.body.as_deref().unwrap_or("null")).unwrap()
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, Context, Result};
-use nullspace_wire::{exec, machine, network, warm_pool};
+use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -50,12 +50,14 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("MachineMetricsList", Many, machine::MachineMetrics);
     answer!("SetTimeoutResponse", One, machine::SetTimeoutResponse);
     answer!("SnapshotInfo", One, machine::SnapshotInfo);
+    answer!("SnapshotList", Many, machine::SnapshotInfo);
     answer!("UpdateEgressResponse", One, network::UpdateEgressResponse);
     answer!("GetHostResponse", One, network::GetHostResponse);
     answer!("ExecResponse", One, exec::ExecResponse);
     answer!("BackgroundExecResponse", One, exec::BackgroundExecResponse);
     answer!("ProcessList", Many, exec::ProcessInfo);
     answer!("ProcessLogs", One, exec::ProcessLogs);
+    answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list

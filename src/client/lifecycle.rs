@@ -1,0 +1,131 @@
+//! What happens to a machine as a whole: leases, pauses, forks, snapshots, its network. Source: PROTOCOL.md section 3.
+
+use std::time::Duration;
+
+use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::machine::{Machine, RESUME_TIMEOUT};
+use crate::core::error::Error;
+use crate::core::lease::SetTimeout;
+use crate::core::options::{Fields, Value};
+use crate::core::snapshots::Keyed;
+use crate::core::{config, egress, events, http, previews};
+use crate::transport::{Answer, Decoder, Transport};
+
+impl<T: Transport> Machine<T> {
+    /// Moves the end of the lease.
+    pub async fn set_timeout(&self, set: &SetTimeout) -> Outcome<T, T::Answer> {
+        let mut call = self.on(
+            "setMachineTimeout",
+            "POST",
+            "/timeout",
+            Decoder::SetTimeoutResponse,
+            set.request_timeout,
+        );
+        call.body = Some(json(&set.request)?);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Freezes the machine into a snapshot; a resume makes it run again.
+    pub async fn pause(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let call = self.long("hibernateMachine", "/hibernate", Decoder::SnapshotInfo, timeout);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Makes a second machine that goes on from where this one is.
+    pub async fn fork(&self, keyed: Keyed) -> Outcome<T, Self> {
+        let call = self.keyed("forkMachine", "/fork", Decoder::MachineHandle, keyed);
+        let sent = self.client.call(&call).await?;
+        Ok(Self::of(
+            &self.client,
+            &sent.answer,
+            self.client.timeout(None, DEFAULT_TIMEOUT),
+        )?)
+    }
+
+    /// Keeps the machine as it is now, for later creates.
+    pub async fn create_snapshot(&self, keyed: Keyed) -> Outcome<T, T::Answer> {
+        let call = self.keyed("createSnapshot", "/snapshots", Decoder::SnapshotInfo, keyed);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Replaces the whole network policy; the answer is the new one.
+    pub async fn update_egress(&self, policy: &Value, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let request = egress::update(policy)?;
+        let mut call = self.on(
+            "updateMachineEgress",
+            "PATCH",
+            "/egress",
+            Decoder::UpdateEgressResponse,
+            timeout,
+        );
+        call.body = Some(json(&request)?);
+        let answer = self.client.call(&call).await?.answer;
+        Ok(answer
+            .inner("egress")
+            .ok_or_else(|| Error::invalid_response("updateMachineEgress: the answer has no policy"))?)
+    }
+
+    /// Where a port can be reached.
+    pub async fn host(&self, port: &Value, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let port = previews::port(port)?;
+        let mut call = self.on(
+            "getMachineHost",
+            "POST",
+            "/host",
+            Decoder::GetHostResponse,
+            timeout,
+        );
+        call.body = Some(format!("{{\"port\":{port}}}"));
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// What happened to it, a page.
+    pub async fn events(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let fields = config::call_fields(options, &events::LIST)?;
+        let query = events::list(&fields)?;
+        let mut call = self.on(
+            "listMachineLifecycleEvents",
+            "GET",
+            "/lifecycle",
+            Decoder::LifecycleEvents,
+            fields.seconds("requestTimeout")?,
+        );
+        call.path = http::with_query(&call.path, &query);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    fn keyed(&self, operation: &'static str, under: &str, decoder: Decoder, keyed: Keyed) -> Call {
+        let mut call = self.long(operation, under, decoder, keyed.request_timeout);
+        call.idempotency_key = Some(
+            keyed
+                .idempotency_key
+                .unwrap_or_else(|| self.client.transport().uuid()),
+        );
+        call
+    }
+
+    /// A call that copies memory or disk: its time is not that of the handle.
+    fn long(
+        &self,
+        operation: &'static str,
+        under: &str,
+        decoder: Decoder,
+        timeout: Option<Duration>,
+    ) -> Call {
+        let timeout = self.client.timeout(timeout, RESUME_TIMEOUT);
+        self.on(operation, "POST", under, decoder, Some(timeout))
+    }
+}
+
+/// What happened to all machines and snapshots, a page.
+pub async fn all_events<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
+    let query = events::list(fields)?;
+    let call = Call::new(
+        "listLifecycleEvents",
+        "GET",
+        http::with_query("/v1/lifecycle/events", &query),
+        Decoder::LifecycleEvents,
+        client.timeout(None, DEFAULT_TIMEOUT),
+    );
+    Ok(client.call(&call).await?.answer)
+}

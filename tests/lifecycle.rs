@@ -1,0 +1,300 @@
+//! Leases, pauses, forks, snapshots, policies, events, pools and background commands over a scripted transport.
+
+use std::time::Duration;
+
+use nullspace::client::machine::{Machine, Ran};
+use nullspace::client::warm_pool::WarmPool;
+use nullspace::client::{lifecycle, snapshot};
+use nullspace::core::error::Kind;
+use nullspace::core::options::{Fields, Value};
+use nullspace::core::{config, events, exec, lease, snapshots};
+use nullspace::transport::script::Script;
+use serde_json::{json, Value as Json};
+
+mod support;
+use support::{body, client, error, given};
+
+const HANDLE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
+const FORKED: &str =
+    r#"{"id":"mch_2","status":"running","config":{"vcpus":2,"memory_mb":512},"cwd":"/workspace"}"#;
+const SNAPSHOT: &str =
+    r#"{"id":"snap_1","machine_id":"mch_1","size_bytes":4096,"created_at":"2026-01-01T00:00:00Z"}"#;
+const EVENTS: &str = r#"{"events":[],"offset":0,"limit":50,"has_more":false}"#;
+const RUNNING: &str = r#"[{"pid":7,"command":"sleep","running":true}]"#;
+const ENDED: &str = r#"[{"pid":7,"command":"sleep","running":false}]"#;
+
+/// A script whose first request takes a machine up.
+fn script() -> Script {
+    Script::new().on("POST", "/v1/machines/mch_1/resume", 200, HANDLE)
+}
+
+fn machine(script: &Script) -> Machine<Script> {
+    script.run(Machine::resume(&client(script), "mch_1")).unwrap()
+}
+
+fn keyed(options: Json) -> snapshots::Keyed {
+    snapshots::keyed(Some(&given(options))).unwrap()
+}
+
+#[test]
+fn a_lease_is_moved_and_the_new_one_comes_back() {
+    let script = script().on(
+        "POST",
+        "/v1/machines/mch_1/timeout",
+        200,
+        r#"{"timeout_ms":60000,"timeout_action":"destroy","remaining_ms":60000}"#,
+    );
+    let machine = machine(&script);
+    let set = lease::set_timeout(&Value::Number(60.0), None).unwrap();
+    let lease = script.run(machine.set_timeout(&set)).unwrap();
+    assert_eq!(lease["timeoutMs"], 60_000);
+    let sent = &script.sent()[1];
+    assert_eq!(body(sent), json!({ "timeout_ms": 60_000 }));
+    assert_eq!(sent.timeout, Duration::from_secs(30));
+    script.finished();
+}
+
+#[test]
+fn a_pause_has_five_minutes_unless_told_otherwise() {
+    let script = script()
+        .on("POST", "/v1/machines/mch_1/hibernate", 200, SNAPSHOT)
+        .on("POST", "/v1/machines/mch_1/hibernate", 200, SNAPSHOT);
+    let machine = machine(&script);
+    let info = script.run(machine.pause(None)).unwrap();
+    assert_eq!(info["machineId"], "mch_1");
+    script.run(machine.pause(Some(Duration::from_secs(5)))).unwrap();
+    let times: Vec<Duration> = script.sent()[1..].iter().map(|sent| sent.timeout).collect();
+    assert_eq!(times, [Duration::from_secs(300), Duration::from_secs(5)]);
+}
+
+#[test]
+fn a_fork_is_another_machine_with_a_key_of_its_own() {
+    let script = script().on("POST", "/v1/machines/mch_1/fork", 201, FORKED).on(
+        "POST",
+        "/v1/machines/mch_1/fork",
+        201,
+        FORKED,
+    );
+    let machine = machine(&script);
+    let fork = script.run(machine.fork(keyed(json!({})))).unwrap();
+    assert_eq!(
+        (fork.id.as_str(), fork.cwd.as_deref()),
+        ("mch_2", Some("/workspace"))
+    );
+    script
+        .run(machine.fork(keyed(json!({ "idempotencyKey": "mine" }))))
+        .unwrap();
+    let sent = script.sent();
+    let keys: Vec<_> = sent[1..]
+        .iter()
+        .map(|sent| Script::header(sent, "Idempotency-Key"))
+        .collect();
+    assert_eq!(keys, [Some("uuid-1".to_owned()), Some("mine".to_owned())]);
+    assert_eq!(sent[1].body, None);
+}
+
+#[test]
+fn snapshots_are_made_listed_described_and_deleted() {
+    let script = script()
+        .on("POST", "/v1/machines/mch_1/snapshots", 201, SNAPSHOT)
+        .on(
+            "GET",
+            "/v1/snapshots?machine_id=mch_1",
+            200,
+            &format!("[{SNAPSHOT}]"),
+        )
+        .on("GET", "/v1/snapshots/snap_1", 200, SNAPSHOT)
+        .on("DELETE", "/v1/snapshots/snap_1", 204, "");
+    let machine = machine(&script);
+    let client = client(&script);
+    let made = script.run(machine.create_snapshot(keyed(json!({})))).unwrap();
+    assert_eq!(made["sizeBytes"], 4096);
+    let options = given(json!({ "machineId": "mch_1" }));
+    let fields = snapshots::list_fields(&options).unwrap();
+    let list = script.run(snapshot::list(&client, &fields)).unwrap();
+    assert_eq!(list[0]["id"], "snap_1");
+    script.run(snapshot::get(&client, "snap_1")).unwrap();
+    script.run(snapshot::delete(&client, "snap_1")).unwrap();
+    script.finished();
+}
+
+#[test]
+fn a_policy_is_replaced_and_the_new_one_comes_back() {
+    let script = script().on(
+        "PATCH",
+        "/v1/machines/mch_1/egress",
+        200,
+        r#"{"machine_id":"mch_1","egress":{"mode":"custom","deny_cidrs":["10.0.0.0/8"]}}"#,
+    );
+    let machine = machine(&script);
+    let policy = given(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/8"] }));
+    let now = script.run(machine.update_egress(&policy, None)).unwrap();
+    assert_eq!(now["denyCidrs"], json!(["10.0.0.0/8"]));
+    let wrong = given(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/99"] }));
+    let refused = error(script.run(machine.update_egress(&wrong, None)));
+    assert!(
+        refused.message.contains("policy.denyCidrs[0]"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(script.sent().len(), 2, "nothing was sent for the wrong one");
+}
+
+#[test]
+fn events_of_one_machine_and_of_all_are_asked_for_by_page() {
+    let script = script()
+        .on(
+            "GET",
+            "/v1/machines/mch_1/lifecycle?limit=2&order=asc",
+            200,
+            EVENTS,
+        )
+        .on(
+            "GET",
+            "/v1/lifecycle/events?operation=fork&snapshot_id=snap_1",
+            200,
+            EVENTS,
+        );
+    let machine = machine(&script);
+    let page = script
+        .run(machine.events(Some(&given(json!({ "limit": 2, "order": "asc" })))))
+        .unwrap();
+    assert_eq!(page["hasMore"], false);
+    let options = given(json!({ "operation": "fork", "snapshotId": "snap_1" }));
+    let known = [&events::LIST[..], &events::LIST_ALL, &config::CLIENT_OPTIONS];
+    let fields = Fields::new("", Some(&options), &known).unwrap();
+    script
+        .run(lifecycle::all_events(&client(&script), &fields))
+        .unwrap();
+    script.finished();
+}
+
+#[test]
+fn a_pool_is_changed_and_turned() {
+    let pool = r#"{"id":"twp_1","name":"p","template_ref":"base","resolved_template":"base",
+        "resources":{"vcpus":4,"memory_mb":512},"min_ready":1,"max_ready":2,"idle_timeout_seconds":600,
+        "stale_after_seconds":900,"checkout_policy":"prefer","version_policy":"pinned_build","rollout_generation":0,
+        "rollout_status":{},"state":"enabled","labels":{},"metadata":{},"created_at":"2026-01-01T00:00:00Z",
+        "updated_at":"2026-01-01T00:00:00Z","status":{"target":1,"ready":1,"warming":0,"claimed":0,"draining":0,
+        "failed":0,"expired":0,"unavailable":0}}"#;
+    let path = "/v1/template-warm-pools/twp_1";
+    let script = Script::new()
+        .on("GET", path, 200, pool)
+        .on("PATCH", path, 200, pool)
+        .on("GET", path, 200, pool)
+        .on("PATCH", path, 200, pool)
+        .on("POST", &format!("{path}/enable"), 200, pool)
+        .on("POST", &format!("{path}/disable"), 200, pool)
+        .on("POST", &format!("{path}/drain"), 200, pool)
+        .on("POST", &format!("{path}/reconcile"), 200, pool);
+    let held = script.run(WarmPool::get(&client(&script), "twp_1")).unwrap();
+    script
+        .run(held.update(Some(&given(json!({ "maxReady": 5 })))))
+        .unwrap();
+    script
+        .run(held.update(Some(&given(json!({ "memoryMb": 1024 })))))
+        .unwrap();
+    script.run(held.enable(None)).unwrap();
+    script.run(held.disable(None)).unwrap();
+    script.run(held.drain(None)).unwrap();
+    script.run(held.reconcile(None)).unwrap();
+    script.finished();
+    let sent = script.sent();
+    assert_eq!(body(&sent[1]), json!({ "max_ready": 5 }));
+    assert_eq!(
+        body(&sent[3]),
+        json!({ "resources": { "vcpus": 4, "memory_mb": 1024 } })
+    );
+}
+
+fn exec_wait(options: Json) -> exec::Wait {
+    exec::wait(Some(&given(options))).unwrap()
+}
+
+#[test]
+fn a_background_command_is_started_fed_and_ended() {
+    let script = script()
+        .on("POST", "/v1/machines/mch_1/exec", 200, r#"{"pid":7}"#)
+        .on("POST", "/v1/machines/mch_1/processes/7/stdin", 204, "")
+        .on(
+            "GET",
+            "/v1/machines/mch_1/processes/7/logs",
+            200,
+            r#"{"stdout":"a","stderr":"","output":"a"}"#,
+        )
+        .on("POST", "/v1/machines/mch_1/processes/7/kill", 204, "");
+    let machine = machine(&script);
+    let options = given(json!({ "background": true, "timeout": 3600 }));
+    let ran = script
+        .run(machine.execute(&Value::Text("cat".into()), Some(&options)))
+        .unwrap();
+    let Ran::Started(pid) = ran else { panic!("{ran:?}") };
+    assert_eq!(pid, 7);
+    script
+        .run(machine.send_stdin(7, &Value::Text("hi\n".into()), None))
+        .unwrap();
+    assert_eq!(script.run(machine.logs(7, None)).unwrap()["output"], "a");
+    script.run(machine.kill_process(7, None)).unwrap();
+    let sent = script.sent();
+    assert_eq!(
+        body(&sent[1]),
+        json!({ "command": "cat", "timeout_secs": 3600, "background": true })
+    );
+    assert_eq!(sent[1].timeout, Duration::from_secs(30), "nobody waits for it");
+    assert_eq!(body(&sent[2]), json!({ "data": "hi\n" }));
+    script.finished();
+}
+
+#[test]
+fn waiting_looks_at_the_list_until_the_command_ends_then_at_its_logs() {
+    let list = "/v1/machines/mch_1/processes";
+    let logs = "/v1/machines/mch_1/processes/7/logs";
+    let script = script()
+        .on("GET", list, 200, RUNNING)
+        .on("GET", list, 200, RUNNING)
+        .on("GET", list, 200, ENDED)
+        .on(
+            "GET",
+            logs,
+            200,
+            r#"{"stdout":"","stderr":"","output":"","exit_code":null}"#,
+        )
+        .on(
+            "GET",
+            logs,
+            200,
+            r#"{"stdout":"x","stderr":"","output":"x","exit_code":3}"#,
+        );
+    let machine = machine(&script);
+    let done = script.run(machine.wait(7, &exec_wait(json!({})))).unwrap();
+    assert_eq!(done["exitCode"], 3);
+    assert_eq!(script.slept(), [250, 250, 100]);
+    script.finished();
+}
+
+#[test]
+fn waiting_ends_with_its_time_and_leaves_the_command_alone() {
+    let mut script = script();
+    for _ in 0..5 {
+        script = script.on("GET", "/v1/machines/mch_1/processes", 200, RUNNING);
+    }
+    let machine = machine(&script);
+    let late = error(script.run(machine.wait(7, &exec_wait(json!({ "timeout": 1 })))));
+    assert_eq!((late.kind, late.code.as_str()), (Kind::Timeout, "timeout"));
+    assert_eq!(script.slept(), [250, 250, 250, 250]);
+    script.finished();
+}
+
+#[test]
+fn an_ended_command_without_an_exit_code_is_an_error_after_five_seconds() {
+    let mut script = script().on("GET", "/v1/machines/mch_1/processes", 200, "[]");
+    for _ in 0..50 {
+        let logs = r#"{"stdout":"","stderr":"","output":""}"#;
+        script = script.on("GET", "/v1/machines/mch_1/processes/7/logs", 200, logs);
+    }
+    let machine = machine(&script);
+    let lost = error(script.run(machine.wait(7, &exec_wait(json!({})))));
+    assert_eq!(lost.kind, Kind::InvalidResponse);
+    assert_eq!(script.slept().iter().sum::<u128>(), 5000);
+    script.finished();
+}
