@@ -69,9 +69,15 @@ impl Engine {
             origin.config = ready.config.clone();
         }
         let record = record(&plan, &origin, checkout);
-        let (body, id) = self.bring_up(record, ready, ticket).await?;
+        let brought_up = self.bring_up(record, ready, ticket).await;
+        // From here on the machine holds its files, or nobody does.
+        let snapshot = origin.snapshot.map(|(snapshot, _pin)| snapshot);
+        if brought_up.is_err() {
+            self.collect_layers().await;
+        }
+        let (body, id) = brought_up?;
         let mut event = Event::of(Operation::Create, &id);
-        if let Some((snapshot, _pin)) = &origin.snapshot {
+        if let Some(snapshot) = &snapshot {
             event = Event::of(Operation::ResumeFromSnapshot, &id)
                 .snapshot(&snapshot.id)
                 .between(&snapshot.machine_id, &id);

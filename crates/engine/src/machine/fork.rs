@@ -28,7 +28,7 @@ impl Engine {
         self.refuse_when_closing()?;
         let parent = self.live_machine(id).await?;
         let turn = parent.try_turn()?;
-        let (copy, _pin) = self.copy_files(&parent).await?;
+        let (copy, pin) = self.copy_files(&parent).await?;
         drop(turn);
         let record = parent.read(|parent| Record {
             id: ids::machine(),
@@ -45,7 +45,12 @@ impl Engine {
             traffic_access_token: parent.traffic_access_token.as_ref().map(|_| ids::secret("tat")),
             ..parent.clone()
         });
-        let (body, child) = self.bring_up(record, None, ticket).await?;
+        let brought_up = self.bring_up(record, None, ticket).await;
+        drop(pin);
+        if brought_up.is_err() {
+            self.collect_layers().await;
+        }
+        let (body, child) = brought_up?;
         self.record_event(Event::of(Operation::Fork, id).between(id, &child))
             .await;
         Ok(body)

@@ -132,6 +132,7 @@ impl Engine {
             .because("machine_ended")
             .failed("machine_ended", message);
         self.record_event(event).await;
+        self.collect_layers().await;
     }
 
     /// Moves the end of the lease to `timeout_ms` from now.

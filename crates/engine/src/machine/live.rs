@@ -104,6 +104,9 @@ impl Machine {
 
     /// Takes the turn, or says that another change is under way.
     pub fn try_turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        if self.gone.is_cancelled() {
+            return Err(self.not_ready());
+        }
         self.turn.try_lock().map_err(|_| {
             Error::new(
                 Kind::TransitionInProgress,

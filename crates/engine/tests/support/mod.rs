@@ -83,7 +83,15 @@ impl Served {
         state: Arc<TempDir>,
         open: impl FnOnce(Access) -> Access,
     ) -> Self {
-        let store = Store::open(state.path()).unwrap();
+        // Connections of an engine that just ended may hold it, and so its lock, a moment longer.
+        let begun = Instant::now();
+        let store = loop {
+            match Store::open(state.path()) {
+                Ok(store) => break store,
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(5), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
         let engine = Engine::open(store, backend.clone()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
