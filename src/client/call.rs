@@ -208,11 +208,10 @@ impl<T: Transport> Client<T> {
         let hooked = transport.has_hooks();
         let mut started = 0.0;
         if hooked {
-            let headers: BTreeMap<String, &str> = request
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_ascii_lowercase(), http::shown_header(name, value)))
-                .collect();
+            let mut headers = BTreeMap::new();
+            for (name, value) in &request.headers {
+                headers.insert(name.to_ascii_lowercase(), http::shown_header(name, value));
+            }
             let event = RequestEvent {
                 operation: call.operation,
                 method: call.method,

@@ -7,7 +7,7 @@ use nullspace_wire::warm_pool::PoolResources;
 use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
 use crate::core::error::{Error, Kind};
 use crate::core::http;
-use crate::core::options::{Fields, Value};
+use crate::core::options::{shown, Fields, Value};
 use crate::core::warm_pool::{self, Wait};
 use crate::transport::{Answer, Decoder, Transport};
 
@@ -198,9 +198,11 @@ impl<T: Transport> WarmPool<T> {
                     Kind::Timeout,
                     "timeout",
                     format!(
-                        "warm pool {} has {ready} of {wanted} ready machines after {} s{reason}",
+                        "warm pool {} has {} of {} ready machines after {} s{reason}",
                         self.id,
-                        wait.timeout.as_secs_f64()
+                        shown(ready),
+                        shown(wanted),
+                        shown(wait.timeout.as_secs_f64())
                     ),
                 )
                 .into());

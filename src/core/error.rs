@@ -184,7 +184,7 @@ impl Error {
         let nested = outer.get("error").and_then(Value::as_object);
         let text =
             |name: &str| pick(nested, &outer, name).and_then(|value| value.as_str().map(str::to_owned));
-        let code = text("code").map(|code| code.to_lowercase());
+        let code = text("code").map(|code| code.to_ascii_lowercase());
         let message = match (nested, outer.get("error")) {
             (Some(nested), _) => nested.get("message").and_then(Value::as_str).map(str::to_owned),
             (None, Some(Value::String(message))) => Some(message.clone()),

@@ -1,6 +1,7 @@
 //! `AbortSignal` on a call: whatever it waits for is dropped, and the caller gets the signal's own reason.
 
 use std::future::Future;
+use std::pin::Pin;
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -11,6 +12,7 @@ use super::race::{race, First};
 #[wasm_bindgen]
 extern "C" {
     /// Anything that looks like an `AbortSignal`: other realms and polyfills have classes of their own.
+    #[derive(Clone)]
     pub type Signal;
     #[wasm_bindgen(method, getter)]
     fn aborted(this: &Signal) -> bool;
@@ -35,10 +37,10 @@ impl Drop for Listener<'_> {
 }
 
 /// Runs a call under a signal. An abort rejects with `signal.reason`, unchanged.
-pub async fn abortable<F>(signal: Option<&Signal>, call: F) -> Result<JsValue, JsValue>
-where
-    F: Future<Output = Result<JsValue, JsValue>>,
-{
+pub async fn abortable(
+    signal: Option<&Signal>,
+    call: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>> + '_>>,
+) -> Result<JsValue, JsValue> {
     let Some(signal) = signal else { return call.await };
     if signal.aborted() {
         return Err(signal.reason());

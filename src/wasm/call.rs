@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use js_sys::{Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -12,14 +13,78 @@ use super::convert;
 use super::throw;
 use super::transport::{Host, JsTransport};
 use crate::client::call::Outcome;
-use crate::client::Client;
+use crate::client::machine::call_options;
+use crate::client::{Client, Failure};
 use crate::core::config;
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 
-/// A promise of a call. One boxed future type for all exports: a third less code each.
-pub fn promise(call: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>) -> Promise {
+/// A call under way. Boxed, so that what surrounds it is compiled once, not once for each export.
+pub type Call = Pin<Box<dyn Future<Output = Outcome<JsTransport, JsValue>>>>;
+
+/// A call of a static function.
+pub fn on_class(options: JsValue, client: JsValue, call: Box<dyn FnOnce(Given) -> Call>) -> Promise {
+    promise(Box::pin(async move {
+        let given = Given::read(&options, &client)?;
+        let (transport, signal) = (given.transport.clone(), given.signal.clone());
+        run(transport, signal, call(given)).await
+    }))
+}
+
+/// A call on a handle: `options` may hold a signal. What else they hold is checked by the call itself.
+pub fn on_handle(
+    transport: &JsTransport,
+    options: JsValue,
+    call: Box<dyn FnOnce(Option<Value>) -> Call>,
+) -> Promise {
+    let transport = transport.clone();
+    promise(Box::pin(async move {
+        let read = optional(&options)?;
+        let signal = if options.is_object() {
+            signal(Reflect::get(&options, &"signal".into())?)?
+        } else {
+            None
+        };
+        run(transport, signal, call(read)).await
+    }))
+}
+
+/// A call on a handle that takes no options but a time and a signal.
+pub fn on_handle_plain(
+    transport: &JsTransport,
+    options: JsValue,
+    call: Box<dyn FnOnce(Option<Duration>) -> Call>,
+) -> Promise {
+    on_handle(
+        transport,
+        options,
+        Box::new(move |read| {
+            Box::pin(async move {
+                let (timeout, _) = call_options(read.as_ref(), &[])?;
+                call(timeout).await
+            })
+        }),
+    )
+}
+
+fn promise(call: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>) -> Promise {
     future_to_promise(call)
+}
+
+async fn run(transport: JsTransport, signal: Option<Signal>, call: Call) -> Result<JsValue, JsValue> {
+    abortable(
+        signal.as_ref(),
+        Box::pin(async {
+            call.await
+                .map_err(|failure| throw::failure(failure, transport.take_cause()))
+        }),
+    )
+    .await
+}
+
+/// An argument that is no option.
+pub fn argument(js: &JsValue) -> Outcome<JsTransport, Value> {
+    convert::value(js).map_err(Failure::Thrown)
 }
 
 /// Options of a static call, and what they say about the client.
@@ -65,42 +130,10 @@ impl Given {
             self.transport.clone(),
         ))
     }
-
-    /// Ends the call with the signal, and makes errors of what fails.
-    pub async fn run<F>(&self, call: F) -> Result<JsValue, JsValue>
-    where
-        F: Future<Output = Outcome<JsTransport, JsValue>>,
-    {
-        run(&self.transport, self.signal.as_ref(), call).await
-    }
-}
-
-/// Runs a call on a handle: `options` may hold a signal.
-pub async fn on_handle<F>(transport: &JsTransport, options: &JsValue, call: F) -> Result<JsValue, JsValue>
-where
-    F: Future<Output = Outcome<JsTransport, JsValue>>,
-{
-    let signal = if options.is_object() {
-        signal(Reflect::get(options, &"signal".into())?)?
-    } else {
-        None
-    };
-    run(transport, signal.as_ref(), call).await
-}
-
-async fn run<F>(transport: &JsTransport, signal: Option<&Signal>, call: F) -> Result<JsValue, JsValue>
-where
-    F: Future<Output = Outcome<JsTransport, JsValue>>,
-{
-    abortable(signal, async {
-        call.await
-            .map_err(|failure| throw::failure(failure, transport.take_cause()))
-    })
-    .await
 }
 
 /// Options, `undefined` being absent.
-pub fn optional(js: &JsValue) -> Result<Option<Value>, JsValue> {
+fn optional(js: &JsValue) -> Result<Option<Value>, JsValue> {
     if js.is_undefined() {
         Ok(None)
     } else {

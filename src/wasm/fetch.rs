@@ -11,6 +11,7 @@ use web_sys::AbortController;
 
 use super::host::{self, Timer};
 use super::race::{race, First};
+use crate::core::options::shown;
 
 #[wasm_bindgen]
 extern "C" {
@@ -86,7 +87,7 @@ pub async fn send(custom: Option<&Function>, outgoing: &Outgoing<'_>) -> Fetched
         First::B(()) => Fetched::Failed {
             phase: "read",
             timed_out: true,
-            message: format!("no whole answer within {} s", outgoing.timeout_ms / 1000.0),
+            message: format!("no whole answer within {} s", shown(outgoing.timeout_ms / 1000.0)),
             cause: None,
         },
     }

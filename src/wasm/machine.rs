@@ -6,8 +6,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{on_handle, optional, promise, Given};
-use super::convert;
+use super::call::{argument, on_class, on_handle, on_handle_plain, Call, Given};
 use super::transport::JsTransport;
 use crate::client::machine::{call_options, Machine as Inner};
 use crate::client::page::Page;
@@ -50,38 +49,41 @@ fn fields<'a>(given: &'a Given, more: &[&str]) -> Result<Fields<'a>, Error> {
 impl Machine {
     /// Makes a machine.
     pub fn create(options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let given = Given::read(&options, &client)?;
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = machine::create_fields(&given.options)?;
                     Ok(handle(Inner::create(&given.client(&fields)?, &fields).await?))
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// Takes up a machine.
     pub fn connect(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = fields(&given, &["timeout"])?;
-                    let id = machine::id("id", &id)?;
+                    let id = machine::id("id", &argument(&id)?)?;
                     let lease = fields.seconds("timeout")?;
                     Ok(handle(Inner::connect(&given.client(&fields)?, &id, lease).await?))
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// Machines, page by page; rows when `fields` is given.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let given = Given::read(&options, &client)?;
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = machine::list_fields(&given.options)?;
                     let list = machine::list(&fields)?;
                     let client = given.client(&fields)?;
@@ -93,72 +95,80 @@ impl Machine {
                     }
                     .into())
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// Describes a machine.
     #[wasm_bindgen(js_name = getInfoById)]
     pub fn get_info_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = fields(&given, &["fields"])?;
-                    let (id, names) = (machine::id("id", &id)?, machine::field_names(&fields)?);
+                    let (id, names) = (
+                        machine::id("id", &argument(&id)?)?,
+                        machine::field_names(&fields)?,
+                    );
                     Ok(Inner::info_by_id(&given.client(&fields)?, &id, names, None)
                         .await?
                         .0)
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// Samples of a machine.
     #[wasm_bindgen(js_name = getMetricsById)]
     pub fn get_metrics_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &id)?;
+                    let id = machine::id("id", &argument(&id)?)?;
                     Ok(Inner::metrics_by_id(&given.client(&fields)?, &id, None).await?.0)
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// Destroys a machine.
     #[wasm_bindgen(js_name = killById)]
     pub fn kill_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let (id, given) = (convert::value(&id)?, Given::read(&options, &client)?);
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &id)?;
+                    let id = machine::id("id", &argument(&id)?)?;
                     Inner::kill_by_id(&given.client(&fields)?, &id, None).await?;
                     Ok(JsValue::UNDEFINED)
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// Makes a machine, runs one command, destroys the machine.
     #[wasm_bindgen(js_name = runOnce)]
     pub fn run_once(command: JsValue, options: JsValue, client: JsValue) -> Promise {
-        promise(Box::pin(async move {
-            let (command, given) = (convert::value(&command)?, Given::read(&options, &client)?);
-            given
-                .run(async {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
                     let fields = machine::run_once_fields(&given.options)?;
+                    let command = argument(&command)?;
                     Ok(Inner::run_once(&given.client(&fields)?, &command, &fields)
                         .await?
                         .0)
                 })
-                .await
-        }))
+            }),
+        )
     }
 
     /// `mch_...`
@@ -191,56 +201,40 @@ impl Machine {
     #[wasm_bindgen(js_name = getInfo)]
     pub fn get_info(&self, options: JsValue) -> Promise {
         let inner = self.inner.clone();
-        promise(Box::pin(async move {
-            let read = optional(&options)?;
-            on_handle(inner.transport(), &options, async {
-                let (timeout, names) = call_options(read.as_ref(), &["fields"])?;
-                Ok(inner.info(names, timeout).await?.0)
-            })
-            .await
-        }))
+        on_handle(
+            self.inner.transport(),
+            options,
+            Box::new(|read| {
+                Box::pin(async move {
+                    let (timeout, names) = call_options(read.as_ref(), &["fields"])?;
+                    Ok(inner.info(names, timeout).await?.0)
+                })
+            }),
+        )
     }
 
     /// Whether it runs.
     #[wasm_bindgen(js_name = isRunning)]
     pub fn is_running(&self, options: JsValue) -> Promise {
         let inner = self.inner.clone();
-        promise(Box::pin(async move {
-            let read = optional(&options)?;
-            on_handle(inner.transport(), &options, async {
-                let (timeout, _) = call_options(read.as_ref(), &[])?;
-                Ok(inner.is_running(timeout).await?.into())
-            })
-            .await
-        }))
+        let call = |timeout| Box::pin(async move { Ok(inner.is_running(timeout).await?.into()) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
     }
 
     /// Samples of the machine.
     #[wasm_bindgen(js_name = getMetrics)]
     pub fn get_metrics(&self, options: JsValue) -> Promise {
         let inner = self.inner.clone();
-        promise(Box::pin(async move {
-            let read = optional(&options)?;
-            on_handle(inner.transport(), &options, async {
-                let (timeout, _) = call_options(read.as_ref(), &[])?;
-                Ok(inner.metrics(timeout).await?.0)
-            })
-            .await
-        }))
+        let call = |timeout| Box::pin(async move { Ok(inner.metrics(timeout).await?.0) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
     }
 
     /// Destroys the machine.
     pub fn kill(&self, options: JsValue) -> Promise {
         let inner = self.inner.clone();
-        promise(Box::pin(async move {
-            let read = optional(&options)?;
-            on_handle(inner.transport(), &options, async {
-                let (timeout, _) = call_options(read.as_ref(), &[])?;
-                inner.kill(timeout).await?;
-                Ok(JsValue::UNDEFINED)
-            })
-            .await
-        }))
+        let call =
+            |timeout| Box::pin(async move { inner.kill(timeout).await.map(|()| JsValue::UNDEFINED) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
     }
 }
 
@@ -249,13 +243,13 @@ impl Commands {
     /// Runs a command and waits for its end.
     pub fn run(&self, command: JsValue, options: JsValue) -> Promise {
         let inner = self.machine.clone();
-        promise(Box::pin(async move {
-            let (command, read) = (convert::value(&command)?, optional(&options)?);
-            on_handle(inner.transport(), &options, async {
-                Ok(inner.run(&command, read.as_ref()).await?.0)
-            })
-            .await
-        }))
+        on_handle(
+            self.machine.transport(),
+            options,
+            Box::new(|read| {
+                Box::pin(async move { Ok(inner.run(&argument(&command)?, read.as_ref()).await?.0) })
+            }),
+        )
     }
 }
 
@@ -283,14 +277,8 @@ impl MachinePage {
     #[wasm_bindgen(js_name = nextItems)]
     pub fn next_items(&self, options: JsValue) -> Promise {
         let inner = self.inner.clone();
-        promise(Box::pin(async move {
-            let read = optional(&options)?;
-            on_handle(inner.transport(), &options, async {
-                let (timeout, _) = call_options(read.as_ref(), &[])?;
-                Ok(inner.next(timeout).await?.0)
-            })
-            .await
-        }))
+        let call = |timeout| Box::pin(async move { Ok(inner.next(timeout).await?.0) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
     }
 }
 
@@ -298,5 +286,5 @@ impl MachinePage {
 #[cfg(feature = "traps")]
 #[wasm_bindgen(js_name = errorKinds)]
 pub fn error_kinds() -> JsValue {
-    throw::to_js(&crate::core::error::ALL_KINDS)
+    super::throw::to_js(&crate::core::error::ALL_KINDS)
 }
