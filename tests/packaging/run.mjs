@@ -1,6 +1,6 @@
 // Installs the packed package into small projects, one per runtime and bundler, and runs each against an API.
 //
-//   node tests/packaging/run.mjs --tarball dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--table FILE]
+//   node tests/packaging/run.mjs [--tarball] dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--table FILE]
 //
 // The API is that of NULLSPACE_API_URL and NULLSPACE_API_KEY; without them a tiny server with canned answers is used.
 // Without --all or --only: the projects that `npm test` runs (those without "extra" in their package.json).
@@ -16,7 +16,8 @@ import { serve } from '../wasm/server.mjs';
 import { openPage, siteServer } from './browser.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const { values: options } = parseArgs({
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     tarball: { type: 'string' },
     only: { type: 'string' },
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
     keep: { type: 'boolean' },
   },
 });
+options.tarball ??= positionals[0];
 if (!options.tarball) {
   console.error('usage: node tests/packaging/run.mjs --tarball dist/nullspace-<version>.tgz');
   process.exit(2);
@@ -143,6 +145,17 @@ const wanted = async () => {
   return chosen;
 };
 
+let passed = 0;
+let failed = 0;
+if (!options.only) {
+  // What can be seen without running it.
+  const { output } = await run(here, process.execPath, ['check.mjs', '--tarball', tarball]);
+  process.stdout.write(output.replace(/^\d+ passed, \d+ failed\n$/m, ''));
+  const counts = /^(\d+) passed, (\d+) failed$/m.exec(output);
+  passed += Number(counts?.[1] ?? 0);
+  failed += Number(counts?.[2] ?? 1);
+}
+
 const rows = [];
 for (const name of await wanted()) {
   const started = Date.now();
@@ -169,6 +182,9 @@ if (options.table) {
   ];
   await writeFile(options.table, `${lines.join('\n')}\n`);
 }
-const failed = rows.filter(({ result }) => result !== 'ok').length;
-console.log(`${rows.length - failed} passed, ${failed} failed`);
+for (const { result } of rows) {
+  if (result === 'ok') passed += 1;
+  else failed += 1;
+}
+console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

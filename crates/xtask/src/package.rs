@@ -12,16 +12,25 @@ use flate2::Compression;
 
 use crate::wasm::{Built, MODULE};
 
-/// Replaces `out` with the package.
+/// Replaces `out` with the package. It is put together beside it first: an interrupted build leaves the old one.
 pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
+    ensure!(
+        !out.exists() || out.join("package.json").is_file(),
+        "{} is no package: not replacing it",
+        out.display()
+    );
+    let stage = out.with_extension("new");
+    if stage.exists() {
+        fs::remove_dir_all(&stage)?;
+    }
+    fill(root, &stage, built, decoders)?;
     if out.exists() {
-        ensure!(
-            out.join("package.json").is_file(),
-            "{} is no package: not replacing it",
-            out.display()
-        );
         fs::remove_dir_all(out)?;
     }
+    Ok(fs::rename(stage, out)?)
+}
+
+fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     copy(&root.join("pkg-template"), out)?;
     fs::copy(root.join("LICENSE"), out.join("LICENSE"))?;
     let lib = out.join("lib");
