@@ -2,11 +2,12 @@
 //!
 //! - [`Backend`] starts machines and ends what an earlier engine left behind
 //! - [`Running`] is one started machine
-//! - `namespaces` is the real one, `fake` the one for tests of the rooms above
+//! - [`relay`]: the only way out of a machine
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
 
 mod egress;
+pub mod relay;
 
 pub use egress::{EgressRules, RateLimit, Verdict};
 

@@ -1,0 +1,160 @@
+//! TCP out of a machine.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{dns, reset, Direction, Entered, Shared};
+
+/// Bytes copied at once.
+const CHUNK: usize = 32 << 10;
+/// Receive buffer of a machine's connection while its rate is limited, so that an upload does not seem done long
+/// before it is.
+const LIMITED_BUFFER: usize = 64 << 10;
+/// Rest after accept() failed, which it does when the engine is out of descriptors.
+const REST: Duration = Duration::from_millis(50);
+
+/// Accepts until dropped.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => accepted(socket, &shared),
+            Err(error) => {
+                tracing::debug!(%error, "relay: accept failed");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn accepted(socket: TcpStream, shared: &Arc<Shared>) {
+    let socket = Arc::new(socket);
+    // A connection that was not redirected has no original destination that could be reached: its own address, which
+    // is loopback and refused.
+    let Ok(destination) = sockopt::ip_original_dst(&*socket) else {
+        return reset(&socket);
+    };
+    let Ok(slot) = shared.slots.clone().try_acquire_owned() else {
+        return reset(&socket);
+    };
+    let Some(entered) = shared.enter(destination, &socket) else {
+        return reset(&socket);
+    };
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let cut = entered.cut.clone();
+        let work = async {
+            if destination.port() == dns::PORT {
+                dns::serve_tcp(&socket, &shared).await
+            } else {
+                relay(&socket, destination, &entered, &shared).await
+            }
+        };
+        // Whatever went wrong on one side, the other sees a reset: an end would look like a whole answer.
+        if !matches!(cut.run_until_cancelled(work).await, Some(Ok(()))) {
+            reset(&socket);
+        }
+        drop(slot);
+    });
+}
+
+async fn relay(
+    inside: &Arc<TcpStream>,
+    destination: SocketAddrV4,
+    entered: &Entered,
+    shared: &Arc<Shared>,
+) -> io::Result<()> {
+    let dialed = tokio::time::timeout(shared.options.connect_timeout, TcpStream::connect(destination));
+    let outside = Arc::new(dialed.await.map_err(|_| io::ErrorKind::TimedOut)??);
+    // A route of this computer to itself, which no interface address shows.
+    if outside.local_addr()?.ip() == outside.peer_addr()?.ip() || !entered.add(&outside) {
+        reset(&outside);
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    if shared.sent.bucket.is_limited() {
+        let _ = sockopt::set_socket_recv_buffer_size(&**inside, LIMITED_BUFFER);
+    }
+    for socket in [inside, &outside] {
+        let _ = socket.set_nodelay(true);
+    }
+    let _ = sockopt::set_socket_keepalive(&*outside, true); // a lost peer must not keep its slot for ever
+    let guard = ResetUnlessDone(Some(outside.clone()));
+    tokio::try_join!(
+        copy(inside, &outside, &shared.sent),
+        copy(&outside, inside, &shared.received),
+    )?;
+    guard.done();
+    Ok(())
+}
+
+/// Resets a socket when its task is dropped or fails.
+struct ResetUnlessDone(Option<Arc<TcpStream>>);
+
+impl ResetUnlessDone {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ResetUnlessDone {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            reset(socket);
+        }
+    }
+}
+
+/// Copies until the end of `from`, then ends `to`, whose other direction may go on.
+async fn copy(from: &TcpStream, to: &TcpStream, direction: &Direction) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        // First wait, then take tokens: a silent connection must not hold any.
+        from.readable().await?;
+        let granted = direction.bucket.take(CHUNK).await;
+        let read = from.try_read(&mut buffer[..granted]);
+        direction.bucket.give_back(granted, *read.as_ref().unwrap_or(&0));
+        let read = match read {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
+        write_all(to, &buffer[..read]).await?;
+        direction.count(read);
+    }
+    rustix::net::shutdown(to, rustix::net::Shutdown::Write)?;
+    Ok(())
+}
+
+/// Like `AsyncWriteExt::write_all`, on a shared socket.
+pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Like `AsyncReadExt::read_exact`, on a shared socket. `false` = it ended before the first byte.
+pub(super) async fn read_exact(from: &TcpStream, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        from.readable().await?;
+        match from.try_read(&mut buffer[filled..]) {
+            Ok(0) if filled == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
