@@ -2,19 +2,26 @@
 //
 //   node scripts/test.mjs              all
 //   node scripts/test.mjs e2e contract only these (the names are in lib/suites.mjs)
+//   node scripts/test.mjs e2e --only crash   of their JavaScript files, those with this in their name
+
+import { parseArgs } from 'node:util';
 
 import { cleanUpOnSignals, endAll } from './lib/cleanup.mjs';
 import { prepare } from './lib/setup.mjs';
 import { StepError, step, stepTimes } from './lib/steps.mjs';
-import { suites } from './lib/suites.mjs';
+import { onlyFiles, suites } from './lib/suites.mjs';
 
-const chosen = process.argv.slice(2);
+const { values: options, positionals: chosen } = parseArgs({
+  allowPositionals: true,
+  options: { only: { type: 'string', default: '' } },
+});
 const unknown = chosen.filter((name) => !Object.hasOwn(suites, name));
 if (unknown.length > 0) {
   console.error(`no suite ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
   process.exit(2);
 }
 
+onlyFiles(options.only);
 cleanUpOnSignals();
 const total = { passed: 0, failed: 0, skipped: 0 };
 

@@ -67,8 +67,6 @@ class Step {
       });
       child.once('close', (status, signal) => resolve(status ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
     });
-    // A signal is ending everything: whoever waits for this step must not report it as failed.
-    if (isStopping()) await new Promise(() => {});
     return { code, output: chunks.join('') };
   }
 
@@ -107,9 +105,12 @@ export async function step(title, work) {
   const stopDrawing = draw(title, begun);
   try {
     const result = await work(current);
+    if (isStopping()) await new Promise(() => {});
     finish('ok', title, begun, current.note, stopDrawing);
     return result;
   } catch (error) {
+    // A signal is ending everything, this step too, which must not be reported as failed.
+    if (isStopping()) await new Promise(() => {});
     finish('FAILED', title, begun, error.message, stopDrawing);
     await current.close();
     if (error.excerpt) showLines(error.excerpt.trimEnd().split('\n').slice(0, EXCERPT));

@@ -119,7 +119,11 @@ export const suites = {
 
 /** What tests find in their environment. */
 const testEnvironment = () =>
-  isolatedEnvironment({ NULLSPACE_TEST_ENGINE: engineBinary, NULLSPACE_TEST_ROOT: root, NO_COLOR: '1' });
+  isolatedEnvironment({
+    NULLSPACE_TEST_ENGINE: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary,
+    NULLSPACE_TEST_ROOT: root,
+    NO_COLOR: '1',
+  });
 
 /**
  * As root, tests run in a network namespace of their own: they may add addresses and servers there, and nothing of
@@ -130,9 +134,15 @@ function ownNetwork() {
   return ['unshare', '--net', 'sh', '-c', 'ip link set lo up && NULLSPACE_TEST_NETNS=1 exec "$@"', 'sh'];
 }
 
+let only = '';
+/** Leaves test files out whose name does not hold `text`. */
+export function onlyFiles(text) {
+  only = text;
+}
+
 const testFiles = (directory) =>
   readdirSync(inRoot(directory))
-    .filter((name) => /\.test\.(mjs|ts)$/.test(name))
+    .filter((name) => /\.test\.(mjs|ts)$/.test(name) && name.includes(only))
     .sort()
     .map((name) => path.join(directory, name));
 

@@ -16,19 +16,24 @@ try {
   const engine = await startEngine({ binary: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary });
   // The SDK reads settings from the home directory and from `.env` of the current one: both are empty.
   const home = temporaryDirectory('python-home');
-  const { status } = spawnSync(python, ['-m', 'unittest', 'discover', '-v', '-s', here, '-t', here, ...rest], {
-    cwd: home,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: {
-      PATH: process.env.PATH,
-      HOME: home,
-      XDG_CONFIG_HOME: path.join(home, '.config'),
-      PYTHONDONTWRITEBYTECODE: '1',
-      NO_PROXY: '127.0.0.1,localhost',
-      NULLSPACE_API_URL: engine.url,
-      NULLSPACE_API_KEY: engine.apiKey,
+  // The SDK leaves connections open at the end of a test: its warnings about that would hide the results.
+  const { status } = spawnSync(
+    path.resolve(python),
+    ['-W', 'ignore::ResourceWarning', '-m', 'unittest', 'discover', '-v', '-s', here, '-t', here, ...rest],
+    {
+      cwd: home,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: home,
+        XDG_CONFIG_HOME: path.join(home, '.config'),
+        PYTHONDONTWRITEBYTECODE: '1',
+        NO_PROXY: '127.0.0.1,localhost',
+        NULLSPACE_API_URL: engine.url,
+        NULLSPACE_API_KEY: engine.apiKey,
+      },
     },
-  });
+  );
   const { code, signal } = await engine.stop();
   if (status !== 0) process.exitCode = 1;
   if (code !== 0) {

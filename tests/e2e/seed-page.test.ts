@@ -18,7 +18,7 @@ before(async () => {
 });
 after(() => engine?.stopWell());
 
-test('create', async () => {
+test('create', async (t) => {
   const machine = await Machine.create({
     template: 'base',
     vcpus: 2,
@@ -30,6 +30,7 @@ test('create', async () => {
     metadata: { project: 'docs' },
     network: { maskRequestHost: 'localhost:${PORT}' },
   });
+  t.after(() => machine.kill().catch(() => {}));
   assert.match(machine.id, /^mch_/);
   const { stdout } = await machine.commands.run('echo "$APP_ENV $PWD"', { shell: true });
   assert.equal(stdout, 'dev /workspace\n');

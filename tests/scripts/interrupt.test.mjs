@@ -35,7 +35,7 @@ function startScript(t, file, args = []) {
 async function printed(script, pattern) {
   const deadline = Date.now() + 120_000;
   while (!pattern.test(script.output())) {
-    assert.ok(Date.now() < deadline, `never printed ${pattern}:\n${script.output()}`);
+    assert.ok(Date.now() < deadline && script.child.exitCode === null, `never printed ${pattern}:\n${script.output()}`);
     await sleep(5);
   }
 }
