@@ -1,6 +1,10 @@
 //! PID 1 of a machine, and the messages between it and the engine.
 //!
+//! - [`message`]: what is said
+//! - [`channel`]: how it travels, with descriptors
 //! - [`net`]: the network of a machine
 
+pub mod channel;
+pub mod message;
 pub mod net;
 mod netlink;

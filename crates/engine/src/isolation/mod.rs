@@ -2,11 +2,12 @@
 //!
 //! - [`Backend`] starts machines and ends what an earlier engine left behind
 //! - [`Running`] is one started machine
-//! - [`relay`]: the only way out of a machine
+//! - [`namespaces`] makes real ones; [`relay`] is their only way out
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
 
 mod egress;
+pub mod namespaces;
 pub mod relay;
 
 pub use egress::{EgressRules, RateLimit, Verdict};

@@ -1,0 +1,158 @@
+//! How PID 1 gives up its rights: the machine's user namespace last, then capabilities and the system call filter.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nullspace_agent::message::Setup;
+
+use crate::sys::{self, check, step};
+
+/// Capabilities over the machine's own ids: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP
+/// NET_BIND_SERVICE NET_RAW SYS_CHROOT SETFCAP. Without each of the first ones package managers or `su` fail; NET_RAW
+/// opens no socket here (the network namespace is owned outside), but programs that carry it cannot start without it.
+const KEPT: u64 = 0x8004_25fb;
+
+const SECCOMP_SET_MODE_FILTER: libc::c_ulong = 1;
+
+/// Enters the user namespace and confines this process and all its children.
+pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()> {
+    match (setup.id_base, user_namespace) {
+        (Some(_), Some(namespace)) => {
+            // SAFETY: no pointers.
+            step(
+                "enter the user namespace",
+                check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }.into()),
+            )?;
+            // SAFETY: an empty list.
+            step(
+                "drop groups",
+                check(unsafe { libc::setgroups(0, std::ptr::null()) }.into()),
+            )?;
+        }
+        _ => {
+            // One id: the map of a process' own id needs no rights. Groups stay as they are, the kernel wants it so.
+            // SAFETY: no pointers.
+            step(
+                "make the user namespace",
+                check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()),
+            )?;
+            step("map the id", fs::write("/proc/self/setgroups", "deny"))?;
+            step("map the id", fs::write("/proc/self/uid_map", "0 0 1"))?;
+            step("map the group id", fs::write("/proc/self/gid_map", "0 0 1"))?;
+        }
+    }
+    // SAFETY: no pointers.
+    unsafe {
+        step(
+            "become the machine's root group",
+            check(libc::setresgid(0, 0, 0).into()),
+        )?;
+        step(
+            "become the machine's root",
+            check(libc::setresuid(0, 0, 0).into()),
+        )?;
+        for capability in 0..64 {
+            if KEPT & (1 << capability) == 0 && libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 {
+                step(
+                    "bound capabilities",
+                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0).into()),
+                )?;
+            }
+        }
+        step(
+            "refuse new privileges",
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()),
+        )?;
+    }
+    for filter in &setup.filters {
+        step("install a filter", install(filter))?;
+    }
+    step("drop capabilities", set_capabilities(KEPT))?;
+    // Where the id does not change the kernel does not do this by itself, and the machine could read this process.
+    // SAFETY: no pointers.
+    step(
+        "hide this process",
+        check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()),
+    )?;
+    sys::die_with_parent()
+}
+
+fn install(filter: &[u8]) -> io::Result<()> {
+    let size = std::mem::size_of::<libc::sock_filter>();
+    if filter.is_empty() || filter.len() % size != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a filter of an odd length",
+        ));
+    }
+    let program: Vec<libc::sock_filter> = filter
+        .chunks_exact(size)
+        .map(|bytes| libc::sock_filter {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
+        .collect();
+    let header = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: a live program of the length given.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const header) })
+        .map(drop)
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Default, Clone, Copy)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+const CAP_VERSION_3: u32 = 0x2008_0522;
+
+/// Permitted and effective become `kept`, nothing is inheritable.
+fn set_capabilities(kept: u64) -> io::Result<()> {
+    let half = |shift: u32| {
+        let bits = (kept >> shift) as u32;
+        CapData {
+            effective: bits,
+            permitted: bits,
+            inheritable: 0,
+        }
+    };
+    capset(&[half(0), half(32)])
+}
+
+/// Effective becomes all that is permitted.
+pub fn raise_all() -> io::Result<()> {
+    let header = CapHeader {
+        version: CAP_VERSION_3,
+        pid: 0,
+    };
+    let mut data = [CapData::default(); 2];
+    // SAFETY: both structures have the layout of version 3.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
+    for half in &mut data {
+        half.effective = half.permitted;
+    }
+    capset(&data)
+}
+
+fn capset(data: &[CapData; 2]) -> io::Result<()> {
+    let header = CapHeader {
+        version: CAP_VERSION_3,
+        pid: 0,
+    };
+    // SAFETY: both structures have the layout of version 3.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+}

@@ -1,0 +1,324 @@
+//! Starts one process. Its pipes or terminal are made here, inside, so that `/dev/stdout` can be opened by whoever the
+//! process runs as; the engine's ends are handed out.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nullspace_agent::message::{Exec, Refusal};
+
+use crate::sys::{self, c, check};
+use crate::users::{self, User};
+
+/// What the kernel takes for one argument, and more than any path.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A started process and the engine's ends of its streams.
+pub struct Started {
+    pub pid: u32,
+    pub descriptors: Vec<OwnedFd>,
+    /// The master of its terminal, kept for resizing.
+    pub terminal: Option<OwnedFd>,
+}
+
+struct Streams {
+    /// Standard input, output and error of the process.
+    child: [OwnedFd; 3],
+    engine: Vec<OwnedFd>,
+    terminal: Option<OwnedFd>,
+}
+
+/// Starts it, and waits until it runs its program or cannot.
+pub fn start(exec: &Exec) -> Result<Started, Refusal> {
+    let user = match &exec.user {
+        None => None,
+        Some(name) => Some(
+            users::find(name)
+                .map_err(failed)?
+                .ok_or_else(|| Refusal::Invalid(format!("there is no user `{name}` in the machine")))?,
+        ),
+    };
+    let plan = Plan::new(exec, user.as_ref())?;
+    let streams = match exec.pty {
+        Some((cols, rows)) => terminal(cols, rows, user.as_ref()),
+        None => pipes(exec.stdin, user.as_ref()),
+    }
+    .map_err(no_room)?;
+    let (errors, report) = sys::pipe().map_err(no_room)?;
+    // SAFETY: this process has one thread, so the child may do what it likes before it runs its program.
+    let pid = unsafe { libc::fork() };
+    if pid == -1 {
+        let error = io::Error::last_os_error();
+        return Err(no_room(error));
+    }
+    if pid == 0 {
+        let failure = plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref());
+        // SAFETY: a live buffer; the descriptor is ours. Nothing can be done about an error here.
+        unsafe {
+            libc::write(report.as_raw_fd(), failure.as_ptr().cast(), failure.len());
+            libc::_exit(127);
+        }
+    }
+    drop(report);
+    drop(streams.child);
+    let mut failure = [0_u8; 8];
+    // SAFETY: a live buffer of the length given. The writing end is close-on-exec: no bytes mean that the program runs.
+    let got = loop {
+        let got = unsafe { libc::read(errors.as_raw_fd(), failure.as_mut_ptr().cast(), failure.len()) };
+        if got != -1 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            break got;
+        }
+    };
+    if got == 8 {
+        let step = i32::from_ne_bytes([failure[0], failure[1], failure[2], failure[3]]);
+        let error = io::Error::from_raw_os_error(i32::from_ne_bytes([
+            failure[4], failure[5], failure[6], failure[7],
+        ]));
+        return Err(plan.explain(step, exec, &error));
+    }
+    Ok(Started {
+        pid: pid as u32,
+        descriptors: streams.engine,
+        terminal: streams.terminal,
+    })
+}
+
+const STEP_USER: i32 = 1;
+const STEP_CWD: i32 = 2;
+const STEP_PROGRAM: i32 = 3;
+const STEP_STREAMS: i32 = 4;
+
+/// All that the child needs, in C's form.
+struct Plan {
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    envs: Vec<CString>,
+    cwd: CString,
+}
+
+impl Plan {
+    fn new(exec: &Exec, _user: Option<&User>) -> Result<Self, Refusal> {
+        let text = |text: &str| {
+            c(text).map_err(|_| Refusal::Invalid("a zero byte in a command, argument or variable".into()))
+        };
+        let program = exec
+            .argv
+            .first()
+            .ok_or_else(|| Refusal::Invalid("the command is empty".into()))?;
+        let candidates = if program.contains('/') {
+            vec![text(program)?]
+        } else {
+            let path = exec
+                .envs
+                .iter()
+                .find_map(|variable| variable.strip_prefix("PATH="))
+                .unwrap_or(DEFAULT_PATH);
+            path.split(':')
+                .map(|folder| {
+                    text(&format!(
+                        "{}/{program}",
+                        if folder.is_empty() { "." } else { folder }
+                    ))
+                })
+                .collect::<Result<_, _>>()?
+        };
+        Ok(Self {
+            candidates,
+            argv: exec
+                .argv
+                .iter()
+                .map(|argument| text(argument))
+                .collect::<Result<_, _>>()?,
+            envs: exec
+                .envs
+                .iter()
+                .map(|variable| text(variable))
+                .collect::<Result<_, _>>()?,
+            cwd: text(&exec.cwd)?,
+        })
+    }
+
+    /// In the child: never returns but with what failed.
+    fn become_program(&self, streams: &[OwnedFd; 3], terminal: bool, user: Option<&User>) -> [u8; 8] {
+        let failure = |step: i32, error: &io::Error| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&step.to_ne_bytes());
+            bytes[4..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
+            bytes
+        };
+        // SAFETY: one thread, live pointers; what could be inherited is reset or closed.
+        unsafe {
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+            // A session, and so a process group, of its own.
+            libc::setsid();
+            for (number, stream) in streams.iter().enumerate() {
+                if libc::dup2(stream.as_raw_fd(), number as RawFd) == -1 {
+                    return failure(STEP_STREAMS, &io::Error::last_os_error());
+                }
+            }
+            if terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
+                return failure(STEP_STREAMS, &io::Error::last_os_error());
+            }
+            // Close-on-exec, not closed: the pipe that reports a failure is one of them.
+            libc::syscall(
+                libc::SYS_close_range,
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            );
+            if let Some(user) = user {
+                if user.uid != 0 || user.gid != 0 || !user.groups.is_empty() {
+                    let groups = user.groups.as_ptr();
+                    let failed = libc::setgroups(user.groups.len(), groups) == -1
+                        || libc::setresgid(user.gid, user.gid, user.gid) == -1
+                        || libc::setresuid(user.uid, user.uid, user.uid) == -1;
+                    if failed {
+                        return failure(STEP_USER, &io::Error::last_os_error());
+                    }
+                }
+            }
+            libc::umask(0o022);
+            // As the user: the directory may be closed to them.
+            if libc::chdir(self.cwd.as_ptr()) == -1 {
+                return failure(STEP_CWD, &io::Error::last_os_error());
+            }
+            let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+                texts
+                    .iter()
+                    .map(|text| text.as_ptr())
+                    .chain([std::ptr::null()])
+                    .collect()
+            };
+            let (argv, envs) = (pointers(&self.argv), pointers(&self.envs));
+            let mut worst = libc::ENOENT;
+            for candidate in &self.candidates {
+                libc::execve(candidate.as_ptr(), argv.as_ptr(), envs.as_ptr());
+                match io::Error::last_os_error().raw_os_error() {
+                    Some(libc::ENOENT | libc::ENOTDIR) => {}
+                    // A script without a first line that names its interpreter.
+                    Some(libc::ENOEXEC) => {
+                        let mut script: Vec<*const libc::c_char> =
+                            vec![c"/bin/sh".as_ptr(), candidate.as_ptr()];
+                        script.extend(&argv[1..]);
+                        libc::execve(c"/bin/sh".as_ptr(), script.as_ptr(), envs.as_ptr());
+                        worst = libc::ENOEXEC;
+                    }
+                    // It is there, but not for this user: another folder may hold one that is.
+                    Some(libc::EACCES) => worst = libc::EACCES,
+                    other => {
+                        worst = other.unwrap_or(libc::EIO);
+                        break;
+                    }
+                }
+            }
+            failure(STEP_PROGRAM, &io::Error::from_raw_os_error(worst))
+        }
+    }
+
+    fn explain(&self, step: i32, exec: &Exec, error: &io::Error) -> Refusal {
+        if matches!(
+            error.raw_os_error(),
+            Some(libc::EAGAIN | libc::ENOMEM | libc::ENFILE | libc::EMFILE)
+        ) {
+            return Refusal::Exhausted(format!("the machine has no room for another process: {error}"));
+        }
+        match step {
+            STEP_CWD => Refusal::Invalid(format!(
+                "the working directory `{}` cannot be entered: {error}",
+                exec.cwd
+            )),
+            STEP_PROGRAM => Refusal::Invalid(format!("`{}` cannot be run: {error}", exec.argv[0])),
+            STEP_USER => Refusal::Invalid(format!(
+                "commands cannot run as `{}` here: {error}",
+                exec.user.as_deref().unwrap_or("root")
+            )),
+            _ => Refusal::Failed(format!("the streams of the process could not be set up: {error}")),
+        }
+    }
+}
+
+fn pipes(stdin: bool, user: Option<&User>) -> io::Result<Streams> {
+    let mut engine = Vec::with_capacity(3);
+    let (out, out_child) = sys::pipe()?;
+    let (err, err_child) = sys::pipe()?;
+    engine.push(out);
+    engine.push(err);
+    let input = if stdin {
+        let (read, write) = sys::pipe()?;
+        engine.push(write);
+        read
+    } else {
+        sys::open("/dev/null", libc::O_RDWR)?
+    };
+    if let Some(user) = user {
+        for stream in [&out_child, &err_child] {
+            own(stream, user);
+        }
+        if stdin {
+            own(&input, user);
+        }
+    }
+    Ok(Streams {
+        child: [input, out_child, err_child],
+        engine,
+        terminal: None,
+    })
+}
+
+fn terminal(cols: u16, rows: u16, user: Option<&User>) -> io::Result<Streams> {
+    let master = sys::open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
+    let mut number: libc::c_uint = 0;
+    let unlock: libc::c_int = 0;
+    // SAFETY: live integers of the types that these requests take.
+    unsafe {
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock).into())?;
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number).into())?;
+    }
+    let slave = sys::open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY)?;
+    resize(&master, cols, rows)?;
+    if let Some(user) = user {
+        own(&slave, user);
+    }
+    // SAFETY: duplicates of a live descriptor are new ones.
+    let copy = |fd: &OwnedFd| unsafe {
+        check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3).into())
+            .map(|fd| OwnedFd::from_raw_fd(fd as i32))
+    };
+    Ok(Streams {
+        child: [copy(&slave)?, copy(&slave)?, slave],
+        engine: vec![copy(&master)?],
+        terminal: Some(master),
+    })
+}
+
+/// Sets the size of a terminal.
+pub fn resize(master: &OwnedFd, cols: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: cols,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: a live structure of the type that the request takes.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
+}
+
+/// So that the process can open its own streams again by name. Not vital.
+fn own(stream: &OwnedFd, user: &User) {
+    // SAFETY: no pointers.
+    unsafe {
+        libc::fchown(stream.as_raw_fd(), user.uid, user.gid);
+    }
+}
+
+fn no_room(error: io::Error) -> Refusal {
+    Refusal::Exhausted(format!("the machine has no room for another process: {error}"))
+}
+
+fn failed(error: io::Error) -> Refusal {
+    Refusal::Failed(format!("the users of the machine cannot be read: {error}"))
+}

@@ -1,0 +1,277 @@
+//! The file tree of a machine. Everything is mounted before the machine's user namespace is entered, so its root has
+//! no rights over any of it. Source of the order: what fails otherwise was tried, see the comments.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nullspace_agent::message::{MountPoint, Setup};
+
+use crate::sys::{self, step, MountAttr};
+
+const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_NOSUID: u64 = 0x2;
+const MOUNT_ATTR_NODEV: u64 = 0x4;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+
+/// Devices that a machine has; all are harmless and of the same number everywhere.
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// Directories that are mounted inside once the tree stands.
+pub struct Points(Vec<(OwnedFd, MountPoint)>);
+
+/// Mounts everything below the stage and makes `root` in it the current directory.
+pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
+    let nothing = libc::MS_REC | libc::MS_PRIVATE;
+    step("make mounts private", sys::mount("none", "/", "", nothing, ""))?;
+    // Opened first: their paths are the host's.
+    let mut points = Vec::new();
+    for point in &setup.mounts {
+        let tree = step(
+            "open a volume",
+            detached(&point.source, ids, point.read_only, setup),
+        )?;
+        points.push((tree, point.clone()));
+    }
+    step(
+        "mount the stage",
+        sys::mount(
+            "tmpfs",
+            &setup.stage,
+            "tmpfs",
+            libc::MS_NODEV | libc::MS_NOSUID,
+            "mode=0700,size=64k",
+        ),
+    )?;
+    step("enter the stage", std::env::set_current_dir(&setup.stage))?;
+
+    // Short relative names: 500 lowers fit into the one page of options, and mountinfo shows no path of the host.
+    let roots = step(
+        "attach the layers of /",
+        attach('a', &setup.root_lowers, ids, setup),
+    )?;
+    let usrs = step(
+        "attach the layers of /usr",
+        attach('b', &setup.usr_lowers, ids, setup),
+    )?;
+    fs::create_dir("u")?;
+    if let Some(device) = &setup.image {
+        fs::create_dir("i")?;
+        let flags = libc::MS_NODEV | libc::MS_NOSUID;
+        step(
+            "mount the disk image",
+            sys::mount(device, "i", "ext4", flags, "discard"),
+        )?;
+        let upper = step("map the disk image", detached("i/u", ids, false, setup))?;
+        sys::move_mount(upper.as_fd(), "u")?;
+    } else {
+        let upper = step(
+            "map the upper directory",
+            detached(&setup.upper, ids, false, setup),
+        )?;
+        sys::move_mount(upper.as_fd(), "u")?;
+    }
+    fs::create_dir("root")?;
+    let mine = setup.id_base.is_some();
+    // With the file system ids of the machine: an idmapped upper looks up overlay's own directories with the mounter's,
+    // and with id 0 the mount succeeds but is read-only.
+    let as_machine = step("take the machine's ids", FileIds::take(setup.id_base))?;
+    let own = if mine { "redirect_dir=on" } else { "userxattr" };
+    let data = format!("lowerdir={roots},upperdir=u/ur,workdir=u/wr,{own}");
+    step(
+        "mount /",
+        sys::mount("overlay", "root", "overlay", libc::MS_NODEV, &data),
+    )?;
+    for name in ["proc", "dev", "run", "usr", "sys", "tmp"] {
+        let _ = fs::create_dir(format!("root/{name}"));
+    }
+    if !usrs.is_empty() && mine {
+        let data = format!("lowerdir={usrs},upperdir=u/uu,workdir=u/wu,{own}");
+        step(
+            "mount /usr",
+            sys::mount("overlay", "root/usr", "overlay", libc::MS_NODEV, &data),
+        )?;
+    }
+    drop(as_machine);
+    if !usrs.is_empty() && !mine {
+        // Layers of /usr are only the computer's own: nothing of it can be changed by a user.
+        let usr = step("open /usr", sys::open_tree("b0", true))?;
+        sys::move_mount(usr.as_fd(), "root/usr")?;
+    }
+    writable("root")?;
+    if mine && !usrs.is_empty() {
+        writable("root/usr")?;
+    }
+    devices(setup)?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    // In the machine's pid namespace, owned outside of its user namespace: nothing of /proc/sys can be written.
+    step("mount /proc", sys::mount("proc", "root/proc", "proc", flags, ""))?;
+    step("enter the tree", std::env::set_current_dir("root"))?;
+    Ok(Points(points))
+}
+
+/// Makes the current directory the root, drops the host's tree, and mounts the volumes.
+pub fn enter(points: Points) -> io::Result<()> {
+    // SAFETY: two live texts. Old and new root are the same directory: the old one lands on top and is dropped.
+    step(
+        "change the root",
+        sys::check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }),
+    )?;
+    // SAFETY: a live text.
+    step(
+        "drop the host's tree",
+        sys::check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into()),
+    )?;
+    std::env::set_current_dir("/")?;
+    // From here on every path is the machine's own, so links in its images lead nowhere else.
+    for (tree, point) in points.0 {
+        step(
+            "make the mount point of a volume",
+            fs::create_dir_all(&point.target),
+        )?;
+        step("mount a volume", sys::move_mount(tree.as_fd(), &point.target))?;
+    }
+    Ok(())
+}
+
+/// Attaches lowers as `a0`, `a1`, ...; gives overlay's list of them.
+fn attach(letter: char, lowers: &[String], ids: Option<&OwnedFd>, setup: &Setup) -> io::Result<String> {
+    let mut names = Vec::with_capacity(lowers.len());
+    for (index, lower) in lowers.iter().enumerate() {
+        let name = format!("{letter}{index}");
+        fs::create_dir(&name)?;
+        let tree = detached(lower, ids, true, setup)?;
+        sys::move_mount(tree.as_fd(), &name)?;
+        names.push(name);
+    }
+    Ok(names.join(":"))
+}
+
+/// A detached mount of a directory, whose ids 0..65535 are the machine's block.
+fn detached(path: &str, ids: Option<&OwnedFd>, read_only: bool, setup: &Setup) -> io::Result<OwnedFd> {
+    let recursive = setup.id_base.is_none();
+    let tree = sys::open_tree(path, recursive)?;
+    let mut attr = MountAttr::default();
+    if read_only {
+        attr.set |= MOUNT_ATTR_RDONLY;
+    }
+    if let (Some(_), Some(namespace)) = (setup.id_base, ids) {
+        attr.set |= MOUNT_ATTR_IDMAP | MOUNT_ATTR_NODEV;
+        attr.userns = namespace.as_raw_fd() as u64;
+    } else {
+        attr.set |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    }
+    sys::mount_setattr(tree.as_fd(), &attr, recursive)?;
+    Ok(tree)
+}
+
+/// An overlay whose upper it could not use is mounted read-only without an error.
+fn writable(path: &str) -> io::Result<()> {
+    let text = sys::c(path)?;
+    // SAFETY: zero is a valid `statvfs`, and the text is live.
+    let flags = unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        sys::check(libc::statvfs(text.as_ptr(), &raw mut found).into())?;
+        found.f_flag
+    };
+    if flags & libc::ST_RDONLY != 0 {
+        return Err(io::Error::other(format!(
+            "{path} was mounted read-only: its upper directory cannot be used"
+        )));
+    }
+    Ok(())
+}
+
+fn devices(setup: &Setup) -> io::Result<()> {
+    let base = setup.id_base.unwrap_or(0);
+    let owner = format!("uid={base},gid={base}");
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let data = format!("mode=0755,size=64k,{owner}");
+    step(
+        "mount /dev",
+        sys::mount("tmpfs", "root/dev", "tmpfs", flags, &data),
+    )?;
+    for (name, major, minor) in DEVICES {
+        let path = format!("root/dev/{name}");
+        if setup.id_base.is_some() {
+            let text = sys::c(&path)?;
+            // SAFETY: a live text. The mode is set again, since the mask applies to it.
+            step("make a device", unsafe {
+                sys::check(
+                    libc::mknod(text.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(major, minor)).into(),
+                )
+                .and_then(|_| sys::check(libc::chmod(text.as_ptr(), 0o666).into()))
+                .and_then(|_| sys::check(libc::chown(text.as_ptr(), base, base).into()))
+            })?;
+        } else {
+            fs::write(&path, "")?;
+            let node = step("bind a device", sys::open_tree(&format!("/dev/{name}"), false))?;
+            sys::move_mount(node.as_fd(), &path)?;
+        }
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        std::os::unix::fs::symlink(target, format!("root/dev/{name}"))?;
+    }
+    fs::create_dir("root/dev/pts")?;
+    fs::create_dir("root/dev/shm")?;
+    // The group of terminals is 5 everywhere; with one id mapped there is only 0.
+    let group = if setup.id_base.is_some() { base + 5 } else { 0 };
+    let data = format!("newinstance,ptmxmode=0666,mode=0620,gid={group}");
+    step(
+        "mount /dev/pts",
+        sys::mount("devpts", "root/dev/pts", "devpts", flags, &data),
+    )?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    let data = format!("mode=1777,size={},{owner}", setup.shm_bytes);
+    step(
+        "mount /dev/shm",
+        sys::mount("tmpfs", "root/dev/shm", "tmpfs", flags, &data),
+    )?;
+    let data = format!("mode=0755,size={},{owner}", setup.shm_bytes);
+    step(
+        "mount /run",
+        sys::mount("tmpfs", "root/run", "tmpfs", flags, &data),
+    )
+}
+
+/// The machine's ids for access to files; the agent's own when dropped.
+struct FileIds(bool);
+
+impl FileIds {
+    fn take(base: Option<u32>) -> io::Result<Self> {
+        let Some(base) = base else { return Ok(Self(false)) };
+        // SAFETY: no pointers. These calls do not fail, they answer with the previous id.
+        unsafe {
+            libc::setfsgid(base);
+            libc::setfsuid(base);
+        }
+        // Leaving id 0 took the capabilities over files away; mounting needs them.
+        crate::confine::raise_all()?;
+        Ok(Self(true))
+    }
+}
+
+impl Drop for FileIds {
+    fn drop(&mut self) {
+        if self.0 {
+            // SAFETY: no pointers.
+            unsafe {
+                libc::setfsuid(0);
+                libc::setfsgid(0);
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Builds the agent as a static executable of its own, so that the engine can carry it inside.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
+
+fn main() {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let agent = manifest.parent().expect("the crates folder").join("agent");
+    println!("cargo:rerun-if-changed={}", agent.join("src").display());
+    println!("cargo:rerun-if-changed={}", agent.join("Cargo.toml").display());
+    println!("cargo:rerun-if-changed=build.rs");
+
+    // A target named by hand keeps the flags away from build scripts, which cannot be static.
+    let target = env::var("TARGET").expect("cargo sets it");
+    let folder = out.join("agent");
+    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets it"));
+    cargo
+        .current_dir(&agent)
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--bin",
+            "nullspace-agent",
+            "--profile",
+            "agent",
+            "--target",
+            &target,
+        ])
+        .env("CARGO_TARGET_DIR", &folder)
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static",
+        );
+    // What cargo and clippy set for this build would change the inner one.
+    for name in [
+        "RUSTFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTC_WRAPPER",
+        "CARGO_MAKEFLAGS",
+        "MAKEFLAGS",
+        "CLIPPY_ARGS",
+    ] {
+        cargo.env_remove(name);
+    }
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "the agent did not build");
+    let built = folder.join(&target).join("agent/nullspace-agent");
+    fs::copy(&built, out.join("nullspace-agent")).expect("the agent was built");
+}

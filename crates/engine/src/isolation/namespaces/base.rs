@@ -1,0 +1,212 @@
+//! The template `base`: this computer's `/usr`, and a `/` made once from what is harmless of this computer's.
+//!
+//! Nothing is downloaded. `/etc` is never copied as a whole: it holds keys, accounts and credentials of package
+//! sources. What lies outside `/usr` (version managers in home directories) is absent by design.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+/// Raised when the tree is made differently: an older one is made anew.
+const FORMAT: &str = "1";
+
+/// Copied from `/etc` when there: configuration of programs, public certificates.
+const ETC: &[&str] = &[
+    "alternatives",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "ca-certificates.conf",
+    "ca-certificates",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "nsswitch.conf",
+    "pam.d",
+    "security",
+    "login.defs",
+    "default/useradd",
+    "skel",
+    "shells",
+    "services",
+    "protocols",
+    "localtime",
+    "mime.types",
+    "python3",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "perl",
+    "dpkg",
+    "os-release",
+    "debian_version",
+    "profile",
+    "profile.d",
+    "bash.bashrc",
+    "adduser.conf",
+    "deluser.conf",
+    "terminfo",
+    "inputrc",
+    "magic",
+];
+
+/// Directories and their modes.
+const DIRECTORIES: &[(&str, u32)] = &[
+    ("root", 0o700),
+    ("home", 0o755),
+    ("opt", 0o755),
+    ("srv", 0o755),
+    ("mnt", 0o755),
+    ("media", 0o755),
+    ("workspace", 0o755),
+    ("proc", 0o755),
+    ("dev", 0o755),
+    ("sys", 0o755),
+    ("usr", 0o755),
+    ("run", 0o755),
+    ("etc", 0o755),
+    ("etc/ssl", 0o755),
+    ("etc/default", 0o755),
+    ("etc/apt", 0o755),
+    ("tmp", 0o1777),
+    ("var", 0o755),
+    ("var/tmp", 0o1777),
+    ("var/cache", 0o755),
+    ("var/cache/apt/archives/partial", 0o755),
+    ("var/lib/apt/lists/partial", 0o755),
+    ("var/log/apt", 0o755),
+    ("var/lib/pam", 0o755),
+    ("var/lib/dpkg", 0o755),
+];
+
+/// Written as they are. `resolv.conf` names no loopback address, so that queries are caught and asked by the engine.
+const FILES: &[(&str, &str, u32)] = &[
+    (
+        "etc/hosts",
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+        0o644,
+    ),
+    ("etc/hostname", "machine\n", 0o644),
+    (
+        "etc/resolv.conf",
+        "nameserver 10.255.255.53\noptions timeout:3 attempts:2\n",
+        0o644,
+    ),
+    ("etc/fstab", "", 0o644),
+    ("etc/subuid", "", 0o644),
+    ("etc/subgid", "", 0o644),
+    ("etc/environment", "", 0o644),
+];
+
+/// Makes the tree in `folder`/root unless it is there.
+pub fn ensure(folder: &Path, privileged: bool) -> io::Result<()> {
+    let stamp = folder.join("format");
+    if fs::read_to_string(&stamp).is_ok_and(|format| format == FORMAT) {
+        return Ok(());
+    }
+    if folder.exists() {
+        super::machine::remove_dir(folder)?;
+    }
+    let root = folder.join("root");
+    fs::create_dir_all(&root)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o755))?;
+    for (name, mode) in DIRECTORIES {
+        fs::create_dir_all(root.join(name))?;
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(*mode))?;
+    }
+    // As on this computer: links into /usr, or real directories, whose content /usr then lacks.
+    for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+        match fs::read_link(Path::new("/").join(name)) {
+            Ok(target) => symlink(target, root.join(name))?,
+            Err(_) if Path::new("/").join(name).is_dir() => {
+                copy(&Path::new("/").join(name), &root.join(name))?
+            }
+            Err(_) => {}
+        }
+    }
+    symlink("/run", root.join("var/run"))?;
+    symlink("/run/lock", root.join("var/lock"))?;
+    for name in ETC {
+        let source = Path::new("/etc").join(name);
+        if source.symlink_metadata().is_ok() {
+            let target = root.join("etc").join(name);
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            copy(&source, &target)?;
+        }
+    }
+    for (name, content, mode) in FILES {
+        fs::write(root.join(name), content)?;
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(*mode))?;
+    }
+    symlink("/proc/self/mounts", root.join("etc/mtab"))?;
+    accounts(&root)?;
+    // Without its list of what is installed, the package manager believes that nothing is.
+    if privileged && Path::new("/var/lib/dpkg/status").exists() {
+        copy(Path::new("/var/lib/dpkg/."), &root.join("var/lib/dpkg"))?;
+    }
+    fs::write(stamp, FORMAT)
+}
+
+/// Accounts of the system, none of people; no password opens any.
+fn accounts(root: &Path) -> io::Result<()> {
+    let system = |line: &&str| {
+        let mut fields = line.split(':');
+        let id = fields.nth(2).and_then(|id| id.parse::<u32>().ok());
+        id.is_some_and(|id| id < 1000 || id == 65_534)
+    };
+    let keep = |file: &str, fallback: &str| -> String {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let mut kept: Vec<&str> = text.lines().filter(system).collect();
+        if kept.is_empty() {
+            kept.push(fallback);
+        }
+        kept.join("\n") + "\n"
+    };
+    let passwd = keep("/etc/passwd", "root:x:0:0:root:/root:/bin/sh");
+    let group = keep("/etc/group", "root:x:0:");
+    // Members of groups may be people of this computer.
+    let group: String = group
+        .lines()
+        .filter_map(|line| line.rsplit_once(':'))
+        .map(|(rest, _)| format!("{rest}:\n"))
+        .collect();
+    let locked = |text: &str, rest: &str| -> String {
+        text.lines()
+            .filter_map(|line| line.split(':').next())
+            .map(|name| format!("{name}:*:{rest}\n"))
+            .collect()
+    };
+    for (name, content, mode) in [
+        ("shadow", locked(&passwd, "19000:0:99999:7:::"), 0o640),
+        ("gshadow", locked(&group, ":"), 0o640),
+        ("passwd", passwd, 0o644),
+        ("group", group, 0o644),
+    ] {
+        let path = root.join("etc").join(name);
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// `cp -a`, which knows links, owners, times and attributes. Files that may not be read are left out.
+fn copy(source: &Path, target: &Path) -> io::Result<()> {
+    let output = Command::new("cp")
+        .arg("-a")
+        .arg("--")
+        .arg(source)
+        .arg(target)
+        .output()?;
+    if !output.status.success() && !target.exists() && target.symlink_metadata().is_err() {
+        return Err(io::Error::other(format!(
+            "cannot copy {}: {}",
+            source.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    Ok(())
+}

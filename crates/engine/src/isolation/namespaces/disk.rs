@@ -1,0 +1,155 @@
+//! A disk of limited size: a sparse file with an ext4 file system, on a loop device that goes with its last user.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::failed;
+use crate::isolation::{IsolationError, Result};
+
+const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
+const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+/// Tries to get a loop device that somebody else takes first.
+const TRIES: u32 = 20;
+
+/// Whether images can be made and attached here.
+pub fn available() -> bool {
+    Path::new("/dev/loop-control").exists()
+        && Command::new("mkfs.ext4")
+            .arg("-V")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+}
+
+/// An attached image. The device stays as long as this or a mount of it lives.
+pub struct Disk {
+    /// Its block device.
+    pub device: PathBuf,
+    _open: OwnedFd,
+}
+
+/// Makes an image of so many MiB and attaches it.
+pub fn make(file: &Path, mb: u32) -> Result<Disk> {
+    let image = fs::File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .map_err(failed("make a disk image"))?;
+    image
+        .set_len(u64::from(mb) << 20)
+        .map_err(failed("make a disk image"))?;
+    let output = Command::new("mkfs.ext4")
+        .args([
+            "-q",
+            "-F",
+            "-O",
+            "^has_journal",
+            "-m",
+            "0",
+            "-E",
+            "lazy_itable_init=1,root_owner=0:0",
+        ])
+        .arg(file)
+        .output()
+        .map_err(failed("run mkfs.ext4"))?;
+    if !output.status.success() {
+        return Err(IsolationError::Failed(format!(
+            "mkfs.ext4 failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    for _ in 0..TRIES {
+        match attach(&image) {
+            Ok((device, open)) => {
+                return Ok(Disk {
+                    device,
+                    _open: open,
+                })
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+            Err(error) => return Err(failed("attach a disk image")(error)),
+        }
+    }
+    Err(IsolationError::Failed("no loop device is free".to_owned()))
+}
+
+/// `struct loop_config` with `struct loop_info64` in it.
+#[repr(C)]
+struct Config {
+    fd: u32,
+    block_size: u32,
+    before_number: [u64; 5],
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    names_and_key: [u8; 64 + 64 + 32],
+    init: [u64; 2],
+    reserved: [u64; 8],
+}
+
+const _: () = assert!(std::mem::size_of::<Config>() == 304);
+
+fn attach(image: &fs::File) -> io::Result<(PathBuf, OwnedFd)> {
+    let control = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control")?;
+    // SAFETY: no pointers.
+    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+    if number == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let device = PathBuf::from(format!("/dev/loop{number}"));
+    let open = fs::File::options().read(true).write(true).open(&device)?;
+    // SAFETY: zero is a valid configuration.
+    let mut config: Config = unsafe { std::mem::zeroed() };
+    config.fd = image.as_raw_fd() as u32;
+    config.flags = LO_FLAGS_AUTOCLEAR;
+    // SAFETY: a live structure of the type that the request takes.
+    if unsafe { libc::ioctl(open.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((device, open.into()))
+}
+
+/// The file system of an attached image, mounted where nobody sees it: a descriptor of its top directory.
+pub fn view(device: &Path) -> Result<OwnedFd> {
+    // SAFETY: live texts; each result is a new descriptor.
+    let opened = unsafe {
+        let call = |result: libc::c_long| {
+            if result == -1 {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(result as i32)
+            }
+        };
+        let source = std::ffi::CString::new(device.as_os_str().as_encoded_bytes()).unwrap_or_default();
+        (|| {
+            let context = OwnedFd::from_raw_fd(call(libc::syscall(libc::SYS_fsopen, c"ext4".as_ptr(), 1))?);
+            let set = libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                1,
+                c"source".as_ptr(),
+                source.as_ptr(),
+                0,
+            );
+            call(set)?;
+            call(libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), 6, 0, 0, 0))?;
+            Ok(OwnedFd::from_raw_fd(call(libc::syscall(
+                libc::SYS_fsmount,
+                context.as_raw_fd(),
+                1,
+                0,
+            ))?))
+        })()
+    };
+    opened.map_err(failed("look into a disk image"))
+}

@@ -1,0 +1,521 @@
+//! One machine: made, used, ended. Whatever ends it, nothing of it stays.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use nullspace_agent::message::{Exec, MountPoint, Order, Setup};
+use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::cgroup::Group;
+use super::control::{Answer, Control};
+use super::disk::{self, Disk};
+use super::{blocking, failed, layers, streams, Block, Shared, IDS};
+use crate::isolation::relay::{Relay, RelayOptions};
+use crate::isolation::{
+    EgressRules, ExecSpec, Exit, IsolationError, Layer, Process, PtySize, Result, Running, StartSpec, Usage,
+};
+
+/// Share of the memory that `/dev/shm` and `/run` may take each.
+const SHM_SHARE: u64 = 2;
+
+/// A running machine.
+pub struct Machine {
+    shared: Arc<Shared>,
+    id: String,
+    folder: PathBuf,
+    warnings: Vec<String>,
+    control: Control,
+    relay: Relay,
+    group: Arc<Group>,
+    disk: Option<Disk>,
+    killer: Arc<Killer>,
+    /// Held while the freezer is used.
+    frozen: tokio::sync::Mutex<bool>,
+}
+
+/// Ends a machine, and tells when all of it is gone.
+struct Killer {
+    pidfd: Arc<OwnedFd>,
+    group: Arc<Group>,
+    gone: CancellationToken,
+    failure: Mutex<Option<String>>,
+}
+
+/// Starts a machine. Dropped half-way, or after a failure, nothing is left: the parts clean up after themselves.
+pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Running>> {
+    let mut warnings = Vec::new();
+    if let Some(mb) = spec.disk_mb {
+        if !shared.root || !disk::available() {
+            let text =
+                format!("disk_mb ({mb}) cannot be enforced on this computer: see `nullspace-engine doctor`");
+            if !shared.options.best_effort {
+                return Err(IsolationError::Unenforceable(text));
+            }
+            warnings.push(text);
+        }
+    }
+    warnings.extend(shared.groups.notes());
+    let folder = Folder(shared.machine(&spec.id));
+    let limited = spec.disk_mb.filter(|_| shared.root && disk::available());
+    let (folder, group, disk) = {
+        let (shared, spec) = (shared.clone(), spec.clone());
+        blocking(move || {
+            prepare(&folder.0)?;
+            let group = shared
+                .groups
+                .make(&spec.id, spec.memory_mb, spec.vcpus)
+                .map_err(failed("limit the machine"))?;
+            let disk = match limited {
+                Some(mb) => Some(disk::make(&folder.0.join("disk.img"), mb)?),
+                None => None,
+            };
+            Ok((folder, group, disk))
+        })
+        .await?
+    };
+    let block = shared.take_block()?;
+    let lock = lock_file(&folder.0)?;
+    let ids = match &block {
+        Some(block) => Some(
+            shared
+                .spawner
+                .user_namespace(block.base(), IDS)
+                .await
+                .map_err(failed("make a user namespace"))?,
+        ),
+        None => None,
+    };
+    let setup = set_up(&shared, &spec, disk.as_ref(), block.as_ref().map(Block::base))?;
+    let (engine_end, agent_end) =
+        nullspace_agent::channel::pair().map_err(failed("make a control socket"))?;
+    let child = shared
+        .spawner
+        .machine(agent_end)
+        .await
+        .map_err(failed("clone a machine"))?;
+    let group = Arc::new(group);
+    let pid = child.pid;
+    let killer = Arc::new(Killer {
+        pidfd: Arc::new(child.into_pidfd()),
+        group: group.clone(),
+        gone: CancellationToken::new(),
+        failure: Mutex::default(),
+    });
+    // From here on the end of the machine, whatever its cause, removes what it had.
+    let mut ending = Ending(Some(killer.clone()));
+    watch(killer.clone(), folder, block)?;
+    group
+        .attach(pid)
+        .map_err(failed("put the machine into its control groups"))?;
+
+    let mut descriptors = vec![lock.as_fd()];
+    descriptors.extend(ids.as_ref().map(AsFd::as_fd));
+    let (control, tcp, udp) = Control::begin(engine_end, &setup, &descriptors).await?;
+    let mut options = RelayOptions::default();
+    if let Some(resolvers) = &shared.options.resolvers {
+        options.resolvers.clone_from(resolvers);
+    }
+    let relay = Relay::start(tcp.into(), udp.into(), spec.egress, options)
+        .map_err(failed("start the egress relay"))?;
+    ending.0 = None;
+    let folder = shared.machine(&spec.id);
+    Ok(Arc::new(Machine {
+        shared,
+        id: spec.id,
+        folder,
+        warnings,
+        control,
+        relay,
+        group,
+        disk,
+        killer,
+        frozen: tokio::sync::Mutex::new(false),
+    }))
+}
+
+/// The directory of a machine, removed when dropped.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = remove_dir(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %error, "the directory of a machine cannot be removed");
+        }
+    }
+}
+
+/// Kills a machine whose start fails or is given up.
+struct Ending(Option<Arc<Killer>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(killer) = &self.0 {
+            killer.kill();
+        }
+    }
+}
+
+impl Killer {
+    fn kill(&self) {
+        // A machine frozen by a version 1 freezer does not hear the signal.
+        let _ = self.group.freeze(false);
+        let _ = rustix::process::pidfd_send_signal(&*self.pidfd, rustix::process::Signal::KILL);
+    }
+}
+
+fn prepare(folder: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .mode(0o711)
+        .create(folder)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                IsolationError::Invalid("a machine of this id is there already".to_owned())
+            }
+            _ => failed("make the directory of a machine")(error),
+        })?;
+    let upper = folder.join("u");
+    for path in [
+        folder.join("stage"),
+        upper.clone(),
+        upper.join("wr"),
+        upper.join("wu"),
+        upper.join("ur"),
+        upper.join("uu"),
+    ] {
+        fs::create_dir(&path).map_err(failed("make the directory of a machine"))?;
+        // It becomes the mode of `/` and `/usr` inside.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .map_err(failed("make the directory of a machine"))?;
+    }
+    Ok(())
+}
+
+/// A file that is locked as long as PID 1 of the machine lives: the agent holds the same open file.
+fn lock_file(folder: &Path) -> Result<OwnedFd> {
+    let file = fs::File::create(folder.join("lock")).map_err(failed("make a lock file"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|error| failed("lock a machine")(error.into()))?;
+    Ok(file.into())
+}
+
+fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Option<u32>) -> Result<Setup> {
+    let folder = shared.machine(&spec.id);
+    let text = |path: PathBuf| {
+        path.into_os_string()
+            .into_string()
+            .map_err(|_| IsolationError::Failed("the state directory's name is no UTF-8".to_owned()))
+    };
+    let mut root_lowers = Vec::new();
+    let mut usr_lowers = Vec::new();
+    for name in &spec.layers {
+        let layer = shared.layer(name);
+        if !layer.is_dir() {
+            return Err(IsolationError::Invalid(format!("the layer {name} is gone")));
+        }
+        root_lowers.push(text(layer.join("root"))?);
+        if !spec.whole_root && layer.join("usr").is_dir() {
+            usr_lowers.push(text(layer.join("usr"))?);
+        }
+    }
+    if !spec.whole_root {
+        root_lowers.push(text(shared.options.state_dir.join("base/root"))?);
+        usr_lowers.push("/usr".to_owned());
+    }
+    Ok(Setup {
+        hostname: spec.id.replace('_', "-"),
+        stage: text(folder.join("stage"))?,
+        root_lowers,
+        usr_lowers,
+        upper: text(folder.join("u"))?,
+        image: disk.map(|disk| text(disk.device.clone())).transpose()?,
+        id_base,
+        mounts: spec
+            .mounts
+            .iter()
+            .map(|mount| {
+                Ok(MountPoint {
+                    source: text(mount.source.clone())?,
+                    target: mount.target.clone(),
+                    read_only: mount.read_only,
+                })
+            })
+            .collect::<Result<_>>()?,
+        filters: shared.filters.clone(),
+        shm_bytes: (u64::from(spec.memory_mb) << 20) / SHM_SHARE,
+    })
+}
+
+/// Waits for the end of the machine and removes what it had.
+fn watch(killer: Arc<Killer>, folder: Folder, block: Option<Block>) -> Result<()> {
+    // SAFETY: the value owns its descriptor and always answers with the same one.
+    let pidfd = unsafe { AsyncFd::register_with_interest(killer.pidfd.clone(), Interest::READABLE) }
+        .map_err(|error| failed("watch a machine")(error.into()))?;
+    tokio::spawn(async move {
+        // Readable means ended; there is nothing to read.
+        let _ = pidfd.readable().await;
+        let reaped = rustix::process::waitid(
+            rustix::process::WaitId::PidFd(pidfd.get_ref().as_fd()),
+            rustix::process::WaitIdOptions::EXITED,
+        );
+        let work = killer.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            work.group.remove();
+            drop(folder);
+            drop(block);
+        })
+        .await;
+        if let Err(error) = reaped {
+            *killer.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+        killer.gone.cancel();
+    });
+    Ok(())
+}
+
+impl Machine {
+    fn upper(&self) -> Result<(PathBuf, Option<OwnedFd>)> {
+        match &self.disk {
+            None => Ok((self.folder.join("u"), None)),
+            Some(disk) => {
+                let view = disk::view(&disk.device)?;
+                let path = format!("/proc/{}/fd/{}/u", std::process::id(), view.as_raw_fd());
+                Ok((path.into(), Some(view)))
+            }
+        }
+    }
+
+    async fn set_frozen(&self, frozen: bool) -> Result<()> {
+        if !self.group.can_freeze() {
+            return self.control.order(|id| Order::Halt(id, frozen)).await.map(drop);
+        }
+        let group = self.group.clone();
+        blocking(move || group.freeze(frozen).map_err(failed("freeze the machine"))).await
+    }
+
+    async fn done(&self, order: impl FnOnce(u64) -> Order) -> Result<()> {
+        self.control.order(order).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Running for Machine {
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    async fn exec(&self, spec: ExecSpec) -> Result<Process> {
+        let exec = Exec {
+            argv: spec.argv,
+            envs: spec
+                .envs
+                .into_iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            cwd: spec.cwd,
+            user: spec.user,
+            stdin: spec.stdin,
+            pty: spec.pty.map(|size| (size.cols, size.rows)),
+        };
+        let kills = self.group.memory_kills();
+        let terminal = exec.pty.is_some();
+        let with_input = exec.stdin;
+        let Answer::Started(pid, descriptors, end) = self.control.order(|id| Order::Exec(id, exec)).await?
+        else {
+            return Err(IsolationError::Failed(
+                "the machine's agent answered something else".to_owned(),
+            ));
+        };
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || {
+            descriptors
+                .next()
+                .ok_or_else(|| IsolationError::Failed("the machine's agent handed out too little".to_owned()))
+        };
+        let (stdout, stderr, stdin) = if terminal {
+            let (output, input) = streams::terminal(next()?)?;
+            (
+                output,
+                Box::new(tokio::io::empty()) as crate::isolation::Output,
+                Some(input),
+            )
+        } else {
+            let (stdout, stderr) = (streams::output(next()?)?, streams::output(next()?)?);
+            let stdin = if with_input {
+                Some(streams::input(next()?)?)
+            } else {
+                None
+            };
+            (stdout, stderr, stdin)
+        };
+        let (sender, exit) = oneshot::channel();
+        let group = self.group.clone();
+        tokio::spawn(async move {
+            // The end of the machine drops the sender: whoever waits learns that it ended first.
+            if let Ok(code) = end.await {
+                let out_of_memory = code == 128 + libc::SIGKILL && group.memory_kills() > kills;
+                let _ = sender.send(Exit { code, out_of_memory });
+            }
+        });
+        Ok(Process {
+            pid,
+            stdout,
+            stderr,
+            stdin,
+            exit,
+        })
+    }
+
+    async fn signal(&self, pid: u32, signal: i32) -> Result<()> {
+        self.done(|id| Order::Signal(id, pid, signal)).await
+    }
+
+    async fn resize(&self, pid: u32, size: PtySize) -> Result<()> {
+        self.done(|id| Order::Resize(id, pid, size.cols, size.rows)).await
+    }
+
+    async fn freeze(&self) -> Result<()> {
+        let mut frozen = self.frozen.lock().await;
+        self.set_frozen(true).await?;
+        *frozen = true;
+        Ok(())
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        let mut frozen = self.frozen.lock().await;
+        self.set_frozen(false).await?;
+        *frozen = false;
+        Ok(())
+    }
+
+    async fn snapshot(&self, name: &str) -> Result<Layer> {
+        let frozen = self.frozen.lock().await;
+        if !*frozen {
+            self.set_frozen(true).await?;
+        }
+        let copied = match self.upper() {
+            Err(error) => Err(error),
+            Ok((upper, view)) => {
+                let (layer, name) = (self.shared.layer(name), name.to_owned());
+                blocking(move || {
+                    let copied = layers::copy_upper(&upper, &layer, &name);
+                    drop(view);
+                    copied
+                })
+                .await
+            }
+        };
+        if !*frozen {
+            self.set_frozen(false).await?;
+        }
+        copied
+    }
+
+    async fn set_egress(&self, rules: EgressRules) -> Result<()> {
+        self.relay.set_rules(rules);
+        Ok(())
+    }
+
+    async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream> {
+        match self.control.order(|id| Order::Dial(id, port)).await? {
+            Answer::Descriptor(socket) => streams::connection(socket).await,
+            _ => Err(IsolationError::Failed(
+                "the machine's agent answered something else".to_owned(),
+            )),
+        }
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        let group = self.group.clone();
+        let (upper, view) = self.upper()?;
+        let limited = self.disk.is_some();
+        let network = self.relay.usage();
+        blocking(move || {
+            let (memory_bytes, cpu) = group.usage();
+            let files = rustix::fs::statvfs(&upper)
+                .map_err(|error| failed("look at the machine's disk")(error.into()))?;
+            let total = files.f_blocks * files.f_frsize;
+            let disk_bytes = if limited {
+                total - files.f_bfree * files.f_frsize
+            } else {
+                layers::size(&upper)
+            };
+            drop(view);
+            Ok(Usage {
+                cpu,
+                memory_bytes,
+                disk_bytes,
+                disk_total_bytes: total,
+                network_rx_bytes: network.rx_bytes,
+                network_tx_bytes: network.tx_bytes,
+            })
+        })
+        .await
+    }
+
+    async fn stop(&self) -> Result<()> {
+        let killer = self.killer.clone();
+        blocking(move || {
+            killer.kill();
+            Ok(())
+        })
+        .await?;
+        self.killer.gone.cancelled().await;
+        let failure = self
+            .killer
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match failure {
+            None => Ok(()),
+            Some(text) => Err(IsolationError::Failed(format!(
+                "the end of machine {} could not be seen: {text}",
+                self.id
+            ))),
+        }
+    }
+
+    async fn ended(&self) {
+        self.killer.gone.cancelled().await;
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.killer.kill();
+    }
+}
+
+/// Removes a directory and all in it; one that is not there is no error. A machine may have left folders that even
+/// their owner may not enter.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+fn open_up(path: &Path) {
+    let Ok(found) = path.symlink_metadata() else {
+        return;
+    };
+    if !found.is_dir() {
+        return;
+    }
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        open_up(&entry.path());
+    }
+}

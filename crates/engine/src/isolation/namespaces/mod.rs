@@ -1,0 +1,260 @@
+//! Machines out of Linux namespaces, an overlay file system and control groups.
+//!
+//! - [`spawner`]: the one thread that clones machines
+//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of
+//! - [`cgroup`]: limits, freezing, killing
+//! - [`filter`]: the system call filter
+//! - [`control`]: the conversation with the agent
+//! - [`machine`]: one machine
+//!
+//! As root every machine has a block of 65536 ids of its own; its root is nobody outside. An unprivileged engine does
+//! the same in a user namespace of its own, with one id, a read-only `/usr` and no disk limits.
+//!
+//! What this computer cannot enforce: a create always carries `vcpus` and `memory_mb`, since every client sends its
+//! defaults, so where these cannot be limited the machine starts and says so in its warnings. An explicit `disk_mb`
+//! that cannot be enforced is an error, unless the engine runs with `--best-effort`.
+
+mod base;
+mod cgroup;
+mod control;
+mod disk;
+mod filter;
+mod layers;
+mod machine;
+mod spawner;
+mod streams;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Backend, Capabilities, IsolationError, Layer, Result, Running, StartSpec};
+use cgroup::Groups;
+use spawner::Spawner;
+
+/// First host id of the first machine: above what distributions and other container engines give out, and below 2^31.
+const FIRST_ID: u32 = 0x7000_0000;
+/// Ids of one machine.
+const IDS: u32 = 65_536;
+/// Machines at once, by ids.
+const BLOCKS: u32 = 4_096;
+
+/// How to open the backend.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Directory that belongs to this engine alone.
+    pub state_dir: PathBuf,
+    /// Start machines even where what they ask for cannot be enforced, with a warning.
+    pub best_effort: bool,
+    /// Name servers that machines' queries go to; `None` = those of this computer.
+    pub resolvers: Option<Vec<SocketAddr>>,
+}
+
+/// The backend.
+pub struct Namespaces {
+    capabilities: Capabilities,
+    shared: Arc<Shared>,
+}
+
+/// What machines need of their backend.
+struct Shared {
+    options: Options,
+    root: bool,
+    spawner: Spawner,
+    groups: Groups,
+    filters: Vec<Vec<u8>>,
+    blocks: Mutex<BTreeSet<u32>>,
+    /// Starts at once: more only lengthen each other.
+    starts: tokio::sync::Semaphore,
+}
+
+impl Namespaces {
+    /// Finds out what this computer can do, and makes what every machine shares. Fails where no machine can be isolated.
+    pub async fn open(options: Options) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::open_blocking(options))
+            .await
+            .map_err(|error| IsolationError::Failed(error.to_string()))?
+    }
+
+    fn open_blocking(options: Options) -> Result<Self> {
+        let root = rustix::process::geteuid().is_root();
+        for name in ["machines", "layers"] {
+            private_dir(&options.state_dir.join(name))?;
+        }
+        base::ensure(&options.state_dir.join("base"), root).map_err(failed("make the base template"))?;
+        let groups = Groups::open(&options.state_dir);
+        let spawner = Spawner::start(!root).map_err(failed("start the spawner"))?;
+        let capabilities = capabilities(root, &groups);
+        let shared = Shared {
+            filters: filter::programs().map_err(IsolationError::Failed)?,
+            root,
+            spawner,
+            groups,
+            blocks: Mutex::default(),
+            starts: tokio::sync::Semaphore::new(
+                2 * std::thread::available_parallelism().map_or(2, usize::from),
+            ),
+            options,
+        };
+        Ok(Self {
+            capabilities,
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Starts and ends a machine: the proof that this computer can isolate one.
+    pub async fn probe(&self) -> Result<()> {
+        let machine = self
+            .start(StartSpec {
+                id: "mch_probe".to_owned(),
+                layers: Vec::new(),
+                whole_root: false,
+                vcpus: 1,
+                memory_mb: 64,
+                disk_mb: None,
+                egress: super::EgressRules::deny_all(),
+                mounts: Vec::new(),
+            })
+            .await?;
+        machine.stop().await
+    }
+}
+
+#[async_trait]
+impl Backend for Namespaces {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn start(&self, spec: StartSpec) -> Result<Arc<dyn Running>> {
+        let _turn = self
+            .shared
+            .starts
+            .acquire()
+            .await
+            .map_err(|_| IsolationError::Gone)?;
+        machine::start(self.shared.clone(), spec).await
+    }
+
+    async fn recover(&self) -> Result<()> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            shared.groups.end_all();
+            let machines = shared.options.state_dir.join("machines");
+            for entry in fs::read_dir(&machines)
+                .map_err(failed("read the machines"))?
+                .flatten()
+            {
+                machine::remove_dir(&entry.path()).map_err(failed("remove what a machine left"))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
+        let (shared, name, source) = (self.shared.clone(), name.to_owned(), source.to_owned());
+        blocking(move || layers::import(&shared.layer(&name), &name, &source)).await
+    }
+
+    async fn remove_layer(&self, name: &str) -> Result<()> {
+        let layer = self.shared.layer(name);
+        blocking(move || machine::remove_dir(&layer).map_err(failed("remove a layer"))).await
+    }
+}
+
+impl Shared {
+    fn machine(&self, id: &str) -> PathBuf {
+        self.options.state_dir.join("machines").join(id)
+    }
+
+    fn layer(&self, name: &str) -> PathBuf {
+        self.options.state_dir.join("layers").join(name)
+    }
+
+    fn take_block(self: &Arc<Self>) -> Result<Option<Block>> {
+        if !self.root {
+            return Ok(None);
+        }
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = (0..BLOCKS)
+            .find(|number| !blocks.contains(number))
+            .ok_or_else(|| {
+                IsolationError::Exhausted(format!("no more than {BLOCKS} machines can run at once"))
+            })?;
+        blocks.insert(number);
+        Ok(Some(Block {
+            number,
+            shared: self.clone(),
+        }))
+    }
+}
+
+/// The host ids of one machine, given back when dropped.
+struct Block {
+    number: u32,
+    shared: Arc<Shared>,
+}
+
+impl Block {
+    fn base(&self) -> u32 {
+        FIRST_ID + self.number * IDS
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.shared
+            .blocks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.number);
+    }
+}
+
+fn capabilities(root: bool, groups: &Groups) -> Capabilities {
+    let mut notes = groups.notes();
+    let disk = root && disk::available();
+    if !root {
+        notes.push(
+            "The engine runs unprivileged: /usr is read-only inside, commands run as root only, and disk_mb cannot be enforced. Run it as root for all of these.".to_owned(),
+        );
+    } else if !disk {
+        notes.push("disk_mb cannot be enforced: mkfs.ext4 or loop devices are missing. On Debian, install e2fsprogs.".to_owned());
+    }
+    Capabilities {
+        backend: format!("namespaces ({})", if root { "root" } else { "unprivileged" }),
+        memory: groups.memory(),
+        cpu: groups.cpu(),
+        pids: groups.pids(),
+        disk,
+        users: root,
+        notes,
+    }
+}
+
+/// A directory that only its owner may list.
+fn private_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed("make a directory of the state"))
+}
+
+/// Names the step of an I/O error.
+fn failed(step: &'static str) -> impl Fn(std::io::Error) -> IsolationError {
+    move |error| IsolationError::Failed(format!("could not {step}: {error}"))
+}
+
+/// Runs work that blocks on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| IsolationError::Failed(error.to_string()))?
+}
