@@ -136,6 +136,10 @@ export class Nullspace {
   constructor(options?: ClientOptions);
   /** {@link Machine} with these options. */
   readonly Machine: typeof Machine;
+  /** {@link Snapshot} with these options. */
+  readonly Snapshot: typeof Snapshot;
+  /** {@link Lifecycle} with these options. */
+  readonly Lifecycle: typeof Lifecycle;
   /** {@link TemplateWarmPool} with these options. */
   readonly TemplateWarmPool: typeof TemplateWarmPool;
 }
@@ -470,6 +474,8 @@ export class Machine implements AsyncDisposable {
   static create(options?: CreateOptions): Promise<Machine>;
   /** Takes up a machine by id. A paused one is resumed. @throws {@link NotFoundError} */
   static connect(id: string, options?: ConnectOptions): Promise<Machine>;
+  /** Makes a paused machine run again; its id stays. @throws {@link NotFoundError}, {@link ConflictError} */
+  static resume(id: string, options?: ClientOptions): Promise<Machine>;
   /** Only the fields asked for, as plain objects. */
   static list<F extends MachineField>(options: ListOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>[]>;
   /** Machines, newest first, page by page. */
@@ -500,6 +506,8 @@ export class Machine implements AsyncDisposable {
   readonly trafficAccessToken: string | undefined;
   /** Runs commands. */
   readonly commands: Commands;
+  /** What happened to it. */
+  readonly lifecycle: MachineLifecycle;
 
   /** Only the fields asked for. */
   getInfo<F extends MachineField>(options: GetInfoOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>>;
@@ -511,10 +519,189 @@ export class Machine implements AsyncDisposable {
   getMetrics(options?: CallOptions): Promise<MachineMetrics[]>;
   /** Destroys the machine. @throws {@link NotFoundError} when it is gone */
   kill(options?: CallOptions): Promise<void>;
+  /**
+   * Moves the end of the lease: so many seconds from now.
+   *
+   * @example await machine.setTimeout(600, { timeoutAction: 'hibernate' })
+   */
+  setTimeout(seconds: number, options?: SetTimeoutOptions): Promise<TimeoutLease>;
+  /** Freezes the machine; {@link Machine.resume} and {@link Machine.connect} make it run again. */
+  pause(options?: CallOptions): Promise<SnapshotInfo>;
+  /** The same as {@link Machine.pause}. */
+  hibernate(options?: CallOptions): Promise<SnapshotInfo>;
+  /** Makes a second machine that goes on from where this one is. */
+  fork(options?: KeyedOptions): Promise<Machine>;
+  /** Keeps the machine as it is now: `Machine.create({ snapshotId })` starts from there. */
+  createSnapshot(options?: KeyedOptions): Promise<SnapshotInfo>;
+  /**
+   * Replaces the whole network policy of the running machine; connections that become denied are cut.
+   *
+   * @example await machine.updateEgress({ mode: 'deny_all' })
+   */
+  updateEgress(policy: EgressPolicy, options?: CallOptions): Promise<EgressPolicy>;
+  /** Where a port can be reached. 22 and 5900 to 5999 are reserved. @throws {@link InvalidRequestError} */
+  getHost(port: number, options?: CallOptions): Promise<HostInfo>;
+  /** URL of a port. */
+  getUrl(port: number, options?: CallOptions): Promise<string>;
+  /** WebSocket URL of a port. */
+  getWebSocketUrl(port: number, options?: CallOptions): Promise<string>;
   /** Destroys the machine; errors are swallowed, since its lease ends it anyway. */
   [Symbol.asyncDispose](): Promise<void>;
   /** Without the token: logs are often JSON. */
   toJSON(): { id: string; cwd?: string };
+}
+
+/** Options of {@link Machine.setTimeout}. */
+export interface SetTimeoutOptions extends CallOptions {
+  /** What happens at the end of the lease. @default it stays as it is */
+  timeoutAction?: 'destroy' | 'hibernate';
+}
+
+/** Lease on a machine. */
+export interface TimeoutLease {
+  /** Milliseconds, counted from the call. */
+  readonly timeoutMs: number;
+  readonly timeoutAction: 'destroy' | 'hibernate' | (string & {});
+  /** Its end. */
+  readonly timeoutAt?: Date;
+  /** Milliseconds left. */
+  readonly remainingMs?: number;
+}
+
+/** Options of {@link Machine.fork} and {@link Machine.createSnapshot}. */
+export interface KeyedOptions extends CallOptions {
+  /** One key never makes two. @default a new UUID for each call */
+  idempotencyKey?: string;
+}
+
+/** A snapshot as the server describes it. */
+export interface SnapshotInfo {
+  /** `snap_...` */
+  readonly id: string;
+  /** Where it was taken. */
+  readonly machineId: string;
+  /** Bytes it adds. */
+  readonly sizeBytes: number;
+  readonly createdAt: Date;
+  readonly metadata?: Record<string, unknown>;
+}
+
+/** Options of {@link Snapshot.list}. */
+export interface SnapshotListOptions extends ClientOptions {
+  /** Only those of this machine. @default all */
+  machineId?: string;
+  /** With at least these entries. @default all */
+  metadata?: Record<string, unknown>;
+}
+
+/** Snapshots that outlive their machine. */
+export class Snapshot {
+  private constructor();
+  /** All that match, newest first. */
+  static list(options?: SnapshotListOptions): Promise<SnapshotInfo[]>;
+  /** Describes one. @throws {@link NotFoundError} */
+  static get(id: string, options?: ClientOptions): Promise<SnapshotInfo>;
+  /** Deletes one. @throws {@link ConflictError} code `snapshot_in_use` */
+  static delete(id: string, options?: ClientOptions): Promise<void>;
+  toJSON(): object;
+}
+
+/** Where a port of a machine is reached. */
+export interface HostInfo {
+  /** `name` or `address:port`. */
+  readonly host: string;
+  /** HTTP(S) URL; absent without a public host name. */
+  readonly url?: string;
+  readonly websocketUrl?: string;
+  /** Until when the URL works. */
+  readonly accessTokenExpiresAt?: Date;
+  /** `query` when the URL carries a token. */
+  readonly accessTokenTransport?: string;
+}
+
+/** Something that happened to a machine or a snapshot. */
+export interface LifecycleEvent {
+  readonly id: string;
+  readonly occurredAt: Date;
+  readonly audience: string;
+  readonly operation:
+    | 'create'
+    | 'destroy'
+    | 'timeout_updated'
+    | 'timeout_expired'
+    | 'hibernate'
+    | 'snapshot_created'
+    | 'resume_from_snapshot'
+    | 'fork'
+    | 'reconcile'
+    | (string & {});
+  readonly status: 'requested' | 'succeeded' | 'failed' | (string & {});
+  readonly actorKind: string;
+  /** Keys depend on the event. */
+  readonly metadata: Record<string, unknown>;
+  readonly machineId?: string;
+  readonly snapshotId?: string;
+  readonly sourceMachineId?: string;
+  readonly targetMachineId?: string;
+  readonly reason?: string;
+  readonly errorCode?: string;
+  readonly errorMessage?: string;
+}
+
+/** One page of events. */
+export interface LifecycleEventPage {
+  readonly events: LifecycleEvent[];
+  /** Events skipped. */
+  readonly offset: number;
+  /** Most events of a page. */
+  readonly limit: number;
+  readonly hasMore: boolean;
+}
+
+/** Filters of event lists. */
+export interface LifecycleFilterOptions {
+  /** Events to skip, at least 0. @default 0 */
+  offset?: number;
+  /** Most events, at least 1. @default 50 */
+  limit?: number;
+  /** Newest first, or oldest first. @default 'desc' */
+  order?: 'asc' | 'desc';
+  /** @default all */
+  operation?: LifecycleEvent['operation'];
+  /** @default all */
+  status?: 'requested' | 'succeeded' | 'failed';
+  /** Not before, RFC 3339. @default the beginning */
+  from?: string;
+  /** Not after, RFC 3339. @default now */
+  to?: string;
+}
+
+/** Options of {@link Lifecycle.listEvents}. */
+export interface LifecycleListOptions extends ClientOptions, LifecycleFilterOptions {
+  /** @default all */
+  machineId?: string;
+  /** @default all */
+  snapshotId?: string;
+  /** @default all */
+  sourceMachineId?: string;
+  /** @default all */
+  targetMachineId?: string;
+}
+
+/** Events of an account. */
+export class Lifecycle {
+  private constructor();
+  /** A page of them. */
+  static listEvents(options?: LifecycleListOptions): Promise<LifecycleEventPage>;
+  toJSON(): object;
+}
+
+/** Events of a machine: {@link Machine.lifecycle}. */
+export class MachineLifecycle {
+  private constructor();
+  /** A page of them. */
+  list(options?: LifecycleFilterOptions & CallOptions): Promise<LifecycleEventPage>;
+  toJSON(): object;
 }
 
 /** What calls on a handle accept: the handle holds the rest. */
@@ -574,6 +761,8 @@ export interface RunOptions extends CallOptions {
   envs?: Record<string, string>;
   /** Seconds for the command, at least 1. @default 30 */
   timeout?: number;
+  /** Do not wait for its end. @default false */
+  background?: boolean;
 }
 
 /** Commands of a machine: {@link Machine.commands}. */
@@ -586,8 +775,63 @@ export class Commands {
    * @example await machine.commands.run('ls -la "$HOME"', { shell: true })
    * @example await machine.commands.run('git', { args: ['commit', '-m', 'two words'], cwd: '/workspace' })
    */
-  run(command: string, options?: RunOptions): Promise<CommandResult>;
+  run(command: string, options?: RunOptions & { background?: false }): Promise<CommandResult>;
+  /**
+   * Starts a command and does not wait for it.
+   *
+   * @example const server = await machine.commands.run('python3', { args: ['-m', 'http.server'], background: true })
+   */
+  run(command: string, options: RunOptions & { background: true }): Promise<Command>;
+  /** What the API started in the machine. */
+  list(options?: CallOptions): Promise<ProcessInfo[]>;
+  /** Ends a process and its children. */
+  kill(pid: number, options?: CallOptions): Promise<void>;
+  /** Writes to the standard input of a process. */
+  sendStdin(pid: number, data: string, options?: CallOptions): Promise<void>;
+  /** What a process printed so far; also after its end. */
+  getLogs(pid: number, options?: CallOptions): Promise<CommandLogs>;
   toJSON(): object;
+}
+
+/** A process that the API started. */
+export interface ProcessInfo {
+  readonly pid: number;
+  readonly command: string;
+  readonly running: boolean;
+}
+
+/** Output of a process. */
+export interface CommandLogs {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Both, interleaved as they came. */
+  readonly output: string;
+  /** Absent while it runs. */
+  readonly exitCode?: number;
+}
+
+/** Options of {@link Command.wait}. */
+export interface CommandWaitOptions extends CallOptions {
+  /** Seconds to wait; the command is not killed. @default without end @throws {@link TimeoutError} code `timeout` */
+  timeout?: number;
+  /** Milliseconds between looks, at least 10. @default 250 */
+  intervalMs?: number;
+}
+
+/** A command in the background. */
+export class Command {
+  private constructor();
+  /** Process id inside the machine. */
+  readonly pid: number;
+  /** Waits for its end. */
+  wait(options?: CommandWaitOptions): Promise<CommandLogs & { readonly exitCode: number }>;
+  /** Ends it and its children. */
+  kill(options?: CallOptions): Promise<void>;
+  /** Writes to its standard input. */
+  sendStdin(data: string, options?: CallOptions): Promise<void>;
+  /** What it printed so far. */
+  getLogs(options?: CallOptions): Promise<CommandLogs>;
+  toJSON(): { pid: number };
 }
 
 /** Counts of a warm pool's machines. */
@@ -691,6 +935,29 @@ export interface WarmPoolOptions extends ClientOptions {
   metadata?: Record<string, unknown>;
 }
 
+/** Options of {@link TemplateWarmPool.update}: only what is given changes. */
+export interface WarmPoolUpdateOptions
+  extends CallOptions,
+    Pick<
+      WarmPoolOptions,
+      | 'name'
+      | 'minReady'
+      | 'maxReady'
+      | 'vcpus'
+      | 'memoryMb'
+      | 'diskMb'
+      | 'idleTimeoutSeconds'
+      | 'staleAfterSeconds'
+      | 'checkoutPolicy'
+      | 'versionPolicy'
+      | 'trackTag'
+      | 'labels'
+      | 'metadata'
+    > {
+  /** Another template. @default it stays */
+  template?: string;
+}
+
 /** Options of {@link TemplateWarmPool.list}. */
 export interface WarmPoolListOptions extends ClientOptions {
   /** Only pools of this template. @default all */
@@ -739,6 +1006,16 @@ export class TemplateWarmPool {
   readonly id: string;
   /** Describes the pool. @throws {@link NotFoundError} */
   getInfo(options?: CallOptions): Promise<WarmPoolInfo>;
+  /** Changes what is given. */
+  update(options: WarmPoolUpdateOptions): Promise<WarmPoolInfo>;
+  /** Lets it serve and fill. */
+  enable(options?: CallOptions): Promise<WarmPoolInfo>;
+  /** Lets it neither serve nor fill. */
+  disable(options?: CallOptions): Promise<WarmPoolInfo>;
+  /** Destroys its ready machines. */
+  drain(options?: CallOptions): Promise<WarmPoolInfo>;
+  /** Compares what there is with what there should be, now. */
+  reconcile(options?: CallOptions): Promise<WarmPoolInfo>;
   /** Destroys the pool and its ready machines; machines that were taken stay. */
   delete(options?: CallOptions): Promise<void>;
   /** Waits until enough machines are ready. */

@@ -2,7 +2,11 @@
 import sdk from './require.cjs';
 
 export const {
+  Command,
+  Lifecycle,
   Machine,
+  MachineLifecycle,
+  Snapshot,
   MachinePage,
   Commands,
   TemplateWarmPool,

@@ -5,10 +5,10 @@ import { NullspaceError } from './errors.js';
 import * as glue from './glue.js';
 import { stale, track, trapped } from './runtime.js';
 
-const { Commands, Machine, MachinePage, TemplateWarmPool } = glue;
+const { Command, Commands, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool } = glue;
 
 /** Literals, since minifiers rename classes. */
-const classes = { Machine, MachinePage, Commands, TemplateWarmPool };
+const classes = { Machine, MachinePage, Commands, Command, MachineLifecycle, Lifecycle, Snapshot, TemplateWarmPool };
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 // ---- Loading -------------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ const ready = () => {
 /** What a handle showed when it was made: still readable when its instance is gone. */
 const kept = new WeakMap();
 /** Getters that never change, by class. */
-const constants = { Machine: ['id', 'cwd', 'trafficAccessToken'], TemplateWarmPool: ['id'] };
+const constants = { Machine: ['id', 'cwd', 'trafficAccessToken'], TemplateWarmPool: ['id'], Command: ['pid'] };
 const getters = new Map();
 
 const keep = (value) => {
@@ -100,7 +100,7 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = key === 'commands';
+      const owned = key === 'commands' || key === 'lifecycle';
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -199,4 +199,4 @@ export const NetworkEgressPolicy = Object.freeze({
   custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
 });
 
-export { Commands, Machine, MachinePage, TemplateWarmPool };
+export { Command, Commands, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool };

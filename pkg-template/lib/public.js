@@ -25,4 +25,15 @@ export {
   UploadStateError,
   WarmPoolUnavailableError,
 } from './errors.js';
-export { Commands, Machine, MachinePage, NetworkEgressPolicy, Nullspace, TemplateWarmPool } from './lib.js';
+export {
+  Command,
+  Commands,
+  Lifecycle,
+  Machine,
+  MachineLifecycle,
+  MachinePage,
+  NetworkEgressPolicy,
+  Nullspace,
+  Snapshot,
+  TemplateWarmPool,
+} from './lib.js';

@@ -17,12 +17,25 @@ const crash = (message) =>
     retryable: false,
   });
 
+/** Ends of what the instance has under way: timers and requests that nobody would end after a crash. */
+const live = new Set();
+const whileAlive = (cancel) => {
+  live.add(cancel);
+  return () => {
+    live.delete(cancel);
+    cancel();
+  };
+};
+
 /** Called by the panic hook and for traps that have none. */
 export const crashed = (message) => {
   const error = crash(message);
   const lost = [...pending];
   pending.clear();
   for (const reject of lost) reject(error);
+  const ends = [...live];
+  live.clear();
+  for (const end of ends) end();
   return error;
 };
 
@@ -111,7 +124,16 @@ export const hasExchange = () =>
   platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
 
 /** Sends one request. See node-http.js for what comes back. */
-export const exchange = (head, body, decoder, timeoutMs) => platform.exchange(head, body, decoder, timeoutMs, decode);
+export const exchange = (head, body, decoder, timeoutMs) => {
+  const started = platform.exchange(head, body, decoder, timeoutMs, decode);
+  return { promise: started.promise, cancel: whileAlive(started.cancel) };
+};
+
+/** Ends a `fetch`. */
+export const abortController = () => {
+  const controller = new AbortController();
+  return { signal: controller.signal, cancel: whileAlive(() => controller.abort()) };
+};
 
 /** A value of the environment; none in browsers and on the edge. */
 export const env = (name) => platform.env?.(name);
@@ -140,5 +162,5 @@ export const timer = (ms) => {
   const promise = new Promise((resolve) => {
     if (ms <= 0x7fffffff) handle = setTimeout(resolve, ms);
   });
-  return { promise, cancel: () => clearTimeout(handle) };
+  return { promise, cancel: whileAlive(() => clearTimeout(handle)) };
 };

@@ -119,6 +119,15 @@ impl<T: Transport> Client<T> {
         call.or(self.inner.settings.request_timeout).unwrap_or(default)
     }
 
+    /// Whether the API is reached over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.inner
+            .settings
+            .base_url
+            .get(..6)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    }
+
     /// Whether the client itself was given a time.
     pub fn has_timeout(&self) -> bool {
         self.inner.settings.request_timeout.is_some()

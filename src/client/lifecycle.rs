@@ -79,6 +79,24 @@ impl<T: Transport> Machine<T> {
         Ok(self.client.call(&call).await?.answer)
     }
 
+    /// URL of a port. Servers without public host names give only a host; the scheme is then that of the API.
+    pub async fn url(&self, port: &Value, websocket: bool, timeout: Option<Duration>) -> Outcome<T, String> {
+        let host = self.host(port, timeout).await?;
+        if let Some(url) = host.text(if websocket { "websocketUrl" } else { "url" }) {
+            return Ok(url);
+        }
+        let name = host
+            .text("host")
+            .ok_or_else(|| Error::invalid_response("getMachineHost: the answer has no host"))?;
+        let scheme = match (websocket, self.client.is_secure()) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        };
+        Ok(format!("{scheme}://{name}"))
+    }
+
     /// What happened to it, a page.
     pub async fn events(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
         let fields = config::call_fields(options, &events::LIST)?;

@@ -7,9 +7,8 @@ use gloo_net::http::{Headers, RequestBuilder, Response};
 use js_sys::{Function, JsString, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::AbortController;
 
-use super::host::{self, Timer};
+use super::host::{self, AbortOnDrop, Timer};
 use super::race::{race, First};
 use crate::core::options::shown;
 
@@ -61,28 +60,11 @@ pub enum Fetched {
     },
 }
 
-/// Aborts the exchange when its future is dropped.
-struct AbortOnDrop(AbortController);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Sends a request through `custom`, or the global `fetch`.
 pub async fn send(custom: Option<&Function>, outgoing: &Outgoing<'_>) -> Fetched {
-    let Ok(controller) = AbortController::new() else {
-        return failed(
-            "connect",
-            "this runtime has no AbortController",
-            JsValue::UNDEFINED,
-        );
-    };
-    // Aborting after the end is harmless, so there is nothing to disarm.
-    let guard = AbortOnDrop(controller);
+    let guard = AbortOnDrop::new();
     let timer = Timer::new(outgoing.timeout_ms);
-    match race(exchange(custom, outgoing, &guard.0.signal()), timer.wait()).await {
+    match race(exchange(custom, outgoing, &guard.signal()), timer.wait()).await {
         First::A(fetched) => fetched,
         First::B(()) => Fetched::Failed {
             phase: "read",

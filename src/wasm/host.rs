@@ -49,6 +49,15 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn cancel(this: &RawTimer);
 
+    #[wasm_bindgen(js_name = abortController)]
+    fn abort_controller() -> RawAbort;
+
+    type RawAbort;
+    #[wasm_bindgen(method, getter)]
+    fn signal(this: &RawAbort) -> web_sys::AbortSignal;
+    #[wasm_bindgen(method)]
+    fn cancel(this: &RawAbort);
+
     /// A request under way.
     pub type Exchange;
     /// Resolves with an [`Outcome`]; never rejects.
@@ -107,6 +116,28 @@ impl Timer {
 }
 
 impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// A signal for a `fetch`, which it ends with its owner. Aborting what is over does nothing.
+#[must_use]
+pub struct AbortOnDrop(RawAbort);
+
+impl AbortOnDrop {
+    /// Not aborted.
+    pub fn new() -> Self {
+        Self(abort_controller())
+    }
+
+    /// What `fetch` listens to.
+    pub fn signal(&self) -> web_sys::AbortSignal {
+        self.0.signal()
+    }
+}
+
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }

@@ -18,13 +18,13 @@ use crate::core::options::Fields;
 /// A machine, as JavaScript holds it.
 #[wasm_bindgen(skip_typescript)]
 pub struct Machine {
-    inner: Rc<Inner<JsTransport>>,
+    pub(super) inner: Rc<Inner<JsTransport>>,
 }
 
 /// Commands of a machine.
 #[wasm_bindgen(skip_typescript)]
 pub struct Commands {
-    machine: Rc<Inner<JsTransport>>,
+    pub(super) machine: Rc<Inner<JsTransport>>,
 }
 
 /// One page of machines, and the way to the next.
@@ -33,7 +33,7 @@ pub struct MachinePage {
     inner: Rc<Page<JsTransport>>,
 }
 
-fn handle(inner: Inner<JsTransport>) -> JsValue {
+pub(super) fn handle(inner: Inner<JsTransport>) -> JsValue {
     Machine {
         inner: Rc::new(inner),
     }
@@ -41,7 +41,7 @@ fn handle(inner: Inner<JsTransport>) -> JsValue {
 }
 
 /// Options of a static that takes client options and a few more.
-fn fields<'a>(given: &'a Given, more: &[&str]) -> Result<Fields<'a>, Error> {
+pub(super) fn fields<'a>(given: &'a Given, more: &[&str]) -> Result<Fields<'a>, Error> {
     Fields::new("", Some(&given.options), &[more, &CLIENT_OPTIONS])
 }
 
@@ -72,6 +72,21 @@ impl Machine {
                     let id = machine::id("id", &argument(&id)?)?;
                     let lease = fields.seconds("timeout")?;
                     Ok(handle(Inner::connect(&given.client(&fields)?, &id, lease).await?))
+                })
+            }),
+        )
+    }
+
+    /// Resumes a paused machine.
+    pub fn resume(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
+                    let fields = fields(&given, &[])?;
+                    let id = machine::id("id", &argument(&id)?)?;
+                    Ok(handle(Inner::resume(&given.client(&fields)?, &id).await?))
                 })
             }),
         )
@@ -235,21 +250,6 @@ impl Machine {
         let call =
             |timeout| Box::pin(async move { inner.kill(timeout).await.map(|()| JsValue::UNDEFINED) }) as Call;
         on_handle_plain(self.inner.transport(), options, Box::new(call))
-    }
-}
-
-#[wasm_bindgen]
-impl Commands {
-    /// Runs a command and waits for its end.
-    pub fn run(&self, command: JsValue, options: JsValue) -> Promise {
-        let inner = self.machine.clone();
-        on_handle(
-            self.machine.transport(),
-            options,
-            Box::new(|read| {
-                Box::pin(async move { Ok(inner.run(&argument(&command)?, read.as_ref()).await?.0) })
-            }),
-        )
     }
 }
 

@@ -99,6 +99,44 @@ impl TemplateWarmPool {
         on_handle_plain(self.inner.transport(), options, Box::new(call))
     }
 
+    /// Changes what is given.
+    pub fn update(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        on_handle(
+            self.inner.transport(),
+            options,
+            Box::new(|read| Box::pin(async move { Ok(inner.update(read.as_ref()).await?.0) })),
+        )
+    }
+
+    /// Lets it serve and fill.
+    pub fn enable(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        let call = |timeout| Box::pin(async move { Ok(inner.enable(timeout).await?.0) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
+    }
+
+    /// Lets it neither serve nor fill.
+    pub fn disable(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        let call = |timeout| Box::pin(async move { Ok(inner.disable(timeout).await?.0) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
+    }
+
+    /// Destroys its ready machines.
+    pub fn drain(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        let call = |timeout| Box::pin(async move { Ok(inner.drain(timeout).await?.0) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
+    }
+
+    /// Compares what there is with what there should be.
+    pub fn reconcile(&self, options: JsValue) -> Promise {
+        let inner = self.inner.clone();
+        let call = |timeout| Box::pin(async move { Ok(inner.reconcile(timeout).await?.0) }) as Call;
+        on_handle_plain(self.inner.transport(), options, Box::new(call))
+    }
+
     /// Waits until enough machines are ready.
     #[wasm_bindgen(js_name = waitUntilReady)]
     pub fn wait_until_ready(&self, options: JsValue) -> Promise {

@@ -313,3 +313,89 @@ test('answers survive JSON and structuredClone', async () =>
     assert.deepEqual(structuredClone(info), info);
     assert.equal(JSON.parse(JSON.stringify(info)).createdAt, '2026-01-02T03:04:05.000Z');
   }));
+
+test('leases, pauses, forks, snapshots and policies', async () =>
+  using(
+    await serve(({ method, path }, _response, respond) => {
+      const snapshot = { id: 'snap_1', machine_id: 'mch_1', size_bytes: 4096, created_at: '2026-01-02T03:04:05Z' };
+      if (path.endsWith('/timeout'))
+        respond(200, { timeout_ms: 600_000, timeout_action: 'hibernate', timeout_at: '2026-01-02T03:04:05Z' });
+      else if (path.endsWith('/hibernate') || path.endsWith('/snapshots'))
+        respond(path.startsWith('/v1/machines') ? 201 : 200, path.startsWith('/v1/machines') ? snapshot : [snapshot]);
+      else if (path.endsWith('/fork'))
+        respond(201, { id: 'mch_2', status: 'running', config: { vcpus: 2, memory_mb: 512 } });
+      else if (path.endsWith('/resume'))
+        respond(200, { id: 'mch_1', status: 'running', config: { vcpus: 2, memory_mb: 512 } });
+      else if (path.endsWith('/egress')) respond(200, { machine_id: 'mch_1', egress: { mode: 'deny_all' } });
+      else if (path.endsWith('/host')) respond(200, { host: '127.0.0.1:4000' });
+      else if (path.endsWith('/snap_1')) respond(200, snapshot);
+      else if (method === 'GET' && path.includes('/lifecycle'))
+        respond(200, { events: [], offset: 0, limit: 50, has_more: false });
+      else return false;
+      return true;
+    }),
+    async ({ requests, options }) => {
+      const held = await Machine.create(options);
+      const lease = await held.setTimeout(600, { timeoutAction: 'hibernate' });
+      assert.deepEqual(lease, {
+        timeoutMs: 600_000,
+        timeoutAction: 'hibernate',
+        timeoutAt: new Date('2026-01-02T03:04:05Z'),
+      });
+      assert.deepEqual(requests.at(-1).body, { timeout_ms: 600_000, timeout_action: 'hibernate' });
+      assert.equal((await held.pause()).sizeBytes, 4096);
+      assert.equal(requests.at(-1).path, '/v1/machines/mch_1/hibernate');
+      assert.equal((await Machine.resume('mch_1', options)).id, 'mch_1');
+      const child = await held.fork({ idempotencyKey: 'fork-1' });
+      assert.ok(child instanceof Machine);
+      assert.equal(child.id, 'mch_2');
+      assert.equal(requests.at(-1).headers['idempotency-key'], 'fork-1');
+      assert.equal((await held.createSnapshot()).id, 'snap_1');
+      assert.match(requests.at(-1).headers['idempotency-key'], UUID);
+      assert.deepEqual(await held.updateEgress(sdk.NetworkEgressPolicy.denyAll()), { mode: 'deny_all' });
+      assert.deepEqual([requests.at(-1).method, requests.at(-1).body], ['PATCH', { egress: { mode: 'deny_all' } }]);
+      assert.equal((await held.getHost(8080)).host, '127.0.0.1:4000');
+      assert.equal(await held.getUrl(8080), 'http://127.0.0.1:4000');
+      assert.equal(await held.getWebSocketUrl(8080), 'ws://127.0.0.1:4000');
+      await assert.rejects(held.getHost(22), { code: 'invalid_request' });
+      assert.deepEqual((await held.lifecycle.list({ limit: 5 })).events, []);
+      assert.deepEqual((await sdk.Lifecycle.listEvents({ ...options, machineId: 'mch_1' })).hasMore, false);
+      assert.equal((await sdk.Snapshot.list({ ...options, machineId: 'mch_1' }))[0].machineId, 'mch_1');
+      assert.equal((await sdk.Snapshot.get('snap_1', options)).id, 'snap_1');
+      assert.equal(await sdk.Snapshot.delete('snap_1', options), undefined);
+      assert.equal(requests.at(-1).method, 'DELETE');
+    },
+  ));
+
+test('a command in the background is a handle', async () =>
+  using(
+    await serve(({ path, body }, _response, respond) => {
+      if (path.endsWith('/exec'))
+        respond(200, body.background ? { pid: 42 } : { exit_code: 0, stdout: '', stderr: '' });
+      else if (path.endsWith('/processes')) respond(200, [{ pid: 42, command: 'sleep 1', running: polls++ < 1 }]);
+      else if (path.endsWith('/logs')) respond(200, { stdout: 'out', stderr: '', output: 'out', exit_code: 3 });
+      else if (/\/(kill|stdin)$/.test(path)) respond(204);
+      else return false;
+      return true;
+    }),
+    async ({ requests, options }) => {
+      polls = 0;
+      const held = await Machine.create(options);
+      const command = await held.commands.run('sleep 1', { shell: true, background: true });
+      assert.ok(command instanceof sdk.Command);
+      assert.equal(command.pid, 42);
+      await command.sendStdin('hello\n');
+      assert.deepEqual(
+        [requests.at(-1).path, requests.at(-1).body],
+        ['/v1/machines/mch_1/processes/42/stdin', { data: 'hello\n' }],
+      );
+      const ended = await command.wait({ intervalMs: 10 });
+      assert.equal(ended.exitCode, 3);
+      assert.equal((await held.commands.getLogs(42)).stdout, 'out');
+      assert.equal((await held.commands.list())[0].command, 'sleep 1');
+      await command.kill();
+      assert.equal(requests.at(-1).path, '/v1/machines/mch_1/processes/42/kill');
+      await assert.rejects(held.commands.kill('42'), { code: 'invalid_request' });
+    },
+  ));
+let polls = 0;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use nullspace_wire::{exec, machine, network, warm_pool};
+use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
@@ -38,9 +38,11 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "ProcessLogs" => unchanged::<exec::ProcessLogs>(&file, wire),
             "WarmPool" => unchanged::<warm_pool::WarmPool>(&file, wire),
             "WarmPoolList" => unchanged::<warm_pool::ListWarmPoolsResponse>(&file, wire),
+            "SnapshotList" => unchanged::<Vec<machine::SnapshotInfo>>(&file, wire),
+            "LifecycleEvents" => unchanged::<lifecycle::LifecycleEventListResponse>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;
     }
-    assert!(files >= 16, "only {files} golden answers were found");
+    assert!(files >= 18, "only {files} golden answers were found");
 }

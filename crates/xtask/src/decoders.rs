@@ -60,6 +60,8 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
+    answer!("SnapshotList", Items, machine::SnapshotInfo);
+    answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
     list
 }
 
@@ -209,7 +211,15 @@ fn function(
         .collect();
     let mut always = String::new();
     let mut sometimes = String::new();
-    for (key, schema) in properties(schema)? {
+    let mut fields: Vec<_> = properties(schema)?.iter().collect();
+    // What a person looks for first; the rest stays in order.
+    fields.sort_by_key(|(key, _)| match key.as_str() {
+        "id" => 0,
+        "name" => 1,
+        "status" => 2,
+        _ => 3,
+    });
+    for (key, schema) in fields {
         let shown = camel_case(key);
         let value = expression(definitions, schema, key).with_context(|| format!("{name}.{key}"))?;
         if required.contains(key.as_str()) && !projected {
