@@ -69,6 +69,9 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
             "mount the disk image",
             sys::mount(device, "i", "ext4", flags, "discard"),
         )?;
+        for name in ["i/u", "i/u/ur", "i/u/wr", "i/u/uu", "i/u/wu"] {
+            step("prepare the disk image", fs::create_dir_all(name))?;
+        }
         let upper = step("map the disk image", detached("i/u", ids, false, setup))?;
         sys::move_mount(upper.as_fd(), "u")?;
     } else {

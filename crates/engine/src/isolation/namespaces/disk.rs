@@ -66,12 +66,7 @@ pub fn make(file: &Path, mb: u32) -> Result<Disk> {
     }
     for _ in 0..TRIES {
         match attach(&image) {
-            Ok((device, open)) => {
-                return Ok(Disk {
-                    device,
-                    _open: open,
-                })
-            }
+            Ok((device, open)) => return Ok(Disk { device, _open: open }),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
             Err(error) => return Err(failed("attach a disk image")(error)),
         }

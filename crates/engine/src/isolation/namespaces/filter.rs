@@ -108,8 +108,8 @@ pub fn programs() -> Result<Vec<Vec<u8>>, String> {
     denied.insert(
         libc::SYS_ioctl,
         vec![
-            all(vec![condition(1, Op::Eq, libc::TIOCSTI as u64)?])?,
-            all(vec![condition(1, Op::Eq, libc::TIOCLINUX as u64)?])?,
+            all(vec![condition(1, Op::Eq, libc::TIOCSTI)?])?,
+            all(vec![condition(1, Op::Eq, libc::TIOCLINUX)?])?,
         ],
     );
     denied.insert(libc::SYS_personality, vec![none_of(0, PERSONALITIES)?]);

@@ -221,7 +221,8 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
             return Err(IsolationError::Invalid(format!("the layer {name} is gone")));
         }
         root_lowers.push(text(layer.join("root"))?);
-        if !spec.whole_root && layer.join("usr").is_dir() {
+        // Unprivileged, /usr is the computer's own and cannot be changed: no layer has one that counts.
+        if id_base.is_some() && !spec.whole_root && layer.join("usr").is_dir() {
             usr_lowers.push(text(layer.join("usr"))?);
         }
     }
