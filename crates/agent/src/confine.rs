@@ -19,22 +19,22 @@ const SECCOMP_SET_MODE_FILTER: libc::c_ulong = 1;
 pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()> {
     match (setup.id_base, user_namespace) {
         (Some(_), Some(namespace)) => {
-            // SAFETY: no pointers.
             step(
                 "enter the user namespace",
+                // SAFETY: no pointers.
                 check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }.into()),
             )?;
-            // SAFETY: an empty list.
             step(
                 "drop groups",
+                // SAFETY: an empty list.
                 check(unsafe { libc::setgroups(0, std::ptr::null()) }.into()),
             )?;
         }
         _ => {
             // One id: the map of a process' own id needs no rights. Groups stay as they are, the kernel wants it so.
-            // SAFETY: no pointers.
             step(
                 "make the user namespace",
+                // SAFETY: no pointers.
                 check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()),
             )?;
             step("map the id", fs::write("/proc/self/setgroups", "deny"))?;
@@ -70,9 +70,9 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()
     }
     step("drop capabilities", set_capabilities(KEPT))?;
     // Where the id does not change the kernel does not do this by itself, and the machine could read this process.
-    // SAFETY: no pointers.
     step(
         "hide this process",
+        // SAFETY: no pointers.
         check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()),
     )?;
     sys::die_with_parent()
@@ -80,7 +80,7 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()
 
 fn install(filter: &[u8]) -> io::Result<()> {
     let size = std::mem::size_of::<libc::sock_filter>();
-    if filter.is_empty() || filter.len() % size != 0 {
+    if filter.is_empty() || !filter.len().is_multiple_of(size) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "a filter of an odd length",

@@ -62,8 +62,8 @@ pub fn start(exec: &Exec) -> Result<Started, Refusal> {
     drop(report);
     drop(streams.child);
     let mut failure = [0_u8; 8];
-    // SAFETY: a live buffer of the length given. The writing end is close-on-exec: no bytes mean that the program runs.
     let got = loop {
+        // SAFETY: a live buffer of the length given. The writing end is close-on-exec: no bytes mean that the program runs.
         let got = unsafe { libc::read(errors.as_raw_fd(), failure.as_mut_ptr().cast(), failure.len()) };
         if got != -1 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             break got;

@@ -122,14 +122,14 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
 
 /// Makes the current directory the root, drops the host's tree, and mounts the volumes.
 pub fn enter(points: Points) -> io::Result<()> {
-    // SAFETY: two live texts. Old and new root are the same directory: the old one lands on top and is dropped.
     step(
         "change the root",
+        // SAFETY: two live texts. Old and new root are the same directory: the old one lands on top and is dropped.
         sys::check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }),
     )?;
-    // SAFETY: a live text.
     step(
         "drop the host's tree",
+        // SAFETY: a live text.
         sys::check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into()),
     )?;
     std::env::set_current_dir("/")?;
