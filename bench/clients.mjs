@@ -1,7 +1,13 @@
 // Each client as a table of the calls it can do. A client is loaded only in the process that measures it.
 
 const KEY = 'bench-key';
-const CREATE = { template: 'base', vcpus: 2, memory_mb: 512, timeout_ms: 300000, network: { egress: { mode: 'deny_all' } } };
+const CREATE = {
+  template: 'base',
+  vcpus: 2,
+  memory_mb: 512,
+  timeout_ms: 300000,
+  network: { egress: { mode: 'deny_all' } },
+};
 
 const byFetch = (send) => (url) => ({
   get: () => send(`${url}/v1/machines/mch_1`),

@@ -48,7 +48,8 @@ const table = (title, head, rows) => {
   for (const row of rows) console.log(`| ${row.join(' | ')} |`);
 };
 
-const verdict = (ratio, limit, atLeast = false) => ((atLeast ? ratio >= limit : ratio <= limit) ? 'met' : '**not met**');
+const verdict = (ratio, limit, atLeast = false) =>
+  (atLeast ? ratio >= limit : ratio <= limit) ? 'met' : '**not met**';
 
 // ---- Calls ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +90,13 @@ const calls = async () => {
       const target = TARGETS[call];
       for (const figure of FIGURES) {
         const atLeast = figure === 'perSecond';
-        rows.push([call, figure, `${atLeast ? '>=' : '<='} ${target[figure]}`, got[figure].toFixed(2), verdict(got[figure], target[figure], atLeast)]);
+        rows.push([
+          call,
+          figure,
+          `${atLeast ? '>=' : '<='} ${target[figure]}`,
+          got[figure].toFixed(2),
+          verdict(got[figure], target[figure], atLeast),
+        ]);
       }
     }
     table('Calls, Node, ratio to plain fetch + JSON.parse', ['call', 'figure', 'target', 'measured', ''], rows);
@@ -119,7 +126,13 @@ const decode = () => {
       ratios.push(got.ours / got.plain);
     }
     const got = median(ratios);
-    rows.push([count, dates === 'dates' ? 'five a row' : 'one a row', limit ? `<= ${limit}` : '-', got.toFixed(2), limit ? verdict(got, limit) : '']);
+    rows.push([
+      count,
+      dates === 'dates' ? 'five a row' : 'one a row',
+      limit ? `<= ${limit}` : '-',
+      got.toFixed(2),
+      limit ? verdict(got, limit) : '',
+    ]);
   }
   table('Decoding a list, ratio to JSON.parse of the same text', ['rows', 'dates', 'target', 'measured', ''], rows);
 };
@@ -131,7 +144,7 @@ const cold = async () => {
     const scripts = {
       empty: '',
       'nullspace (import)': `const { Machine } = await import('nullspace'); await Machine.getInfoById('mch_1', { apiKey: 'k', baseUrl: process.argv[1] });`,
-      'fetch': `await (await fetch(process.argv[1] + '/v1/machines/mch_1')).json();`,
+      fetch: `await (await fetch(process.argv[1] + '/v1/machines/mch_1')).json();`,
       'openai (import alone)': `await import('openai');`,
       'e2b (import alone)': `await import('e2b');`,
     };
@@ -139,7 +152,10 @@ const cold = async () => {
     for (let round = 0; round < Math.max(9, rounds); round++) {
       for (const [name, script] of Object.entries(scripts)) {
         const start = performance.now();
-        execFileSync(process.execPath, ['--input-type=module', '-e', script, server.url], { cwd: here, env: { ...process.env, NO_PROXY: '127.0.0.1', no_proxy: '127.0.0.1' } });
+        execFileSync(process.execPath, ['--input-type=module', '-e', script, server.url], {
+          cwd: here,
+          env: { ...process.env, NO_PROXY: '127.0.0.1', no_proxy: '127.0.0.1' },
+        });
         times[name].push(performance.now() - start);
       }
     }
@@ -151,14 +167,21 @@ const cold = async () => {
       ['what', 'target', 'measured', ''],
       Object.keys(scripts)
         .slice(1)
-        .map((name) => [name, name.startsWith('nullspace') ? '<= 15' : '-', over(name).toFixed(1), name.startsWith('nullspace') ? verdict(over(name), 15) : '']),
+        .map((name) => [
+          name,
+          name.startsWith('nullspace') ? '<= 15' : '-',
+          over(name).toFixed(1),
+          name.startsWith('nullspace') ? verdict(over(name), 15) : '',
+        ]),
     );
   } finally {
     server.stop();
   }
 };
 
-console.log(`Node ${process.version}, ${os.cpus().length} x ${os.cpus()[0].model}, load ${os.loadavg()[0].toFixed(1)}, ${rounds} rounds`);
+console.log(
+  `Node ${process.version}, ${os.cpus().length} x ${os.cpus()[0].model}, load ${os.loadavg()[0].toFixed(1)}, ${rounds} rounds`,
+);
 if (wants('calls')) await calls();
 if (wants('decode')) decode();
 if (wants('cold')) await cold();
@@ -169,7 +192,12 @@ if (wants('engine')) {
 
 if (options.write) {
   const notes = readFileSync(path.join(here, 'RESULTS.head.md'), 'utf8');
-  const body = tables.map(({ title, head, rows }) => `## ${title}\n\n| ${head.join(' | ')} |\n|${head.map(() => '---').join('|')}|\n${rows.map((row) => `| ${row.join(' | ')} |`).join('\n')}\n`).join('\n');
+  const body = tables
+    .map(
+      ({ title, head, rows }) =>
+        `## ${title}\n\n| ${head.join(' | ')} |\n|${head.map(() => '---').join('|')}|\n${rows.map((row) => `| ${row.join(' | ')} |`).join('\n')}\n`,
+    )
+    .join('\n');
   const machine = `Node ${process.version}, ${os.type()} ${os.release()}, ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${rounds} rounds.`;
   writeFileSync(path.join(here, 'RESULTS.md'), `${notes}\n${machine}\n\n${body}`);
 }

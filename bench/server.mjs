@@ -78,9 +78,19 @@ const answer = (method, url) => {
   if (pathname.startsWith('/v1/machines/')) return [200, method === 'DELETE' ? one.kill : one.get];
   if (pathname === '/v2/sandboxes') return [200, page('e2b', count, (n) => rows(e2bSandbox, n))];
   if (pathname.startsWith('/sandboxes/')) return [200, one.e2b];
-  if (pathname === '/v1/models') return [200, page('openai', 100, (n) => ({ object: 'list', data: rows(openaiModel, n) }))];
+  if (pathname === '/v1/models')
+    return [200, page('openai', 100, (n) => ({ object: 'list', data: rows(openaiModel, n) }))];
   if (pathname.startsWith('/v1/models/')) return [200, one.openai];
-  if (pathname === '/v1/devboxes') return [200, page('runloop', count, (n) => ({ devboxes: rows(runloopDevbox, n), has_more: false, total_count: n, remaining_count: 0 }))];
+  if (pathname === '/v1/devboxes')
+    return [
+      200,
+      page('runloop', count, (n) => ({
+        devboxes: rows(runloopDevbox, n),
+        has_more: false,
+        total_count: n,
+        remaining_count: 0,
+      })),
+    ];
   if (pathname.startsWith('/v1/devboxes/')) return [200, one.runloop];
   return [404, Buffer.from('{"error":"no such path","code":"not_found"}')];
 };
