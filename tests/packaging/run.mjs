@@ -5,13 +5,19 @@
 // The API is that of NULLSPACE_API_URL and NULLSPACE_API_KEY; without them a tiny server with canned answers is used.
 // Without --all or --only: the projects that `npm test` runs (those without "extra" in their package.json).
 
-import { spawn } from 'node:child_process';
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import {
+  cleanUpOnSignals,
+  end,
+  endAll,
+  removeDirectory,
+  start,
+  temporaryDirectory,
+} from '../../scripts/lib/cleanup.mjs';
 import { serve } from '../wasm/server.mjs';
 import { openPage, siteServer } from './browser.mjs';
 
@@ -53,12 +59,12 @@ delete env.NODE_TEST_CONTEXT;
 const run = (folder, program, args) =>
   new Promise((resolve) => {
     // A group of its own, so that a time-out also ends what it started.
-    const child = spawn(program, args, { cwd: folder, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = start(program, args, { cwd: folder, env });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
     const timer = setTimeout(() => {
       output += `\n(ended after ${LIMIT_MS / 1000} s)`;
-      process.kill(-child.pid, 'SIGKILL');
+      end(child, 'SIGKILL');
     }, LIMIT_MS);
     child.on('error', (error) => (output += error.message));
     child.on('close', (code) => {
@@ -89,7 +95,7 @@ const verify = (output) => {
 };
 
 const check = async (name) => {
-  const folder = await mkdtemp(path.join(tmpdir(), `nullspace-${name}-`));
+  const folder = temporaryDirectory(name);
   try {
     await cp(path.join(here, 'consumers', name), folder, { recursive: true });
     const manifest = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8'));
@@ -115,7 +121,7 @@ const check = async (name) => {
     return manifest.ships ? await sizes(path.join(folder, manifest.ships)) : '';
   } finally {
     if (options.keep) console.error(folder);
-    else await rm(folder, { recursive: true, force: true });
+    else removeDirectory(folder);
   }
 };
 
@@ -156,6 +162,7 @@ if (!options.only) {
   failed += Number(counts?.[2] ?? 1);
 }
 
+cleanUpOnSignals();
 const rows = [];
 for (const name of await wanted()) {
   const started = Date.now();
@@ -187,4 +194,6 @@ for (const { result } of rows) {
   else failed += 1;
 }
 console.log(`${passed} passed, ${failed} failed`);
+// With --keep, whoever looks at the folders removes them.
+if (!options.keep) await endAll();
 process.exit(failed === 0 ? 0 : 1);
