@@ -525,6 +525,13 @@ export class Machine implements AsyncDisposable {
    * @example await machine.setTimeout(600, { timeoutAction: 'hibernate' })
    */
   setTimeout(seconds: number, options?: SetTimeoutOptions): Promise<TimeoutLease>;
+  /**
+   * Renews the lease now and then again and again, until it is closed: also when nobody holds the handle any more.
+   *
+   * @example await using lease = await machine.keepAlive({ timeout: 60 })
+   * @throws {@link NotFoundError} when the machine is gone
+   */
+  keepAlive(options?: KeepAliveOptions): Promise<KeepAlive>;
   /** Freezes the machine; {@link Machine.resume} and {@link Machine.connect} make it run again. */
   pause(options?: CallOptions): Promise<SnapshotInfo>;
   /** The same as {@link Machine.pause}. */
@@ -555,6 +562,31 @@ export class Machine implements AsyncDisposable {
 export interface SetTimeoutOptions extends CallOptions {
   /** What happens at the end of the lease. @default it stays as it is */
   timeoutAction?: 'destroy' | 'hibernate';
+}
+
+/** Options of {@link Machine.keepAlive}. */
+export interface KeepAliveOptions extends CallOptions {
+  /** Seconds that each renewal asks for, more than 0. @default 300 */
+  timeout?: number;
+  /** Seconds between two renewals, less than `timeout`. @default half of `timeout`, at least 1 */
+  refreshEverySecs?: number;
+  /** What happens at the end of the lease. @default what the machine has */
+  timeoutAction?: 'destroy' | 'hibernate';
+}
+
+/**
+ * A lease that is renewed by itself: {@link Machine.keepAlive}. A renewal without an answer is tried again while the
+ * lease lasts; any other failure ends it. A Node process lives as long as it.
+ */
+export class KeepAlive implements AsyncDisposable {
+  private constructor();
+  /** Ends it; the lease stays as it is. @throws what had ended it before, unless {@link KeepAlive.wait} told */
+  close(): Promise<void>;
+  /** Waits for its end. @throws what ended it by itself, such as {@link NotFoundError} */
+  wait(options?: CallOptions): Promise<void>;
+  /** The same as {@link KeepAlive.close}. */
+  [Symbol.asyncDispose](): Promise<void>;
+  toJSON(): object;
 }
 
 /** Lease on a machine. */

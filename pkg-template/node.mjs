@@ -9,6 +9,7 @@ export const {
   Snapshot,
   MachinePage,
   Commands,
+  KeepAlive,
   TemplateWarmPool,
   Nullspace,
   NetworkEgressPolicy,

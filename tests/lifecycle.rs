@@ -8,7 +8,8 @@ use nullspace::client::{lifecycle, snapshot};
 use nullspace::core::error::Kind;
 use nullspace::core::options::{Fields, Value};
 use nullspace::core::{config, events, exec, lease, snapshots};
-use nullspace::transport::script::Script;
+use nullspace::transport::script::{Act, Script};
+use nullspace::transport::Phase;
 use serde_json::{json, Value as Json};
 
 mod support;
@@ -297,4 +298,88 @@ fn an_ended_command_without_an_exit_code_is_an_error_after_five_seconds() {
     assert_eq!(lost.kind, Kind::InvalidResponse);
     assert_eq!(script.slept().iter().sum::<u128>(), 5000);
     script.finished();
+}
+
+fn keep_alive(options: Json) -> lease::KeepAlive {
+    lease::keep_alive(Some(&given(options))).unwrap()
+}
+
+const LEASE: &str = r#"{"timeout_ms":60000,"timeout_action":"destroy"}"#;
+
+#[test]
+fn a_lease_is_renewed_until_the_server_says_that_the_machine_is_gone() {
+    let gone = r#"{"error":"gone","code":"machine_not_found"}"#;
+    let path = "/v1/machines/mch_1/timeout";
+    let script = script()
+        .on("POST", path, 200, LEASE)
+        .on("POST", path, 200, LEASE)
+        .expect("POST", path, Act::Fail(Phase::Read))
+        .on("POST", path, 200, LEASE)
+        .on("POST", path, 404, gone);
+    let machine = machine(&script);
+    let renewal = script
+        .run(machine.keep_alive(&keep_alive(json!({ "timeout": 60 }))))
+        .unwrap();
+    let failed = error(script.run(renewal.ended()));
+    assert_eq!(failed.kind, Kind::NotFound);
+    // Half of the lease, and a quarter of that after an answer that did not come.
+    assert_eq!(script.slept(), [30_000, 30_000, 7_500, 30_000]);
+    script.finished();
+}
+
+#[test]
+fn a_renewal_without_any_answer_ends_with_the_lease() {
+    let path = "/v1/machines/mch_1/timeout";
+    let mut script = script().on("POST", path, 200, LEASE);
+    for _ in 0..5 {
+        script = script.expect("POST", path, Act::Fail(Phase::Connect));
+    }
+    let machine = machine(&script);
+    let renewal = script
+        .run(machine.keep_alive(&keep_alive(json!({ "timeout": 60 }))))
+        .unwrap();
+    assert_eq!(error(script.run(renewal.ended())).kind, Kind::Transport);
+    assert_eq!(script.slept(), [30_000, 7_500, 7_500, 7_500, 7_500]);
+    script.finished();
+}
+
+#[test]
+fn a_first_renewal_that_fails_starts_nothing() {
+    let script = script().on(
+        "POST",
+        "/v1/machines/mch_1/timeout",
+        409,
+        r#"{"error":"no","code":"conflict"}"#,
+    );
+    let machine = machine(&script);
+    assert_eq!(
+        error(script.run(machine.keep_alive(&keep_alive(json!({}))))).kind,
+        Kind::Conflict
+    );
+    assert!(script.slept().is_empty());
+}
+
+#[test]
+fn an_address_without_a_public_name_has_the_scheme_of_the_server() {
+    let path = "/v1/machines/mch_1/host";
+    let local = r#"{"host":"127.0.0.1:4000"}"#;
+    let script = script()
+        .on("POST", path, 200, local)
+        .on("POST", path, 200, local)
+        .on("POST", path, 200, r#"{"host":"h","url":"https://h.example"}"#);
+    let machine = machine(&script);
+    let port = Value::Number(8080.0);
+    assert_eq!(
+        script.run(machine.url(&port, false, None)).unwrap(),
+        "http://127.0.0.1:4000"
+    );
+    assert_eq!(
+        script.run(machine.url(&port, true, None)).unwrap(),
+        "ws://127.0.0.1:4000"
+    );
+    assert_eq!(
+        script.run(machine.url(&port, false, None)).unwrap(),
+        "https://h.example"
+    );
+    assert_eq!(body(&script.sent()[1]), json!({ "port": 8080 }));
 }

@@ -5,10 +5,21 @@ import { NullspaceError } from './errors.js';
 import * as glue from './glue.js';
 import { stale, track, trapped } from './runtime.js';
 
-const { Command, Commands, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool } = glue;
+const { Command, Commands, KeepAlive, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool } =
+  glue;
 
 /** Literals, since minifiers rename classes. */
-const classes = { Machine, MachinePage, Commands, Command, MachineLifecycle, Lifecycle, Snapshot, TemplateWarmPool };
+const classes = {
+  Machine,
+  MachinePage,
+  Commands,
+  Command,
+  KeepAlive,
+  MachineLifecycle,
+  Lifecycle,
+  Snapshot,
+  TemplateWarmPool,
+};
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 // ---- Loading -------------------------------------------------------------------------------------------------
@@ -158,6 +169,14 @@ Object.defineProperty(Machine.prototype, asyncDispose, {
   },
 });
 
+Object.defineProperty(KeepAlive.prototype, asyncDispose, {
+  configurable: true,
+  writable: true,
+  async value() {
+    await this.close();
+  },
+});
+
 Object.defineProperty(MachinePage.prototype, Symbol.asyncIterator, {
   configurable: true,
   writable: true,
@@ -199,4 +218,4 @@ export const NetworkEgressPolicy = Object.freeze({
   custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
 });
 
-export { Command, Commands, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool };
+export { Command, Commands, KeepAlive, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool };

@@ -28,6 +28,7 @@ export {
 export {
   Command,
   Commands,
+  KeepAlive,
   Lifecycle,
   Machine,
   MachineLifecycle,

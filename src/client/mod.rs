@@ -1,10 +1,11 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`], [`lifecycle`], [`process`]: machines; [`page`]: their lists
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`]: machines; [`page`]: their lists
 //! - [`snapshot`], [`warm_pool`]
 
 pub mod call;
+pub mod keep_alive;
 mod key;
 pub mod lifecycle;
 pub mod machine;

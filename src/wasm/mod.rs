@@ -1,6 +1,6 @@
 //! The only room that knows JavaScript: exported classes, values in and out.
 //!
-//! - [`machine`], [`lifecycle`], [`process`], [`warm_pool`]: the exported classes
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`transport`]: requests, by [`host`] (what the package's JavaScript gives) or [`fetch`]
@@ -11,6 +11,7 @@ mod call;
 mod convert;
 mod fetch;
 mod host;
+mod keep_alive;
 mod lifecycle;
 mod machine;
 mod process;

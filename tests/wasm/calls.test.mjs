@@ -399,3 +399,53 @@ test('a command in the background is a handle', async () =>
     },
   ));
 let polls = 0;
+
+/** Answers to a renewal: leases, until there are no more. */
+const leases = (count) =>
+  serve(({ path }, _response, respond) => {
+    if (!path.endsWith('/timeout')) return false;
+    if (count-- > 0) respond(200, { timeout_ms: 1000, timeout_action: 'destroy' });
+    else respond(404, { error: 'gone', code: 'machine_not_found' });
+    return true;
+  });
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+test('a lease is renewed until it is closed', async () =>
+  using(await leases(Number.POSITIVE_INFINITY), async ({ requests, options }) => {
+    const held = await Machine.create(options);
+    const renewals = () => requests.filter(({ path }) => path.endsWith('/timeout'));
+    const lease = await held.keepAlive({ timeout: 1, refreshEverySecs: 0.02 });
+    assert.ok(lease instanceof sdk.KeepAlive);
+    assert.deepEqual(renewals()[0].body, { timeout_ms: 1000 });
+    while (renewals().length < 3) await pause(5);
+    await lease[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]();
+    const closed = renewals().length;
+    await pause(100);
+    assert.equal(renewals().length, closed);
+    assert.equal(await lease.wait(), undefined);
+    assert.equal(await lease.close(), undefined);
+    await assert.rejects(held.keepAlive({ timeout: 1, refreshEverySecs: 1 }), /refreshEverySecs/);
+  }));
+
+test('a lease that cannot be renewed any more says so once, to whom waits or closes', async () => {
+  await using(await leases(2), async ({ options }) => {
+    const lease = await (await Machine.create(options)).keepAlive({ timeout: 1, refreshEverySecs: 0.01 });
+    await assert.rejects(lease.wait(), sdk.NotFoundError);
+    assert.equal(await lease.close(), undefined);
+  });
+  await using(await leases(1), async ({ requests, options }) => {
+    const lease = await (await Machine.create(options)).keepAlive({ timeout: 1, refreshEverySecs: 0.01 });
+    while (requests.filter(({ path }) => path.endsWith('/timeout')).length < 2) await pause(5);
+    await pause(50);
+    await assert.rejects(lease.close(), sdk.NotFoundError);
+  });
+});
+
+test('waiting for the end of a lease can be given up; the lease goes on', async () =>
+  using(await leases(Number.POSITIVE_INFINITY), async ({ requests, options }) => {
+    const lease = await (await Machine.create(options)).keepAlive({ timeout: 1, refreshEverySecs: 0.02 });
+    await assert.rejects(lease.wait({ signal: AbortSignal.timeout(10) }), { name: 'TimeoutError' });
+    const before = requests.length;
+    while (requests.length < before + 2) await pause(5);
+    await lease.close();
+  }));
