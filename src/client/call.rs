@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -133,15 +135,21 @@ impl<T: Transport> Client<T> {
         self.inner.settings.request_timeout.is_some()
     }
 
-    /// Sends a call, again where the protocol says so. The answer's status is 2xx.
-    pub async fn call(&self, call: &Call) -> Outcome<T, Sent<T::Answer>> {
-        self.try_once(call, &Cell::new(0))
-            .await
-            .map_err(|failed| match failed {
-                Failed::Api(error) => Failure::Error(error),
-                Failed::Transport(error) => Failure::Error(describe(call, &error)),
-                Failed::Thrown(thrown) => Failure::Thrown(thrown),
-            })
+    /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state
+    /// machine stays small that way.
+    pub fn call<'a>(
+        &'a self,
+        call: &'a Call,
+    ) -> Pin<Box<dyn Future<Output = Outcome<T, Sent<T::Answer>>> + 'a>> {
+        Box::pin(async move {
+            self.try_once(call, &Cell::new(0))
+                .await
+                .map_err(|failed| match failed {
+                    Failed::Api(error) => Failure::Error(error),
+                    Failed::Transport(error) => Failure::Error(describe(call, &error)),
+                    Failed::Thrown(thrown) => Failure::Thrown(thrown),
+                })
+        })
     }
 
     /// One try, that is: until the key is right and the rate limit lets it through. `sent` counts requests.

@@ -6,7 +6,7 @@ use super::call::{json, Call, Outcome};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
 use crate::core::exec::{self, Wait};
-use crate::core::options::Value;
+use crate::core::options::{shown, Value};
 use crate::transport::{Answer, Decoder, Transport};
 
 /// Looks for the exit code of an ended command: 5 s in all. Source: PROTOCOL.md section 4.
@@ -93,7 +93,7 @@ impl<T: Transport> Machine<T> {
                         "timeout",
                         format!(
                             "process {pid} still runs after {} s; it was not killed",
-                            timeout.as_secs_f64()
+                            shown(timeout.as_secs_f64())
                         ),
                     )
                     .into());

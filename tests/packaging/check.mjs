@@ -163,7 +163,7 @@ const checks = {
       'lib/errors.js',
     ]) {
       const text = await readFile(path.join(installed, name), 'utf8');
-      if (/\bprocess\.|\brequire\(|from ['"]node:|\bBuffer\b/.test(text)) throw new Error(`${name} does`);
+      if (/\bprocess\.\w|\brequire\(|from ['"]node:|\bBuffer\b/.test(text)) throw new Error(`${name} does`);
     }
   },
 };

@@ -1,16 +1,20 @@
 import { Nullspace } from 'nullspace';
 
-const { Machine } = new Nullspace({
-  baseUrl: location.origin,
-  apiKey: new URLSearchParams(location.search).get('key'),
-});
-try {
+// No top-level await: esbuild's default output for browsers is a plain script.
+const run = async () => {
+  const { Machine } = new Nullspace({
+    baseUrl: location.origin,
+    apiKey: new URLSearchParams(location.search).get('key'),
+  });
   const machine = await Machine.create({ timeout: 60 });
   const { stdout } = await machine.commands.run('echo hello', { shell: true });
   const page = await Machine.list();
   const listed = page.items.some(({ id }) => id === machine.id);
   await machine.kill();
-  console.log('RESULT', JSON.stringify({ id: machine.id, stdout, listed, instance: machine instanceof Machine }));
-} catch (error) {
-  console.log('FAILED', String(error));
-}
+  return { id: machine.id, stdout, listed, instance: machine instanceof Machine };
+};
+
+run().then(
+  (result) => console.log('RESULT', JSON.stringify(result)),
+  (error) => console.log('FAILED', String(error)),
+);
