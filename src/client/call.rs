@@ -33,6 +33,9 @@ impl<X> From<Error> for Failure<X> {
     }
 }
 
+/// A call under way.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>> + 'a>>;
+
 /// A result of a call.
 pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
 
@@ -137,10 +140,7 @@ impl<T: Transport> Client<T> {
 
     /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state
     /// machine stays small that way.
-    pub fn call<'a>(
-        &'a self,
-        call: &'a Call,
-    ) -> Pin<Box<dyn Future<Output = Outcome<T, Sent<T::Answer>>> + 'a>> {
+    pub fn call<'a>(&'a self, call: &'a Call) -> Pending<'a, T> {
         Box::pin(async move {
             self.try_once(call, &Cell::new(0))
                 .await
