@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
@@ -60,8 +60,6 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
-    answer!("SnapshotList", Items, machine::SnapshotInfo);
-    answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
     list
 }
 
@@ -131,6 +129,9 @@ pub fn generate() -> Result<String> {
         let projected = matches!(layout, Layout::Projected | Layout::ProjectedItems);
         collect(&definitions, name, projected, &mut wanted)?;
     }
+
+    let names: BTreeSet<&str> = answers.iter().map(|(name, ..)| *name).collect();
+    ensure!(names.len() == answers.len(), "two answers have the same name");
 
     let mut file = String::from(PRELUDE);
     for (name, projected) in &wanted {
