@@ -6,6 +6,7 @@ export const {
   Lifecycle,
   Machine,
   MachineLifecycle,
+  Process,
   Snapshot,
   MachinePage,
   Commands,

@@ -383,3 +383,60 @@ fn an_address_without_a_public_name_has_the_scheme_of_the_server() {
     );
     assert_eq!(body(&script.sent()[1]), json!({ "port": 8080 }));
 }
+
+#[test]
+fn a_program_is_an_argument_of_its_interpreter() {
+    let run = |code: Json, options: Json| {
+        exec::code_run(&given(code), Some(&given(options)))
+            .map(|run| serde_json::to_value(run.request).unwrap())
+    };
+    assert_eq!(
+        run(json!("print(1)"), json!({})).unwrap(),
+        json!({ "command": "python3", "args": ["-c", "print(1)"], "timeout_secs": 30, "background": false })
+    );
+    for (language, program, flag) in [
+        ("node", "node", "-e"),
+        ("javascript", "node", "-e"),
+        ("ruby", "ruby", "-e"),
+        ("bash", "bash", "-c"),
+        ("sh", "sh", "-c"),
+        ("python3.12", "python3.12", "-c"),
+    ] {
+        let request = run(json!("x"), json!({ "language": language })).unwrap();
+        assert_eq!(
+            (&request["command"], &request["args"][0]),
+            (&json!(program), &json!(flag))
+        );
+    }
+    for (named, code, options) in [
+        ("code", json!(""), json!({})),
+        ("code", json!(7), json!({})),
+        ("code", json!("a\0"), json!({})),
+        ("code", json!("x".repeat(131_072)), json!({})),
+        ("language", json!("x"), json!({ "language": "-rf" })),
+        ("language", json!("x"), json!({ "language": "../sh" })),
+        ("language", json!("x"), json!({ "language": "a b" })),
+        ("timeout", json!("x"), json!({ "timeout": 0 })),
+        ("args", json!("x"), json!({ "args": ["a"] })),
+    ] {
+        let error = run(code, options).unwrap_err();
+        assert!(error.message.contains(&format!("`{named}`")), "{}", error.message);
+    }
+    assert!(run(json!("x".repeat(131_071)), json!({})).is_ok());
+}
+
+#[test]
+fn a_long_program_outlives_the_http_limit() {
+    let script = script().on(
+        "POST",
+        "/v1/machines/mch_1/exec",
+        200,
+        r#"{"exit_code":0,"stdout":"","stderr":""}"#,
+    );
+    let machine = machine(&script);
+    let options = given(json!({ "timeout": 600 }));
+    script
+        .run(machine.code_run(&Value::Text("x".into()), Some(&options)))
+        .unwrap();
+    assert_eq!(script.sent()[1].timeout, Duration::from_secs(610));
+}

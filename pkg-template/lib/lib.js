@@ -5,8 +5,18 @@ import { NullspaceError } from './errors.js';
 import * as glue from './glue.js';
 import { stale, track, trapped } from './runtime.js';
 
-const { Command, Commands, KeepAlive, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool } =
-  glue;
+const {
+  Command,
+  Commands,
+  KeepAlive,
+  Lifecycle,
+  Machine,
+  MachineLifecycle,
+  MachinePage,
+  Process,
+  Snapshot,
+  TemplateWarmPool,
+} = glue;
 
 /** Literals, since minifiers rename classes. */
 const classes = {
@@ -15,6 +25,7 @@ const classes = {
   Commands,
   Command,
   KeepAlive,
+  Process,
   MachineLifecycle,
   Lifecycle,
   Snapshot,
@@ -111,7 +122,7 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = key === 'commands' || key === 'lifecycle';
+      const owned = ['commands', 'lifecycle', 'process'].includes(key);
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -218,4 +229,15 @@ export const NetworkEgressPolicy = Object.freeze({
   custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
 });
 
-export { Command, Commands, KeepAlive, Lifecycle, Machine, MachineLifecycle, MachinePage, Snapshot, TemplateWarmPool };
+export {
+  Command,
+  Commands,
+  KeepAlive,
+  Lifecycle,
+  Machine,
+  MachineLifecycle,
+  MachinePage,
+  Process,
+  Snapshot,
+  TemplateWarmPool,
+};

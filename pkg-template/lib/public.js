@@ -35,6 +35,7 @@ export {
   MachinePage,
   NetworkEgressPolicy,
   Nullspace,
+  Process,
   Snapshot,
   TemplateWarmPool,
 } from './lib.js';

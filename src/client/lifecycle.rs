@@ -137,11 +137,40 @@ impl<T: Transport> Machine<T> {
 
 /// What happened to all machines and snapshots, a page.
 pub async fn all_events<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
+    events_at(client, "listLifecycleEvents", "/v1/lifecycle/events", fields).await
+}
+
+/// What happened to a snapshot, a page: also when it is gone.
+pub async fn snapshot_events<T: Transport>(
+    client: &Client<T>,
+    id: &str,
+    fields: &Fields<'_>,
+) -> Outcome<T, T::Answer> {
+    let path = format!("/v1/snapshots/{}/lifecycle", http::encode(id));
+    events_at(client, "listSnapshotLifecycleEvents", &path, fields).await
+}
+
+/// What happened to a machine, a page: also when it is gone.
+pub async fn machine_events<T: Transport>(
+    client: &Client<T>,
+    id: &str,
+    fields: &Fields<'_>,
+) -> Outcome<T, T::Answer> {
+    let path = format!("/v1/machines/{}/lifecycle", http::encode(id));
+    events_at(client, "listMachineLifecycleEvents", &path, fields).await
+}
+
+async fn events_at<T: Transport>(
+    client: &Client<T>,
+    operation: &'static str,
+    path: &str,
+    fields: &Fields<'_>,
+) -> Outcome<T, T::Answer> {
     let query = events::list(fields)?;
     let call = Call::new(
-        "listLifecycleEvents",
+        operation,
         "GET",
-        http::with_query("/v1/lifecycle/events", &query),
+        http::with_query(path, &query),
         Decoder::LifecycleEvents,
         client.timeout(None, DEFAULT_TIMEOUT),
     );

@@ -290,6 +290,14 @@ impl<T: Transport> Machine<T> {
             .map(Ran::Ended)
     }
 
+    /// Runs a program given as text.
+    pub async fn code_run(&self, code: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let run = exec::code_run(code, options)?;
+        let body = json(&run.request)?;
+        self.exec(body, run.request_timeout, run.least_request_timeout)
+            .await
+    }
+
     async fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Outcome<T, T::Answer> {
         let mut call = self.on("execMachine", "POST", "/exec", Decoder::ExecResponse, timeout);
         // A long command must not die of the HTTP limit that nobody asked for.

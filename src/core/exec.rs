@@ -48,6 +48,49 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
     })
 }
 
+/// Interpreters whose name or flag is not what the language's name says.
+const INTERPRETERS: [(&str, &str, &str); 4] = [
+    ("python", "python3", "-c"),
+    ("node", "node", "-e"),
+    ("javascript", "node", "-e"),
+    ("ruby", "ruby", "-e"),
+];
+/// Bytes of one argument, its end included. Source: Linux, `MAX_ARG_STRLEN`.
+const MAX_ARGUMENT: usize = 131_072;
+
+/// Checks `code` and the options of `process.codeRun`: a program's text as argument of its interpreter. A language
+/// without a rule is the name of a program that takes `-c`, as shells do.
+pub fn code_run(code: &Value, options: Option<&Value>) -> Result<Run, Error> {
+    let fields = super::config::call_fields(options, &["language", "cwd", "envs", "timeout"])?;
+    let code = super::options::filled("code", code)?;
+    if code.len() >= MAX_ARGUMENT {
+        return Err(Error::option(
+            "code",
+            "must be less than 128 KiB: write it to a file and run that",
+        ));
+    }
+    let language = fields.filled("language")?.unwrap_or("python");
+    let named = |letter: char| letter.is_ascii_alphanumeric() || "._+-".contains(letter);
+    if !language.chars().all(named) || language.starts_with(['-', '.']) {
+        return Err(fields.wrong(
+            "language",
+            "must be the name of a program, such as 'python' or 'bash'",
+        ));
+    }
+    let (program, flag) = INTERPRETERS
+        .iter()
+        .find(|(name, ..)| *name == language)
+        .map_or((language, "-c"), |(_, program, flag)| (*program, *flag));
+    let timeout = self::timeout(&fields)?;
+    let mut request = request(&Value::Text(program.to_owned()), &fields, timeout)?;
+    request.args = Some(vec![flag.to_owned(), code.to_owned()]);
+    Ok(Run {
+        request,
+        request_timeout: fields.seconds("requestTimeout")?,
+        least_request_timeout: least_request_timeout(timeout),
+    })
+}
+
 /// The body, from fields that hold `args`, `shell`, `cwd`, `envs`.
 pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<ExecRequest, Error> {
     let command = match command {

@@ -163,6 +163,45 @@ impl Lifecycle {
     }
 }
 
+#[wasm_bindgen]
+impl Lifecycle {
+    /// A page of those of a machine.
+    #[wasm_bindgen(js_name = listMachineEvents)]
+    pub fn list_machine_events(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
+                    let fields = fields(&given, &events::LIST)?;
+                    let id = machine::id("id", &argument(&id)?)?;
+                    Ok(lifecycle::machine_events(&given.client(&fields)?, &id, &fields)
+                        .await?
+                        .0)
+                })
+            }),
+        )
+    }
+
+    /// A page of those of a snapshot.
+    #[wasm_bindgen(js_name = listSnapshotEvents)]
+    pub fn list_snapshot_events(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        on_class(
+            options,
+            client,
+            Box::new(|given| {
+                Box::pin(async move {
+                    let fields = fields(&given, &events::LIST)?;
+                    let id = machine::id("id", &argument(&id)?)?;
+                    Ok(lifecycle::snapshot_events(&given.client(&fields)?, &id, &fields)
+                        .await?
+                        .0)
+                })
+            }),
+        )
+    }
+}
+
 /// Snapshots that outlive their machine.
 #[wasm_bindgen(skip_typescript)]
 pub struct Snapshot;

@@ -1,4 +1,4 @@
-//! The exported classes `Commands` and `Command`.
+//! The exported classes `Commands`, `Command` and `Process`.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, on_handle, on_handle_plain, Call};
-use super::machine::Commands;
+use super::machine::{Commands, Machine};
 use super::transport::JsTransport;
 use crate::client::machine::{Machine as Inner, Ran};
 use crate::core::exec;
@@ -144,5 +144,38 @@ impl Command {
         let (inner, pid) = (self.machine.clone(), self.pid);
         let call = move |timeout| Box::pin(async move { Ok(inner.logs(pid, timeout).await?.0) }) as Call;
         on_handle_plain(self.machine.transport(), options, Box::new(call))
+    }
+}
+
+/// Programs given as text.
+#[wasm_bindgen(skip_typescript)]
+pub struct Process {
+    machine: Rc<Inner<JsTransport>>,
+}
+
+#[wasm_bindgen]
+impl Machine {
+    /// Runs programs given as text.
+    #[wasm_bindgen(getter)]
+    pub fn process(&self) -> Process {
+        Process {
+            machine: self.inner.clone(),
+        }
+    }
+}
+
+#[wasm_bindgen]
+impl Process {
+    /// Runs one to its end.
+    #[wasm_bindgen(js_name = codeRun)]
+    pub fn code_run(&self, code: JsValue, options: JsValue) -> Promise {
+        let inner = self.machine.clone();
+        on_handle(
+            self.machine.transport(),
+            options,
+            Box::new(|read| {
+                Box::pin(async move { Ok(inner.code_run(&argument(&code)?, read.as_ref()).await?.0) })
+            }),
+        )
     }
 }

@@ -94,6 +94,8 @@ test('a snapshot outlives its machine and makes others', async () => {
   assert.equal(await sh(made, 'cat /workspace/file'), 'snap');
   assert.equal((await made.getInfo()).config.memoryMb, SMALL.memoryMb);
   await made.kill();
+  const { events } = await Lifecycle.listSnapshotEvents(id, { operation: 'snapshot_created' });
+  assert.deepEqual([...new Set(events.map(({ snapshotId }) => snapshotId))], [id]);
   await Snapshot.delete(id);
   await assert.rejects(Snapshot.get(id), NotFoundError);
   await assert.rejects(Machine.create({ snapshotId: id }), NotFoundError);
@@ -110,6 +112,12 @@ test('events tell what happened to a machine, in order, page by page', async () 
     ['create', 'timeout_updated', 'destroy'],
   );
   assert.ok(page.events.every(({ machineId, occurredAt }) => machineId === machine.id && occurredAt instanceof Date));
+  const all = await Lifecycle.listMachineEvents(machine.id, { status: 'succeeded' });
+  assert.deepEqual(
+    all.events.map(({ operation }) => operation),
+    ['destroy', 'timeout_updated', 'create'],
+    'newest first',
+  );
   const first = await Lifecycle.listEvents({ machineId: machine.id, status: 'succeeded', order: 'asc', limit: 1 });
   assert.deepEqual([first.events.length, first.hasMore], [1, true]);
   // `list_lifecycle` of the Python SDK.
@@ -134,6 +142,21 @@ test('a command in the background is fed, read and waited for', async () => {
   await sleeper.kill();
   assert.notEqual((await sleeper.wait({ timeout: 10 })).exitCode, 0);
   await assert.rejects(machine.commands.getLogs(999_999), NotFoundError);
+  await machine.kill();
+});
+
+test('a program given as text runs in its interpreter', async () => {
+  const machine = await Machine.create(SMALL);
+  const bash = await machine.process.codeRun('echo "$A in $PWD"; exit 4', {
+    language: 'bash',
+    envs: { A: 'b' },
+    cwd: '/tmp',
+  });
+  assert.deepEqual([bash.exitCode, bash.stdout], [4, 'b in /tmp\n']);
+  // A machine has what the computer has: Python is not everywhere.
+  if ((await machine.commands.run('command -v python3', { shell: true })).exitCode === 0)
+    assert.equal((await machine.process.codeRun('print(6 * 7)')).stdout, '42\n');
+  await assert.rejects(machine.process.codeRun(''), InvalidRequestError);
   await machine.kill();
 });
 
