@@ -3,7 +3,7 @@
 
 import { NullspaceError } from './errors.js';
 import * as glue from './glue.js';
-import { stale, track, trapped } from './runtime.js';
+import { crashed, track, trapped } from './runtime.js';
 
 const {
   Command,
@@ -89,8 +89,14 @@ const call = (method, self, args) => {
   } catch (error) {
     if (!trapped(error)) throw error;
     glue.replaceInstance();
-    throw stale();
+    throw crashed(String(error.message));
   }
+};
+
+/** Gives an error the stack of the caller: where it was made, inside the module, helps nobody. */
+const located = (error, from) => {
+  if (error instanceof NullspaceError) Error.captureStackTrace?.(error, from);
+  return error;
 };
 
 const hidden = new Set(['constructor', 'free', '__destroy_into_raw']);
@@ -110,7 +116,11 @@ for (const name of Object.keys(classes)) {
       if (!loaded) await ready();
       const given = args.slice(0, parameters);
       while (given.length < parameters) given.push(undefined);
-      return call(method, type, [...given, client]);
+      try {
+        return await call(method, type, [...given, client]);
+      } catch (error) {
+        throw located(error, run);
+      }
     };
     statics.get(name).push([key, run]);
     define(type, key, (...args) => run(args, undefined));
@@ -138,9 +148,14 @@ for (const name of Object.keys(classes)) {
       });
     } else {
       // Every method answers with a promise: what goes wrong, goes into it.
-      define(type.prototype, key, async function (...args) {
-        return call(value, this, args);
-      });
+      const run = async function (...args) {
+        try {
+          return await call(value, this, args);
+        } catch (error) {
+          throw located(error, run);
+        }
+      };
+      define(type.prototype, key, run);
     }
   }
   // A handle of a dead instance must not free memory of the next one.

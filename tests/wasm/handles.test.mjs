@@ -96,6 +96,25 @@ test('errors keep what they know in JSON', async () => {
   assert.equal(new sdk.RateLimitError('slow').code, 'unknown');
 });
 
+test('the stack of an error leads to the caller', async () =>
+  using(await serve(), async ({ options }) => {
+    const held = await Machine.create(options);
+    const findMe = async () => {
+      await held.commands.run('ls', { timeout: -1 });
+    };
+    const findMeToo = async () => {
+      await Machine.connect('', options);
+    };
+    for (const [name, call] of Object.entries({ findMe, findMeToo })) {
+      await assert.rejects(call(), ({ stack }) => {
+        assert.match(stack, /^InvalidRequestError: option/);
+        assert.match(stack, new RegExp(`at async ${name} `));
+        assert.ok(!stack.includes('wasm-function'), stack);
+        return true;
+      });
+    }
+  }));
+
 test('a process ends after its last call, kept connections or not', async () =>
   using(await serve(), async ({ url }) => {
     const code = `import { Machine } from ${JSON.stringify(new URL('node.mjs', pkg).href)};

@@ -213,13 +213,20 @@ fn function(
     let mut always = String::new();
     let mut sometimes = String::new();
     let mut fields: Vec<_> = properties(schema)?.iter().collect();
-    // What a person looks for first; the rest stays in order.
-    fields.sort_by_key(|(key, _)| match key.as_str() {
-        "id" => 0,
-        "name" => 1,
-        "status" => 2,
-        _ => 3,
-    });
+    // What a person looks for first in a log; the rest stays in order.
+    const FIRST: [&str; 10] = [
+        "id",
+        "name",
+        "status",
+        "state",
+        "template",
+        "exit_code",
+        "stdout",
+        "stderr",
+        "target",
+        "ready",
+    ];
+    fields.sort_by_key(|(key, _)| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
     for (key, schema) in fields {
         let shown = camel_case(key);
         let value = expression(definitions, schema, key).with_context(|| format!("{name}.{key}"))?;
