@@ -1,10 +1,11 @@
 // The end of an engine, good and bad, and the start after it.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 
-import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import { endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { engineForTests, SMALL, sh, until } from './support/engine.mjs';
 import {
   controlGroups,
@@ -14,6 +15,8 @@ import {
   mountsBelow,
   stillAlive,
 } from './support/host.mjs';
+
+after(endAll);
 
 /** Starts on a state directory that the test removes at its end. */
 async function engineOn(t, state) {
@@ -47,7 +50,6 @@ async function nothingIsLeft(state, { processes, groups }) {
   await until('no process is left', () => stillAlive(processes).length === 0);
   assert.deepEqual(mountsBelow(state), []);
   assert.deepEqual(loopDevicesBelow(state), []);
-  const { existsSync } = await import('node:fs');
   assert.deepEqual(
     groups.filter((group) => existsSync(group)),
     [],

@@ -1,7 +1,6 @@
 // An engine per test file, and what tests ask about it.
 
 import assert from 'node:assert/strict';
-import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Nullspace } from 'nullspace';
@@ -13,14 +12,12 @@ const binary = process.env.NULLSPACE_TEST_ENGINE;
 if (!binary) throw new Error('NULLSPACE_TEST_ENGINE is not set: run these tests with `npm run test:e2e`');
 
 cleanUpOnSignals();
-// Whatever a test forgot, and whatever a failed one could not stop.
-after(endAll);
 
 /** Small enough that many fit on a laptop. */
 export const SMALL = { vcpus: 1, memoryMb: 64, timeout: 120 };
 
 /**
- * Starts an engine. The one that `after` stops must end well and have logged no secret.
+ * Starts an engine.
  *
  * @returns the engine, with `Machine` and `TemplateWarmPool` of a client that talks to it
  */
@@ -42,8 +39,10 @@ export async function engineForTests(options = {}) {
         },
         body: body === undefined ? undefined : JSON.stringify(body),
       }),
+    /** For `after`: it must end well, and have logged no secret. Ends what a failed test left, too. */
     async stopWell() {
       const how = await engine.stop();
+      await endAll();
       assert.deepEqual(how, { code: 0, signal: null }, engine.log().slice(-2000));
       assert.ok(!engine.log().includes(engine.apiKey), 'the log holds the API key');
     },

@@ -95,9 +95,13 @@ export const loopDevicesBelow = (directory) =>
       }
     });
 
-/** Paths below a directory whose last part names a machine. */
+/** Paths below a directory whose last part names a machine. What vanishes during the look does not count. */
 export function machineDirectories(directory) {
-  return readdirSync(directory, { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isDirectory() && /^mch_/.test(entry.name))
-    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name));
+  const entries = existsSync(directory) ? readdirSync(directory, { withFileTypes: true }) : [];
+  return entries
+    .filter((entry) => entry.isDirectory())
+    .flatMap(({ name }) => {
+      const place = path.join(directory, name);
+      return name.startsWith('mch_') ? [place] : machineDirectories(place);
+    });
 }
