@@ -555,6 +555,22 @@ export class Machine implements AsyncDisposable {
   getUrl(port: number, options?: CallOptions): Promise<string>;
   /** WebSocket URL of a port. */
   getWebSocketUrl(port: number, options?: CallOptions): Promise<string>;
+  /** URLs of a port with a token in them: whoever has them gets in, until they expire. */
+  getPreviewUrl(port: number, options?: CallOptions): Promise<PreviewUrl>;
+  /** The same, for as long as you say. */
+  createSignedPreviewUrl(port: number, options?: SignedPreviewUrlOptions): Promise<PreviewUrl>;
+  /** What a reverse proxy of yours needs: the tokens go into headers. */
+  createPreviewProxyTarget(port: number, options?: PreviewProxyTargetOptions): Promise<PreviewProxyTarget>;
+  /**
+   * Waits until a service in the machine answers. That it did not is no error: look at `ready`.
+   *
+   * @example if (!(await machine.waitForPreview(8080, { path: '/health' })).ready) throw new Error('it did not start')
+   */
+  waitForPreview(port: number, options?: WaitForPreviewOptions): Promise<PreviewReadiness>;
+  /** What was given out, newest first. Tokens are never shown again. */
+  listPreviewUrls(options?: ListPreviewUrlsOptions): Promise<PreviewGrant[]>;
+  /** Takes it back: its tokens open nothing from then on. @throws {@link NotFoundError} */
+  revokePreviewUrl(grantId: string, options?: CallOptions): Promise<{ success: boolean; grant: PreviewGrant }>;
   /** Destroys the machine; errors are swallowed, since its lease ends it anyway. */
   [Symbol.asyncDispose](): Promise<void>;
   /** Without the token: logs are often JSON. */
@@ -639,6 +655,129 @@ export class Snapshot {
   /** Deletes one. @throws {@link ConflictError} code `snapshot_in_use` */
   static delete(id: string, options?: ClientOptions): Promise<void>;
   toJSON(): object;
+}
+
+/** Permission to reach one port of one machine. */
+export interface PreviewGrant {
+  /** `pvg_...` */
+  readonly id: string;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Port inside the machine. */
+  readonly port: number;
+  readonly status: 'active' | 'expired' | 'revoked' | 'disabled' | (string & {});
+  readonly authMode: 'direct' | 'proxy' | (string & {});
+  readonly bootstrapTransport: 'query' | 'header' | (string & {});
+  readonly tokenKinds: string[];
+  readonly principalKind: string;
+  readonly issuedAt: Date;
+  /** Until when it holds. */
+  readonly expiresAt: Date;
+  /** Requests and connections that used it. */
+  readonly useCount: number;
+  readonly httpRequestCount: number;
+  readonly websocketConnectionCount: number;
+  /** Bytes into the machine, as far as counted. */
+  readonly bytesInCount: number;
+  /** Bytes out of the machine, as far as counted. */
+  readonly bytesOutCount: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** When it was taken back. */
+  readonly revokedAt?: Date;
+  readonly firstUsedAt?: Date;
+  readonly lastUsedAt?: Date;
+}
+
+/** URLs with a token in them. Keep them out of logs. */
+export interface PreviewUrl {
+  readonly grant: PreviewGrant;
+  readonly url: string;
+  readonly websocketUrl: string;
+  readonly accessTokenExpiresAt: Date;
+  readonly accessTokenTransport: 'query' | (string & {});
+}
+
+/** Options of {@link Machine.createSignedPreviewUrl}. */
+export interface SignedPreviewUrlOptions extends CallOptions {
+  /** Seconds, 60 to 86400. @default the server's, 3600 */
+  expiresInSeconds?: number;
+}
+
+/** Options of {@link Machine.createPreviewProxyTarget}. */
+export interface PreviewProxyTargetOptions extends SignedPreviewUrlOptions {
+  /** What the proxy passes on. @default both */
+  transports?: readonly ('http' | 'websocket')[];
+  /** Whether to say that the machine's traffic token is needed too. @default true */
+  includeTrafficTokenHint?: boolean;
+}
+
+/** What a reverse proxy needs. Keep the tokens out of logs. */
+export interface PreviewProxyTarget {
+  readonly grant: PreviewGrant;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Port inside the machine. */
+  readonly port: number;
+  /** Header that the token goes into. */
+  readonly tokenHeaderName: string;
+  readonly expiresAt: Date;
+  readonly tokenTransport: 'header' | (string & {});
+  /** Headers that the proxy must set. */
+  readonly requiredForwardedHeaders: string[];
+  /** What to know. */
+  readonly warnings: string[];
+  readonly httpUrl?: string;
+  readonly websocketUrl?: string;
+  readonly httpToken?: string;
+  readonly websocketToken?: string;
+  /** Whether {@link Machine.trafficAccessToken} is needed too. */
+  readonly trafficAccessRequired?: boolean;
+  readonly trafficAccessHeaderName?: string;
+}
+
+/** Options of {@link Machine.waitForPreview}. */
+export interface WaitForPreviewOptions extends CallOptions {
+  /** `tcp`: the port accepts; `http`: it answers. @default `http` with a `path`, else `tcp` */
+  kind?: 'tcp' | 'http';
+  /** What to ask for. @default `/` */
+  path?: string;
+  /** Seconds to wait, 1 to 3600. @default 30 */
+  timeout?: number;
+  /** Milliseconds between two looks, 1 to 60000. @default 500 */
+  intervalMs?: number;
+}
+
+/** Whether a service answers. */
+export interface PreviewReadiness {
+  /** Both of the next two. */
+  readonly ready: boolean;
+  /** The way to the machine stands. */
+  readonly routeReady: boolean;
+  /** The service answers. */
+  readonly serviceReady: boolean;
+  /** `mch_...` */
+  readonly machineId: string;
+  readonly port: number;
+  readonly kind: 'tcp' | 'http' | (string & {});
+  /** Time of the last look. */
+  readonly checkedAt: Date;
+  /** Milliseconds of all looks together. */
+  readonly elapsedMs: number;
+  /** Looks. */
+  readonly attempts: number;
+  readonly path?: string;
+  /** Why it is not ready. */
+  readonly code?: string;
+  /** The same as a sentence. */
+  readonly error?: string;
+  readonly suggestedAction?: string;
+}
+
+/** Options of {@link Machine.listPreviewUrls}. */
+export interface ListPreviewUrlsOptions extends CallOptions {
+  /** Only those of this port. @default all */
+  port?: number;
 }
 
 /** Where a port of a machine is reached. */

@@ -7,7 +7,7 @@ use nullspace::client::warm_pool::WarmPool;
 use nullspace::client::{lifecycle, snapshot};
 use nullspace::core::error::Kind;
 use nullspace::core::options::{Fields, Value};
-use nullspace::core::{config, events, exec, lease, snapshots};
+use nullspace::core::{config, events, exec, lease, previews, snapshots};
 use nullspace::transport::script::{Act, Script};
 use nullspace::transport::Phase;
 use serde_json::{json, Value as Json};
@@ -439,4 +439,47 @@ fn a_long_program_outlives_the_http_limit() {
         .run(machine.code_run(&Value::Text("x".into()), Some(&options)))
         .unwrap();
     assert_eq!(script.sent()[1].timeout, Duration::from_secs(610));
+}
+
+#[test]
+fn a_wait_for_a_service_outlives_the_http_limit_unless_one_was_asked_for() {
+    let path = "/v1/machines/mch_1/ports/8080/readiness";
+    let ready = r#"{"ready":false,"route_ready":true,"service_ready":false,"machine_id":"mch_1","port":8080,
+        "kind":"tcp","checked_at":"2026-01-01T00:00:00Z","elapsed_ms":60000,"attempts":9}"#;
+    let script = script().on("POST", path, 200, ready).on("POST", path, 200, ready);
+    let machine = machine(&script);
+    for options in [
+        json!({ "timeout": 60 }),
+        json!({ "timeout": 60, "requestTimeout": 5 }),
+    ] {
+        let request = previews::wait(Some(&given(options))).unwrap();
+        let answer = script.run(machine.wait_for_preview(8080, &request)).unwrap();
+        assert_eq!(answer["ready"], false);
+    }
+    let times: Vec<Duration> = script.sent()[1..].iter().map(|sent| sent.timeout).collect();
+    assert_eq!(times, [Duration::from_secs(70), Duration::from_secs(5)]);
+}
+
+#[test]
+fn grants_are_listed_by_port_and_revoked_by_id() {
+    let script = script()
+        .on("GET", "/v1/machines/mch_1/preview-urls", 200, r#"{"items":[]}"#)
+        .on(
+            "GET",
+            "/v1/machines/mch_1/preview-urls?port=8080",
+            200,
+            r#"{"items":[]}"#,
+        )
+        .on(
+            "DELETE",
+            "/v1/machines/mch_1/preview-urls/pvg_%2F1",
+            404,
+            r#"{"error":"no","code":"preview_grant_not_found"}"#,
+        );
+    let machine = machine(&script);
+    assert_eq!(script.run(machine.preview_urls(None, None)).unwrap(), json!([]));
+    script.run(machine.preview_urls(Some(8080), None)).unwrap();
+    let gone = error(script.run(machine.revoke_preview_url("pvg_/1", None)));
+    assert_eq!(gone.kind, Kind::NotFound);
+    script.finished();
 }

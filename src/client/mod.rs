@@ -1,7 +1,7 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`]: machines; [`page`]: their lists
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`preview`]: machines; [`page`]: their lists
 //! - [`snapshot`], [`warm_pool`]
 
 pub mod call;
@@ -11,6 +11,7 @@ pub mod lifecycle;
 pub mod machine;
 mod orphan;
 pub mod page;
+pub mod preview;
 pub mod process;
 pub mod snapshot;
 pub mod warm_pool;

@@ -123,14 +123,6 @@ fn expiry(fields: &Fields<'_>, body: &mut Map<String, Json>) -> Result<(), Error
     Ok(())
 }
 
-/// Reads the options of `listPreviewUrls`: the query.
-pub fn list(fields: &Fields<'_>) -> Result<Vec<(&'static str, String)>, Error> {
-    match fields.get("port") {
-        None => Ok(Vec::new()),
-        Some(value) => Ok(vec![("port", port(value)?.to_string())]),
-    }
-}
-
 /// Reads the options of `createSshAccess`.
 pub fn ssh(options: Option<&Value>) -> Result<Request, Error> {
     let fields = config::call_fields(options, &["publicKey", "user", "expiresInMinutes"])?;

@@ -96,6 +96,11 @@ pub enum Decoder {
     ProcessList,
     ProcessLogs,
     LifecycleEvents,
+    PreviewUrl,
+    PreviewProxyTarget,
+    PreviewReadiness,
+    PreviewGrants,
+    PreviewRevocation,
 }
 
 impl Decoder {
@@ -122,6 +127,11 @@ impl Decoder {
             Decoder::ProcessList => "ProcessList",
             Decoder::ProcessLogs => "ProcessLogs",
             Decoder::LifecycleEvents => "LifecycleEvents",
+            Decoder::PreviewUrl => "PreviewUrl",
+            Decoder::PreviewProxyTarget => "PreviewProxyTarget",
+            Decoder::PreviewReadiness => "PreviewReadiness",
+            Decoder::PreviewGrants => "PreviewGrants",
+            Decoder::PreviewRevocation => "PreviewRevocation",
         }
     }
 }

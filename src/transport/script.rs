@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
+use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
 use serde_json::Value;
 
 use super::{
@@ -332,6 +332,14 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::ProcessList => check::<Vec<exec::ProcessInfo>>(&value),
         Decoder::ProcessLogs => check::<exec::ProcessLogs>(&value),
         Decoder::LifecycleEvents => check::<lifecycle::LifecycleEventListResponse>(&value),
+        Decoder::PreviewUrl => check::<preview::PreviewUrlResponse>(&value),
+        Decoder::PreviewProxyTarget => check::<preview::PreviewProxyTargetResponse>(&value),
+        Decoder::PreviewReadiness => check::<preview::PreviewReadinessResponse>(&value),
+        Decoder::PreviewRevocation => check::<preview::RevokePreviewGrantResponse>(&value),
+        Decoder::PreviewGrants => {
+            check::<preview::ListPreviewGrantsResponse>(&value)?;
+            return Ok(renamed(value.get("items").cloned().unwrap_or(value)));
+        }
     }?;
     Ok(renamed(value))
 }

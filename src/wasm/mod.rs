@@ -1,6 +1,6 @@
 //! The only room that knows JavaScript: exported classes, values in and out.
 //!
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`warm_pool`]: the exported classes
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`preview`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`transport`]: requests, by [`host`] (what the package's JavaScript gives) or [`fetch`]
@@ -14,6 +14,7 @@ mod host;
 mod keep_alive;
 mod lifecycle;
 mod machine;
+mod preview;
 mod process;
 mod race;
 mod throw;

@@ -7,6 +7,7 @@
 //! - [`machine`]: machines, their lists, leases, metrics, snapshots
 //! - [`lifecycle`]: lifecycle events
 //! - [`network`]: egress policies and preview hosts
+//! - [`preview`]: preview ports
 //! - [`exec`]: commands and processes
 //! - [`warm_pool`]: template warm pools
 //! - [`error`]: the error envelope and its codes
@@ -16,6 +17,7 @@ pub mod exec;
 pub mod lifecycle;
 pub mod machine;
 pub mod network;
+pub mod preview;
 pub mod warm_pool;
 
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
+use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
@@ -40,9 +40,14 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "WarmPoolList" => unchanged::<warm_pool::ListWarmPoolsResponse>(&file, wire),
             "SnapshotList" => unchanged::<Vec<machine::SnapshotInfo>>(&file, wire),
             "LifecycleEvents" => unchanged::<lifecycle::LifecycleEventListResponse>(&file, wire),
+            "PreviewUrl" => unchanged::<preview::PreviewUrlResponse>(&file, wire),
+            "PreviewProxyTarget" => unchanged::<preview::PreviewProxyTargetResponse>(&file, wire),
+            "PreviewReadiness" => unchanged::<preview::PreviewReadinessResponse>(&file, wire),
+            "PreviewGrants" => unchanged::<preview::ListPreviewGrantsResponse>(&file, wire),
+            "PreviewRevocation" => unchanged::<preview::RevokePreviewGrantResponse>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;
     }
-    assert!(files >= 18, "only {files} golden answers were found");
+    assert!(files >= 23, "only {files} golden answers were found");
 }

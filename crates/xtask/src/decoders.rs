@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
-use nullspace_wire::{exec, lifecycle, machine, network, warm_pool};
+use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -58,6 +58,11 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("ProcessList", Many, exec::ProcessInfo);
     answer!("ProcessLogs", One, exec::ProcessLogs);
     answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
+    answer!("PreviewUrl", One, preview::PreviewUrlResponse);
+    answer!("PreviewProxyTarget", One, preview::PreviewProxyTargetResponse);
+    answer!("PreviewReadiness", One, preview::PreviewReadinessResponse);
+    answer!("PreviewGrants", Items, preview::PreviewGrantInfo);
+    answer!("PreviewRevocation", One, preview::RevokePreviewGrantResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list
