@@ -937,7 +937,7 @@ export interface RunOptions extends CallOptions {
   cwd?: string;
   /** Added to the machine's environment. @default `{}` */
   envs?: Record<string, string>;
-  /** Seconds for the command, at least 1. @default 30 */
+  /** Seconds for the command, at least 1: it is ended after them, in the background too. @default 30 */
   timeout?: number;
   /** Do not wait for its end. @default false */
   background?: boolean;
@@ -957,7 +957,7 @@ export class Commands {
   /**
    * Starts a command and does not wait for it.
    *
-   * @example const server = await machine.commands.run('python3', { args: ['-m', 'http.server'], background: true })
+   * @example const server = await machine.commands.run('python3', { args: ['-m', 'http.server'], background: true, timeout: 3600 })
    */
   run(command: string, options: RunOptions & { background: true }): Promise<Command>;
   /** What the API started in the machine. */

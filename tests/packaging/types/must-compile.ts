@@ -2,6 +2,7 @@
 
 import {
   type ClientOptions,
+  type Command,
   type CommandResult,
   type EgressPolicy,
   Machine,
@@ -13,6 +14,8 @@ import {
   Nullspace,
   NullspaceError,
   RateLimitError,
+  Snapshot,
+  type SnapshotInfo,
   TemplateWarmPool,
   type WarmPoolInfo,
 } from 'nullspace';
@@ -96,6 +99,25 @@ export async function clients(): Promise<void> {
   const rows = await client.Machine.list({ fields: ['id'] });
   same<Pick<MachineInfo, 'id'>[], typeof rows>(true);
   void (machine instanceof client.Machine);
+}
+
+export async function lifecycle(machine: Machine): Promise<void> {
+  await using lease = await machine.keepAlive({ timeout: 60, refreshEverySecs: 20, timeoutAction: 'hibernate' });
+  const signal = AbortSignal.timeout(1000);
+  await lease.wait({ signal });
+  const end: Date | undefined = (await machine.setTimeout(60)).timeoutAt;
+  same<SnapshotInfo, Awaited<ReturnType<typeof machine.pause>>>(true);
+  await using fork: Machine = await machine.fork({ idempotencyKey: 'k' });
+  const [snapshot] = await Snapshot.list({ machineId: fork.id });
+  await Machine.create({ snapshotId: snapshot?.id ?? 'snap_1', timeout: 60 });
+  const started = await machine.commands.run('sleep 1', { shell: true, background: true });
+  same<Command, typeof started>(true);
+  const code: number = (await started.wait({ timeout: 5 })).exitCode;
+  const ended: CommandResult = await machine.process.codeRun('1', { language: 'node', cwd: '/tmp' });
+  const { ready } = await machine.waitForPreview(8080, { path: '/', timeout: 5 });
+  const grant: string = (await machine.createSignedPreviewUrl(8080, { expiresInSeconds: 60 })).grant.id;
+  await machine.revokePreviewUrl(grant);
+  void [end, code, ended, ready];
 }
 
 export function policies(): EgressPolicy[] {

@@ -47,4 +47,12 @@ export async function wrong(machine: Machine): Promise<void> {
   await TemplateWarmPool.create({ minReady: 1 });
   // @ts-expect-error answers are read-only
   (await machine.getInfo()).status = 'paused';
+  // @ts-expect-error no such end of a lease
+  await machine.setTimeout(60, { timeoutAction: 'pause' });
+  // @ts-expect-error a command in the background has no result yet
+  (await machine.commands.run('ls', { background: true })).exitCode;
+  // @ts-expect-error a probe is TCP or HTTP
+  await machine.waitForPreview(8080, { kind: 'udp' });
+  // @ts-expect-error processes have numbers
+  await machine.commands.kill('7');
 }
