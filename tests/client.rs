@@ -8,6 +8,7 @@ use nullspace::core::config::{self, Environment};
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::machine::{create_fields, list, list_fields, run_once_fields};
 use nullspace::core::options::{Fields, Value};
+use nullspace::core::snapshots::keyed;
 use nullspace::core::warm_pool::wait;
 use nullspace::transport::script::{Act, Script};
 use nullspace::transport::Phase;
@@ -161,6 +162,42 @@ fn a_create_given_up_half_way_is_cleaned_up_with_the_same_key() {
         Script::header(&sent[0], "Idempotency-Key"),
         Script::header(&sent[1], "Idempotency-Key")
     );
+}
+
+#[test]
+fn a_create_whose_answer_cannot_be_read_is_cleaned_up() {
+    let script = Script::new()
+        .on("POST", "/v1/machines", 201, r#"{"id":"mch_1","status":7}"#)
+        .on("POST", "/v1/machines", 201, r#"{"id":"mch_1","status":7}"#)
+        .on("DELETE", "/v1/machines/mch_1", 200, "{}");
+    assert_eq!(error(create(&plain(&script), &[])).kind, Kind::InvalidResponse);
+    script.finished();
+}
+
+#[test]
+fn a_create_given_up_with_a_key_of_the_callers_own_is_left_to_the_caller() {
+    let script = Script::new().expect("POST", "/v1/machines", Act::Hang);
+    let client = plain(&script);
+    let options = object(&[("idempotencyKey", text("job-42"))]);
+    let fields = create_fields(&options).unwrap();
+    assert!(script.poll(Machine::create(&client, &fields)).is_none());
+    script.run_tasks();
+    script.finished();
+}
+
+#[test]
+fn a_fork_given_up_half_way_is_cleaned_up() {
+    let fork = "/v1/machines/mch_1/fork";
+    let child = r#"{"id":"mch_2","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
+    let script = Script::new()
+        .on("POST", "/v1/machines", 201, MACHINE)
+        .expect("POST", fork, Act::Hang)
+        .on("POST", fork, 201, child)
+        .on("DELETE", "/v1/machines/mch_2", 200, "{}");
+    let machine = create(&plain(&script), &[]).unwrap();
+    assert!(script.poll(machine.fork(keyed(None).unwrap())).is_none());
+    script.run_tasks();
+    script.finished();
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub(crate) enum Failed<X> {
 #[derive(Clone)]
 pub struct Client<T> {
     inner: Rc<Inner<T>>,
+    /// Cleans up for a call that was given up: hooks of the caller, which may be what failed, stay out.
+    quiet: bool,
 }
 
 struct Inner<T> {
@@ -111,6 +113,15 @@ impl<T: Transport> Client<T> {
                 transport,
                 key: AskedKey::default(),
             }),
+            quiet: false,
+        }
+    }
+
+    /// The same client without the caller's hooks.
+    pub(super) fn quiet(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            quiet: true,
         }
     }
 
@@ -141,14 +152,15 @@ impl<T: Transport> Client<T> {
     /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state
     /// machine stays small that way.
     pub fn call<'a>(&'a self, call: &'a Call) -> Pending<'a, T> {
-        Box::pin(async move {
-            self.try_once(call, &Cell::new(0))
-                .await
-                .map_err(|failed| match failed {
-                    Failed::Api(error) => Failure::Error(error),
-                    Failed::Transport(error) => Failure::Error(describe(call, &error)),
-                    Failed::Thrown(thrown) => Failure::Thrown(thrown),
-                })
+        Box::pin(async move { self.call_counted(call, &Cell::new(0)).await })
+    }
+
+    /// The same, telling how many requests went out even when the call is given up.
+    pub(super) async fn call_counted(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Sent<T::Answer>> {
+        self.try_once(call, sent).await.map_err(|failed| match failed {
+            Failed::Api(error) => Failure::Error(error),
+            Failed::Transport(error) => Failure::Error(describe(call, &error)),
+            Failed::Thrown(thrown) => Failure::Thrown(thrown),
         })
     }
 
@@ -162,8 +174,7 @@ impl<T: Transport> Client<T> {
         let mut asked_again = false;
         loop {
             let key = self.key().await?;
-            sent.set(sent.get() + 1);
-            let reply = self.exchange(call, &key, sent.get()).await?;
+            let reply = self.exchange(call, &key, sent).await?;
             let text = match reply.body {
                 Body::Answer(answer) => {
                     return Ok(Sent {
@@ -217,12 +228,13 @@ impl<T: Transport> Client<T> {
         &self,
         call: &Call,
         key: &str,
-        attempt: u32,
+        sent: &Cell<u32>,
     ) -> Result<Reply<T::Answer>, Failed<T::Thrown>> {
         let transport = &self.inner.transport;
         let request = self.request(call, key);
         let url = request.url.clone();
-        let hooked = transport.has_hooks();
+        let hooked = transport.has_hooks() && !self.quiet;
+        let attempt = sent.get() + 1;
         let mut started = 0.0;
         if hooked {
             let mut headers = BTreeMap::new();
@@ -239,6 +251,8 @@ impl<T: Transport> Client<T> {
             transport.on_request(&event).map_err(Failed::Thrown)?;
             started = transport.now_ms();
         }
+        // Counted when it really goes out: a hook that throws before has prevented it.
+        sent.set(attempt);
         let result = transport.send(request).await;
         if hooked {
             let (status, request_id, error) = match &result {

@@ -46,14 +46,15 @@ impl<T: Transport> Machine<T> {
         let key = match fields.filled("idempotencyKey")? {
             Some(key) => {
                 http::check_header("idempotencyKey", "idempotency-key", key)?;
-                key.to_owned()
+                Some(key.to_owned())
             }
-            None => client.transport().uuid(),
+            None => None,
         };
         Self::create_with(client, machine::create_body(&request)?, key).await
     }
 
-    async fn create_with(client: &Client<T>, body: String, key: String) -> Outcome<T, Self> {
+    /// `key`: the caller's own.
+    async fn create_with(client: &Client<T>, body: String, key: Option<String>) -> Outcome<T, Self> {
         let timeout = client.timeout(None, CREATE_TIMEOUT);
         let mut call = Call::new(
             "createMachine",
@@ -63,10 +64,11 @@ impl<T: Transport> Machine<T> {
             timeout,
         );
         call.body = Some(body);
-        call.idempotency_key = Some(key);
-        let mut unclaimed = Unclaimed::new(client, &call);
+        let own_key = key.is_some();
+        call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
+        let mut unclaimed = Unclaimed::new(client, &call, own_key);
         let result = Self::send_create(client, &call, &unclaimed.sent).await;
-        unclaimed.settle();
+        unclaimed.settle(&result);
         result
     }
 
@@ -212,7 +214,7 @@ impl<T: Transport> Machine<T> {
         let timeout = exec::timeout(fields)?;
         let request = exec::request(command, &machine_free(fields), timeout)?;
         let body = machine::create_for_run_once(fields, timeout)?;
-        let made = Self::create_with(client, machine::create_body(&body)?, client.transport().uuid()).await?;
+        let made = Self::create_with(client, machine::create_body(&body)?, None).await?;
         let guard = KillOnDrop::new(made);
         let text =
             serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?;

@@ -2,12 +2,17 @@
 
 use std::cell::Cell;
 
-use super::call::{Call, Client, Outcome};
+use super::call::{Call, Client, Failure, Outcome};
 use super::machine::Machine;
-use crate::transport::Transport;
+use crate::core::error::{Error, Kind};
+use crate::transport::{Decoder, Transport};
 
-/// A create under way. Given up half-way (an abort), the machine may be made or not: the same key is sent once more
-/// in the background to learn its id, and it is destroyed. Best effort; its lease ends it otherwise.
+/// A create or fork under way. Given up half-way (an abort, a hook that throws, an answer that cannot be read), the
+/// machine may be made or not: the same key is sent once more in the background to learn its id, and it is destroyed.
+/// Best effort; its lease ends it otherwise.
+///
+/// Not with a key that the caller chose: it may stand for a machine that somebody already uses, and the caller can ask
+/// for it again.
 pub(super) struct Unclaimed<'a, T: Transport> {
     client: &'a Client<T>,
     call: &'a Call,
@@ -17,18 +22,24 @@ pub(super) struct Unclaimed<'a, T: Transport> {
 }
 
 impl<'a, T: Transport> Unclaimed<'a, T> {
-    pub fn new(client: &'a Client<T>, call: &'a Call) -> Self {
+    /// `own_key`: the caller chose the idempotency key.
+    pub fn new(client: &'a Client<T>, call: &'a Call, own_key: bool) -> Self {
         Self {
             client,
             call,
             sent: Cell::new(0),
-            settled: false,
+            settled: own_key,
         }
     }
 
-    /// The caller has learned how it ended.
-    pub fn settle(&mut self) {
-        self.settled = true;
+    /// The call has ended by itself. With a machine, or with an error that says that there is none, nothing is left.
+    pub fn settle(&mut self, result: &Outcome<T, Machine<T>>) {
+        let unread = |error: &Error| error.kind == Kind::InvalidResponse;
+        self.settled |= match result {
+            Ok(_) => true,
+            Err(Failure::Error(error)) => !unread(error),
+            Err(Failure::Thrown(_)) => false,
+        };
     }
 }
 
@@ -37,7 +48,9 @@ impl<T: Transport> Drop for Unclaimed<'_, T> {
         if self.settled || self.sent.get() == 0 {
             return;
         }
-        let (client, call) = (self.client.clone(), self.call.clone());
+        let (client, mut call) = (self.client.quiet(), self.call.clone());
+        // Only the id matters, and the rest may be what could not be read.
+        call.decoder = Decoder::MachineRow;
         self.client.transport().spawn(async move {
             if let Ok(machine) = Machine::send_create(&client, &call, &Cell::new(0)).await {
                 let _ = machine.kill(None).await;

@@ -153,6 +153,14 @@ impl Error {
         )
     }
 
+    /// An error answer that is none.
+    fn malformed(status: u16, request_id: Option<&str>, what: &str) -> Self {
+        let mut error = Self::invalid_response(format!("invalid error response: HTTP {status} with {what}"));
+        error.0.status = Some(status);
+        error.0.request_id = request_id.map(str::to_owned);
+        error
+    }
+
     /// Reads an answer with an error status.
     pub fn from_answer(
         status: u16,
@@ -161,6 +169,9 @@ impl Error {
         retry_after: Option<f64>,
     ) -> Self {
         let parsed = serde_json::from_str::<Value>(body).ok();
+        if parsed.as_ref().is_some_and(|value| !value.is_object()) {
+            return Self::malformed(status, header_request_id, "JSON that is no object");
+        }
         let Some(Value::Object(outer)) = parsed else {
             let message = if body.trim().is_empty() {
                 format!("HTTP {status} without a body")
@@ -182,17 +193,24 @@ impl Error {
             return error;
         };
         let nested = outer.get("error").and_then(Value::as_object);
-        let text =
-            |name: &str| pick(nested, &outer, name).and_then(|value| value.as_str().map(str::to_owned));
+        let text = |name: &str| {
+            let inner = nested.and_then(|nested| nested.get(name)).and_then(Value::as_str);
+            inner
+                .or_else(|| outer.get(name).and_then(Value::as_str))
+                .map(str::to_owned)
+        };
         let code = text("code").map(|code| code.to_ascii_lowercase());
         let message = match (nested, outer.get("error")) {
-            (Some(nested), _) => nested.get("message").and_then(Value::as_str).map(str::to_owned),
+            (Some(_), _) => text("message"),
             (None, Some(Value::String(message))) => Some(message.clone()),
             _ => outer.get("message").and_then(Value::as_str).map(str::to_owned),
         };
         let error_detail = pick(nested, &outer, "error_detail")
             .filter(|value| !value.is_null())
             .cloned();
+        if error_detail.as_ref().is_some_and(|detail| !is_detail(detail)) {
+            return Self::malformed(status, header_request_id, "a malformed `error_detail`");
+        }
         // A 429 whose code is missing at the top is a rate limit, whatever a nested code says.
         let bare_limit = status == 429 && !outer.get("code").is_some_and(Value::is_string);
         let kind = match &code {
@@ -226,6 +244,14 @@ impl Error {
             retry_after: if status == 429 { retry_after } else { None },
         }))
     }
+}
+
+/// Whether it is what template builds (`phase`) or uploads (`reason`) add to an error.
+fn is_detail(detail: &Value) -> bool {
+    let is_text = |name: &str| detail.get(name).is_some_and(Value::is_string);
+    let is_known = |reason: &str| find(&BY_UPLOAD_REASON, reason).is_some();
+    let upload = detail.get("reason").and_then(Value::as_str).is_some_and(is_known);
+    upload || (is_text("phase") && is_text("code"))
 }
 
 fn pick<'a>(
@@ -334,6 +360,149 @@ pub fn kind_of(code: &str, error_detail: Option<&Value>) -> Kind {
 mod tests {
     use super::*;
 
+    use nullspace_wire::error::KNOWN_CODES;
+
+    /// Written out by hand from PROTOCOL.md, "Code to class": every code of the schema in its order.
+    const EXPECTED: [(&str, Kind); 67] = {
+        use Kind::*;
+        [
+            ("account_deleted", Other),
+            ("account_hard_delete_active_resources", Other),
+            ("account_not_found", NotFound),
+            ("account_not_soft_deleted", Other),
+            ("auth_failed", Other),
+            ("auth_locked", Other),
+            ("auth_proxy_error", Other),
+            ("auth_proxy_unavailable", Other),
+            ("build_error", Build),
+            ("capacity_exceeded", QuotaExceeded),
+            ("captcha_failed", Other),
+            ("captcha_required", Other),
+            ("captcha_unavailable", Other),
+            ("database_error", Other),
+            ("disposable_email", Other),
+            ("email_action_rate_limited", Other),
+            ("email_not_verified", Other),
+            ("exec_failed", Other),
+            ("exec_timeout", Other),
+            ("feature_unavailable", Other),
+            ("file_error", Other),
+            ("file_upload_error", FileUpload),
+            ("function_idempotency_mismatch", Other),
+            ("function_invalid_config", Other),
+            ("function_invalid_state", Other),
+            ("function_name_conflict", Conflict),
+            ("function_not_found", NotFound),
+            ("function_run_not_found", NotFound),
+            ("function_secret_name_conflict", Conflict),
+            ("function_service_instance_not_found", NotFound),
+            ("function_version_not_found", NotFound),
+            ("incompatible_snapshot", Conflict),
+            ("internal_error", Other),
+            ("invalid_auth_redirect", Other),
+            ("invalid_oauth_provider", Other),
+            ("invalid_request", InvalidRequest),
+            ("machine_not_found", NotFound),
+            ("machine_not_ready", Conflict),
+            ("not_found", NotFound),
+            ("not_implemented", NotImplemented),
+            ("no_eligible_runtime_host", Other),
+            ("oauth_rate_limited", Other),
+            ("operator_required", Other),
+            ("QUOTA_EXCEEDED", QuotaExceeded),
+            ("rate_limit_exceeded", RateLimit),
+            ("rebuild_required", Conflict),
+            ("same_host_required", Other),
+            ("signup_rate_limited", Other),
+            ("snapshot_in_use", Conflict),
+            ("snapshot_not_found", NotFound),
+            ("template_build_not_found", NotFound),
+            ("template_name_claim_not_found", NotFound),
+            ("template_not_found", NotFound),
+            ("transition_conflict", Conflict),
+            ("transition_in_progress", Other),
+            ("unauthorized", Auth),
+            ("volume_backend_capability_unsupported", Other),
+            ("volume_backend_unavailable", Other),
+            ("volume_beta_restriction", Other),
+            ("volume_busy", Conflict),
+            ("volume_invalid_mount_path", Other),
+            ("volume_limit_exceeded", Other),
+            ("volume_mount_credential_issue_failed", Other),
+            ("volume_overlapping_mounts", Other),
+            ("volume_quota_exceeded", QuotaExceeded),
+            ("volume_read_only", Other),
+            ("volume_stale_revision", Other),
+        ]
+    };
+
+    #[test]
+    fn every_code_of_the_schema_has_its_class() {
+        assert_eq!(KNOWN_CODES.len(), 67);
+        for (known, (code, kind)) in KNOWN_CODES.iter().zip(EXPECTED) {
+            assert_eq!(*known, code);
+            let error = Error::from_answer(400, &format!(r#"{{"error":"x","code":"{code}"}}"#), None, None);
+            assert_eq!((error.kind, error.code.clone()), (kind, code.to_lowercase()));
+        }
+    }
+
+    #[test]
+    fn codes_outside_the_schema_have_their_class() {
+        for (code, kind) in [
+            ("edge_token_expired", Kind::Auth),
+            ("preview_grant_revoked", Kind::Auth),
+            ("forbidden", Kind::PermissionDenied),
+            ("volume_permission_denied", Kind::PermissionDenied),
+            ("machine_quota_reached", Kind::QuotaExceeded),
+            ("upload_conflict", Kind::Conflict),
+            ("warm_pool_not_found", Kind::NotFound),
+            ("warm_pool_unavailable", Kind::WarmPoolUnavailable),
+            ("transition_recovery_required", Kind::Other),
+            ("preview_grant_disabled", Kind::Other),
+        ] {
+            assert_eq!(kind_of(code, None), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn upload_details_choose_the_class_and_bad_details_replace_the_error() {
+        let read = |detail: &str| {
+            let body = format!(r#"{{"error":"m","code":"file_upload_error","error_detail":{detail}}}"#);
+            Error::from_answer(409, &body, None, None)
+        };
+        for (reason, kind) in [
+            ("size_limit_exceeded", Kind::UploadLimit),
+            ("whole_checksum_mismatch", Kind::UploadChecksum),
+            ("target_conflict", Kind::UploadConflict),
+            ("upload_expired", Kind::UploadExpired),
+            ("directory_extract_invalid_symlink", Kind::UploadPath),
+            ("part_out_of_range", Kind::UploadState),
+        ] {
+            assert_eq!(
+                read(&format!(
+                    r#"{{"reason":"{reason}","message":"m","retryable":false}}"#
+                ))
+                .kind,
+                kind
+            );
+        }
+        assert_eq!(read("null").kind, Kind::FileUpload);
+        for bad in [r#"{"x":1}"#, r#"{"reason":"new"}"#, "7"] {
+            assert_eq!(read(bad).code, "invalid_response", "{bad}");
+        }
+    }
+
+    #[test]
+    fn outer_texts_fill_in_for_nested_ones_that_are_missing_or_no_text() {
+        let error = Error::from_answer(
+            409,
+            r#"{"error":{"code":7},"code":"conflict","message":"m"}"#,
+            None,
+            None,
+        );
+        assert_eq!((error.kind, error.message.as_str()), (Kind::Conflict, "m"));
+    }
+
     #[test]
     fn the_flat_form_is_read_whole() {
         let error = Error::from_answer(
@@ -374,7 +543,13 @@ mod tests {
             (error.kind, error.code.as_str(), error.message.as_str()),
             (Kind::Other, "unknown", "Bad gateway")
         );
-        assert_eq!(Error::from_answer(500, "[1]", None, None).code, "unknown");
+        for body in ["[1]", "\"text\"", "null"] {
+            let error = Error::from_answer(500, body, Some("rq"), None);
+            assert_eq!(
+                (error.kind, error.request_id.as_deref()),
+                (Kind::InvalidResponse, Some("rq"))
+            );
+        }
         assert_eq!(
             Error::from_answer(500, &"x".repeat(9000), None, None)
                 .message
