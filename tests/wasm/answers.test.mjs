@@ -8,7 +8,7 @@ import { sdk } from './package.mjs';
 import { machine, serve } from './server.mjs';
 
 const { Machine } = sdk;
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 
 const within = (promise) => {
   let timer;
@@ -115,7 +115,7 @@ for (const transport of ['node:http', 'fetch']) {
         name: 'TransportError',
         code: 'transport_error',
       });
-      assert.ok(Date.now() - started < 5000);
+      assert.ok(Date.now() - started < 20_000);
     } finally {
       await server.close();
     }
@@ -144,7 +144,7 @@ for (const transport of ['node:http', 'fetch']) {
       name: 'TransportError',
       code: 'transport_error',
     });
-    assert.ok(Date.now() - started < 5000);
+    assert.ok(Date.now() - started < 20_000);
   });
 
   test(`${transport}: an error envelope becomes its class, with all it says`, async () => {

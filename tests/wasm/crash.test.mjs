@@ -78,3 +78,16 @@ test('many crashes in a row are survived', async () => {
     await server.close();
   }
 });
+
+test('every kind of error that Rust knows has a class', async () => {
+  const { errorKinds } = await import(new URL('lib/glue.js', trapsPkg));
+  const { classes } = await import(new URL('lib/errors.js', trapsPkg));
+  const fetch = async () => new Response('{"items":[],"has_next":false}');
+  await Machine.list({ apiKey: 'k', fetch }); // loads the module
+  const kinds = errorKinds();
+  assert.ok(kinds.length > 15);
+  assert.deepEqual(
+    kinds.filter((kind) => classes[kind] === undefined),
+    [],
+  );
+});

@@ -110,6 +110,8 @@ export const serve = async (answer = () => false, { cors = false } = {}) => {
       if (!answer(seen, response, respond)) respond(...usual(seen));
     });
   });
+  // Longer than any test: a socket that a client holds on to is then seen.
+  server.keepAliveTimeout = 120_000;
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}`,
