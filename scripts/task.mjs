@@ -1,9 +1,9 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | lint | fmt`.
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | bench [flags] | size | lint | fmt`.
 
 import { spawn } from 'node:child_process';
 
-import { cleanUpOnSignals, endAll } from './lib/cleanup.mjs';
-import { engineBinary, inRoot, root } from './lib/project.mjs';
+import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
+import { engineBinary, inRoot, root, tarball } from './lib/project.mjs';
 import { buildEngine, buildPackage, checkRequirements, npmPackages, packPackage, wasmToolchain } from './lib/setup.mjs';
 import { StepError, step } from './lib/steps.mjs';
 
@@ -26,6 +26,20 @@ const tasks = {
     await checkRequirements();
     await buildEngine();
     await runEngine(rest);
+  },
+  async bench() {
+    await tasks.pack();
+    await buildEngine();
+    await step('Install the peers', (current) =>
+      current.run('npm', ['install', '--no-audit', '--no-fund', '--no-save', '--no-package-lock', tarball()], {
+        cwd: inRoot('bench'),
+      }),
+    );
+    await show(['bench/run.mjs', ...rest]);
+  },
+  async size() {
+    await tasks.build();
+    await show(['bench/size.mjs']);
   },
   async lint() {
     await npmPackages();
@@ -61,6 +75,16 @@ async function runEngine(flags) {
     child.once('error', reject);
   });
   process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143);
+}
+
+/** Runs a script whose output is what the person asked for. */
+async function show(script) {
+  const child = start(process.execPath, script, { cwd: root, stdio: 'inherit' });
+  const [code] = await new Promise((resolve, reject) => {
+    child.once('exit', (...how) => resolve(how));
+    child.once('error', reject);
+  });
+  if (code !== 0) process.exitCode = 1;
 }
 
 cleanUpOnSignals();
