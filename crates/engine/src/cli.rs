@@ -159,6 +159,10 @@ where
         .collect::<Outcome<Vec<_>>>()?;
     let directory = options.state.map_or_else(default_state, Ok)?;
     let store = Store::open(&directory).map_err(|e| e.to_string())?;
+    // Machines see it from other working directories.
+    let directory = directory
+        .canonicalize()
+        .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
     let listener = listen(options.listen.as_deref(), options.allow_remote).await?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let backend = open_backend(BackendOptions {

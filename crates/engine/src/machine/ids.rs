@@ -25,6 +25,11 @@ pub fn terminal() -> String {
     make("pty")
 }
 
+/// `pvg_` and 20 digits.
+pub fn grant() -> String {
+    make("pvg")
+}
+
 /// A UUID, as events carry.
 pub fn event() -> String {
     uuid::Uuid::new_v4().to_string()

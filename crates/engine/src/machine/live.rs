@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{Error, Kind, Result};
 use super::lease::{Deadline, Why};
 use super::metrics::Sampler;
+use super::previews::Previews;
 use super::processes::Processes;
 use super::record::Record;
 use super::status::Rules;
@@ -47,6 +48,8 @@ pub struct Machine {
     pub processes: Processes,
     /// Terminals.
     pub terminals: Terminals,
+    /// Ports that are reached from outside.
+    pub previews: Previews,
     /// Processor use between two looks.
     pub sampler: Sampler,
 }
@@ -93,6 +96,7 @@ impl Machine {
             gone: CancellationToken::new(),
             processes: Processes::new(logs),
             terminals: Terminals::default(),
+            previews: Previews::default(),
             sampler: Sampler::new(),
         })
     }

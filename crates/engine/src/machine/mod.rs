@@ -6,6 +6,7 @@
 //! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
 //! - [`validate`]: the rules of a create body
 //! - [`lease`]: how long machines live
+//! - [`previews`]: who may reach the ports of a machine
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
 //! - [`events`]: what happened
@@ -32,6 +33,7 @@ pub mod output;
 mod pause;
 pub mod pool;
 pub mod pools;
+pub mod previews;
 pub mod processes;
 pub mod record;
 mod recover;
@@ -54,7 +56,7 @@ use tokio::sync::{broadcast, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use clock::{unix_micros, unix_seconds};
+pub use clock::{now, unix_micros, unix_seconds};
 pub use error::{Error, Kind, Result};
 pub use ids::secret;
 

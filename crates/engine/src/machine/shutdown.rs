@@ -30,6 +30,8 @@ impl Engine {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
+        // What forks had started from is nobody's now.
+        self.collect_layers().await;
     }
 
     async fn end(self: Arc<Self>, machine: Arc<Machine>) {

@@ -82,16 +82,11 @@ impl Access {
         if self.hosts.contains(&host) {
             return true;
         }
-        // The last colon starts the port, unless it belongs to a bare or bracketed IPv6 address.
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
-            _ => (host.as_str(), Some(80)),
-        };
+        let (name, port) = split_host(&host);
         if port != Some(self.port) {
             return false;
         }
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
+        match bare(name).parse::<IpAddr>() {
             Ok(address) => address.is_loopback() || self.any_address,
             Err(_) => name == "localhost" || self.hosts.iter().any(|h| h == name),
         }
@@ -150,6 +145,29 @@ impl Access {
                 .with_action("set NULLSPACE_API_KEY to the key that the engine printed"),
         )
     }
+}
+
+/// Name and port of a `Host`; without one it is 80, and `None` for what is no port.
+fn split_host(host: &str) -> (&str, Option<u16>) {
+    // The last colon starts the port, unless it belongs to a bare or bracketed IPv6 address.
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+        _ => (host, Some(80)),
+    }
+}
+
+fn bare(name: &str) -> &str {
+    name.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether a `Host` means this computer's loopback at this port.
+pub fn is_loopback_host(host: &str, port: u16) -> bool {
+    let host = host.to_ascii_lowercase();
+    let (name, given) = split_host(&host);
+    let is_loopback = bare(name)
+        .parse::<IpAddr>()
+        .map_or(name == "localhost", |address| address.is_loopback());
+    given == Some(port) && is_loopback
 }
 
 /// The key among the subprotocols of a WebSocket upgrade.

@@ -2,7 +2,8 @@
 //!
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
-//! - [`machines`], [`exec`], [`pty`], [`snapshots`], [`pools`], [`templates`], [`lifecycle`]: the resources
+//! - [`machines`], [`exec`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
+//!   [`lifecycle`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`]: the channels
 //! - [`not_built`]: what the API has and this engine lacks
@@ -17,6 +18,8 @@ pub mod machines;
 pub mod not_built;
 pub mod params;
 pub mod pools;
+pub mod preview_proxy;
+pub mod previews;
 pub mod pty;
 pub mod pty_socket;
 pub mod reply;
@@ -54,6 +57,7 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(sockets::routes())
         .merge(snapshots::routes())
         .merge(pools::routes())
+        .merge(previews::routes())
         .merge(templates::routes())
         .merge(lifecycle::routes());
     not_built::add(routes)

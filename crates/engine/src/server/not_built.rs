@@ -126,33 +126,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
     ("git", &[Method::POST], "/v1/machines/{id}/git/pull"),
     ("git", &[Method::POST], "/v1/machines/{id}/git/push"),
     ("git", &[Method::GET], "/v1/machines/{id}/git/status"),
-    ("preview ports", &[Method::POST], "/v1/machines/{id}/host"),
-    (
-        "preview ports",
-        &[Method::POST],
-        "/v1/machines/{id}/ports/{port}/preview-proxy-target",
-    ),
-    (
-        "preview ports",
-        &[Method::GET],
-        "/v1/machines/{id}/ports/{port}/preview-url",
-    ),
-    (
-        "preview ports",
-        &[Method::POST],
-        "/v1/machines/{id}/ports/{port}/readiness",
-    ),
-    (
-        "preview ports",
-        &[Method::POST],
-        "/v1/machines/{id}/ports/{port}/signed-preview-url",
-    ),
-    ("preview ports", &[Method::GET], "/v1/machines/{id}/preview-urls"),
-    (
-        "preview ports",
-        &[Method::DELETE],
-        "/v1/machines/{id}/preview-urls/{grant_id}",
-    ),
     ("SSH access", &[Method::POST], "/v1/machines/{id}/ssh-access"),
     ("resumable uploads", &[Method::POST], "/v1/machines/{id}/uploads"),
     (

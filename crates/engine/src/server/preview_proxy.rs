@@ -1,0 +1,367 @@
+//! The way from outside to a port of a machine: an HTTP listener of its own on loopback for each port that is asked
+//! for, so that each is an origin of its own in a browser.
+//!
+//! Requests, answers and WebSockets are streamed through; nothing is held in memory. A machine whose
+//! `allow_public_traffic` is false wants its traffic token on every request; a token of a signed URL, a cookie or a proxy
+//! must be good if it is there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Response as HttpResponse, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::Router;
+use hyper_util::rt::TokioIo;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+
+use super::access::is_loopback_host;
+use super::reply::{envelope, json, status};
+use crate::machine::live::Machine;
+use crate::machine::previews::{Grant, Mode, Refusal, Transport};
+use crate::machine::{Engine, Error, Kind};
+
+/// Query parameter of signed URLs.
+pub const EDGE_TOKEN: &str = "edge_token";
+/// Query parameter that marks the URLs of a proxy.
+pub const TRANSPORT_MARK: &str = "__ns_preview_transport";
+const PROXY_TOKEN: HeaderName = HeaderName::from_static("x-nullspace-preview-proxy-token");
+const TRAFFIC_TOKEN: HeaderName = HeaderName::from_static("x-nullspace-traffic-access-token");
+/// Seconds after which a client may ask a paused machine again. Source: PROTOCOL.md section 3.
+const PAUSED_RETRY: &str = "5";
+/// How long a service may take to accept.
+const DIAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where a listener leads.
+struct Target {
+    engine: Arc<Engine>,
+    machine: Arc<Machine>,
+    port: u16,
+    /// Of the listener.
+    address: SocketAddr,
+}
+
+/// Makes a port reachable, if it is not yet, and says where.
+pub async fn expose(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> Result<SocketAddr, Error> {
+    if let Some(address) = machine.previews.address(port) {
+        return Ok(address);
+    }
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = bound.map_err(|e| Error::internal("opening a preview port", e))?;
+    let own = listener
+        .local_addr()
+        .map_err(|e| Error::internal("opening a preview port", e))?;
+    let address = machine.previews.set_address(port, own);
+    if address != own {
+        // Another request opened one meanwhile; this listener goes.
+        return Ok(address);
+    }
+    let target = Arc::new(Target {
+        engine: engine.clone(),
+        machine: machine.clone(),
+        port,
+        address,
+    });
+    let router = Router::new().fallback(forward).with_state(target);
+    let (gone, closing) = (machine.gone.clone(), engine.closing().clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = axum::serve(listener, router) => {}
+            () = gone.cancelled() => {}
+            () = closing.cancelled() => {}
+        }
+    });
+    Ok(address)
+}
+
+async fn forward(State(target): State<Arc<Target>>, request: Request) -> Response {
+    match relay(&target, request).await {
+        Ok(response) => response,
+        Err(refused) => refused,
+    }
+}
+
+async fn relay(target: &Target, mut request: Request) -> Result<Response, Response> {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    if !is_loopback_host(&host, target.address.port()) {
+        let text = format!(
+            "previews of this engine are reached at {}, not at {host:?}",
+            target.address
+        );
+        return Err(refuse(StatusCode::FORBIDDEN, "permission_denied", &text));
+    }
+    let is_upgrade = request.headers().contains_key(header::UPGRADE);
+    let transport = if is_upgrade {
+        Transport::WebSocket
+    } else {
+        Transport::Http
+    };
+    check_traffic_token(&target.machine, request.headers()).map_err(|refused| *refused)?;
+    let session = admit(target, transport, &request).map_err(|refused| *refused)?;
+
+    let (_, busy) = target
+        .engine
+        .ready(&target.machine.id)
+        .await
+        .map_err(|e| not_ready(target, &e))?;
+    let stream = dial(&target.machine, target.port).await.map_err(|_| {
+        let text = format!(
+            "nothing listens on port {} of machine {}",
+            target.port, target.machine.id
+        );
+        refuse(StatusCode::BAD_GATEWAY, "preview_service_unavailable", &text)
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(bad_service)?;
+    tokio::spawn(connection.with_upgrades());
+
+    rewrite(target, &host, &mut request);
+    let outer = is_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let mut response: HttpResponse<hyper::body::Incoming> =
+        sender.send_request(request).await.map_err(bad_service)?;
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(outer)) = (response.status(), outer) {
+        let inner = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            // Held until both sides are done: an open socket keeps the machine from being idle.
+            let _busy = busy;
+            if let (Ok(outer), Ok(inner)) = (outer.await, inner.await) {
+                let (mut outer, mut inner) = (TokioIo::new(outer), TokioIo::new(inner));
+                let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+            }
+        });
+    }
+    let mut response = response.map(Body::new);
+    if let Some(cookie) = session.and_then(|grant| set_cookie(target, &grant)) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Connects to a port of a machine.
+pub async fn dial(machine: &Machine, port: u16) -> Result<tokio::net::TcpStream, Error> {
+    let running = machine.running()?;
+    match tokio::time::timeout(DIAL_PATIENCE, running.dial(port)).await {
+        Ok(dialled) => dialled.map_err(|e| Error::isolation("connecting to a port of the machine", e)),
+        Err(_) => Err(Error::new(
+            Kind::MachineNotReady,
+            "the port did not accept in time",
+        )),
+    }
+}
+
+/// A machine without public traffic is opened by its token only.
+fn check_traffic_token(machine: &Machine, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let Some(wanted) = machine.read(|r| r.traffic_access_token.clone()) else {
+        return Ok(());
+    };
+    let given = headers
+        .get(&TRAFFIC_TOKEN)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    if bool::from(given.ct_eq(wanted.as_bytes())) {
+        return Ok(());
+    }
+    let text =
+        format!("this machine takes no public traffic: send its traffic access token in {TRAFFIC_TOKEN}");
+    Err(Box::new(refuse(
+        StatusCode::UNAUTHORIZED,
+        "edge_token_missing",
+        &text,
+    )))
+}
+
+/// Checks whatever token a request carries. A grant that came by URL is answered, to go on with a cookie.
+fn admit(target: &Target, transport: Transport, request: &Request) -> Result<Option<Grant>, Box<Response>> {
+    let previews = &target.machine.previews;
+    let marked = query_value(request.uri(), TRANSPORT_MARK).is_some();
+    if let Some(token) = request.headers().get(&PROXY_TOKEN) {
+        let token = token.to_str().unwrap_or_default();
+        let admitted = previews.admit(target.port, Mode::Proxy, transport, token);
+        return admitted
+            .map(|_| None)
+            .map_err(|why| Box::new(refuse_token("preview_proxy_token", why)));
+    }
+    if marked {
+        let text = format!("this URL is for a proxy, which must send its token in {PROXY_TOKEN}");
+        return Err(Box::new(refuse(
+            StatusCode::UNAUTHORIZED,
+            "preview_proxy_token_missing",
+            &text,
+        )));
+    }
+    if let Some(token) = query_value(request.uri(), EDGE_TOKEN) {
+        let admitted = previews.admit(target.port, Mode::Direct, transport, &token);
+        return admitted
+            .map(Some)
+            .map_err(|why| Box::new(refuse_token("edge_token", why)));
+    }
+    // A cookie goes on with HTTP, never with WebSockets. Source: PROTOCOL.md section 3.
+    if transport == Transport::Http {
+        if let Some(cookie) = cookie(target, request.headers()) {
+            let admitted = previews.admit(target.port, Mode::Direct, transport, &cookie);
+            return admitted
+                .map(|_| None)
+                .map_err(|why| Box::new(refuse_token("edge_token", why)));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the request what the service inside shall see: without our tokens, with the `Host` that was asked for.
+fn rewrite(target: &Target, host: &str, request: &mut Request) {
+    let query: Vec<&str> = request
+        .uri()
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !pair.is_empty() && name != EDGE_TOKEN && name != TRANSPORT_MARK
+        })
+        .collect();
+    let mut path = request.uri().path().to_owned();
+    if !query.is_empty() {
+        path = format!("{path}?{}", query.join("&"));
+    }
+    if let Ok(uri) = path.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+    let mask = target.machine.read(|r| r.mask_request_host.clone());
+    let inside = mask.map_or_else(
+        || host.to_owned(),
+        |mask| mask.replace("${PORT}", &target.port.to_string()),
+    );
+    let own_cookie = cookie_name(target);
+    let headers = request.headers_mut();
+    headers.remove(&PROXY_TOKEN);
+    headers.remove(&TRAFFIC_TOKEN);
+    let others: Vec<String> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(';'))
+        .map(|pair| pair.trim().to_owned())
+        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(&own_cookie))
+        .collect();
+    headers.remove(header::COOKIE);
+    if let Ok(value) = HeaderValue::from_str(&others.join("; ")) {
+        if !others.is_empty() {
+            headers.insert(header::COOKIE, value);
+        }
+    }
+    let forwarded = [
+        ("x-forwarded-host", host),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-for", "127.0.0.1"),
+    ];
+    for (name, value) in forwarded {
+        if let (false, Ok(value)) = (headers.contains_key(name), HeaderValue::from_str(value)) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&inside) {
+        headers.insert(header::HOST, value);
+    }
+}
+
+/// Browsers share cookies between the ports of an address: the name says which port it is for.
+fn cookie_name(target: &Target) -> String {
+    format!("__ns_preview_{}_{}", target.machine.id, target.port)
+}
+
+fn cookie(target: &Target, headers: &HeaderMap) -> Option<String> {
+    let name = cookie_name(target);
+    let values = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values.flat_map(|text| text.split(';')).find_map(|pair| {
+        pair.trim()
+            .strip_prefix(&name)?
+            .strip_prefix('=')
+            .map(str::to_owned)
+    })
+}
+
+fn set_cookie(target: &Target, grant: &Grant) -> Option<HeaderValue> {
+    let (name, value) = (cookie_name(target), &grant.cookie);
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax")).ok()
+}
+
+fn query_value(uri: &Uri, name: &str) -> Option<String> {
+    let query = uri.query()?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+fn bad_service(_: hyper::Error) -> Response {
+    refuse(
+        StatusCode::BAD_GATEWAY,
+        "preview_service_unavailable",
+        "the service broke off or speaks no HTTP/1.1",
+    )
+}
+
+fn refuse_token(kind: &str, why: Refusal) -> Response {
+    let (suffix, text) = match why {
+        Refusal::Invalid => ("invalid", "the token of this preview is unknown"),
+        Refusal::Expired => (
+            "expired",
+            "the token of this preview has expired: ask for another URL",
+        ),
+        Refusal::Scope => (
+            "scope_mismatch",
+            "the token is for the other transport: HTTP and WebSocket have one each",
+        ),
+        // Both spellings are known to clients; the one of the grant says more.
+        Refusal::Revoked if kind == "edge_token" => {
+            return refuse(
+                StatusCode::UNAUTHORIZED,
+                "preview_grant_revoked",
+                "this preview was taken back",
+            );
+        }
+        Refusal::Revoked => ("revoked", "the token of this preview was taken back"),
+    };
+    refuse(StatusCode::UNAUTHORIZED, &format!("{kind}_{suffix}"), text)
+}
+
+/// A paused machine that nothing wakes, or one that is dead.
+fn not_ready(target: &Target, error: &Error) -> Response {
+    if target.machine.read(|r| r.snapshot_id.is_some()) {
+        let text =
+            "the machine is paused and traffic does not wake it: resume it, or make it with auto_resume";
+        let mut response = refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "machine_paused_auto_resume_disabled",
+            text,
+        );
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static(PAUSED_RETRY));
+        return response;
+    }
+    json(status(error.kind), &envelope(error, "preview"))
+}
+
+fn refuse(status: StatusCode, code: &str, text: &str) -> Response {
+    let retryable = status.is_server_error();
+    let action = if retryable {
+        "try again once the service runs"
+    } else {
+        "ask the API for a preview URL"
+    };
+    let body = serde_json::json!({ "error": text, "code": code, "retryable": retryable, "suggested_action": action });
+    json(status, &body).into_response()
+}
