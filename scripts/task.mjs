@@ -23,7 +23,7 @@ const tasks = {
   async engine() {
     // Only the engine's lines may go to stdout: scripts read them.
     console.log = console.error;
-    await checkRequirements();
+    await checkRequirements({ engine: true });
     await buildEngine();
     await runEngine(rest);
   },

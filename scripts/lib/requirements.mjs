@@ -7,12 +7,18 @@ import { compareVersions, requiredRust } from './project.mjs';
 const NODE = '20.16.0';
 
 /**
- * Looks for everything that is needed.
+ * Looks for everything that is needed to build, and with `engine` to run machines.
  *
  * @returns {string[]} what is missing and how to get it, one sentence each; empty when all is there
  */
-export function missingRequirements() {
+export function missingRequirements({ engine }) {
   const missing = [];
+  if (engine && process.platform !== 'linux') {
+    missing.push(
+      `Linux (this is ${process.platform}): machines are made of its namespaces, so use a Linux virtual machine; ` +
+        '`npm run build` and `npm run pack` work here',
+    );
+  }
   const node = process.versions.node;
   if (compareVersions(node, NODE) < 0) {
     missing.push(`Node.js ${NODE} or newer (this is ${node}): https://nodejs.org, or a version manager such as nvm`);
@@ -29,7 +35,7 @@ export function missingRequirements() {
   if (!compilers.some((name) => output(name, ['--version']))) {
     missing.push('a C compiler (the engine holds SQLite): on Debian and Ubuntu `apt-get install build-essential`');
   }
-  if (process.platform === 'linux' && !output('bash', ['--version'])) missing.push('bash: `apt-get install bash`');
+  if (!output('bash', ['--version'])) missing.push('bash: on Debian `apt-get install bash`');
   return missing;
 }
 

@@ -9,7 +9,7 @@ import { step } from './steps.mjs';
 
 /** Everything, in order. */
 export async function prepare() {
-  await checkRequirements();
+  await checkRequirements({ engine: true });
   await wasmToolchain();
   await npmPackages();
   await buildPackage();
@@ -17,9 +17,9 @@ export async function prepare() {
   await buildEngine();
 }
 
-export const checkRequirements = () =>
+export const checkRequirements = ({ engine = false } = {}) =>
   step('Check requirements', async (current) => {
-    const missing = missingRequirements();
+    const missing = missingRequirements({ engine });
     for (const line of missing) current.write(`missing: ${line}\n`);
     if (missing.length > 0) throw new Error(`missing: ${missing.length}`);
     current.note = foundVersions();
