@@ -62,13 +62,21 @@ const tasks = {
 const biome = inRoot('node_modules', '.bin', 'biome');
 const clippy = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
 
+/** A second signal within this time is the same one on another way: from the terminal, from npm. Milliseconds. */
+const SAME_SIGNAL_MS = 1000;
+
 /** Replaces this program as well as Node can: same terminal, same signals, same exit code. */
 async function runEngine(flags) {
-  const child = spawn(engineBinary, ['serve', ...flags], { cwd: process.env.INIT_CWD ?? root, stdio: 'inherit' });
-  // A Ctrl-C in the terminal reaches the engine by itself; a signal from a script reaches only this program.
+  // In a session of its own, or a Ctrl-C would reach it from the terminal and from here: twice means `hurry`.
+  const options = { cwd: process.env.INIT_CWD ?? root, stdio: 'inherit', detached: true };
+  const child = spawn(engineBinary, ['serve', ...flags], options);
+  let last = Number.NEGATIVE_INFINITY;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.removeAllListeners(signal);
-    process.on(signal, () => child.kill(signal));
+    process.on(signal, () => {
+      if (performance.now() - last > SAME_SIGNAL_MS) child.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal);
+      last = performance.now();
+    });
   }
   const [code, signal] = await new Promise((resolve, reject) => {
     child.once('exit', (...how) => resolve(how));
