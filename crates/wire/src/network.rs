@@ -45,7 +45,7 @@ pub struct EgressRateLimit {
     /// Packets per second, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pps: Option<u64>,
-    /// Kilobits, or packets, that may pass at once.
+    /// What may pass at once: kilobytes with `kbit_per_sec`, packets with `pps`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
 }
