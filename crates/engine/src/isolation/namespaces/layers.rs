@@ -40,9 +40,26 @@ pub fn import(layer: &Path, name: &str, source: &Path) -> Result<Layer> {
     })
 }
 
+/// Extension of a layer that is being made.
+const HALF_MADE: &str = "new";
+
+/// Removes layers that an earlier engine did not finish.
+pub fn remove_half_made(layers: &Path) -> Result<()> {
+    for entry in fs::read_dir(layers).map_err(failed("read the layers"))?.flatten() {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == HALF_MADE)
+        {
+            super::machine::remove_dir(&entry.path()).map_err(failed("remove a half-made layer"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a layer whole or not at all.
 fn make(layer: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Layer> {
-    let fresh = layer.with_extension("new");
+    let fresh = layer.with_extension(HALF_MADE);
     super::machine::remove_dir(&fresh).map_err(failed("remove a half-made layer"))?;
     fs::create_dir(&fresh).map_err(failed("make a layer"))?;
     let filled = fill(&fresh).and_then(|()| {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use nullspace_agent::message::{Exec, MountPoint, Order, Setup};
@@ -25,6 +26,8 @@ use crate::isolation::{
 
 /// Share of the memory that `/dev/shm` and `/run` may take each.
 const SHM_SHARE: u64 = 2;
+/// How long a machine may outlive its engine; it is killed at once.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running machine.
 pub struct Machine {
@@ -35,7 +38,10 @@ pub struct Machine {
     control: Control,
     relay: Relay,
     group: Arc<Group>,
-    disk: Option<Disk>,
+    /// Whether its disk is an image.
+    limited: bool,
+    /// Held until the machine was stopped: the number of a loop device is given to others once it is free.
+    disk: Mutex<Option<Disk>>,
     killer: Arc<Killer>,
     /// Held while the freezer is used.
     frozen: tokio::sync::Mutex<bool>,
@@ -63,12 +69,12 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         }
     }
     warnings.extend(shared.groups.notes());
-    let folder = Folder(shared.machine(&spec.id));
+    let folder = shared.machine(&spec.id);
     let limited = spec.disk_mb.filter(|_| shared.root && disk::available());
     let (folder, group, disk) = {
         let (shared, spec) = (shared.clone(), spec.clone());
         blocking(move || {
-            prepare(&folder.0)?;
+            let folder = prepare(folder)?;
             let group = shared
                 .groups
                 .make(&spec.id, spec.memory_mb, spec.vcpus)
@@ -135,7 +141,8 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         control,
         relay,
         group,
-        disk,
+        limited: disk.is_some(),
+        disk: Mutex::new(disk),
         killer,
         frozen: tokio::sync::Mutex::new(false),
     }))
@@ -171,19 +178,21 @@ impl Killer {
     }
 }
 
-fn prepare(folder: &Path) -> Result<()> {
+/// Makes the directory of a machine. One that is there already belongs to another machine and stays as it is.
+fn prepare(folder: PathBuf) -> Result<Folder> {
     fs::DirBuilder::new()
         .mode(0o711)
-        .create(folder)
+        .create(&folder)
         .map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 IsolationError::Invalid("a machine of this id is there already".to_owned())
             }
             _ => failed("make the directory of a machine")(error),
         })?;
-    let upper = folder.join("u");
+    let folder = Folder(folder);
+    let upper = folder.0.join("u");
     for path in [
-        folder.join("stage"),
+        folder.0.join("stage"),
         upper.clone(),
         upper.join("wr"),
         upper.join("wu"),
@@ -195,7 +204,7 @@ fn prepare(folder: &Path) -> Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
             .map_err(failed("make the directory of a machine"))?;
     }
-    Ok(())
+    Ok(folder)
 }
 
 /// A file that is locked as long as PID 1 of the machine lives: the agent holds the same open file.
@@ -204,6 +213,22 @@ fn lock_file(folder: &Path) -> Result<OwnedFd> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|error| failed("lock a machine")(error.into()))?;
     Ok(file.into())
+}
+
+/// Waits until PID 1 of a machine of an earlier engine is gone: it holds the lock. Without control groups nothing else
+/// tells, and its processes would write into what is being removed.
+pub fn await_end(folder: &Path) {
+    let Ok(file) = fs::File::open(folder.join("lock")) else {
+        return;
+    };
+    let start = Instant::now();
+    while rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        if start.elapsed() > END_PATIENCE {
+            tracing::warn!(folder = %folder.display(), "a machine of an earlier engine does not end");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Option<u32>) -> Result<Setup> {
@@ -283,14 +308,13 @@ fn watch(killer: Arc<Killer>, folder: Folder, block: Option<Block>) -> Result<()
 
 impl Machine {
     fn upper(&self) -> Result<(PathBuf, Option<OwnedFd>)> {
-        match &self.disk {
-            None => Ok((self.folder.join("u"), None)),
-            Some(disk) => {
-                let view = disk::view(&disk.device)?;
-                let path = format!("/proc/{}/fd/{}/u", std::process::id(), view.as_raw_fd());
-                Ok((path.into(), Some(view)))
-            }
+        if !self.limited {
+            return Ok((self.folder.join("u"), None));
         }
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = disk::view(&disk.as_ref().ok_or(IsolationError::Gone)?.device)?;
+        let path = format!("/proc/{}/fd/{}/u", std::process::id(), view.as_raw_fd());
+        Ok((path.into(), Some(view)))
     }
 
     async fn set_frozen(&self, frozen: bool) -> Result<()> {
@@ -436,7 +460,7 @@ impl Running for Machine {
     async fn usage(&self) -> Result<Usage> {
         let group = self.group.clone();
         let (upper, view) = self.upper()?;
-        let limited = self.disk.is_some();
+        let limited = self.limited;
         let network = self.relay.usage();
         blocking(move || {
             let (memory_bytes, cpu) = group.usage();
@@ -469,6 +493,7 @@ impl Running for Machine {
         })
         .await?;
         self.killer.gone.cancelled().await;
+        drop(self.disk.lock().unwrap_or_else(PoisonError::into_inner).take());
         let failure = self
             .killer
             .failure

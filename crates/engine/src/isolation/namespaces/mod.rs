@@ -150,9 +150,10 @@ impl Backend for Namespaces {
                 .map_err(failed("read the machines"))?
                 .flatten()
             {
+                machine::await_end(&entry.path());
                 machine::remove_dir(&entry.path()).map_err(failed("remove what a machine left"))?;
             }
-            Ok(())
+            layers::remove_half_made(&shared.options.state_dir.join("layers"))
         })
         .await
     }

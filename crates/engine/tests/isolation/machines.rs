@@ -1,0 +1,446 @@
+//! What a real machine can do and cannot, and what stays of it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::lab::{finish, processes, run, sh, shell, spec, traces, until, Lab};
+use nullspace_engine::isolation::{Backend, ExecSpec, IsolationError, PtySize, Running, StartSpec};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+
+#[tokio::test]
+async fn processes_run_as_asked_and_say_how_they_ended() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("exec")).await;
+    let as_asked = ExecSpec {
+        cwd: "/var/tmp".to_owned(),
+        user: Some("nobody".to_owned()),
+        envs: BTreeMap::from([
+            ("PATH".to_owned(), "/bin".to_owned()),
+            ("A".to_owned(), "b c".to_owned()),
+        ]),
+        ..shell("id -un; pwd; echo \"$A\"; echo bad >&2; exit 7")
+    };
+    let outcome = finish(machine.exec(as_asked).await.unwrap()).await;
+    assert_eq!(
+        (outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()),
+        (7, "nobody\n/var/tmp\nb c", "bad")
+    );
+    assert_eq!(run(&machine, "kill -TERM $$").await.code, 143);
+    assert_eq!(
+        run(&machine, "cat").await.stdout,
+        "",
+        "standard input is empty unless asked for"
+    );
+
+    let mut echo = machine
+        .exec(ExecSpec {
+            stdin: true,
+            ..shell("cat; echo end")
+        })
+        .await
+        .unwrap();
+    let mut stdin = echo.stdin.take().unwrap();
+    stdin.write_all(b"one\n").await.unwrap();
+    drop(stdin);
+    assert_eq!(finish(echo).await.stdout, "one\nend");
+
+    for (wrong, what) in [
+        (
+            ExecSpec {
+                user: Some("nobody-here".to_owned()),
+                ..shell("true")
+            },
+            "user",
+        ),
+        (
+            ExecSpec {
+                cwd: "/none".to_owned(),
+                ..shell("true")
+            },
+            "directory",
+        ),
+        (
+            ExecSpec {
+                argv: vec!["no-such-program".to_owned()],
+                ..shell("")
+            },
+            "no-such-program",
+        ),
+    ] {
+        match machine.exec(wrong).await {
+            Err(IsolationError::Invalid(text)) => assert!(text.contains(what), "{text}"),
+            other => panic!("{what}: {:?}", other.map(|process| process.pid)),
+        }
+    }
+
+    // The group, not only its leader: a child that holds the output would keep it open.
+    let family = machine.exec(shell("sleep 1000 & sleep 1000")).await.unwrap();
+    let pid = family.pid;
+    machine.signal(pid, libc::SIGKILL).await.unwrap();
+    assert_eq!(finish(family).await.code, 137);
+    assert!(matches!(
+        machine.signal(pid, libc::SIGTERM).await,
+        Err(IsolationError::Invalid(_))
+    ));
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn terminals_have_the_size_they_are_given() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("pty")).await;
+    let size = |cols, rows| PtySize { cols, rows };
+    let terminal = ExecSpec {
+        pty: Some(size(80, 24)),
+        ..shell("tty; stty size; read line; stty size")
+    };
+    let mut process = machine.exec(terminal).await.unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    let mut lines = BufReader::new(&mut process.stdout).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().starts_with("/dev/pts/"));
+    assert_eq!(lines.next_line().await.unwrap().unwrap().trim(), "24 80");
+    machine.resize(process.pid, size(132, 50)).await.unwrap();
+    stdin.write_all(b"x\n").await.unwrap();
+    assert_eq!(lines.next_line().await.unwrap().unwrap().trim(), "x");
+    assert_eq!(lines.next_line().await.unwrap().unwrap().trim(), "50 132");
+    assert_eq!(process.exit.await.unwrap().code, 0);
+    assert!(matches!(
+        machine.resize(process.pid, size(1, 1)).await,
+        Err(IsolationError::Invalid(_))
+    ));
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn limits_of_processes_and_memory_hold_for_their_machine_only() {
+    let Some(lab) = Lab::open().await else { return };
+    let other = lab.start(spec("neighbour")).await;
+    if lab.backend.capabilities().pids {
+        let bomb = lab
+            .start(StartSpec {
+                memory_mb: 1024,
+                ..spec("bomb")
+            })
+            .await;
+        let _running = bomb
+            .exec(shell("perl -e '1 while defined fork; sleep 1000'"))
+            .await
+            .unwrap();
+        let start = Instant::now();
+        loop {
+            match bomb.exec(shell("true")).await {
+                Err(IsolationError::Exhausted(_)) => break,
+                Err(error) => panic!("{error:?}"),
+                Ok(process) => drop(process),
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "the machine is never full"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(sh(&other, "echo fine").await, "fine");
+        bomb.stop().await.unwrap();
+    } else {
+        eprintln!("skipped: the number of processes cannot be limited here");
+    }
+    if lab.backend.capabilities().memory {
+        let hog = lab
+            .start(StartSpec {
+                memory_mb: 64,
+                ..spec("hog")
+            })
+            .await;
+        let outcome = run(&hog, "exec perl -e '$x = \"x\" x 300_000_000; print 1'").await;
+        assert_eq!(
+            (outcome.code, outcome.out_of_memory, outcome.stdout.as_str()),
+            (137, true, "")
+        );
+        let killed = run(&hog, "kill -KILL $$").await;
+        assert_eq!(
+            (killed.code, killed.out_of_memory),
+            (137, false),
+            "only the limit counts"
+        );
+        hog.stop().await.unwrap();
+        assert_eq!(sh(&other, "echo fine").await, "fine");
+    } else {
+        eprintln!("skipped: memory cannot be limited here");
+    }
+    other.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_of_limited_size_is_full_at_its_size_and_can_be_copied() {
+    let Some(lab) = Lab::open().await else { return };
+    if !lab.backend.capabilities().disk {
+        eprintln!("skipped: disks cannot be limited here");
+        return;
+    }
+    let limited = StartSpec {
+        disk_mb: Some(64),
+        ..spec("disk")
+    };
+    let machine = lab.start(limited.clone()).await;
+    sh(&machine, "echo kept > /root/file").await;
+    let full = run(&machine, "head -c 100000000 /dev/zero > /big").await;
+    assert!(
+        full.code != 0 && full.stderr.contains("No space left"),
+        "{full:?}"
+    );
+    sh(&machine, "rm /big").await;
+    machine.snapshot("of-disk").await.unwrap();
+    machine.stop().await.unwrap();
+    // The kernel detaches the device a little after its last user, though the machine is still referred to.
+    let state = lab.state().to_owned();
+    tokio::task::spawn_blocking(move || until("nothing is left", || traces(&state, &limited.id).is_empty()))
+        .await
+        .unwrap();
+    let copy = lab
+        .start(StartSpec {
+            layers: vec!["of-disk".to_owned()],
+            ..spec("disk2")
+        })
+        .await;
+    assert_eq!(sh(&copy, "cat /root/file").await, "kept");
+    copy.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_leaves_a_machine_whose_rules_deny_all() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("deny")).await;
+    // The relay accepts and then resets: 104 is ECONNRESET.
+    let tcp = "socket(S,2,1,0); connect(S,pack(\"Sna4x8\",2,80,pack(\"C4\",203,0,113,1))) or die; print defined(sysread(S,$b,1)) ? 0 : $!+0";
+    assert_eq!(sh(&machine, &format!("perl -e '{tcp}'")).await, "104");
+    let udp =
+        "socket(S,2,2,0); print send(S,\"x\",0,pack(\"Sna4x8\",2,9,pack(\"C4\",203,0,113,1))) ? 0 : $!+0";
+    assert_eq!(sh(&machine, &format!("perl -e '{udp}'")).await, "1");
+    assert_ne!(run(&machine, "timeout 20 getent hosts example.com").await.code, 0);
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_engine_reaches_ports_that_are_open_inside() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("dial")).await;
+    let server = "socket(S,2,1,0); bind(S,pack(\"Sna4x8\",2,8000,pack(\"C4\",127,0,0,1))) or die; listen(S,1); $| = 1; print \"up\\n\"; accept(C,S); syswrite C,\"hello\"";
+    let mut process = machine.exec(shell(&format!("perl -e '{server}'"))).await.unwrap();
+    let mut line = [0; 3];
+    process.stdout.read_exact(&mut line).await.unwrap();
+    let mut stream = machine.dial(8000).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "hello");
+    assert_eq!(stream.peer_addr().unwrap().ip(), IpAddr::from([127, 0, 0, 1]));
+    assert!(matches!(
+        machine.dial(8001).await,
+        Err(IsolationError::Invalid(_))
+    ));
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_machine_stands_still_and_goes_on() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("freeze")).await;
+    let mut process = machine
+        .exec(shell("while :; do echo x; sleep 0.01; done"))
+        .await
+        .unwrap();
+    let mut buffer = [0; 65536];
+    assert_ne!(process.stdout.read(&mut buffer).await.unwrap(), 0);
+    machine.freeze().await.unwrap();
+    // A snapshot of a frozen machine leaves it frozen.
+    machine.snapshot("frozen").await.unwrap();
+    let mut read = async |time| tokio::time::timeout(time, process.stdout.read(&mut buffer)).await;
+    // What was in the pipe.
+    let _ = read(Duration::from_millis(50)).await;
+    assert!(
+        read(Duration::from_millis(400)).await.is_err(),
+        "it wrote while it was frozen"
+    );
+    machine.thaw().await.unwrap();
+    assert_ne!(
+        read(Duration::from_secs(5)).await.expect("it goes on").unwrap(),
+        0
+    );
+    machine.freeze().await.unwrap();
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn forks_begin_with_the_files_of_their_parent() {
+    let Some(lab) = Lab::open().await else { return };
+    let parent = lab.start(spec("parent")).await;
+    sh(
+        &parent,
+        "echo a > /root/a; rm /etc/fstab; mv /etc/skel /etc/skeleton; mkdir /usr/local/mine; echo u > /usr/local/mine/u; \
+         install -o 33 -m 4750 /bin/true /root/tool; ln /root/a /root/b; ln -s /none /root/link",
+    )
+    .await;
+    let layer = parent.snapshot("first").await.unwrap();
+    assert!(layer.size_bytes > 0 && layer.name == "first", "{layer:?}");
+    sh(&parent, "echo later > /root/a").await;
+    let look = "cat /root/a /root/b /usr/local/mine/u; test ! -e /etc/fstab && test ! -e /etc/skel && test -d /etc/skeleton && \
+                stat -c '%u %a' /root/tool && readlink /root/link";
+    let seen = "a\na\nu\n33 4750\n/none";
+    let child = lab
+        .start(StartSpec {
+            layers: vec!["first".to_owned()],
+            ..spec("child")
+        })
+        .await;
+    assert_eq!(sh(&child, look).await, seen);
+    sh(
+        &child,
+        "echo own > /root/own; rm -r /usr/local/mine; echo b > /usr/bin/new-tool",
+    )
+    .await;
+    child.snapshot("second").await.unwrap();
+    let layers = ["second", "first"].map(str::to_owned).to_vec();
+    let grandchild = lab
+        .start(StartSpec {
+            layers,
+            ..spec("grandchild")
+        })
+        .await;
+    assert_eq!(
+        sh(
+            &grandchild,
+            "cat /root/own /root/a /usr/bin/new-tool; ls -d /usr/local/mine 2>/dev/null | wc -l"
+        )
+        .await,
+        "own\na\nb\n0"
+    );
+    assert_eq!(
+        sh(&parent, "cat /root/a; ls /root/own 2>/dev/null | wc -l").await,
+        "later\n0"
+    );
+    for machine in [parent, child, grandchild] {
+        machine.stop().await.unwrap();
+    }
+    for name in ["first", "second", "never-made"] {
+        lab.backend.remove_layer(name).await.unwrap();
+    }
+    assert_eq!(std::fs::read_dir(lab.state().join("layers")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_and_a_tarball_become_layers() {
+    let Some(lab) = Lab::open().await else { return };
+    let source = lab.state().join("source");
+    std::fs::create_dir_all(source.join("opt")).unwrap();
+    std::fs::write(source.join("opt/tool"), "of the image").unwrap();
+    std::os::unix::fs::chown(source.join("opt/tool"), Some(33), Some(34)).unwrap();
+    let tarball = lab.state().join("image.tar");
+    let packed = std::process::Command::new("tar")
+        .arg("-C")
+        .arg(&source)
+        .arg("-cf")
+        .arg(&tarball)
+        .arg(".")
+        .status();
+    assert!(packed.unwrap().success());
+    lab.backend.import_layer("folder", &source).await.unwrap();
+    lab.backend.import_layer("tarball", &tarball).await.unwrap();
+    for name in ["folder", "tarball"] {
+        let machine = lab
+            .start(StartSpec {
+                layers: vec![name.to_owned()],
+                ..spec(name)
+            })
+            .await;
+        assert_eq!(
+            sh(&machine, "cat /opt/tool; stat -c ' %u %g' /opt/tool").await,
+            "of the image 33 34",
+            "{name}"
+        );
+        machine.stop().await.unwrap();
+    }
+    std::fs::write(&tarball, "no tarball").unwrap();
+    assert!(lab.backend.import_layer("broken", &tarball).await.is_err());
+    assert!(!lab.state().join("layers/broken").exists());
+    assert!(matches!(
+        lab.backend.import_layer("none", &lab.state().join("none")).await,
+        Err(IsolationError::Invalid(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_stopped_machine_leaves_nothing() {
+    let Some(lab) = Lab::open().await else { return };
+    let wanted = spec("stop");
+    let machine = lab.start(wanted.clone()).await;
+    let sleeper = machine.exec(shell("sleep 1000")).await.unwrap();
+    let pids = processes(&wanted.id);
+    assert!(
+        pids.len() >= 2 && !traces(lab.state(), &wanted.id).is_empty(),
+        "{pids:?}"
+    );
+    machine.stop().await.unwrap();
+    assert_eq!(traces(lab.state(), &wanted.id), Vec::<String>::new());
+    assert!(
+        pids.iter()
+            .all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()),
+        "{pids:?}"
+    );
+    machine.ended().await;
+    machine.stop().await.unwrap();
+    assert!(sleeper.exit.await.is_err(), "the machine ended first");
+    assert!(matches!(
+        machine.exec(shell("true")).await,
+        Err(IsolationError::Gone)
+    ));
+
+    // The same when nobody stops it but nobody holds it either.
+    let dropped = lab.start(wanted.clone()).await;
+    drop(dropped);
+    let state = lab.state().to_owned();
+    tokio::task::spawn_blocking(move || until("nothing is left", || traces(&state, &wanted.id).is_empty()))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_nothing() {
+    let Some(lab) = Lab::open().await else { return };
+    let mut given_up = 0;
+    for step in 0..30 {
+        let wanted = spec(&format!("given-up-{step}"));
+        // From before the first step to about the last.
+        let time = Duration::from_micros(400 * step);
+        match tokio::time::timeout(time, lab.backend.start(wanted.clone())).await {
+            Ok(machine) => machine.unwrap().stop().await.unwrap(),
+            Err(_) => given_up += 1,
+        }
+    }
+    assert!(given_up > 0);
+    let state = lab.state().to_owned();
+    tokio::task::spawn_blocking(move || {
+        until("nothing is left", || {
+            std::fs::read_dir(state.join("machines")).unwrap().count() == 0
+                && (0..30).all(|step| traces(&state, &spec(&format!("given-up-{step}")).id).is_empty())
+        });
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn an_id_in_use_is_refused_and_its_machine_unharmed() {
+    let Some(lab) = Lab::open().await else { return };
+    let first: Arc<dyn Running> = lab.start(spec("twice")).await;
+    sh(&first, "echo mine > /root/file").await;
+    assert!(matches!(
+        lab.backend.start(spec("twice")).await.map(drop),
+        Err(IsolationError::Invalid(_))
+    ));
+    assert_eq!(
+        sh(&first, "cat /root/file; echo more > /root/more; cat /root/more").await,
+        "mine\nmore"
+    );
+    first.stop().await.unwrap();
+}

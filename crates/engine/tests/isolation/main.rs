@@ -1,0 +1,11 @@
+//! Real machines, made and ended by the backend alone.
+//!
+//! - `machines`: what they do, and what stays of them
+//! - `confinement`: what their root may not do
+//! - `recovery`: what a killed engine leaves
+//! - `lab`: help for these
+
+mod confinement;
+mod lab;
+mod machines;
+mod recovery;
