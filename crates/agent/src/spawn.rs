@@ -10,7 +10,7 @@ use nullspace_agent::message::{Exec, Refusal};
 use crate::sys::{self, c, check};
 use crate::users::{self, User};
 
-/// What the kernel takes for one argument, and more than any path.
+/// Where programs are looked for when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A started process and the engine's ends of its streams.
