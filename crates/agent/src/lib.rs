@@ -2,9 +2,11 @@
 //!
 //! - [`message`]: what is said
 //! - [`channel`]: how it travels, with descriptors
+//! - [`files`]: files of a machine, worked on from inside
 //! - [`net`]: the network of a machine
 
 pub mod channel;
+pub mod files;
 pub mod message;
 pub mod net;
 mod netlink;

@@ -53,6 +53,9 @@ pub enum Order {
     /// Connect to a TCP port on the machine's loopback; answered by [`Report::Descriptor`]: a socket that may still be
     /// connecting.
     Dial(u64, u16),
+    /// A session of file operations as a user (root when absent); answered by [`Report::Descriptor`]: a socket served
+    /// by [`crate::files::serve`].
+    Files(u64, Option<String>),
     /// Stop (`true`) or continue every process by signal: for engines without a freezer.
     Halt(u64, bool),
 }

@@ -99,6 +99,10 @@ impl Agent<'_> {
                     &[],
                 ),
             },
+            Order::Files(id, user) => match spawn::files(user.as_deref()) {
+                Ok(socket) => self.say(&Report::Descriptor(id), &[socket.as_fd()]),
+                Err(refusal) => self.say(&Report::Refused(id, refusal), &[]),
+            },
             Order::Halt(id, stop) => {
                 let signal = if stop { libc::SIGSTOP } else { libc::SIGCONT };
                 // SAFETY: no pointers. All but this process; nobody there is no error.

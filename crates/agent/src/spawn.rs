@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use nullspace_agent::message::{Exec, Refusal};
 
@@ -28,16 +29,63 @@ struct Streams {
     terminal: Option<OwnedFd>,
 }
 
+fn find_user(name: Option<&str>) -> Result<Option<User>, Refusal> {
+    let Some(name) = name else { return Ok(None) };
+    let found = users::find(name).map_err(failed)?;
+    found
+        .map(Some)
+        .ok_or_else(|| Refusal::Invalid(format!("there is no user `{name}` in the machine")))
+}
+
+/// Starts a process that serves file operations as a user, and gives the other end of its socket.
+pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
+    let user = find_user(user)?;
+    let (ours, theirs) = UnixStream::pair().map_err(no_room)?;
+    // SAFETY: this process has one thread, so the child may do what it likes.
+    let pid = unsafe { libc::fork() };
+    if pid == -1 {
+        return Err(no_room(io::Error::last_os_error()));
+    }
+    if pid > 0 {
+        return Ok(ours.into());
+    }
+    // SAFETY: one thread; descriptors of the agent are closed by number and their owners never used again.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::setsid();
+        let channel = theirs.as_raw_fd() as libc::c_uint;
+        // The control socket above all: what this process becomes must not speak for the agent.
+        if channel > 0 {
+            libc::syscall(libc::SYS_close_range, 0, channel - 1, 0);
+        }
+        libc::syscall(libc::SYS_close_range, channel + 1, libc::c_uint::MAX, 0);
+        let is_user = user.as_ref().is_none_or(|user| become_user(user).is_ok());
+        if is_user && libc::chdir(c"/".as_ptr()) == 0 {
+            nullspace_agent::files::serve(theirs);
+        }
+        libc::_exit(0);
+    }
+}
+
+/// Gives up root for good.
+fn become_user(user: &User) -> io::Result<()> {
+    if user.uid == 0 && user.gid == 0 && user.groups.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: a live list of the length given; numbers otherwise.
+    unsafe {
+        check(libc::setgroups(user.groups.len(), user.groups.as_ptr()).into())?;
+        check(libc::setresgid(user.gid, user.gid, user.gid).into())?;
+        check(libc::setresuid(user.uid, user.uid, user.uid).into())?;
+    }
+    Ok(())
+}
+
 /// Starts it, and waits until it runs its program or cannot.
 pub fn start(exec: &Exec) -> Result<Started, Refusal> {
-    let user = match &exec.user {
-        None => None,
-        Some(name) => Some(
-            users::find(name)
-                .map_err(failed)?
-                .ok_or_else(|| Refusal::Invalid(format!("there is no user `{name}` in the machine")))?,
-        ),
-    };
+    let user = find_user(exec.user.as_deref())?;
     let plan = Plan::new(exec, user.as_ref())?;
     let streams = match exec.pty {
         Some((cols, rows)) => terminal(cols, rows, user.as_ref()),
@@ -171,14 +219,8 @@ impl Plan {
                 libc::CLOSE_RANGE_CLOEXEC,
             );
             if let Some(user) = user {
-                if user.uid != 0 || user.gid != 0 || !user.groups.is_empty() {
-                    let groups = user.groups.as_ptr();
-                    let failed = libc::setgroups(user.groups.len(), groups) == -1
-                        || libc::setresgid(user.gid, user.gid, user.gid) == -1
-                        || libc::setresuid(user.uid, user.uid, user.uid) == -1;
-                    if failed {
-                        return failure(STEP_USER, &io::Error::last_os_error());
-                    }
+                if let Err(error) = become_user(user) {
+                    return failure(STEP_USER, &error);
                 }
             }
             libc::umask(0o022);

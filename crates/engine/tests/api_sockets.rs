@@ -267,6 +267,22 @@ async fn wrong_frames_are_answered_and_do_not_end_the_socket() {
 }
 
 #[tokio::test]
+async fn changes_of_files_are_told() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let mut client = Client::open(&served, &format!("/v1/machines/{id}/ws")).await;
+    let watch = |path: &str| json!({ "type": "file_watch", "id": "w", "path": path, "user": null, "recursive": true });
+    client.send(watch("missing")).await;
+    assert_eq!(client.next().await.unwrap()["type"], "error");
+    client.send(watch("/workspace")).await;
+    let started = client.next().await.unwrap();
+    assert_eq!(started, json!({ "type": "file_watch_started", "id": "w" }));
+    served.shell(&id, "mkdir d && sleep 0.2 && echo x > d/f").await;
+    let created = json!({ "type": "file_event", "id": "w", "event": "create", "name": "d/f", "path": "/workspace/d/f" });
+    while client.next().await.expect("the event") != created {}
+}
+
+#[tokio::test]
 async fn refusals_come_before_the_upgrade_with_their_status() {
     let served = Served::start().await;
     let id = served.create(json!({})).await;
@@ -284,8 +300,6 @@ async fn refusals_come_before_the_upgrade_with_their_status() {
     );
     let missing = Client::try_open(&served, "/v1/machines/mch_0/ws?channel=exec", &[bearer()]).await;
     assert_eq!(status(missing), 404);
-    let watch = Client::try_open(&served, &format!("/v1/machines/{id}/ws"), &[bearer()]).await;
-    assert_eq!(status(watch), 501);
     let unknown = Client::try_open(&served, &format!("/v1/machines/{id}/ws?channel=x"), &[bearer()]).await;
     assert_eq!(status(unknown), 400);
 

@@ -9,11 +9,13 @@
 //! - [`network`]: egress policies and preview hosts
 //! - [`preview`]: preview ports
 //! - [`exec`]: commands and processes
+//! - [`files`]: files of a machine
 //! - [`warm_pool`]: template warm pools
 //! - [`error`]: the error envelope and its codes
 
 pub mod error;
 pub mod exec;
+pub mod files;
 pub mod lifecycle;
 pub mod machine;
 pub mod network;

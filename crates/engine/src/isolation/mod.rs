@@ -3,10 +3,12 @@
 //! - [`Backend`] starts machines and ends what an earlier engine left behind
 //! - [`Running`] is one started machine
 //! - [`namespaces`] makes real ones; [`relay`] is their only way out
+//! - [`files`]: files of a started machine
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
 
 mod egress;
+pub mod files;
 pub mod namespaces;
 pub mod relay;
 
@@ -225,6 +227,14 @@ pub trait Running: Send + Sync + 'static {
 
     /// Connects to a TCP port on the machine's loopback interface.
     async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream>;
+
+    /// A session of file operations as `user` (name or number inside; `None` = root): the answered socket's other end
+    /// is served by [`nullspace_agent::files::serve`] in a process inside the machine that has become the user.
+    /// An unknown user is [`IsolationError::Invalid`]. Closing the socket ends the process.
+    async fn files(&self, user: Option<&str>) -> Result<std::os::unix::net::UnixStream> {
+        let _ = user;
+        Err(IsolationError::Failed("this backend has no files".into()))
+    }
 
     /// What it uses.
     async fn usage(&self) -> Result<Usage>;

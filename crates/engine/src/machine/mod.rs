@@ -21,6 +21,7 @@ pub mod egress;
 pub mod error;
 pub mod events;
 pub mod exec;
+pub mod files;
 mod fork;
 pub mod idempotency;
 mod ids;

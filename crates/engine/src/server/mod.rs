@@ -2,9 +2,9 @@
 //!
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
-//! - [`machines`], [`exec`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
+//! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
 //!   [`lifecycle`]: the resources; [`preview_proxy`]: the way to a port of a machine
-//! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`pty_socket`],
+//! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`]: the channels
 //! - [`not_built`]: what the API has and this engine lacks
 
@@ -12,6 +12,8 @@ pub mod access;
 pub mod body;
 pub mod exec;
 pub mod exec_socket;
+pub mod files;
+pub mod files_socket;
 pub mod lifecycle;
 pub mod lifecycle_socket;
 pub mod machines;
@@ -53,6 +55,7 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .route("/healthz", get(health))
         .merge(machines::routes())
         .merge(exec::routes())
+        .merge(files::routes())
         .merge(pty::routes())
         .merge(sockets::routes())
         .merge(snapshots::routes())

@@ -11,7 +11,7 @@ use axum::Router;
 
 use super::params::Params;
 use super::reply::Answer;
-use super::{exec_socket, lifecycle_socket, pty_socket, socket, Shared};
+use super::{exec_socket, files_socket, lifecycle_socket, pty_socket, socket, Shared};
 use crate::machine::{Engine, Error, Kind};
 
 /// Routes of this resource.
@@ -43,7 +43,9 @@ async fn machine(State(engine): Shared, Path(id): Path<String>, params: Params, 
             let text = format!("is {other:?}: give exec or pty");
             Err(Error::invalid("channel", text).into())
         }
-        None => Err(Error::not_implemented("file watching").into()),
+        None => Ok(socket::open(asked, move |socket| {
+            files_socket::run(socket, engine, id)
+        })),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Plain {
 
 pub struct Machine {
     directory: TempDir,
+    /// What file sessions see as `/`; `directory` is mounted in it.
+    root: TempDir,
     layers: PathBuf,
     groups: Mutex<BTreeSet<u32>>,
     pub egress: Mutex<EgressRules>,
@@ -114,6 +116,15 @@ impl Drop for Machine {
     }
 }
 
+fn root() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["workspace", "etc", "dev"] {
+        std::fs::create_dir(root.path().join(name)).unwrap();
+    }
+    std::fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+    root
+}
+
 fn copy(from: &Path, to: &Path) {
     let source = format!("{}/.", from.display());
     let done = std::process::Command::new("cp")
@@ -143,6 +154,7 @@ impl Backend for Plain {
         }
         let machine = Arc::new(Machine {
             directory: tempfile::tempdir().unwrap(),
+            root: root(),
             layers: self.layers.path().into(),
             groups: Mutex::default(),
             egress: Mutex::new(spec.egress),
@@ -221,6 +233,31 @@ impl Running for Machine {
             });
         });
         Ok(process)
+    }
+
+    async fn files(&self, user: Option<&str>) -> Result<std::os::unix::net::UnixStream> {
+        use nix::mount::{mount, MsFlags};
+        use nix::sched::{unshare, CloneFlags};
+        if let Some(user) = user.filter(|user| *user != "root") {
+            return Err(IsolationError::Invalid(format!(
+                "there is no user `{user}` in the machine"
+            )));
+        }
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (workspace, root) = (self.directory.path().to_owned(), self.root.path().to_owned());
+        // A thread that sees the directory as `/workspace`, and nothing else of this computer.
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).expect("needs root");
+            let (none, private) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
+            mount(none, "/", none, private, none).unwrap();
+            let inside = root.join("workspace");
+            mount(Some(&workspace), &inside, none, MsFlags::MS_BIND, none).unwrap();
+            mount(Some("/dev"), &root.join("dev"), none, MsFlags::MS_BIND, none).unwrap(); // urandom
+            nix::unistd::chroot(&root).unwrap();
+            std::env::set_current_dir("/").unwrap();
+            nullspace_agent::files::serve(theirs);
+        });
+        Ok(ours)
     }
 
     async fn signal(&self, pid: u32, signal: i32) -> Result<()> {

@@ -448,6 +448,16 @@ impl Running for Machine {
         Ok(())
     }
 
+    async fn files(&self, user: Option<&str>) -> Result<std::os::unix::net::UnixStream> {
+        let user = user.map(str::to_owned);
+        match self.control.order(|id| Order::Files(id, user)).await? {
+            Answer::Descriptor(socket) => streams::session(socket),
+            _ => Err(IsolationError::Failed(
+                "the machine's agent answered something else".to_owned(),
+            )),
+        }
+    }
+
     async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream> {
         match self.control.order(|id| Order::Dial(id, port)).await? {
             Answer::Descriptor(socket) => streams::connection(socket).await,

@@ -38,6 +38,16 @@ pub fn terminal(fd: OwnedFd) -> Result<(Output, Input)> {
     Ok((Box::new(Terminal(shared.clone())), Box::new(Terminal(shared))))
 }
 
+/// A stream socket between two processes.
+pub fn session(fd: OwnedFd) -> Result<std::os::unix::net::UnixStream> {
+    let kind = rustix::net::sockopt::socket_type(&fd).map_err(|error| wrong(error.into()))?;
+    let domain = rustix::net::sockopt::socket_domain(&fd).map_err(|error| wrong(error.into()))?;
+    if kind != rustix::net::SocketType::STREAM || domain != rustix::net::AddressFamily::UNIX {
+        return Err(wrong(io::Error::other("it is no local stream socket")));
+    }
+    Ok(fd.into())
+}
+
 /// A TCP connection that may still be made.
 pub async fn connection(fd: OwnedFd) -> Result<TcpStream> {
     let kind = rustix::net::sockopt::socket_type(&fd).map_err(|error| wrong(error.into()))?;

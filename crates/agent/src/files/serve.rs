@@ -1,0 +1,368 @@
+//! One session: frames in, frames and descriptors out.
+
+use std::ffi::CString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::names::{self, Names};
+use super::write::{self, New};
+use super::{
+    search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY, LARGEST_REQUEST,
+};
+
+/// Bytes of a file of `/proc` or `/sys` at most.
+const LARGEST_PSEUDO_FILE: u64 = 4 << 20;
+
+/// Answers requests until the other side closes. The calling process must be the user whose rights count.
+pub fn serve(channel: UnixStream) {
+    // SAFETY: it cannot fail, and this process makes no files but those of requests.
+    unsafe { libc::umask(0o022) };
+    let mut session = Session {
+        channel,
+        names: Names::load(),
+        new: Vec::new(),
+    };
+    while let Ok(Some(op)) = session.receive() {
+        let sent = match op {
+            Op::Watch { path, recursive } => return watch::run(&mut session, &path, recursive),
+            op => {
+                let (reply, fd) = session
+                    .run(op)
+                    .unwrap_or_else(|fault| (Reply::Fault(fault), None));
+                session.send(&reply, fd)
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+pub(super) struct Session {
+    channel: UnixStream,
+    pub(super) names: Names,
+    /// Content that is being written; dropping one removes it.
+    new: Vec<Option<New>>,
+}
+
+type Outcome = Result<(Reply, Option<OwnedFd>)>;
+
+fn plain(reply: Reply) -> Outcome {
+    Ok((reply, None))
+}
+
+impl Session {
+    fn run(&mut self, op: Op) -> Outcome {
+        match op {
+            Op::Home => plain(Reply::Text(names::home())),
+            Op::Info { path } => plain(Reply::Info(self.info(Path::new(&path))?)),
+            Op::Exists { path } => match fs::symlink_metadata(&path) {
+                Ok(_) => plain(Reply::Is(true)),
+                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                    plain(Reply::Is(false))
+                }
+                Err(e) => Err(Fault::at(path, &e)),
+            },
+            Op::List { path, depth } => plain(Reply::List(self.list(Path::new(&path), depth)?)),
+            Op::MakeDirectory { path } => {
+                write::make_directories(Path::new(&path))?;
+                plain(Reply::Done)
+            }
+            Op::Remove { path } => {
+                remove(Path::new(&path))?;
+                plain(Reply::Done)
+            }
+            Op::Rename { from, to } => {
+                let (from, to) = (Path::new(&from), Path::new(&to));
+                write::check_allowed(from)?;
+                write::check_allowed(to)?;
+                if let Err(error) = fs::rename(from, to) {
+                    // It does not say which of the two is meant.
+                    let is_old = fs::symlink_metadata(from).is_err();
+                    return Err(Fault::at(if is_old { from } else { to }, &error));
+                }
+                plain(Reply::Info(self.info(to)?))
+            }
+            Op::SetMode { path, mode } => {
+                write::check_allowed(Path::new(&path))?;
+                let permissions = fs::Permissions::from_mode(mode & 0o7777);
+                fs::set_permissions(&path, permissions).map_err(|e| Fault::at(&path, &e))?;
+                plain(Reply::Done)
+            }
+            Op::Symlink { target, path } => {
+                write::check_allowed(Path::new(&path))?;
+                std::os::unix::fs::symlink(target, &path).map_err(|e| Fault::at(&path, &e))?;
+                plain(Reply::Done)
+            }
+            Op::Read { path } => {
+                let path = Path::new(&path);
+                let (file, size) = open_to_read(path)?;
+                let metadata = file.metadata().map_err(|e| Fault::at(path, &e))?;
+                let mut info = self.describe(path, &metadata);
+                info.size = size;
+                Ok((Reply::Info(info), Some(file.into())))
+            }
+            Op::Create { path } => {
+                let new = New::begin(Path::new(&path))?;
+                let fd = new.descriptor()?;
+                let reply = Reply::Created {
+                    token: self.new.len() as u32,
+                    exists: new.exists(),
+                };
+                self.new.push(Some(new));
+                Ok((reply, Some(fd)))
+            }
+            Op::Commit { token, replace, mode } => {
+                let path = self.take(token)?.commit(replace, mode)?;
+                plain(Reply::Info(self.info(&path)?))
+            }
+            Op::Abort { token } => {
+                drop(self.take(token)?);
+                plain(Reply::Done)
+            }
+            Op::Find { path, pattern } => {
+                plain(Reply::Matches(search::find(self, Path::new(&path), &pattern)?))
+            }
+            Op::Search { path, pattern } => {
+                plain(Reply::Paths(search::search(self, Path::new(&path), &pattern)?))
+            }
+            Op::Replace {
+                files,
+                pattern,
+                replacement,
+            } => plain(Reply::Replaced(search::replace(&files, &pattern, &replacement)?)),
+            Op::Watch { .. } => Err(Fault::new(libc::EINVAL, "watching ends the session")),
+        }
+    }
+
+    fn take(&mut self, token: u32) -> Result<New> {
+        let slot = self.new.get_mut(token as usize).and_then(Option::take);
+        slot.ok_or_else(|| Fault::new(libc::EBADF, "no such new content"))
+    }
+
+    fn info(&self, path: &Path) -> Result<Info> {
+        let metadata = fs::symlink_metadata(path).map_err(|e| Fault::at(path, &e))?;
+        Ok(self.describe(path, &metadata))
+    }
+
+    fn describe(&self, path: &Path, metadata: &Metadata) -> Info {
+        let kind = metadata.file_type();
+        let text = |p: &Path| p.to_string_lossy().into_owned();
+        let target = || fs::read_link(path).ok().map(|target| text(&target));
+        Info {
+            name: path
+                .file_name()
+                .map_or("/".into(), |n| n.to_string_lossy().into_owned()),
+            path: text(path),
+            kind: match () {
+                () if kind.is_dir() => EntryKind::Directory,
+                () if kind.is_symlink() => EntryKind::Symlink,
+                () if kind.is_file() => EntryKind::File,
+                () => EntryKind::Other,
+            },
+            size: metadata.len(),
+            mode: metadata.mode() & 0o7777,
+            owner: self.names.user(metadata.uid()),
+            group: self.names.group(metadata.gid()),
+            modified_secs: metadata.mtime(),
+            modified_nanos: metadata.mtime_nsec() as u32,
+            symlink_target: kind.is_symlink().then(target).flatten(),
+        }
+    }
+
+    fn list(&self, path: &Path, depth: u32) -> Result<Vec<Info>> {
+        let mut found = Vec::new();
+        let mut waiting = vec![(path.to_path_buf(), 0)];
+        while let Some((directory, level)) = waiting.pop() {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                // Below the directory that was asked for, what cannot be read or is gone by now is left out.
+                Err(_) if level > 0 => continue,
+                Err(error) => return Err(Fault::at(directory, &error)),
+            };
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let Ok(info) = self.info(&path) else { continue };
+                if info.kind == EntryKind::Directory && level < depth {
+                    waiting.push((path, level + 1));
+                }
+                found.push(info);
+                if found.len() > LARGEST_LIST {
+                    let text = format!(
+                        "more than {LARGEST_LIST} entries: list with less depth, or a directory below"
+                    );
+                    return Err(Fault::new(libc::EOVERFLOW, text));
+                }
+            }
+            if self.is_abandoned() {
+                return Err(Fault::new(libc::ECANCELED, "nobody waits for the list"));
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Whether the other side has gone: what takes long asks now and then.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let mut poll = libc::pollfd {
+            fd: self.channel.as_raw_fd(),
+            events: libc::POLLRDHUP,
+            revents: 0,
+        };
+        // SAFETY: one entry, which lives longer than the call.
+        let ready = unsafe { libc::poll(&mut poll, 1, 0) };
+        ready > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+    }
+
+    pub(super) fn channel(&self) -> RawFd {
+        self.channel.as_raw_fd()
+    }
+
+    /// The next request; `None` at the end.
+    fn receive(&mut self) -> io::Result<Option<Op>> {
+        let mut len = [0; 4];
+        match self.channel.read_exact(&mut len) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        }
+        let len = u32::from_le_bytes(len) as usize;
+        if len > LARGEST_REQUEST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut frame = vec![0; len];
+        self.channel.read_exact(&mut frame)?;
+        postcard::from_bytes(&frame)
+            .map(Some)
+            .map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Sends an answer, the descriptor with its first byte.
+    pub(super) fn send(&mut self, reply: &Reply, fd: Option<OwnedFd>) -> io::Result<()> {
+        let encode = |reply: &Reply| {
+            postcard::to_allocvec(reply).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+        };
+        let mut body = encode(reply)?;
+        if body.len() > LARGEST_REPLY {
+            let text = "the answer is too large: ask for less at once";
+            body = encode(&Reply::Fault(Fault::new(libc::EOVERFLOW, text)))?;
+        }
+        let mut frame = (body.len() as u32).to_le_bytes().to_vec();
+        frame.append(&mut body);
+        let sent = match fd {
+            Some(fd) => send_with(self.channel.as_raw_fd(), &frame, fd.as_raw_fd())?,
+            None => 0,
+        };
+        self.channel.write_all(&frame[sent..])
+    }
+}
+
+/// Sends some bytes, at least one, with a descriptor.
+fn send_with(channel: RawFd, bytes: &[u8], fd: RawFd) -> io::Result<usize> {
+    // A `cmsghdr` with room for one descriptor; u64 for its alignment.
+    let mut control = [0u64; 8];
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the pointers are to values that outlive the call; the control buffer is larger than CMSG_SPACE(4).
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd);
+        let sent = libc::sendmsg(channel, &message, libc::MSG_NOSIGNAL);
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    write::check_allowed(path)?;
+    let metadata = fs::symlink_metadata(path).map_err(|e| Fault::at(path, &e))?;
+    let removed = if metadata.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.map_err(|e| Fault::at(path, &e))
+}
+
+/// A regular file to read, and its size. What the kernel makes up on reading is read here, so that the engine reads
+/// no file whose content depends on who reads it.
+fn open_to_read(path: &Path) -> Result<(File, u64)> {
+    let fault = |e: io::Error| Fault::at(path, &e);
+    // Not blocking: opening a pipe would wait for its writer.
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    let file = opened.map_err(fault)?;
+    let metadata = file.metadata().map_err(fault)?;
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Err(Fault::at(path, &io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    if !kind.is_file() || kind.is_char_device() {
+        return Err(Fault::new(
+            libc::EINVAL,
+            format!("{}: is no regular file", path.display()),
+        ));
+    }
+    if is_made_up(&file) {
+        let mut copy = memory_file().map_err(fault)?;
+        let size = io::copy(&mut file.take(LARGEST_PSEUDO_FILE), &mut copy).map_err(fault)?;
+        copy.seek(SeekFrom::Start(0)).map_err(fault)?;
+        return Ok((copy, size));
+    }
+    Ok((file, metadata.len()))
+}
+
+fn is_made_up(file: &File) -> bool {
+    // SAFETY: plain numbers, filled by the kernel.
+    unsafe {
+        let mut found: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(file.as_raw_fd(), &mut found) != 0
+            || [libc::PROC_SUPER_MAGIC as u64, libc::SYSFS_MAGIC as u64].contains(&(found.f_type as u64))
+    }
+}
+
+fn memory_file() -> io::Result<File> {
+    let name = CString::default();
+    // SAFETY: the name is a C string; the descriptor is new and owned by nothing else.
+    unsafe {
+        let fd = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(File::from_raw_fd(fd))
+    }
+}
+
+/// `path`, or what is nearest above it and exists, without symlinks; and the parts that do not exist.
+pub(super) fn nearest(path: &Path) -> (PathBuf, PathBuf) {
+    let mut missing = PathBuf::new();
+    let mut at = path;
+    loop {
+        if let Ok(real) = at.canonicalize() {
+            return (real, missing);
+        }
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+            return (PathBuf::from("/"), missing);
+        };
+        missing = if missing.as_os_str().is_empty() {
+            name.into()
+        } else {
+            Path::new(name).join(missing)
+        };
+        at = parent;
+    }
+}

@@ -1,0 +1,309 @@
+//! Files: which path is meant, whose rights count, and what a failure means to the caller. The machine itself does the
+//! work, in a session of [`crate::isolation::files`].
+
+use std::future::Future;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nullspace_wire::files::{FileInfo, ReplaceResult, SearchMatch};
+use nullspace_wire::Timestamp;
+
+use super::error::{Error, Kind, Result};
+use super::live::{Busy, Machine};
+use super::status::Rules;
+use super::Engine;
+use crate::isolation::files::{EntryKind, Event, Fault, FileError, Files, Info, NewFile, Op};
+
+/// Limit of one operation; streaming of content has none of its own.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where relative paths start when nothing else is said. Source: PROTOCOL.md section 5, "Paths".
+const DEFAULT_DIRECTORY: &str = "/workspace";
+
+/// File operations of one request as one user. Dropping it ends them; what was not committed is gone.
+pub struct FileSession {
+    files: Files,
+    /// Where it works.
+    pub machine: Arc<Machine>,
+    busy: Busy,
+    user: Option<String>,
+}
+
+impl Engine {
+    /// Begins file operations in a machine. `user` is trimmed; nothing = root.
+    pub async fn files(self: &Arc<Self>, id: &str, user: Option<String>) -> Result<FileSession> {
+        let (machine, busy) = self.ready(id).await?;
+        let user = user.map(|u| u.trim().to_owned()).filter(|u| !u.is_empty());
+        // A machine that is being frozen is waited for and then refused.
+        let _gate = machine.gate.read().await;
+        if !machine.status().can_exec() || machine.gone.is_cancelled() {
+            return Err(machine.not_ready());
+        }
+        let channel = machine.running()?.files(user.as_deref()).await;
+        let channel = channel.map_err(|error| Error::isolation("opening files", error))?;
+        let files = Files::new(channel).map_err(failure)?;
+        drop(_gate);
+        Ok(FileSession {
+            files,
+            machine,
+            busy,
+            user,
+        })
+    }
+}
+
+impl FileSession {
+    /// The absolute path that a request means. Relative ones start at the machine's working directory, else at the
+    /// home of the user, else at `/workspace`.
+    pub async fn path(&mut self, field: &str, given: &str) -> Result<String> {
+        if given.is_empty() || given.contains('\0') {
+            return Err(Error::invalid(
+                field,
+                format_args!("is {given:?}: give a path such as \"/workspace/a.txt\""),
+            ));
+        }
+        if given.starts_with('/') {
+            return Ok(clean(given));
+        }
+        let mut start = self.machine.read(|r| r.cwd.clone());
+        if start == DEFAULT_DIRECTORY && self.user.is_some() {
+            start = within(self.files.home()).await?;
+        }
+        Ok(clean(&format!("{start}/{given}")))
+    }
+
+    /// Looks at a path.
+    pub async fn info(&mut self, path: String) -> Result<FileInfo> {
+        within(self.files.info(path)).await.map(shown)
+    }
+
+    /// Whether something is there.
+    pub async fn exists(&mut self, path: String) -> Result<bool> {
+        within(self.files.exists(path)).await
+    }
+
+    /// Entries of a directory; `depth` 0 = only its own.
+    pub async fn list(&mut self, path: String, depth: u32) -> Result<Vec<FileInfo>> {
+        let found = within(self.files.list(path, depth)).await?;
+        Ok(found.into_iter().map(shown).collect())
+    }
+
+    /// Makes a directory and those above it.
+    pub async fn make_directory(&mut self, path: String) -> Result<()> {
+        within(self.files.ask(Op::MakeDirectory { path })).await.map(drop)
+    }
+
+    /// Removes a file, or a directory with all in it.
+    pub async fn remove(&mut self, path: String) -> Result<()> {
+        within(self.files.ask(Op::Remove { path })).await.map(drop)
+    }
+
+    /// Renames.
+    pub async fn rename(&mut self, from: String, to: String) -> Result<FileInfo> {
+        within(self.files.rename(from, to)).await.map(shown)
+    }
+
+    /// Sets permission bits, octal text.
+    pub async fn set_permissions(&mut self, path: String, permissions: &str) -> Result<()> {
+        let mode = u32::from_str_radix(permissions, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o7777);
+        let mode = mode.ok_or_else(|| {
+            Error::invalid(
+                "permissions",
+                format_args!("is {permissions:?}: give octal digits such as \"0644\""),
+            )
+        })?;
+        within(self.files.ask(Op::SetMode { path, mode })).await.map(drop)
+    }
+
+    /// Lines that hold a text.
+    pub async fn find(&mut self, path: String, pattern: String) -> Result<Vec<SearchMatch>> {
+        let found = within(self.files.find(path, pattern)).await?;
+        let shown = found.into_iter().map(|m| SearchMatch {
+            file: m.file,
+            line: m.line,
+            content: m.content,
+        });
+        Ok(shown.collect())
+    }
+
+    /// Paths whose name matches.
+    pub async fn search(&mut self, path: String, pattern: String) -> Result<Vec<String>> {
+        within(self.files.search(path, pattern)).await
+    }
+
+    /// Replaces a text in files.
+    pub async fn replace(
+        &mut self,
+        files: Vec<String>,
+        pattern: String,
+        replacement: String,
+    ) -> Result<ReplaceResult> {
+        let counts = within(self.files.replace(files, pattern, replacement)).await?;
+        let modified = counts.iter().filter(|count| **count > 0).count() as u64;
+        Ok(ReplaceResult {
+            replacements: counts.iter().sum(),
+            files_modified: modified,
+            files_skipped: counts.len() as u64 - modified,
+            binary_files_skipped: 0,
+        })
+    }
+
+    /// Opens a file to read. The machine counts as busy while the second value lives.
+    pub async fn read(mut self, path: String) -> Result<(Info, tokio::fs::File, Busy)> {
+        let (info, file) = within(self.files.read(path)).await?;
+        Ok((info, tokio::fs::File::from_std(file), self.busy))
+    }
+
+    /// Begins new content of a file, which appears with [`commit`](Self::commit) only.
+    pub async fn create(&mut self, path: String) -> Result<NewFile> {
+        within(self.files.create(path)).await
+    }
+
+    /// Puts new content in place.
+    pub async fn commit(&mut self, token: u32) -> Result<FileInfo> {
+        within(self.files.commit(token, true, None)).await.map(shown)
+    }
+
+    /// Writes a whole file.
+    pub async fn write(&mut self, path: String, content: Vec<u8>) -> Result<FileInfo> {
+        let NewFile { token, mut file, .. } = self.create(path).await?;
+        let written = tokio::task::spawn_blocking(move || file.write_all(&content)).await;
+        written
+            .map_err(|error| Error::internal("writing a file", error))?
+            .map_err(|error| failure(FileError::Broken(error)))?;
+        self.commit(token).await
+    }
+
+    /// Begins to watch.
+    pub async fn watch(&mut self, path: String, recursive: bool) -> Result<()> {
+        within(self.files.watch(path, recursive)).await
+    }
+
+    /// The next change of a watch. Not cancel-safe.
+    pub async fn next_event(&mut self) -> Result<Event> {
+        self.files.next_event().await.map_err(failure)
+    }
+}
+
+async fn within<T>(work: impl Future<Output = std::result::Result<T, FileError>>) -> Result<T> {
+    let done = tokio::time::timeout(PATIENCE, work).await.map_err(|_| {
+        Error::new(
+            Kind::MachineNotReady,
+            format!("the machine did not answer within {} s", PATIENCE.as_secs()),
+        )
+    })?;
+    done.map_err(failure)
+}
+
+/// What a failed operation means to the caller.
+pub fn failure(error: FileError) -> Error {
+    match error {
+        FileError::Fault(Fault { errno, text }) => Error::new(kind(errno), text),
+        // Writing the content, on a full disk or beyond a limit.
+        FileError::Broken(error)
+            if kind(error.raw_os_error().unwrap_or_default()) == Kind::CapacityExceeded =>
+        {
+            Error::new(Kind::CapacityExceeded, "the machine's disk is full").retryable(false)
+        }
+        FileError::Broken(error) => Error::internal("working on files", error),
+    }
+}
+
+fn kind(errno: i32) -> Kind {
+    match errno {
+        libc::ENOENT => Kind::NotFound,
+        libc::EACCES | libc::EPERM | libc::EROFS => Kind::PermissionDenied,
+        libc::EEXIST | libc::ENOTEMPTY | libc::EBUSY | libc::ETXTBSY => Kind::Conflict,
+        libc::ENOSPC | libc::EDQUOT => Kind::CapacityExceeded,
+        libc::EFBIG | libc::EOVERFLOW | libc::E2BIG => Kind::TooLarge,
+        libc::EIO => Kind::Internal,
+        _ => Kind::InvalidRequest,
+    }
+}
+
+/// Without `.`, `..` and empty parts.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// An entry in the words of the API.
+pub fn shown(info: Info) -> FileInfo {
+    let modified = jiff::Timestamp::new(info.modified_secs, info.modified_nanos as i32).ok();
+    FileInfo {
+        is_dir: info.kind == EntryKind::Directory,
+        kind: match info.kind {
+            EntryKind::File => "file",
+            EntryKind::Directory => "dir",
+            EntryKind::Symlink => "symlink",
+            EntryKind::Other => "other",
+        }
+        .into(),
+        mode: Some(format!("{:04o}", info.mode)),
+        permissions: Some(letters(info.mode)),
+        modified_time: modified.map(|m| Timestamp(m.to_string())),
+        name: info.name,
+        path: info.path,
+        size: info.size,
+        owner: Some(info.owner),
+        group: Some(info.group),
+        symlink_target: info.symlink_target,
+    }
+}
+
+/// Permission bits as `ls` shows them, without the kind of the entry.
+fn letters(mode: u32) -> String {
+    let mut letters: Vec<u8> = (0..9)
+        .map(|at| {
+            if mode & (0o400 >> at) != 0 {
+                b"rwx"[at % 3]
+            } else {
+                b'-'
+            }
+        })
+        .collect();
+    for (bit, at, set) in [(0o4000, 2, b's'), (0o2000, 5, b's'), (0o1000, 8, b't')] {
+        if mode & bit != 0 {
+            letters[at] = if letters[at] == b'x' {
+                set
+            } else {
+                set.to_ascii_uppercase()
+            };
+        }
+    }
+    letters.into_iter().map(char::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_shown_as_ls_does() {
+        for (mode, text) in [
+            (0o644, "rw-r--r--"),
+            (0o4755, "rwsr-xr-x"),
+            (0o2640, "rw-r-S---"),
+            (0o1777, "rwxrwxrwt"),
+        ] {
+            assert_eq!(letters(mode), text);
+        }
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        assert_eq!(clean("/a/./b//../c/"), "/a/c");
+        assert_eq!(clean("/../.."), "/");
+    }
+}

@@ -1,0 +1,307 @@
+//! `/v1/machines/{id}/file` and `/files`. Source: PROTOCOL.md section 5.
+
+use std::sync::Arc;
+
+use axum::body::Body as Bytes;
+use axum::extract::{Path, State};
+use axum::http::{header, HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::Router;
+use base64::prelude::{Engine as _, BASE64_STANDARD};
+use futures_util::{StreamExt, TryStreamExt};
+use nullspace_wire::files::{
+    FileEncoding, FileExistsResponse, PathRequest, PatternRequest, ReadFileRequest, ReadFileResponse,
+    RenameRequest, ReplaceInFilesRequest, SetPermissionsRequest, WriteFileRequest,
+};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+use super::body::Body;
+use super::params::Params;
+use super::reply::{json, nothing, Answer};
+use super::Shared;
+use crate::isolation::files::FileError;
+use crate::machine::files::failure;
+use crate::machine::{Engine, Error, Kind};
+
+/// Most bytes of a file inside a JSON answer: 32 MiB.
+const LARGEST_JSON: u64 = 32 << 20;
+/// Bytes sent at once.
+const CHUNK: usize = 128 << 10;
+/// Deepest list.
+const DEEPEST: u32 = 64;
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines/{id}/file", get(download).put(upload).post(upload))
+        .route("/v1/machines/{id}/files", get(list))
+        .route("/v1/machines/{id}/files/read", post(read))
+        .route("/v1/machines/{id}/files/write", post(write))
+        .route("/v1/machines/{id}/files/exists", post(exists))
+        .route("/v1/machines/{id}/files/info", post(info))
+        .route("/v1/machines/{id}/files/mkdir", post(mkdir))
+        .route("/v1/machines/{id}/files/remove", post(remove))
+        .route("/v1/machines/{id}/files/rename", post(rename))
+        .route("/v1/machines/{id}/files/permissions", post(permissions))
+        .route("/v1/machines/{id}/files/find", post(find))
+        .route("/v1/machines/{id}/files/search", post(search))
+        .route("/v1/machines/{id}/files/replace", post(replace))
+}
+
+async fn list(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+    let depth = params.parsed("depth", "1")?.unwrap_or(0u32).min(DEEPEST);
+    let mut files = engine.files(&id, params.text("user")).await?;
+    let path = files
+        .path("path", &params.text("path").unwrap_or_else(|| "/".into()))
+        .await?;
+    Ok(json(StatusCode::OK, &files.list(path, depth).await?))
+}
+
+async fn read(State(engine): Shared, Path(id): Path<String>, body: Body<ReadFileRequest>) -> Answer {
+    let request = body.value;
+    let mut files = engine.files(&id, request.user).await?;
+    let path = files.path("path", &request.path).await?;
+    let (_, file, _busy) = files.read(path).await?;
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST_JSON + 1).read_to_end(&mut bytes).await;
+    read.map_err(|error| failure(FileError::Broken(error)))?;
+    let size = bytes.len() as u64;
+    if size > LARGEST_JSON {
+        let text = format!("the file is larger than {LARGEST_JSON} bytes: download it with GET .../file");
+        return Err(Error::new(Kind::TooLarge, text).into());
+    }
+    let encoding = request.encoding.unwrap_or_default();
+    let content = match encoding {
+        FileEncoding::Base64 => BASE64_STANDARD.encode(&bytes),
+        FileEncoding::Utf8 => String::from_utf8(bytes).map_err(|_| {
+            Error::invalid(
+                "encoding",
+                "is \"utf8\", and the file is not: read it as \"base64\"",
+            )
+        })?,
+    };
+    let answer = ReadFileResponse {
+        content,
+        encoding,
+        size,
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+async fn write(State(engine): Shared, Path(id): Path<String>, body: Body<WriteFileRequest>) -> Answer {
+    let request = body.value;
+    let content = match request.encoding.unwrap_or_default() {
+        FileEncoding::Utf8 => request.content.into_bytes(),
+        FileEncoding::Base64 => BASE64_STANDARD
+            .decode(request.content)
+            .map_err(|error| Error::invalid("content", format_args!("is no base64: {error}")))?,
+    };
+    let mut files = engine.files(&id, request.user).await?;
+    let path = files.path("path", &request.path).await?;
+    Ok(json(StatusCode::OK, &files.write(path, content).await?))
+}
+
+async fn exists(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    let exists = files.exists(path).await?;
+    Ok(json(StatusCode::OK, &FileExistsResponse { exists }))
+}
+
+async fn info(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    Ok(json(StatusCode::OK, &files.info(path).await?))
+}
+
+async fn mkdir(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    files.make_directory(path).await?;
+    Ok(nothing())
+}
+
+async fn remove(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    files.remove(path).await?;
+    Ok(nothing())
+}
+
+async fn rename(State(engine): Shared, Path(id): Path<String>, body: Body<RenameRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let from = files.path("old_path", &body.value.old_path).await?;
+    let to = files.path("new_path", &body.value.new_path).await?;
+    Ok(json(StatusCode::OK, &files.rename(from, to).await?))
+}
+
+async fn permissions(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    body: Body<SetPermissionsRequest>,
+) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    files.set_permissions(path, &body.value.permissions).await?;
+    Ok(nothing())
+}
+
+async fn find(State(engine): Shared, Path(id): Path<String>, body: Body<PatternRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    Ok(json(StatusCode::OK, &files.find(path, body.value.pattern).await?))
+}
+
+async fn search(State(engine): Shared, Path(id): Path<String>, body: Body<PatternRequest>) -> Answer {
+    let mut files = engine.files(&id, body.value.user).await?;
+    let path = files.path("path", &body.value.path).await?;
+    Ok(json(
+        StatusCode::OK,
+        &files.search(path, body.value.pattern).await?,
+    ))
+}
+
+async fn replace(State(engine): Shared, Path(id): Path<String>, body: Body<ReplaceInFilesRequest>) -> Answer {
+    let request = body.value;
+    let mut files = engine.files(&id, request.user).await?;
+    let mut paths = Vec::with_capacity(request.files.len());
+    for file in &request.files {
+        paths.push(files.path("files", file).await?);
+    }
+    let done = files.replace(paths, request.pattern, request.replacement).await?;
+    Ok(json(StatusCode::OK, &done))
+}
+
+fn wanted_path(params: &Params) -> Result<String, Error> {
+    let path = params.text("path");
+    path.ok_or_else(|| Error::invalid("path", "is missing: give a path such as /workspace/a.txt"))
+}
+
+async fn download(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    params: Params,
+    headers: HeaderMap,
+) -> Answer {
+    let mut files = engine.files(&id, params.text("user")).await?;
+    let path = files.path("path", &wanted_path(&params)?).await?;
+    let (info, mut file, busy) = files.read(path).await?;
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|value| range(value.to_str().ok()?, info.size));
+    let (start, end) = match range {
+        None => (0, info.size),
+        Some(Ok(range)) => range,
+        Some(Err(())) => {
+            let shown = [(header::CONTENT_RANGE, format!("bytes */{}", info.size))];
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, shown).into_response());
+        }
+    };
+    let sought = file.seek(std::io::SeekFrom::Start(start)).await;
+    sought.map_err(|error| failure(FileError::Broken(error)))?;
+    let length = end - start;
+    // A file that shrinks meanwhile ends the answer early, which the client sees by its length.
+    let chunks = futures_util::stream::try_unfold(
+        (file.take(length), length, busy),
+        |(mut file, left, busy)| async move {
+            let mut chunk = vec![0; CHUNK.min(left as usize)];
+            let read = file.read(&mut chunk).await?;
+            chunk.truncate(read);
+            let next = (read > 0).then_some((chunk, (file, left - read as u64, busy)));
+            if next.is_none() && left > 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+            }
+            Ok(next)
+        },
+    );
+    let mut response = Response::new(Bytes::from_stream(chunks));
+    let shown = response.headers_mut();
+    shown.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/octet-stream"),
+    );
+    shown.insert(header::CONTENT_LENGTH, length.into());
+    shown.insert(header::ACCEPT_RANGES, header::HeaderValue::from_static("bytes"));
+    if range.is_some() {
+        let text = format!("bytes {start}-{}/{}", end - 1, info.size);
+        if let Ok(value) = text.parse() {
+            shown.insert(header::CONTENT_RANGE, value);
+        }
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// Start and end of `bytes=a-b`, `a-` or `-n`; `None` = not understood and so ignored, an error = outside the file.
+/// Several ranges at once are not understood. Source: RFC 9110 section 14.
+fn range(text: &str, size: u64) -> Option<Result<(u64, u64), ()>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let (start, end) = match (first, last) {
+        ("", last) => (size.saturating_sub(last.parse().ok()?), size),
+        (first, "") => (first.parse().ok()?, size),
+        (first, last) => {
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            if last < first {
+                return None;
+            }
+            (first, last.saturating_add(1).min(size))
+        }
+    };
+    Some(if start < end { Ok((start, end)) } else { Err(()) })
+}
+
+/// Streams the body into the file, which appears once all of it has come.
+async fn upload(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    params: Params,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("multipart/")) {
+        return Err(Error::not_implemented("multipart uploads (send the bytes as they are)").into());
+    }
+    let mut files = engine.files(&id, params.text("user")).await?;
+    let path = files.path("path", &wanted_path(&params)?).await?;
+    let new = files.create(path).await?;
+    let mut file = tokio::fs::File::from_std(new.file);
+    let mut chunks = body.into_data_stream().map_err(|_| {
+        // Dropping the session removes what came.
+        Error::new(
+            Kind::InvalidRequest,
+            "the body ended early; the file is as it was",
+        )
+    });
+    while let Some(chunk) = chunks.next().await {
+        let written = file.write_all(&chunk?).await;
+        written.map_err(|error| failure(FileError::Broken(error)))?;
+    }
+    file.flush()
+        .await
+        .map_err(|error| failure(FileError::Broken(error)))?;
+    files.commit(new.token).await?;
+    Ok(nothing())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn ranges_are_read_as_the_rfc_says() {
+        assert_eq!(range("bytes=0-3", 10), Some(Ok((0, 4))));
+        assert_eq!(range("bytes=4-", 10), Some(Ok((4, 10))));
+        assert_eq!(range("bytes=-3", 10), Some(Ok((7, 10))));
+        assert_eq!(range("bytes=-30", 10), Some(Ok((0, 10))));
+        assert_eq!(range("bytes=8-99", 10), Some(Ok((8, 10))));
+        assert_eq!(range("bytes=10-", 10), Some(Err(())));
+        assert_eq!(range("bytes=-0", 10), Some(Err(())));
+        for ignored in ["bytes=3-1", "bytes=0-1,4-5", "lines=1-2", "bytes=x"] {
+            assert_eq!(range(ignored, 10), None, "{ignored}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Files of a machine. Source: PROTOCOL.md section 5.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// An entry of a directory. No other key may be sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FileInfo {
+    /// Last part of the path.
+    pub name: String,
+    /// Absolute.
+    pub path: String,
+    /// Whether `type` is `dir`.
+    pub is_dir: bool,
+    /// Bytes.
+    pub size: u64,
+    /// `file`, `dir`, `symlink` or `other`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Octal, such as `0644`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The same as `rw-r--r--`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<String>,
+    /// User name, or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Group name, or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Last change of the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_time: Option<Timestamp>,
+    /// What a symlink says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symlink_target: Option<String>,
+}
+
+/// How `content` holds bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum FileEncoding {
+    /// As text.
+    #[default]
+    Utf8,
+    /// As standard base64 with padding.
+    Base64,
+}
+
+/// Body of `exists`, `info`, `mkdir`, `remove`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PathRequest {
+    /// Relative ones start at the machine's working directory.
+    pub path: String,
+    /// Whose rights count; default root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Body of `read`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReadFileRequest {
+    /// As in [`PathRequest`].
+    pub path: String,
+    /// Default `utf8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<FileEncoding>,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Answer of `read`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReadFileResponse {
+    /// In `encoding`.
+    pub content: String,
+    /// As asked for.
+    pub encoding: FileEncoding,
+    /// Bytes of the file.
+    pub size: u64,
+}
+
+/// Body of `write`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WriteFileRequest {
+    /// As in [`PathRequest`].
+    pub path: String,
+    /// In `encoding`.
+    pub content: String,
+    /// Default `utf8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<FileEncoding>,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Body of `rename`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RenameRequest {
+    /// As in [`PathRequest`].
+    pub old_path: String,
+    /// As in [`PathRequest`].
+    pub new_path: String,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Body of `permissions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SetPermissionsRequest {
+    /// As in [`PathRequest`].
+    pub path: String,
+    /// Octal, such as `0644`.
+    pub permissions: String,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Body of `find` (text in content) and `search` (pattern of names).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PatternRequest {
+    /// Where to look, as in [`PathRequest`].
+    pub path: String,
+    /// What to look for.
+    pub pattern: String,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Body of `replace`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReplaceInFilesRequest {
+    /// As in [`PathRequest`].
+    pub files: Vec<String>,
+    /// Text, literally.
+    pub pattern: String,
+    /// What to put there.
+    pub replacement: String,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// Answer of `replace`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReplaceResult {
+    /// In all files.
+    pub replacements: u64,
+    /// Files that changed.
+    pub files_modified: u64,
+    /// Files that did not hold the text.
+    pub files_skipped: u64,
+    /// Files left out because they are no text.
+    pub binary_files_skipped: u64,
+}
+
+/// Answer of `exists`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FileExistsResponse {
+    /// Whether something is there.
+    pub exists: bool,
+}
+
+/// A line that holds the text of `find`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SearchMatch {
+    /// Path.
+    pub file: String,
+    /// Counted from 1.
+    pub line: u64,
+    /// The line.
+    pub content: String,
+}
