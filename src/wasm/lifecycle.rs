@@ -6,38 +6,29 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_class, on_handle, on_handle_plain, Call};
-use super::machine::{fields, handle, Machine};
+use super::call::{argument, named, on_class, on_handle, on_handle_timed};
+use super::machine::{handle, Machine};
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
 use crate::client::{lifecycle, snapshot};
-use crate::core::config::CLIENT_OPTIONS;
-use crate::core::options::Fields;
-use crate::core::{events, lease, machine, snapshots};
+use crate::core::{events, lease, snapshots};
 
 #[wasm_bindgen]
 impl Machine {
     /// Moves the end of the lease.
     #[wasm_bindgen(js_name = setTimeout)]
     pub fn set_timeout(&self, seconds: JsValue, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        on_handle(
-            self.inner.transport(),
-            options,
-            Box::new(|read| {
-                Box::pin(async move {
-                    let set = lease::set_timeout(&argument(&seconds)?, read.as_ref())?;
-                    Ok(inner.set_timeout(&set).await?.0)
-                })
-            }),
-        )
+        on_handle(&self.inner, options, |inner, read| async move {
+            let set = lease::set_timeout(&argument(&seconds)?, read.as_ref())?;
+            inner.set_timeout(&set).await
+        })
     }
 
     /// Freezes the machine.
     pub fn pause(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| Box::pin(async move { Ok(inner.pause(timeout).await?.0) }) as Call;
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.pause(timeout).await
+        })
     }
 
     /// The same.
@@ -47,66 +38,49 @@ impl Machine {
 
     /// Makes a second machine that goes on from here.
     pub fn fork(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        on_handle(
-            self.inner.transport(),
-            options,
-            Box::new(|read| {
-                Box::pin(async move { Ok(handle(inner.fork(snapshots::keyed(read.as_ref())?).await?)) })
-            }),
-        )
+        on_handle(&self.inner, options, |inner, read| async move {
+            Ok(handle(inner.fork(snapshots::keyed(read.as_ref())?).await?))
+        })
     }
 
     /// Keeps the machine as it is now.
     #[wasm_bindgen(js_name = createSnapshot)]
     pub fn create_snapshot(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        on_handle(
-            self.inner.transport(),
-            options,
-            Box::new(|read| {
-                Box::pin(async move { Ok(inner.create_snapshot(snapshots::keyed(read.as_ref())?).await?.0) })
-            }),
-        )
+        on_handle(&self.inner, options, |inner, read| async move {
+            inner.create_snapshot(snapshots::keyed(read.as_ref())?).await
+        })
     }
 
     /// Replaces the whole network policy.
     #[wasm_bindgen(js_name = updateEgress)]
     pub fn update_egress(&self, policy: JsValue, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| {
-            Box::pin(async move { Ok(inner.update_egress(&argument(&policy)?, timeout).await?.0) }) as Call
-        };
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.update_egress(&argument(&policy)?, timeout).await
+        })
     }
 
     /// Where a port can be reached.
     #[wasm_bindgen(js_name = getHost)]
     pub fn get_host(&self, port: JsValue, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call =
-            |timeout| Box::pin(async move { Ok(inner.host(&argument(&port)?, timeout).await?.0) }) as Call;
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.host(&argument(&port)?, timeout).await
+        })
     }
 
     /// URL of a port.
     #[wasm_bindgen(js_name = getUrl)]
     pub fn get_url(&self, port: JsValue, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| {
-            Box::pin(async move { Ok(inner.url(&argument(&port)?, false, timeout).await?.into()) }) as Call
-        };
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.url(&argument(&port)?, false, timeout).await
+        })
     }
 
     /// WebSocket URL of a port.
     #[wasm_bindgen(js_name = getWebSocketUrl)]
     pub fn get_web_socket_url(&self, port: JsValue, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| {
-            Box::pin(async move { Ok(inner.url(&argument(&port)?, true, timeout).await?.into()) }) as Call
-        };
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.url(&argument(&port)?, true, timeout).await
+        })
     }
 
     /// What happened to it.
@@ -128,12 +102,9 @@ pub struct MachineLifecycle {
 impl MachineLifecycle {
     /// A page of them.
     pub fn list(&self, options: JsValue) -> Promise {
-        let inner = self.machine.clone();
-        on_handle(
-            self.machine.transport(),
-            options,
-            Box::new(|read| Box::pin(async move { Ok(inner.events(read.as_ref()).await?.0) })),
-        )
+        on_handle(&self.machine, options, |inner, read| async move {
+            inner.events(read.as_ref()).await
+        })
     }
 }
 
@@ -146,20 +117,10 @@ impl Lifecycle {
     /// A page of them.
     #[wasm_bindgen(js_name = listEvents)]
     pub fn list_events(options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = Fields::new(
-                        "",
-                        Some(&given.options),
-                        &[&events::LIST, &events::LIST_ALL, &CLIENT_OPTIONS],
-                    )?;
-                    Ok(lifecycle::all_events(&given.client(&fields)?, &fields).await?.0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = given.fields(&[&events::LIST[..], &events::LIST_ALL].concat())?;
+            lifecycle::all_events(&given.client(&fields)?, &fields).await
+        })
     }
 }
 
@@ -168,37 +129,21 @@ impl Lifecycle {
     /// A page of those of a machine.
     #[wasm_bindgen(js_name = listMachineEvents)]
     pub fn list_machine_events(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &events::LIST)?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    Ok(lifecycle::machine_events(&given.client(&fields)?, &id, &fields)
-                        .await?
-                        .0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = given.fields(&events::LIST)?;
+            let id = named("id", &id)?;
+            lifecycle::machine_events(&given.client(&fields)?, &id, &fields).await
+        })
     }
 
     /// A page of those of a snapshot.
     #[wasm_bindgen(js_name = listSnapshotEvents)]
     pub fn list_snapshot_events(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &events::LIST)?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    Ok(lifecycle::snapshot_events(&given.client(&fields)?, &id, &fields)
-                        .await?
-                        .0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = given.fields(&events::LIST)?;
+            let id = named("id", &id)?;
+            lifecycle::snapshot_events(&given.client(&fields)?, &id, &fields).await
+        })
     }
 }
 
@@ -210,48 +155,26 @@ pub struct Snapshot;
 impl Snapshot {
     /// All that match.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = snapshots::list_fields(&given.options)?;
-                    Ok(snapshot::list(&given.client(&fields)?, &fields).await?.0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = snapshots::list_fields(&given.options)?;
+            snapshot::list(&given.client(&fields)?, &fields).await
+        })
     }
 
     /// Describes one.
     pub fn get(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    Ok(snapshot::get(&given.client(&fields)?, &id).await?.0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let (client, id) = given.on(&id)?;
+            snapshot::get(&client, &id).await
+        })
     }
 
     /// Deletes one.
     #[wasm_bindgen(js_name = delete)]
     pub fn destroy(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    snapshot::delete(&given.client(&fields)?, &id)
-                        .await
-                        .map(|()| JsValue::UNDEFINED)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let (client, id) = given.on(&id)?;
+            snapshot::delete(&client, &id).await
+        })
     }
 }

@@ -6,14 +6,11 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_class, on_handle, on_handle_plain, Call, Given};
+use super::call::{argument, named, on_class, on_handle, on_handle_timed, Handle};
 use super::transport::JsTransport;
 use crate::client::machine::{call_options, Machine as Inner};
 use crate::client::page::Page;
-use crate::core::config::CLIENT_OPTIONS;
-use crate::core::error::Error;
 use crate::core::machine;
-use crate::core::options::Fields;
 
 /// A machine, as JavaScript holds it.
 #[wasm_bindgen(skip_typescript)]
@@ -33,6 +30,18 @@ pub struct MachinePage {
     inner: Rc<Page<JsTransport>>,
 }
 
+impl Handle for Rc<Inner<JsTransport>> {
+    fn transport(&self) -> JsTransport {
+        self.as_ref().transport().clone()
+    }
+}
+
+impl Handle for Rc<Page<JsTransport>> {
+    fn transport(&self) -> JsTransport {
+        self.as_ref().transport().clone()
+    }
+}
+
 pub(super) fn handle(inner: Inner<JsTransport>) -> JsValue {
     Machine {
         inner: Rc::new(inner),
@@ -40,150 +49,89 @@ pub(super) fn handle(inner: Inner<JsTransport>) -> JsValue {
     .into()
 }
 
-/// Options of a static that takes client options and a few more.
-pub(super) fn fields<'a>(given: &'a Given, more: &[&str]) -> Result<Fields<'a>, Error> {
-    Fields::new("", Some(&given.options), &[more, &CLIENT_OPTIONS])
-}
-
 #[wasm_bindgen]
 impl Machine {
     /// Makes a machine.
     pub fn create(options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = machine::create_fields(&given.options)?;
-                    Ok(handle(Inner::create(&given.client(&fields)?, &fields).await?))
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = machine::create_fields(&given.options)?;
+            Ok(handle(Inner::create(&given.client(&fields)?, &fields).await?))
+        })
     }
 
     /// Takes up a machine.
     pub fn connect(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &["timeout"])?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    let lease = fields.seconds("timeout")?;
-                    Ok(handle(Inner::connect(&given.client(&fields)?, &id, lease).await?))
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = given.fields(&["timeout"])?;
+            let id = named("id", &id)?;
+            let lease = fields.seconds("timeout")?;
+            Ok(handle(Inner::connect(&given.client(&fields)?, &id, lease).await?))
+        })
     }
 
     /// Resumes a paused machine.
     pub fn resume(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    Ok(handle(Inner::resume(&given.client(&fields)?, &id).await?))
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let (client, id) = given.on(&id)?;
+            Ok(handle(Inner::resume(&client, &id).await?))
+        })
     }
 
     /// Machines, page by page; rows when `fields` is given.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = machine::list_fields(&given.options)?;
-                    let list = machine::list(&fields)?;
-                    let client = given.client(&fields)?;
-                    if list.rows {
-                        return Ok(Page::rows(&client, &list).await?.0);
-                    }
-                    Ok(MachinePage {
-                        inner: Rc::new(Page::first(&client, list).await?),
-                    }
-                    .into())
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = machine::list_fields(&given.options)?;
+            let list = machine::list(&fields)?;
+            let client = given.client(&fields)?;
+            if list.rows {
+                return Ok(Page::rows(&client, &list).await?.0);
+            }
+            Ok(MachinePage {
+                inner: Rc::new(Page::first(&client, list).await?),
+            }
+            .into())
+        })
     }
 
     /// Describes a machine.
     #[wasm_bindgen(js_name = getInfoById)]
     pub fn get_info_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &["fields"])?;
-                    let (id, names) = (
-                        machine::id("id", &argument(&id)?)?,
-                        machine::field_names(&fields)?,
-                    );
-                    Ok(Inner::info_by_id(&given.client(&fields)?, &id, names, None)
-                        .await?
-                        .0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = given.fields(&["fields"])?;
+            let (id, names) = (
+                machine::id("id", &argument(&id)?)?,
+                machine::field_names(&fields)?,
+            );
+            Inner::info_by_id(&given.client(&fields)?, &id, names, None).await
+        })
     }
 
     /// Samples of a machine.
     #[wasm_bindgen(js_name = getMetricsById)]
     pub fn get_metrics_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    Ok(Inner::metrics_by_id(&given.client(&fields)?, &id, None).await?.0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let (client, id) = given.on(&id)?;
+            Inner::metrics_by_id(&client, &id, None).await
+        })
     }
 
     /// Destroys a machine.
     #[wasm_bindgen(js_name = killById)]
     pub fn kill_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = fields(&given, &[])?;
-                    let id = machine::id("id", &argument(&id)?)?;
-                    Inner::kill_by_id(&given.client(&fields)?, &id, None).await?;
-                    Ok(JsValue::UNDEFINED)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let (client, id) = given.on(&id)?;
+            Inner::kill_by_id(&client, &id, None).await
+        })
     }
 
     /// Makes a machine, runs one command, destroys the machine.
     #[wasm_bindgen(js_name = runOnce)]
     pub fn run_once(command: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(
-            options,
-            client,
-            Box::new(|given| {
-                Box::pin(async move {
-                    let fields = machine::run_once_fields(&given.options)?;
-                    let command = argument(&command)?;
-                    Ok(Inner::run_once(&given.client(&fields)?, &command, &fields)
-                        .await?
-                        .0)
-                })
-            }),
-        )
+        on_class(options, client, |given| async move {
+            let fields = machine::run_once_fields(&given.options)?;
+            let command = argument(&command)?;
+            Inner::run_once(&given.client(&fields)?, &command, &fields).await
+        })
     }
 
     /// `mch_...`
@@ -215,41 +163,33 @@ impl Machine {
     /// Describes the machine.
     #[wasm_bindgen(js_name = getInfo)]
     pub fn get_info(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        on_handle(
-            self.inner.transport(),
-            options,
-            Box::new(|read| {
-                Box::pin(async move {
-                    let (timeout, names) = call_options(read.as_ref(), &["fields"])?;
-                    Ok(inner.info(names, timeout).await?.0)
-                })
-            }),
-        )
+        on_handle(&self.inner, options, |inner, read| async move {
+            let (timeout, names) = call_options(read.as_ref(), &["fields"])?;
+            inner.info(names, timeout).await
+        })
     }
 
     /// Whether it runs.
     #[wasm_bindgen(js_name = isRunning)]
     pub fn is_running(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| Box::pin(async move { Ok(inner.is_running(timeout).await?.into()) }) as Call;
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.is_running(timeout).await
+        })
     }
 
     /// Samples of the machine.
     #[wasm_bindgen(js_name = getMetrics)]
     pub fn get_metrics(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| Box::pin(async move { Ok(inner.metrics(timeout).await?.0) }) as Call;
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.metrics(timeout).await
+        })
     }
 
     /// Destroys the machine.
     pub fn kill(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call =
-            |timeout| Box::pin(async move { inner.kill(timeout).await.map(|()| JsValue::UNDEFINED) }) as Call;
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.kill(timeout).await
+        })
     }
 }
 
@@ -276,9 +216,9 @@ impl MachinePage {
     /// Reads the next page.
     #[wasm_bindgen(js_name = nextItems)]
     pub fn next_items(&self, options: JsValue) -> Promise {
-        let inner = self.inner.clone();
-        let call = |timeout| Box::pin(async move { Ok(inner.next(timeout).await?.0) }) as Call;
-        on_handle_plain(self.inner.transport(), options, Box::new(call))
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.next(timeout).await
+        })
     }
 }
 
