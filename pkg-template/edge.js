@@ -3,6 +3,7 @@
 import { install } from './lib/lib.js';
 import module from './nullspace.wasm?module';
 
-install(() => module);
+// Bundlers that know no `?module` may give the file's bytes: esbuild with `--loader:.wasm=binary`.
+install(() => (ArrayBuffer.isView(module) ? WebAssembly.compile(module) : module));
 
 export * from './lib/public.js';

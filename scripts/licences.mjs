@@ -20,6 +20,7 @@ const ALLOWED = [
   'CC0-1.0',
   'ISC',
   'MIT',
+  'Python-2.0',
   'Unicode-3.0',
   'Unlicense',
   'Zlib',
@@ -51,9 +52,11 @@ function crates() {
   return metadata.packages.map(({ name, version, license }) => [name, version, license?.replaceAll('/', ' OR ')]);
 }
 
+/** What npm has locked. Consumer projects of tests/packaging have no lock and ship nothing. */
+const LOCKS = ['package-lock.json', 'reference/package-lock.json'];
+
 function npmPackages() {
-  const { packages } = JSON.parse(readFileSync(inRoot('package-lock.json'), 'utf8'));
-  return Object.entries(packages)
+  return LOCKS.flatMap((lock) => Object.entries(JSON.parse(readFileSync(inRoot(lock), 'utf8')).packages))
     .filter(([place]) => place !== '')
     .map(([place, { version, license }]) => [place.replace(/^.*node_modules\//, ''), version, license])
     .filter(([name, , license]) => !(DATA.get(name) === license));

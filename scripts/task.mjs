@@ -1,10 +1,20 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | bench [flags] | size | lint | fmt`.
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | bench [flags] | size | docs |
+// lint | fmt`.
 
 import { spawn } from 'node:child_process';
 
 import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
 import { engineBinary, inRoot, root, tarball } from './lib/project.mjs';
-import { buildEngine, buildPackage, checkRequirements, npmPackages, packPackage, wasmToolchain } from './lib/setup.mjs';
+import { referenceSteps } from './lib/reference.mjs';
+import {
+  buildEngine,
+  buildPackage,
+  checkRequirements,
+  npmPackages,
+  packPackage,
+  referencePackages,
+  wasmToolchain,
+} from './lib/setup.mjs';
 import { StepError, step } from './lib/steps.mjs';
 
 const [task, ...rest] = process.argv.slice(2);
@@ -36,6 +46,14 @@ const tasks = {
       }),
     );
     await show(['bench/run.mjs', ...rest]);
+  },
+  async docs() {
+    await npmPackages();
+    await referencePackages();
+    await step('Make the API reference in dist/reference, and spec/nullspace.api.md', async (current) => {
+      for (const [program, ...args] of referenceSteps({ update: true }))
+        await current.run(program, args, { cwd: inRoot('reference') });
+    });
   },
   async size() {
     await tasks.build();

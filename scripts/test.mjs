@@ -3,17 +3,18 @@
 //   node scripts/test.mjs              all
 //   node scripts/test.mjs e2e contract only these (the names are in lib/suites.mjs)
 //   node scripts/test.mjs e2e --only crash   of their JavaScript files, those with this in their name
+//   node scripts/test.mjs packaging --all    the consumer project of every runtime and bundler; writes the README's table
 
 import { parseArgs } from 'node:util';
 
 import { cleanUpOnSignals, endAll } from './lib/cleanup.mjs';
 import { prepare } from './lib/setup.mjs';
 import { StepError, step, stepTimes } from './lib/steps.mjs';
-import { onlyFiles, suites } from './lib/suites.mjs';
+import { allConsumers, onlyFiles, suites } from './lib/suites.mjs';
 
 const { values: options, positionals: chosen } = parseArgs({
   allowPositionals: true,
-  options: { only: { type: 'string', default: '' } },
+  options: { only: { type: 'string', default: '' }, all: { type: 'boolean', default: false } },
 });
 const unknown = chosen.filter((name) => !Object.hasOwn(suites, name));
 if (unknown.length > 0) {
@@ -22,6 +23,7 @@ if (unknown.length > 0) {
 }
 
 onlyFiles(options.only);
+if (options.all) allConsumers();
 cleanUpOnSignals();
 const total = { passed: 0, failed: 0, skipped: 0 };
 

@@ -1,6 +1,7 @@
 // The steps from a fresh clone to a package and an engine. Each skips what is done already.
 
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 
 import { engineBinary, inRoot, packageVersion, tarball } from './project.mjs';
 import { foundVersions, missingRequirements } from './requirements.mjs';
@@ -32,15 +33,24 @@ export const wasmToolchain = () =>
     current.note = log.match(/wasm-toolchain: (.*)$/m)?.[1] ?? '';
   });
 
-export const npmPackages = () =>
-  step('Install npm packages', async (current) => {
-    const state = { inputs: ['package.json', 'package-lock.json'], outputs: ['node_modules/.package-lock.json'] };
-    if (isUnchanged('npm', state)) {
+export const npmPackages = () => npmInstall('Install npm packages', 'npm', '.');
+
+/** What makes the API reference: kept apart, since it needs a TypeScript of its own. */
+export const referencePackages = () => npmInstall('Install what makes the API reference', 'npm-reference', 'reference');
+
+const npmInstall = (title, name, folder) =>
+  step(title, async (current) => {
+    const inFolder = (file) => path.posix.join(folder, file);
+    const state = {
+      inputs: ['package.json', 'package-lock.json'].map(inFolder),
+      outputs: [inFolder('node_modules/.package-lock.json')],
+    };
+    if (isUnchanged(name, state)) {
       current.note = 'unchanged';
       return;
     }
-    await current.run('npm', ['ci', '--no-audit', '--no-fund']);
-    stamp('npm', state);
+    await current.run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: inRoot(folder) });
+    stamp(name, state);
   });
 
 /** What the npm package is made of. */

@@ -7,7 +7,8 @@ import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { contractPython } from './python.mjs';
-import { buildTraps } from './setup.mjs';
+import { referenceSteps } from './reference.mjs';
+import { buildTraps, referencePackages } from './setup.mjs';
 
 const CLIPPY = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
 
@@ -100,13 +101,28 @@ export const suites = {
     title: 'the scripts themselves (tests/scripts)',
     run: (step) => nodeTest(step, testFiles('tests/scripts'), { cwd: root }),
   },
+  reference: {
+    title: 'the API reference and its report (reference)',
+    async run(step) {
+      await referencePackages();
+      const counts = { passed: 0, failed: 0, failures: [] };
+      for (const [program, ...args] of referenceSteps()) {
+        const { code, output } = await step.try(program, args, { cwd: inRoot('reference') });
+        counts[code === 0 ? 'passed' : 'failed'] += 1;
+        if (code !== 0)
+          counts.failures.push(`${output}\nIf the change is meant: npm run docs, and commit spec/nullspace.api.md`);
+      }
+      return counts;
+    },
+  },
   packaging: {
     title: 'the packed files, and tiny consumer projects (tests/packaging)',
     async run(step) {
       const env = testEnvironment();
       const counts = { passed: 0, failed: 0 };
-      for (const program of ['check.mjs', 'run.mjs']) {
-        const args = [`tests/packaging/${program}`, '--tarball', tarball()];
+      const consumers = everything ? ['run.mjs', '--all', '--write', inRoot('README.md')] : ['run.mjs'];
+      for (const [program, ...flags] of [['check.mjs'], ['newcomer.mjs'], consumers]) {
+        const args = [`tests/packaging/${program}`, '--tarball', tarball(), ...flags];
         const { code, output } = await step.try('node', args, { env });
         const { passed, failed } = lineCounts(output, code);
         counts.passed += passed;
@@ -138,6 +154,12 @@ let only = '';
 /** Leaves test files out whose name does not hold `text`. */
 export function onlyFiles(text) {
   only = text;
+}
+
+let everything = false;
+/** Runs the consumer projects of every runtime and bundler, not only the usual ones, and writes their table. */
+export function allConsumers() {
+  everything = true;
 }
 
 const testFiles = (directory) =>

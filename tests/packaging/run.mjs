@@ -1,11 +1,12 @@
 // Installs the packed package into small projects, one per runtime and bundler, and runs each against an API.
 //
-//   node tests/packaging/run.mjs [--tarball] dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--table FILE]
+//   node tests/packaging/run.mjs [--tarball] dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--write README.md]
 //
-// The API is that of NULLSPACE_API_URL and NULLSPACE_API_KEY; without them a tiny server with canned answers is used.
-// Without --all or --only: the projects that `npm test` runs (those without "extra" in their package.json).
+// The API is that of NULLSPACE_API_URL and NULLSPACE_API_KEY, else of an engine started from NULLSPACE_TEST_ENGINE; without
+// either, a tiny server with canned answers. Without --all or --only: the projects that `npm test` runs (those without
+// "extra" in their package.json). --write puts the table of what ran into a file.
 
-import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -18,8 +19,10 @@ import {
   start,
   temporaryDirectory,
 } from '../../scripts/lib/cleanup.mjs';
+import { startEngine } from '../../scripts/lib/engine.mjs';
 import { serve } from '../wasm/server.mjs';
 import { openPage, siteServer } from './browser.mjs';
+import { describe, write } from './table.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const { values: options, positionals } = parseArgs({
@@ -28,7 +31,7 @@ const { values: options, positionals } = parseArgs({
     tarball: { type: 'string' },
     only: { type: 'string' },
     all: { type: 'boolean' },
-    table: { type: 'string' },
+    write: { type: 'string' },
     keep: { type: 'boolean' },
   },
 });
@@ -40,14 +43,17 @@ if (!options.tarball) {
 const tarball = path.resolve(options.tarball);
 const LIMIT_MS = 240_000;
 
-const stub = process.env.NULLSPACE_API_URL ? undefined : await serve();
-const api = stub
-  ? { url: stub.url, key: 'test-key' }
-  : { url: process.env.NULLSPACE_API_URL, key: process.env.NULLSPACE_API_KEY };
+const { NULLSPACE_API_URL, NULLSPACE_API_KEY, NULLSPACE_TEST_ENGINE } = process.env;
+let served;
+if (!NULLSPACE_API_URL && NULLSPACE_TEST_ENGINE) served = await startEngine({ binary: NULLSPACE_TEST_ENGINE });
+else if (!NULLSPACE_API_URL) served = { ...(await serve()), apiKey: 'test-key' };
+const api = served ? { url: served.url, key: served.apiKey } : { url: NULLSPACE_API_URL, key: NULLSPACE_API_KEY };
 const env = {
   ...process.env,
   NULLSPACE_API_URL: api.url,
   NULLSPACE_API_KEY: api.key,
+  // For projects whose own server serves the page.
+  NULLSPACE_TEST_BROWSER: new URL('./browser.mjs', import.meta.url).href,
   CI: '1',
   NO_COLOR: '1',
   NEXT_TELEMETRY_DISABLED: '1',
@@ -118,7 +124,8 @@ const check = async (name) => {
         await site.close();
       }
     }
-    return manifest.ships ? await sizes(path.join(folder, manifest.ships)) : '';
+    const shipped = manifest.ships ? await sizes(path.join(folder, manifest.ships)) : '';
+    return { ...(await describe(name, folder)), shipped };
   } finally {
     if (options.keep) console.error(folder);
     else removeDirectory(folder);
@@ -153,42 +160,26 @@ const wanted = async () => {
 
 let passed = 0;
 let failed = 0;
-if (!options.only) {
-  // What can be seen without running it.
-  const { output } = await run(here, process.execPath, ['check.mjs', '--tarball', tarball]);
-  process.stdout.write(output.replace(/^\d+ passed, \d+ failed\n$/m, ''));
-  const counts = /^(\d+) passed, (\d+) failed$/m.exec(output);
-  passed += Number(counts?.[1] ?? 0);
-  failed += Number(counts?.[2] ?? 1);
-}
-
 cleanUpOnSignals();
 const rows = [];
 for (const name of await wanted()) {
   const started = Date.now();
-  let result = 'ok';
-  let shipped = '';
+  let row = { title: name, version: '', ran: '', shipped: '', result: 'ok' };
   try {
-    shipped = await check(name);
+    row = { ...row, ...(await check(name)) };
   } catch (error) {
-    result = 'FAILED';
+    row.result = 'FAILED';
     console.error(`\n${name}: ${error.message}\n`);
   }
-  rows.push({ name, result, shipped, seconds: ((Date.now() - started) / 1000).toFixed(1) });
+  rows.push(row);
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
   console.log(
-    `${result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${rows.at(-1).seconds} s)${shipped ? `, ships ${shipped}` : ''}`,
+    `${row.result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)${row.shipped ? `, ships ${row.shipped}` : ''}`,
   );
 }
-await stub?.close();
+await (served?.stop ?? served?.close)?.();
 
-if (options.table) {
-  const lines = [
-    '| project | result | shipped |',
-    '| --- | --- | --- |',
-    ...rows.map(({ name, result, shipped }) => `| ${name} | ${result} | ${shipped} |`),
-  ];
-  await writeFile(options.table, `${lines.join('\n')}\n`);
-}
+if (options.write) await write(path.resolve(options.write), rows);
 for (const { result } of rows) {
   if (result === 'ok') passed += 1;
   else failed += 1;

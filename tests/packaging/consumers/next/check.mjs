@@ -1,4 +1,4 @@
-// Starts the built application and asks both routes.
+// Starts the built application, asks both routes, and opens the page in a browser.
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 
@@ -34,7 +34,10 @@ try {
     answers.push(await response.text());
     if (!response.ok) throw new Error(`${kind}: ${answers.at(-1).slice(0, 500)}\n${log.slice(-2000)}`);
   }
-  console.log('RESULT', answers[1]);
+  const { openPage } = await import(process.env.NULLSPACE_TEST_BROWSER);
+  const page = await openPage(`${url}/?key=${encodeURIComponent(process.env.NULLSPACE_API_KEY)}`);
+  if (page.includes('FAILED')) throw new Error(`the page: ${page}`);
+  console.log(page);
 } finally {
   server.kill();
 }

@@ -1,12 +1,28 @@
 'use client';
 
-import { Machine } from 'nullspace';
+import { Nullspace } from 'nullspace';
+import { useEffect } from 'react';
 
-// Only built here: that the client bundle is made is what this page shows. vite and others run theirs in Chromium.
 export default function Page() {
-  return (
-    <button type="button" onClick={() => Machine.list().catch(console.error)}>
-      list
-    </button>
-  );
+  useEffect(() => {
+    run();
+  }, []);
+  return <p>The console says what came of it.</p>;
+}
+
+async function run() {
+  const { Machine } = new Nullspace({
+    baseUrl: location.origin,
+    apiKey: new URLSearchParams(location.search).get('key'),
+  });
+  try {
+    const machine = await Machine.create({ timeout: 60 });
+    const { stdout } = await machine.commands.run('echo hello', { shell: true });
+    const { items } = await Machine.list();
+    const listed = items.some(({ id }) => id === machine.id);
+    await machine.kill();
+    console.log('RESULT', JSON.stringify({ id: machine.id, stdout, listed, instance: machine instanceof Machine }));
+  } catch (error) {
+    console.log('FAILED', String(error));
+  }
 }
