@@ -67,6 +67,15 @@ export interface ClientOptions {
    */
   fetch?: FetchFunction | typeof fetch;
   /**
+   * A WebSocket constructor for streams, terminals and watches, where the runtime has none or another one is wanted.
+   *
+   * @default the package `ws` in Node; the global `WebSocket` elsewhere. Those that cannot send headers carry the key as a subprotocol
+   */
+  WebSocket?: new (
+    url: string,
+    protocols?: string[],
+  ) => WebSocket;
+  /**
    * Headers added to every request. `Authorization` cannot be replaced.
    *
    * @default none
@@ -941,7 +950,38 @@ export interface RunOptions extends CallOptions {
   timeout?: number;
   /** Do not wait for its end. @default false */
   background?: boolean;
+  /**
+   * Gets standard output as it comes, over a WebSocket. An async function is waited for: it slows the command down. What it
+   * throws rejects the call, and the command is killed.
+   *
+   * @default none
+   * @example await machine.commands.run('npm test', { shell: true, timeout: 600, onStdout: (text) => process.stdout.write(text) })
+   */
+  onStdout?: (text: string) => unknown;
+  /** The same for standard error. @default none */
+  onStderr?: (text: string) => unknown;
 }
+
+/** Options of {@link Commands.stream}. */
+export type StreamOptions = Omit<RunOptions, 'background' | 'onStdout' | 'onStderr'>;
+
+/** Options of {@link Commands.connect}. */
+export interface CommandConnectOptions extends CallOptions {
+  /** Gets standard output from now on; see {@link RunOptions.onStdout}. @default none */
+  onStdout?: (text: string) => unknown;
+  /** The same for standard error. @default none */
+  onStderr?: (text: string) => unknown;
+}
+
+/** What a command does: {@link Commands.stream}. */
+export type CommandEvent =
+  | { readonly kind: 'started'; readonly pid: number }
+  | { readonly kind: 'stdout'; readonly data: string }
+  | { readonly kind: 'stderr'; readonly data: string }
+  | { readonly kind: 'exit'; readonly exitCode: number };
+
+/** Walks along what a command does. Leaving the loop early kills the command. */
+export interface CommandEvents extends AsyncIterableIterator<CommandEvent>, AsyncDisposable {}
 
 /** Commands of a machine: {@link Machine.commands}. */
 export class Commands {
@@ -960,6 +1000,27 @@ export class Commands {
    * @example const server = await machine.commands.run('python3', { args: ['-m', 'http.server'], background: true, timeout: 3600 })
    */
   run(command: string, options: RunOptions & { background: true }): Promise<Command>;
+  /**
+   * Starts a command and walks along its output as it comes. Nothing happens before the first step. Leaving the loop, an
+   * aborted `signal` and an error kill the command. A slow reader slows the command down, in Node; elsewhere at most
+   * 64 MiB wait, then code `stream_overflow`.
+   *
+   * @throws {@link TransportError} when the connection ends before the command: its exit code is not known then
+   * @example
+   * for await (const event of machine.commands.stream('make', { timeout: 600 })) {
+   *   if (event.kind === 'stdout') process.stdout.write(event.data);
+   *   if (event.kind === 'exit') console.log(event.exitCode);
+   * }
+   */
+  stream(command: string, options?: StreamOptions): CommandEvents;
+  /**
+   * Takes up a command that runs, by its process id; callbacks hear it from now on, `getLogs` has what was before.
+   *
+   * @throws {@link NotFoundError} when the API started no such process
+   */
+  connect(pid: number, options?: CommandConnectOptions): Promise<Command>;
+  /** Ends the standard input of a process: it reads an end of file. */
+  closeStdin(pid: number, options?: CallOptions): Promise<void>;
   /** What the API started in the machine. */
   list(options?: CallOptions): Promise<ProcessInfo[]>;
   /** Ends a process and its children. */
@@ -996,15 +1057,28 @@ export interface CommandWaitOptions extends CallOptions {
   intervalMs?: number;
 }
 
-/** A command in the background. */
-export class Command {
+/**
+ * A command in the background. `for await` gives its output from the beginning and, last, its exit; `await using` kills it
+ * at the end of the block.
+ */
+export class Command implements AsyncDisposable {
   private constructor();
   /** Process id inside the machine. */
   readonly pid: number;
-  /** Waits for its end. */
+  /**
+   * Waits for its end. What a callback threw, rejects this.
+   *
+   * @throws {@link TimeoutError} when it still runs after `timeout`
+   */
   wait(options?: CommandWaitOptions): Promise<CommandLogs & { readonly exitCode: number }>;
   /** Ends it and its children. */
   kill(options?: CallOptions): Promise<void>;
+  /** Ends its standard input: it reads an end of file. */
+  closeStdin(options?: CallOptions): Promise<void>;
+  /** Ends its callbacks; the command goes on. */
+  disconnect(): Promise<void>;
+  [Symbol.asyncIterator](): AsyncGenerator<Exclude<CommandEvent, { kind: 'started' }>, void>;
+  [Symbol.asyncDispose](): Promise<void>;
   /** Writes to its standard input. */
   sendStdin(data: string, options?: CallOptions): Promise<void>;
   /** What it printed so far. */

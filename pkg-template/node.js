@@ -9,6 +9,8 @@ const builtin = (name) => process.getBuiltinModule(name);
 
 setPlatform({
   exchange,
+  // Node 20 has no WebSocket, and the one of later versions sends no headers. Deno and Bun have a good one.
+  webSocket: globalThis.Deno || process.versions.bun ? undefined : () => require('ws'),
   env: (name) => process.env[name],
   home: () => builtin('node:os').homedir(),
   readText(path) {

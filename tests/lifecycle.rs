@@ -229,7 +229,9 @@ fn a_background_command_is_started_fed_and_ended() {
     let ran = script
         .run(machine.execute(&Value::Text("cat".into()), Some(&options)))
         .unwrap();
-    let Ran::Started(pid) = ran else { panic!("{ran:?}") };
+    let Ran::Started(pid) = ran else {
+        panic!("it was not started")
+    };
     assert_eq!(pid, 7);
     script
         .run(machine.send_stdin(7, &Value::Text("hi\n".into()), None))

@@ -8,6 +8,7 @@ import { crashed, track, trapped } from './runtime.js';
 const {
   Command,
   Commands,
+  CommandStream,
   KeepAlive,
   Lifecycle,
   Machine,
@@ -24,6 +25,7 @@ const classes = {
   MachinePage,
   Commands,
   Command,
+  CommandStream,
   KeepAlive,
   Process,
   MachineLifecycle,
@@ -186,21 +188,19 @@ function define(target, key, value) {
 // Runtimes without explicit resource management lack the symbol; compilers then use this registered one.
 const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
 
-Object.defineProperty(Machine.prototype, asyncDispose, {
-  configurable: true,
-  writable: true,
-  async value() {
-    // Quietly: an error of the block is worth more than one of the cleaning up, and the lease ends the machine anyway.
-    await this.kill().catch(() => {});
-  },
-});
+/** What `await using` does at the end of the block. */
+const disposes = (type, dispose) =>
+  Object.defineProperty(type.prototype, asyncDispose, { configurable: true, writable: true, value: dispose });
 
-Object.defineProperty(KeepAlive.prototype, asyncDispose, {
-  configurable: true,
-  writable: true,
-  async value() {
-    await this.close();
-  },
+// Quietly: an error of the block is worth more than one of the cleaning up, and the lease ends the machine anyway.
+disposes(Machine, async function () {
+  await this.kill().catch(() => {});
+});
+disposes(Command, async function () {
+  await this.kill().catch(() => {});
+});
+disposes(KeepAlive, async function () {
+  await this.close();
 });
 
 Object.defineProperty(MachinePage.prototype, Symbol.asyncIterator, {
@@ -209,6 +209,69 @@ Object.defineProperty(MachinePage.prototype, Symbol.asyncIterator, {
   async *value() {
     yield* this.items;
     while (this.hasNext) yield* await this.nextItems();
+  },
+});
+
+// ---- Streams -------------------------------------------------------------------------------------------------
+
+/** Takes a method that only this file may call off its class. */
+const take = (type, key) => {
+  const method = type.prototype[key];
+  delete type.prototype[key];
+  return method;
+};
+
+/**
+ * Walks along a handle with `next` and `close`. It is opened by the first step; leaving the loop closes it. `signal` ends
+ * it at any time.
+ */
+const walk = (open, next, close, signal) => {
+  const steps = (async function* () {
+    const handle = await open();
+    try {
+      for (;;) {
+        const step = await next.call(handle, { signal });
+        if (step === undefined) return;
+        yield step;
+      }
+    } finally {
+      await close.call(handle);
+    }
+  })();
+  steps[asyncDispose] ??= async () => {
+    await steps.return();
+  };
+  return steps;
+};
+
+const openStream = take(Commands, 'openStream');
+const { next: nextEvent, close: closeStream } = CommandStream.prototype;
+define(Commands.prototype, 'stream', function (command, options) {
+  return walk(() => openStream.call(this, command, options), nextEvent, closeStream, options?.signal);
+});
+
+/** Between two looks at the output of a command that is not on a socket. Milliseconds. */
+const LOOK_MS = 250;
+
+Object.defineProperty(Command.prototype, Symbol.asyncIterator, {
+  configurable: true,
+  writable: true,
+  async *value() {
+    const seen = { stdout: 0, stderr: 0 };
+    for (;;) {
+      const logs = await this.getLogs();
+      for (const kind of ['stdout', 'stderr']) {
+        // The last character may be one whose other bytes have not come yet.
+        const text = logs.exitCode === undefined ? logs[kind].replace(/\uFFFD$/, '') : logs[kind];
+        if (text.length > seen[kind]) yield { kind, data: text.slice(seen[kind]) };
+        seen[kind] = Math.max(seen[kind], text.length);
+      }
+      if (logs.exitCode !== undefined) {
+        yield { kind: 'exit', exitCode: logs.exitCode };
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
   },
 });
 

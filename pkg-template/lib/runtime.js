@@ -2,6 +2,7 @@
 
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
+import { openSocket } from './socket.js';
 
 export { toError };
 
@@ -106,7 +107,7 @@ const excerpt = (text) =>
 
 // ---- Platform ------------------------------------------------------------------------------------------------
 
-/** What an entry adds: `exchange` (Node), `env`, `readText`, `cwd`, `home`. */
+/** What an entry adds: `exchange` and `webSocket` (Node), `env`, `readText`, `cwd`, `home`. */
 const platform = {};
 export const setPlatform = (parts) => Object.assign(platform, parts);
 
@@ -127,6 +128,19 @@ export const hasExchange = () =>
 export const exchange = (head, body, decoder, timeoutMs) => {
   const started = platform.exchange(head, body, decoder, timeoutMs, decode);
   return { promise: started.promise, cancel: whileAlive(started.cancel) };
+};
+
+/** Opens a WebSocket: see socket.js. `own` is the caller's constructor. */
+export const webSocket = (url, key, headers, timeoutMs, own) => {
+  const opening = openSocket(url, key, headers, timeoutMs, { own, library: platform.webSocket });
+  const stop = whileAlive(opening.cancel);
+  return {
+    promise: opening.promise.then((outcome) => {
+      if (!outcome.socket) stop();
+      return outcome;
+    }),
+    cancel: stop,
+  };
 };
 
 /** Ends a `fetch`. */

@@ -206,7 +206,16 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    async fn key(&self) -> Result<String, Failed<T::Thrown>> {
+    pub(super) fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The server refused it: the next call asks for another one.
+    pub(super) fn forget_key(&self, key: &str) {
+        self.inner.key.forget(key);
+    }
+
+    pub(super) async fn key(&self) -> Result<String, Failed<T::Thrown>> {
         if let Key::Fixed(key) = &self.inner.settings.key {
             return Ok(key.clone());
         }

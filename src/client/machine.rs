@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::call::{describe, json, Call, Client, Failed, Failure, Outcome, DEFAULT_TIMEOUT};
 use super::orphan::{KillOnDrop, Unclaimed};
+use super::stream::Running;
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 use crate::core::retry::{self, CreateFailure};
@@ -17,10 +18,16 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) const RESUME_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What came of a command.
-#[derive(Debug)]
-pub enum Ran<A> {
+pub enum Ran<T: Transport> {
     /// In the foreground: its result.
-    Ended(A),
+    Ended(T::Answer),
+    /// On a socket, since the caller wants its output as it comes.
+    Heard {
+        /// The command.
+        running: Running<T>,
+        /// Whether the call ends when it runs, not when it has ended.
+        background: bool,
+    },
     /// In the background: its process id.
     Started(u32),
 }
@@ -281,8 +288,13 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Runs a command: in the foreground to its end, in the background without waiting.
-    pub async fn execute(&self, command: &Value, options: Option<&Value>) -> Outcome<T, Ran<T::Answer>> {
+    pub async fn execute(&self, command: &Value, options: Option<&Value>) -> Outcome<T, Ran<T>> {
         let run = exec::run(command, options)?;
+        if run.heard {
+            let background = run.request.background == Some(true);
+            let running = self.stream(&run.request).await?;
+            return Ok(Ran::Heard { running, background });
+        }
         let body = json(&run.request)?;
         if run.request.background == Some(true) {
             return self.start(body, run.request_timeout).await.map(Ran::Started);
@@ -326,6 +338,11 @@ impl<T: Transport> Machine<T> {
             decoder,
             self.time(timeout),
         )
+    }
+
+    /// A path under this machine, for a socket.
+    pub(super) fn under(&self, under: &str) -> String {
+        format!("{}{under}", path(&self.id))
     }
 
     fn time(&self, timeout: Option<Duration>) -> Duration {

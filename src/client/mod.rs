@@ -2,6 +2,7 @@
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`preview`]: machines; [`page`]: their lists
+//! - [`stream`]: a command on its WebSocket
 //! - [`snapshot`], [`warm_pool`]
 
 pub mod call;
@@ -14,6 +15,8 @@ pub mod page;
 pub mod preview;
 pub mod process;
 pub mod snapshot;
+mod socket;
+pub mod stream;
 pub mod warm_pool;
 
 pub use call::{Client, Failure};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::call::{json, Call, Outcome};
 use super::machine::Machine;
-use crate::core::error::{Error, Kind};
+use crate::core::error::Error;
 use crate::core::exec::{self, Wait};
-use crate::core::options::{shown, Value};
+use crate::core::options::Value;
 use crate::transport::{Answer, Decoder, Transport};
 
 /// Looks for the exit code of an ended command: 5 s in all. Source: PROTOCOL.md section 4.
@@ -88,15 +88,7 @@ impl<T: Transport> Machine<T> {
             if let Some(timeout) = wait.timeout {
                 let left = timeout.as_secs_f64() - (transport.now_ms() - started) / 1000.0;
                 if left <= 0.0 {
-                    return Err(Error::new(
-                        Kind::Timeout,
-                        "timeout",
-                        format!(
-                            "process {pid} still runs after {} s; it was not killed",
-                            shown(timeout.as_secs_f64())
-                        ),
-                    )
-                    .into());
+                    return Err(exec::still_runs(pid, timeout).into());
                 }
                 pause = pause.min(Duration::from_secs_f64(left));
             }

@@ -125,6 +125,12 @@ impl Error {
         }))
     }
 
+    /// An error that a server named outside of an answer: in a frame of a socket.
+    pub fn coded(code: &str, message: String) -> Self {
+        let code = code.to_ascii_lowercase();
+        Self::new(kind_of(&code, None), &code, message)
+    }
+
     /// A wrong option.
     pub fn option(path: &str, what: &str) -> Self {
         Self::new(

@@ -5,8 +5,8 @@ use std::time::Duration;
 use nullspace_wire::exec::{ExecRequest, StdinRequest};
 
 use super::config::CALL_OPTIONS;
-use super::error::Error;
-use super::options::{Fields, Value};
+use super::error::{Error, Kind};
+use super::options::{shown, Fields, Value};
 
 /// Seconds of a command when the caller said nothing.
 const DEFAULT_TIMEOUT: u64 = 30;
@@ -15,6 +15,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// The longest time a command may ask for, seconds: a week.
 const MAX_TIMEOUT: u64 = 604_800;
 
+/// Callbacks.
+const HEARING: [&str; 2] = ["onStdout", "onStderr"];
 const RUN: [&str; 6] = ["args", "shell", "cwd", "envs", "timeout", "background"];
 
 /// A command to run.
@@ -25,12 +27,15 @@ pub struct Run {
     pub request_timeout: Option<Duration>,
     /// The least time that the HTTP request may take when the caller said nothing.
     pub least_request_timeout: Duration,
+    /// The caller wants the output as it comes.
+    pub heard: bool,
 }
 
 /// Checks `command` and the options of `commands.run`.
 pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
-    let fields = Fields::new("", options, &[&RUN, &CALL_OPTIONS])?;
+    let fields = Fields::new("", options, &[&RUN, &HEARING, &CALL_OPTIONS])?;
     super::config::signal(&fields)?;
+    let heard = hearing(&fields)?;
     let background = fields.flag("background")?.unwrap_or(false);
     let timeout = fields
         .integer("timeout", 1, MAX_TIMEOUT)?
@@ -45,7 +50,28 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
             true => Duration::ZERO,
             false => Duration::from_secs(timeout) + MARGIN,
         },
+        heard,
     })
+}
+
+/// Checks the callbacks; whether there is one.
+fn hearing(fields: &Fields<'_>) -> Result<bool, Error> {
+    for name in HEARING {
+        super::config::function(fields, name)?;
+    }
+    Ok(HEARING.iter().any(|name| fields.has(name)))
+}
+
+/// Checks `command` and the options of `commands.stream`.
+pub fn stream(command: &Value, options: Option<&Value>) -> Result<ExecRequest, Error> {
+    let fields = super::config::call_fields(options, &["args", "shell", "cwd", "envs", "timeout"])?;
+    let timeout = timeout(&fields)?;
+    request(command, &fields, timeout)
+}
+
+/// Checks the options of `commands.connect`.
+pub fn connect(options: Option<&Value>) -> Result<(), Error> {
+    hearing(&super::config::call_fields(options, &HEARING)?).map(drop)
 }
 
 /// Interpreters whose name or flag is not what the language's name says.
@@ -88,6 +114,7 @@ pub fn code_run(code: &Value, options: Option<&Value>) -> Result<Run, Error> {
         request,
         request_timeout: fields.seconds("requestTimeout")?,
         least_request_timeout: least_request_timeout(timeout),
+        heard: false,
     })
 }
 
@@ -163,6 +190,18 @@ pub fn wait(options: Option<&Value>) -> Result<Wait, Error> {
         interval: Duration::from_millis(fields.integer("intervalMs", 10, 86_400_000)?.unwrap_or(250)),
         request_timeout: fields.seconds("requestTimeout")?,
     })
+}
+
+/// Waiting took longer than allowed.
+pub fn still_runs(pid: u32, timeout: Duration) -> Error {
+    Error::new(
+        Kind::Timeout,
+        "timeout",
+        format!(
+            "process {pid} still runs after {} s; it was not killed",
+            shown(timeout.as_secs_f64())
+        ),
+    )
 }
 
 /// A process id that a caller gave.

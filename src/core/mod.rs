@@ -12,6 +12,7 @@ pub mod egress;
 pub mod error;
 pub mod events;
 pub mod exec;
+pub mod frames;
 pub mod http;
 pub mod lease;
 pub mod machine;

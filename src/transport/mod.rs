@@ -3,6 +3,9 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod script;
+mod socket;
+
+pub use socket::{Closed, Opening, Socket, Unopened};
 
 use std::time::Duration;
 
@@ -16,6 +19,10 @@ pub trait Answer: Clone + 'static {
     fn flag(&self, field: &str) -> Option<bool>;
     /// A number.
     fn number(&self, field: &str) -> Option<f64>;
+    /// A field as it is, whatever it is: what only passes through.
+    fn any(&self, field: &str) -> Option<Self>
+    where
+        Self: Sized;
     /// A field that is an object or array.
     fn inner(&self, field: &str) -> Option<Self>
     where
@@ -33,9 +40,13 @@ pub trait Transport: Clone + 'static {
     type Answer: Answer;
     /// What a caller's function may throw; it passes through untouched.
     type Thrown: 'static;
+    /// An open WebSocket.
+    type Socket: Socket<Frame = Self::Answer>;
 
     /// Resolves with any HTTP status; fails only when no (whole, decodable) answer came.
     async fn send(&self, request: Request) -> Result<Reply<Self::Answer>, TransportError>;
+    /// Opens a WebSocket.
+    async fn open(&self, opening: Opening) -> Result<Self::Socket, Unopened>;
     /// Waits.
     async fn sleep(&self, time: Duration);
     /// A random UUID, version 4.

@@ -13,7 +13,8 @@ use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
 use serde_json::Value;
 
 use super::{
-    Answer, Body, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+    Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
+    Transport, TransportError, Unopened,
 };
 
 /// What the other side does with one request.
@@ -34,6 +35,30 @@ pub enum Act {
     Hang,
 }
 
+/// What the other side of a socket does, in order. After the last one the connection is cut.
+#[derive(Debug, Clone)]
+pub enum Side {
+    /// Sends a frame: JSON text.
+    Frame(String),
+    /// Waits for a frame of this type.
+    Awaits(&'static str),
+    /// Never sends again, and never closes.
+    Hang,
+}
+
+struct ExpectedSocket {
+    path: String,
+    opens: Result<Vec<Side>, Unopened>,
+}
+
+/// A socket of the script.
+#[derive(Clone)]
+pub struct ScriptSocket {
+    sides: Rc<RefCell<VecDeque<Side>>>,
+    sent: Rc<RefCell<VecDeque<Value>>>,
+    state: Rc<RefCell<State>>,
+}
+
 struct Expected {
     method: &'static str,
     path: String,
@@ -50,6 +75,9 @@ struct State {
     keys_asked: usize,
     uuids: u32,
     tasks: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    sockets: VecDeque<ExpectedSocket>,
+    opened: Vec<Opening>,
+    frames: Vec<Value>,
 }
 
 /// The fake. Clones share the script.
@@ -86,6 +114,25 @@ impl Script {
                 body: body.to_owned(),
             },
         )
+    }
+
+    /// Expects a WebSocket next, apart from the order of requests.
+    pub fn on_socket(self, path: &str, opens: Result<Vec<Side>, Unopened>) -> Self {
+        self.0.borrow_mut().sockets.push_back(ExpectedSocket {
+            path: path.to_owned(),
+            opens,
+        });
+        self
+    }
+
+    /// Sockets opened so far, also those that were refused.
+    pub fn opened(&self) -> Vec<Opening> {
+        self.0.borrow().opened.clone()
+    }
+
+    /// Frames sent so far, over all sockets.
+    pub fn frames(&self) -> Vec<Value> {
+        self.0.borrow().frames.clone()
     }
 
     /// Adds a header to the answer expected last.
@@ -141,6 +188,9 @@ impl Script {
             .map(|e| format!("{} {}", e.method, e.path))
             .collect();
         assert!(left.is_empty(), "never asked for: {left:?}");
+        let state = self.0.borrow();
+        let sockets: Vec<&str> = state.sockets.iter().map(|s| s.path.as_str()).collect();
+        assert!(sockets.is_empty(), "never opened: {sockets:?}");
     }
 
     /// Runs a future to its end, and the tasks it spawned.
@@ -188,6 +238,26 @@ impl Script {
 impl Transport for Script {
     type Answer = Value;
     type Thrown = String;
+    type Socket = ScriptSocket;
+
+    async fn open(&self, opening: Opening) -> Result<ScriptSocket, Unopened> {
+        let expected = self.0.borrow_mut().sockets.pop_front();
+        let path = opening
+            .url
+            .strip_prefix(BASE_URL)
+            .unwrap_or(&opening.url)
+            .to_owned();
+        let Some(expected) = expected else {
+            panic!("unexpected socket: {path}")
+        };
+        assert_eq!(path, expected.path, "unexpected socket");
+        self.0.borrow_mut().opened.push(opening);
+        Ok(ScriptSocket {
+            sides: Rc::new(RefCell::new(expected.opens?.into())),
+            sent: Rc::default(),
+            state: self.0.clone(),
+        })
+    }
 
     async fn send(&self, request: Request) -> Result<Reply<Value>, TransportError> {
         let expected = self.0.borrow_mut().script.pop_front();
@@ -274,6 +344,67 @@ impl Transport for Script {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.0.borrow_mut().tasks.push(Box::pin(task));
+    }
+}
+
+fn cut() -> Closed {
+    Closed {
+        reason: "scripted cut".to_owned(),
+        overflow: false,
+    }
+}
+
+impl Socket for ScriptSocket {
+    type Frame = Value;
+
+    async fn next(&self, limit: Option<Duration>) -> Result<Value, Closed> {
+        loop {
+            let side = self.sides.borrow().front().cloned();
+            match side {
+                None => return Err(cut()),
+                Some(Side::Hang) => match limit {
+                    Some(limit) => {
+                        self.state.borrow_mut().now += limit;
+                        return Err(Closed {
+                            reason: "scripted silence".to_owned(),
+                            overflow: false,
+                        });
+                    }
+                    None => std::future::pending().await,
+                },
+                Some(Side::Frame(text)) => {
+                    self.sides.borrow_mut().pop_front();
+                    return Ok(serde_json::from_str(&text).expect("a scripted frame is JSON"));
+                }
+                Some(Side::Awaits(kind)) => {
+                    let sent = self.sent.borrow_mut().pop_front();
+                    let Some(sent) = sent else {
+                        std::future::pending::<()>().await;
+                        continue;
+                    };
+                    assert_eq!(sent["type"], kind, "unexpected frame");
+                    self.sides.borrow_mut().pop_front();
+                }
+            }
+        }
+    }
+
+    async fn send(&self, text: String) -> Result<(), Closed> {
+        if self.sides.borrow().is_empty() {
+            return Err(cut());
+        }
+        let frame: Value = serde_json::from_str(&text).expect("a frame is JSON");
+        self.state.borrow_mut().frames.push(frame.clone());
+        self.sent.borrow_mut().push_back(frame);
+        Ok(())
+    }
+
+    fn close(&self, last: Option<String>) {
+        if let Some(last) = last {
+            let frame = serde_json::from_str(&last).expect("a frame is JSON");
+            self.state.borrow_mut().frames.push(frame);
+        }
+        self.sides.borrow_mut().clear();
     }
 }
 
@@ -378,6 +509,10 @@ impl Answer for Value {
 
     fn number(&self, field: &str) -> Option<f64> {
         self.get(field)?.as_f64()
+    }
+
+    fn any(&self, field: &str) -> Option<Value> {
+        self.get(field).cloned()
     }
 
     fn inner(&self, field: &str) -> Option<Value> {

@@ -25,6 +25,65 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub fn decode(decoder: &str, text: &JsValue) -> Result<JsValue, JsValue>;
 
+    /// Starts opening a WebSocket. `headers` is `name\nvalue\n...`; `own` is the caller's constructor or `undefined`.
+    #[wasm_bindgen(js_name = webSocket)]
+    pub fn web_socket(url: &str, key: &str, headers: &str, timeout_ms: f64, own: &JsValue) -> Connecting;
+
+    /// A WebSocket that is being opened, and then the hold on it.
+    pub type Connecting;
+    /// Resolves with an [`Opened`]; never rejects.
+    #[wasm_bindgen(method, getter)]
+    pub fn promise(this: &Connecting) -> Promise;
+    /// Ends it, open or not.
+    #[wasm_bindgen(method)]
+    pub fn cancel(this: &Connecting);
+
+    /// What became of it.
+    pub type Opened;
+    /// The socket, when it is open.
+    #[wasm_bindgen(method, getter)]
+    pub fn socket(this: &Opened) -> Option<RawSocket>;
+    /// HTTP status of a refusal that the runtime tells.
+    #[wasm_bindgen(method, getter)]
+    pub fn status(this: &Opened) -> Option<u16>;
+    /// Its body.
+    #[wasm_bindgen(method, getter)]
+    pub fn body(this: &Opened) -> Option<String>;
+    /// Its header `x-request-id`.
+    #[wasm_bindgen(method, getter, js_name = requestId)]
+    pub fn request_id(this: &Opened) -> Option<String>;
+    /// What went wrong.
+    #[wasm_bindgen(method, getter)]
+    pub fn message(this: &Opened) -> Option<String>;
+    /// Whether the runtime has no WebSocket that could be used.
+    #[wasm_bindgen(method, getter)]
+    pub fn unusable(this: &Opened) -> Option<bool>;
+
+    /// An open socket: `socket.js`.
+    #[derive(Clone)]
+    pub type RawSocket;
+    /// Resolves with a [`Next`]; never rejects.
+    #[wasm_bindgen(method)]
+    pub fn next(this: &RawSocket, limit_ms: f64) -> Promise;
+    /// Resolves with `undefined`, or with why it was not sent.
+    #[wasm_bindgen(method)]
+    pub fn send(this: &RawSocket, text: &str) -> Promise;
+    /// Closes it, with a last frame.
+    #[wasm_bindgen(method)]
+    pub fn close(this: &RawSocket, last: Option<&str>);
+
+    /// A frame, or the end.
+    pub type Next;
+    /// Parsed.
+    #[wasm_bindgen(method, getter)]
+    pub fn frame(this: &Next) -> JsValue;
+    /// Why there is no frame.
+    #[wasm_bindgen(method, getter)]
+    pub fn closed(this: &Next) -> Option<String>;
+    /// Whether the reader was too slow.
+    #[wasm_bindgen(method, getter)]
+    pub fn overflow(this: &Next) -> Option<bool>;
+
     /// A value of the environment; none where there is no environment.
     pub fn env(name: &str) -> Option<String>;
 

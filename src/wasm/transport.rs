@@ -11,9 +11,11 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::fetch::{self, Fetched, Outgoing};
 use super::host::{self, CancelOnDrop, Outcome, Timer};
+use super::socket::{self, JsSocket};
 use crate::core::config::Environment;
 use crate::transport::{
-    Answer, Body, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+    Answer, Body, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+    Unopened,
 };
 
 /// What the runtime knows: environment and files in Node, Deno and Bun.
@@ -39,6 +41,7 @@ pub struct JsTransport {
 
 struct Inner {
     fetch: Option<Function>,
+    web_socket: Option<Function>,
     api_key: Option<Function>,
     on_request: Option<Function>,
     on_response: Option<Function>,
@@ -53,6 +56,7 @@ impl JsTransport {
         Ok(Self {
             inner: Rc::new(Inner {
                 fetch: function("fetch")?,
+                web_socket: function("WebSocket")?,
                 api_key: function("apiKey")?,
                 on_request: function("onRequest")?,
                 on_response: function("onResponse")?,
@@ -165,6 +169,7 @@ fn phase_named(name: &str) -> Phase {
 impl Transport for JsTransport {
     type Answer = JsAnswer;
     type Thrown = JsValue;
+    type Socket = JsSocket;
 
     async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
         if self.inner.fetch.is_none() && host::has_exchange() {
@@ -172,6 +177,15 @@ impl Transport for JsTransport {
         } else {
             self.send_fetch(&request).await
         }
+    }
+
+    async fn open(&self, opening: Opening) -> Result<JsSocket, Unopened> {
+        let own = self
+            .inner
+            .web_socket
+            .clone()
+            .map_or(JsValue::UNDEFINED, JsValue::from);
+        socket::open(&own, &opening).await
     }
 
     async fn sleep(&self, time: Duration) {
@@ -237,6 +251,11 @@ impl Answer for JsAnswer {
     }
     fn number(&self, field: &str) -> Option<f64> {
         self.field(field).as_f64()
+    }
+    fn any(&self, field: &str) -> Option<Self> {
+        Some(self.field(field))
+            .filter(|value| !value.is_undefined())
+            .map(JsAnswer)
     }
     fn inner(&self, field: &str) -> Option<Self> {
         Some(self.field(field))

@@ -139,9 +139,10 @@ const checks = {
           throw new Error(`${entry.name} holds ${secret}`);
     }
   },
-  'the package has no dependency, no install script, and one wasm': async () => {
+  'the package has one dependency, no install script, and one wasm': async () => {
     const manifest = JSON.parse(await readFile(path.join(installed, 'package.json'), 'utf8'));
-    if (Object.keys(manifest.dependencies ?? {}).length > 0) throw new Error('it has dependencies');
+    // For Node, whose own WebSocket comes late and sends no headers.
+    compare('dependencies', Object.keys(manifest.dependencies), ['ws']);
     if (Object.keys(manifest.scripts ?? {}).length > 0) throw new Error('it has scripts');
     const modules = (await readdir(installed, { recursive: true })).filter((name) => name.endsWith('.wasm'));
     compare('wasm files', modules, ['nullspace.wasm']);
@@ -157,6 +158,7 @@ const checks = {
       'edge.js',
       'lib/lib.js',
       'lib/runtime.js',
+      'lib/socket.js',
       'lib/glue.js',
       'lib/load-inline.js',
       'lib/decoders.js',

@@ -88,7 +88,7 @@ fn bundle_for_node(root: &Path, out: &Path) -> Result<()> {
             "--sourcemap",
             "--log-level=warning",
         ])
-        .arg("--external:./lib/inline-data.cjs")
+        .args(["--external:./lib/inline-data.cjs", "--external:ws"])
         .args(["--legal-comments=none"])
         .arg(format!("--outfile={}", out.join("node.cjs").display()))
         .status()

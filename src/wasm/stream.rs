@@ -1,0 +1,240 @@
+//! Commands on their WebSocket: callbacks, and the class behind `commands.stream`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use js_sys::{Array, Function, JsString, Object, Promise, Reflect};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{future_to_promise, spawn_local, JsFuture};
+
+use super::call::{argument, on_handle, on_handle_timed, Handle};
+use super::machine::Commands;
+use super::transport::JsTransport;
+use crate::client::call::Outcome;
+use crate::client::stream::{Event, Running};
+use crate::client::Failure;
+use crate::core::exec;
+use crate::core::frames::Stream;
+
+/// Text of each stream that a result keeps beside the callbacks. Characters, that is up to 16 MiB.
+const KEPT: u32 = 8 << 20;
+
+/// The caller's callbacks.
+pub struct Hooks {
+    stdout: Option<Function>,
+    stderr: Option<Function>,
+}
+
+impl Hooks {
+    /// Those among the options; that they are functions was checked.
+    pub fn read(options: &JsValue) -> Outcome<JsTransport, Self> {
+        let function = |name: &str| -> Outcome<JsTransport, Option<Function>> {
+            if !options.is_object() {
+                return Ok(None);
+            }
+            let value = Reflect::get(options, &name.into()).map_err(Failure::Thrown)?;
+            Ok(value.dyn_into::<Function>().ok())
+        };
+        Ok(Self {
+            stdout: function("onStdout")?,
+            stderr: function("onStderr")?,
+        })
+    }
+
+    /// Tells one; an async callback is waited for, so that it slows the command down.
+    async fn tell(&self, stream: Stream, data: &JsValue) -> Outcome<JsTransport, ()> {
+        let hook = match stream {
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
+        };
+        let Some(hook) = hook else { return Ok(()) };
+        let answer = hook.call1(&JsValue::UNDEFINED, data).map_err(Failure::Thrown)?;
+        if answer.is_object() {
+            JsFuture::from(Promise::resolve(&answer))
+                .await
+                .map_err(Failure::Thrown)?;
+        }
+        Ok(())
+    }
+}
+
+/// What was printed so far, up to a limit.
+#[derive(Default)]
+struct Kept {
+    parts: RefCell<Vec<JsValue>>,
+    size: Cell<u32>,
+    cut: Cell<bool>,
+}
+
+impl Kept {
+    fn push(&self, text: &JsValue) {
+        let length = text.unchecked_ref::<JsString>().length();
+        if self.cut.get() || self.size.get() + length > KEPT {
+            self.cut.set(true);
+            return;
+        }
+        self.size.set(self.size.get() + length);
+        self.parts.borrow_mut().push(text.clone());
+    }
+
+    fn text(&self) -> JsValue {
+        let all = Array::new();
+        for part in self.parts.borrow().iter() {
+            all.push(part);
+        }
+        all.join("").into()
+    }
+}
+
+/// Hears a command to its end: its result.
+pub async fn result(running: Running<JsTransport>, hooks: Hooks) -> Outcome<JsTransport, JsValue> {
+    let (stdout, stderr) = (Kept::default(), Kept::default());
+    let code = hear(&running, &hooks, |stream, data| match stream {
+        Stream::Stdout => stdout.push(data),
+        Stream::Stderr => stderr.push(data),
+    })
+    .await?;
+    let result = Object::new();
+    set(&result, "exitCode", &code.into());
+    set(&result, "stdout", &stdout.text());
+    set(&result, "stderr", &stderr.text());
+    if let Some(pid) = running.pid() {
+        set(&result, "pid", &pid.into());
+    }
+    if stdout.cut.get() || stderr.cut.get() {
+        set(&result, "truncated", &JsValue::TRUE);
+    }
+    Ok(result.into())
+}
+
+async fn hear(
+    running: &Running<JsTransport>,
+    hooks: &Hooks,
+    keep: impl Fn(Stream, &JsValue),
+) -> Outcome<JsTransport, i32> {
+    let mut code = None;
+    while let Some(event) = running.next().await? {
+        match event {
+            Event::Started(_) => {}
+            Event::Output(stream, data) => {
+                keep(stream, &data.0);
+                hooks.tell(stream, &data.0).await?;
+            }
+            Event::Exit(exit) => code = Some(exit),
+        }
+    }
+    // `next` ends with an exit or an error, and nobody disconnects what is heard to its end.
+    code.ok_or_else(|| crate::core::error::Error::invalid_response("the command was disconnected").into())
+}
+
+/// A command in the background whose output goes to callbacks.
+pub struct Live {
+    running: Rc<Running<JsTransport>>,
+    /// Resolves when nothing more comes: with the exit code, or with `undefined` when the socket was lost. Rejects
+    /// with what a callback threw.
+    done: Promise,
+}
+
+impl Live {
+    /// Goes on hearing.
+    pub fn new(running: Running<JsTransport>, hooks: Hooks) -> Rc<Self> {
+        let running = Rc::new(running);
+        let heard = running.clone();
+        let done = future_to_promise(async move {
+            match hear(&heard, &hooks, |_, _| {}).await {
+                Ok(code) => Ok(code.into()),
+                Err(Failure::Thrown(thrown)) => {
+                    heard.kill();
+                    Err(thrown)
+                }
+                // The command goes on without its socket: `wait` looks at the list of processes.
+                Err(Failure::Error(_)) => Ok(JsValue::UNDEFINED),
+            }
+        });
+        let watched = done.clone();
+        // Whoever waits hears of it; nobody else has to.
+        spawn_local(async move { drop(JsFuture::from(watched).await) });
+        Rc::new(Self { running, done })
+    }
+
+    /// Waits until nothing more comes.
+    pub async fn ended(&self) -> Outcome<JsTransport, ()> {
+        JsFuture::from(self.done.clone())
+            .await
+            .map(drop)
+            .map_err(Failure::Thrown)
+    }
+
+    /// The command goes on, unheard.
+    pub fn disconnect(&self) {
+        self.running.disconnect();
+    }
+
+    /// Ends its standard input.
+    pub async fn close_stdin(&self) -> Outcome<JsTransport, ()> {
+        self.running.close_stdin().await
+    }
+}
+
+/// What `commands.stream` walks along. lib.js makes an async iterable of it.
+#[wasm_bindgen(skip_typescript)]
+pub struct CommandStream {
+    heard: Heard,
+}
+
+type Heard = (Rc<Running<JsTransport>>, JsTransport);
+
+impl Handle for Heard {
+    fn transport(&self) -> JsTransport {
+        self.1.clone()
+    }
+}
+
+#[wasm_bindgen]
+impl Commands {
+    /// Starts a command to be walked along.
+    #[wasm_bindgen(js_name = openStream)]
+    pub fn open_stream(&self, command: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |inner, read| async move {
+            let request = exec::stream(&argument(&command)?, read.as_ref())?;
+            let heard = (Rc::new(inner.stream(&request).await?), inner.transport().clone());
+            Ok(JsValue::from(CommandStream { heard }))
+        })
+    }
+}
+
+#[wasm_bindgen]
+impl CommandStream {
+    /// The next event; `undefined` at the end.
+    pub fn next(&self, options: JsValue) -> Promise {
+        on_handle_timed(&self.heard, options, |(running, _), _| async move {
+            Ok(match running.next().await? {
+                None => JsValue::UNDEFINED,
+                Some(Event::Started(pid)) => event("started", "pid", &pid.into()),
+                Some(Event::Output(Stream::Stdout, data)) => event("stdout", "data", &data.0),
+                Some(Event::Output(Stream::Stderr, data)) => event("stderr", "data", &data.0),
+                Some(Event::Exit(code)) => event("exit", "exitCode", &code.into()),
+            })
+        })
+    }
+
+    /// Gives it up: a command that still runs is killed.
+    pub fn close(&self) -> Promise {
+        on_handle_timed(&self.heard, JsValue::UNDEFINED, |(running, _), _| async move {
+            running.close();
+            Ok(())
+        })
+    }
+}
+
+fn event(kind: &str, name: &str, value: &JsValue) -> JsValue {
+    let event = Object::new();
+    set(&event, "kind", &kind.into());
+    set(&event, name, value);
+    event.into()
+}
+
+/// A fresh plain object takes any property.
+fn set(object: &Object, name: &str, value: &JsValue) {
+    let _ = Reflect::set(object, &name.into(), value);
+}
