@@ -518,7 +518,9 @@ export class Machine implements AsyncDisposable {
   /** What happened to it. */
   readonly lifecycle: MachineLifecycle;
 
-  /** Runs programs given as text. */
+  /** Terminals. */
+  readonly pty: Pty;
+  /** Programs given as text. */
   readonly process: Process;
 
   /** Only the fields asked for. */
@@ -1030,6 +1032,113 @@ export class Commands {
   /** What a process printed so far; also after its end. */
   getLogs(pid: number, options?: CallOptions): Promise<CommandLogs>;
   toJSON(): object;
+}
+
+/** Options of {@link Pty.create}. */
+export interface PtyOptions extends CallOptions {
+  /** Characters a line, 1 to 65535. @default 120 */
+  cols?: number;
+  /** Lines, 1 to 65535. @default 30 */
+  rows?: number;
+  /** Working directory of the shell. @default the machine's */
+  cwd?: string;
+  /** Added to the machine's environment. @default `{}` */
+  envs?: Record<string, string>;
+}
+
+/** Size of a terminal: characters a line, and lines. */
+export interface PtySize {
+  cols: number;
+  rows: number;
+}
+
+/** A terminal that is open. */
+export interface PtySessionInfo extends Readonly<PtySize> {
+  /** `pty_...` */
+  readonly sessionId: string;
+  /** Process id of the shell inside the machine. */
+  readonly pid: number;
+  /** Names the command behind it. */
+  readonly execId: string;
+}
+
+/** Options of {@link PtySession.wait}. */
+export interface PtyWaitOptions {
+  /** Seconds to wait; the terminal is not ended. @default without end */
+  timeout?: number;
+  signal?: AbortSignal;
+}
+
+/** What {@link PtySession.wait} resolves with. */
+export interface PtyResult {
+  /** 128 + n when signal n ended the shell; 124 when the wait was over first. */
+  readonly exitCode: number;
+  /** Whether the wait was over first. */
+  readonly timedOut: boolean;
+}
+
+/** Terminals of a machine: {@link Machine.pty}. They outlive their connection, but not a pause. */
+export class Pty {
+  private constructor();
+  /**
+   * Opens a terminal with a login shell.
+   *
+   * @example
+   * const terminal = await machine.pty.create({ cols: 80, rows: 24 });
+   * await terminal.sendInput('ls\n');
+   * for await (const bytes of terminal) process.stdout.write(bytes);
+   */
+  create(options?: PtyOptions): Promise<PtySession>;
+  /**
+   * Takes up a terminal that is open: its output from now on.
+   *
+   * @throws {@link NotFoundError} when there is no such session
+   * @example await machine.pty.connect({ sessionId })
+   */
+  connect(target: { sessionId: string } | { pid: number }, options?: CallOptions): Promise<PtySession>;
+  /** Terminals that are open. */
+  list(options?: CallOptions): Promise<PtySessionInfo[]>;
+  /** Describes one. @throws {@link NotFoundError} when there is none of this id */
+  get(sessionId: string, options?: CallOptions): Promise<PtySessionInfo>;
+  /** Ends one, and what runs in it. */
+  kill(sessionId: string, options?: CallOptions): Promise<void>;
+  /** Tells one its size. */
+  resize(sessionId: string, size: PtySize, options?: CallOptions): Promise<void>;
+  toJSON(): object;
+}
+
+/**
+ * A terminal on its connection. `for await` gives what it prints; while nobody reads, the last 256 pieces are kept. `await
+ * using` ends a terminal that `create` made, and leaves one that `connect` took up.
+ */
+export class PtySession implements AsyncDisposable {
+  private constructor();
+  /** `pty_...`: for {@link Pty.connect}, also from another program. */
+  readonly sessionId: string;
+  /** Process id of the shell inside the machine. */
+  readonly pid: number;
+  /**
+   * Types.
+   *
+   * @throws {@link ConflictError} code `pty_closed` when it has ended
+   * @example await terminal.sendInput(new Uint8Array([3])) // Ctrl-C
+   */
+  sendInput(data: string | ArrayBuffer | ArrayBufferView, options?: CallOptions): Promise<void>;
+  /** Tells it its size. */
+  resize(size: PtySize, options?: CallOptions): Promise<void>;
+  /**
+   * Waits for its end.
+   *
+   * @throws {@link TransportError} when the connection ends first; the terminal may go on
+   */
+  wait(options?: PtyWaitOptions): Promise<PtyResult>;
+  /** Ends it, and what runs in it. */
+  kill(options?: CallOptions): Promise<void>;
+  /** Ends the connection; the terminal stays open. */
+  disconnect(): Promise<void>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> & AsyncDisposable;
+  [Symbol.asyncDispose](): Promise<void>;
+  toJSON(): { sessionId: string; pid: number };
 }
 
 /** A process that the API started. */

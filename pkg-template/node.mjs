@@ -7,6 +7,8 @@ export const {
   Machine,
   MachineLifecycle,
   Process,
+  Pty,
+  PtySession,
   Snapshot,
   MachinePage,
   Commands,

@@ -15,6 +15,8 @@ const {
   MachineLifecycle,
   MachinePage,
   Process,
+  Pty,
+  PtySession,
   Snapshot,
   TemplateWarmPool,
 } = glue;
@@ -28,6 +30,8 @@ const classes = {
   CommandStream,
   KeepAlive,
   Process,
+  Pty,
+  PtySession,
   MachineLifecycle,
   Lifecycle,
   Snapshot,
@@ -68,7 +72,12 @@ const ready = () => {
 /** What a handle showed when it was made: still readable when its instance is gone. */
 const kept = new WeakMap();
 /** Getters that never change, by class. */
-const constants = { Machine: ['id', 'cwd', 'trafficAccessToken'], TemplateWarmPool: ['id'], Command: ['pid'] };
+const constants = {
+  Machine: ['id', 'cwd', 'trafficAccessToken'],
+  TemplateWarmPool: ['id'],
+  Command: ['pid'],
+  PtySession: ['sessionId', 'pid'],
+};
 const getters = new Map();
 
 const keep = (value) => {
@@ -134,7 +143,7 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = ['commands', 'lifecycle', 'process'].includes(key);
+      const owned = ['commands', 'lifecycle', 'process', 'pty'].includes(key);
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -250,6 +259,17 @@ define(Commands.prototype, 'stream', function (command, options) {
   return walk(() => openStream.call(this, command, options), nextEvent, closeStream, options?.signal);
 });
 
+const nextOutput = take(PtySession, 'next');
+const unread = take(PtySession, 'unread');
+Object.defineProperty(PtySession.prototype, Symbol.asyncIterator, {
+  configurable: true,
+  writable: true,
+  value() {
+    return walk(() => this, nextOutput, unread);
+  },
+});
+disposes(PtySession, take(PtySession, 'dispose'));
+
 /** Between two looks at the output of a command that is not on a socket. Milliseconds. */
 const LOOK_MS = 250;
 
@@ -316,6 +336,8 @@ export {
   MachineLifecycle,
   MachinePage,
   Process,
+  Pty,
+  PtySession,
   Snapshot,
   TemplateWarmPool,
 };

@@ -36,6 +36,8 @@ export {
   NetworkEgressPolicy,
   Nullspace,
   Process,
+  Pty,
+  PtySession,
   Snapshot,
   TemplateWarmPool,
 } from './lib.js';

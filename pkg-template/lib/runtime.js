@@ -143,6 +143,27 @@ export const webSocket = (url, key, headers, timeoutMs, own) => {
   };
 };
 
+/** Bytes that a terminal printed. */
+export const terminalBytes = (base64, text) => {
+  if (typeof base64 !== 'string') return new TextEncoder().encode(text ?? '');
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length);
+  for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);
+  return bytes;
+};
+
+/** Base64 of bytes; `undefined` for what has none. */
+export const base64 = (value) => {
+  let bytes;
+  if (ArrayBuffer.isView(value)) bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  else if (Object.prototype.toString.call(value) === '[object ArrayBuffer]') bytes = new Uint8Array(value);
+  else return undefined;
+  let binary = '';
+  for (let index = 0; index < bytes.length; index += 8192)
+    binary += String.fromCharCode(...bytes.subarray(index, index + 8192));
+  return btoa(binary);
+};
+
 /** Ends a `fetch`. */
 export const abortController = () => {
   const controller = new AbortController();

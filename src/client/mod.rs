@@ -2,7 +2,7 @@
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`preview`]: machines; [`page`]: their lists
-//! - [`stream`]: a command on its WebSocket
+//! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`snapshot`], [`warm_pool`]
 
 pub mod call;
@@ -17,6 +17,7 @@ pub mod process;
 pub mod snapshot;
 mod socket;
 pub mod stream;
+pub mod terminals;
 pub mod warm_pool;
 
 pub use call::{Client, Failure};

@@ -112,6 +112,8 @@ pub enum Decoder {
     PreviewReadiness,
     PreviewGrants,
     PreviewRevocation,
+    PtySessionList,
+    PtySession,
 }
 
 impl Decoder {
@@ -143,6 +145,8 @@ impl Decoder {
             Decoder::PreviewReadiness => "PreviewReadiness",
             Decoder::PreviewGrants => "PreviewGrants",
             Decoder::PreviewRevocation => "PreviewRevocation",
+            Decoder::PtySessionList => "PtySessionList",
+            Decoder::PtySession => "PtySession",
         }
     }
 }

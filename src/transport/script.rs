@@ -467,6 +467,8 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::PreviewProxyTarget => check::<preview::PreviewProxyTargetResponse>(&value),
         Decoder::PreviewReadiness => check::<preview::PreviewReadinessResponse>(&value),
         Decoder::PreviewRevocation => check::<preview::RevokePreviewGrantResponse>(&value),
+        Decoder::PtySession => check::<exec::PtySessionInfo>(&value),
+        Decoder::PtySessionList => check::<Vec<exec::PtySessionInfo>>(&value),
         Decoder::PreviewGrants => {
             check::<preview::ListPreviewGrantsResponse>(&value)?;
             return Ok(renamed(value.get("items").cloned().unwrap_or(value)));

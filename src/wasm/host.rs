@@ -84,6 +84,13 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub fn overflow(this: &Next) -> Option<bool>;
 
+    /// Bytes that a terminal printed: from base64, else from text. Throws on what is neither.
+    #[wasm_bindgen(catch, js_name = terminalBytes)]
+    pub fn terminal_bytes(base64: &JsValue, text: &JsValue) -> Result<JsValue, JsValue>;
+
+    /// Base64 of an `ArrayBuffer` or a view of one; nothing for anything else.
+    pub fn base64(bytes: &JsValue) -> Option<String>;
+
     /// A value of the environment; none where there is no environment.
     pub fn env(name: &str) -> Option<String>;
 

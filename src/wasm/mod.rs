@@ -3,7 +3,7 @@
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`preview`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
-//! - [`stream`]: commands on their WebSocket; [`socket`]: the WebSocket
+//! - [`stream`], [`terminals`]: commands and terminals on their WebSocket; [`socket`]: the WebSocket
 //! - [`transport`]: requests, by [`host`] (what the package's JavaScript gives) or [`fetch`]
 //! - [`abort`], [`race`]: ends of calls
 
@@ -20,6 +20,7 @@ mod process;
 mod race;
 mod socket;
 mod stream;
+mod terminals;
 mod throw;
 mod transport;
 #[cfg(feature = "traps")]

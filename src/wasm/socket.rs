@@ -1,8 +1,10 @@
 //! WebSockets of JavaScript: `pkg-template/lib/socket.js`.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -14,6 +16,8 @@ use crate::transport::{Closed, Opening, Socket, Unopened};
 #[derive(Clone)]
 pub struct JsSocket {
     raw: RawSocket,
+    /// Of a `next` that was given up: its frame is not lost.
+    pending: Rc<RefCell<Option<Promise>>>,
     _hold: Rc<Hold>,
 }
 
@@ -50,6 +54,7 @@ pub async fn open(own: &JsValue, opening: &Opening) -> Result<JsSocket, Unopened
     if let Some(raw) = opened.socket() {
         return Ok(JsSocket {
             raw,
+            pending: Rc::default(),
             _hold: Rc::new(hold),
         });
     }
@@ -74,7 +79,13 @@ impl Socket for JsSocket {
 
     async fn next(&self, limit: Option<Duration>) -> Result<JsAnswer, Closed> {
         let limit = limit.map_or(0.0, |limit| limit.as_secs_f64() * 1000.0);
-        let next = JsFuture::from(self.raw.next(limit)).await.unwrap_or_default();
+        let promise = self
+            .pending
+            .borrow_mut()
+            .get_or_insert_with(|| self.raw.next(limit))
+            .clone();
+        let next = JsFuture::from(promise).await.unwrap_or_default();
+        *self.pending.borrow_mut() = None;
         let next: Next = next.unchecked_into();
         match next.closed() {
             None => Ok(JsAnswer(next.frame())),

@@ -1,4 +1,5 @@
-// Output of commands as it comes: callbacks, streams, and what happens when a connection or a reader fails.
+// Output of commands as it comes (run_streaming of the Python SDK): callbacks, streams, and what happens when a
+// connection or a reader fails.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -45,6 +45,8 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "PreviewReadiness" => unchanged::<preview::PreviewReadinessResponse>(&file, wire),
             "PreviewGrants" => unchanged::<preview::ListPreviewGrantsResponse>(&file, wire),
             "PreviewRevocation" => unchanged::<preview::RevokePreviewGrantResponse>(&file, wire),
+            "PtySession" => unchanged::<exec::PtySessionInfo>(&file, wire),
+            "PtySessionList" => unchanged::<Vec<exec::PtySessionInfo>>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;

@@ -63,6 +63,8 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("PreviewReadiness", One, preview::PreviewReadinessResponse);
     answer!("PreviewGrants", Items, preview::PreviewGrantInfo);
     answer!("PreviewRevocation", One, preview::RevokePreviewGrantResponse);
+    answer!("PtySession", One, exec::PtySessionInfo);
+    answer!("PtySessionList", Many, exec::PtySessionInfo);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list

@@ -1,0 +1,99 @@
+//! Terminals as options. Source: PROTOCOL.md section 6.
+
+use std::time::Duration;
+
+use serde_json::{json, Value as Json};
+
+use super::config;
+use super::error::Error;
+use super::options::{Fields, Value};
+
+/// A side of a terminal. Source: `struct winsize` of Linux.
+const MAX_SIDE: u64 = 65_535;
+
+/// Columns and rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Characters a line.
+    pub cols: u64,
+    /// Lines.
+    pub rows: u64,
+}
+
+/// Reads the options of `pty.create` into the first frame, without its id.
+pub fn start(options: Option<&Value>) -> Result<Json, Error> {
+    let fields = config::call_fields(options, &["cols", "rows", "cwd", "envs"])?;
+    let mut frame = json!({
+        "type": "pty_start",
+        "cols": fields.integer("cols", 1, MAX_SIDE)?.unwrap_or(120),
+        "rows": fields.integer("rows", 1, MAX_SIDE)?.unwrap_or(30),
+    });
+    if let Some(cwd) = fields.filled("cwd")? {
+        frame["cwd"] = json!(cwd);
+    }
+    if let Some(envs) = fields.environment("envs")?.filter(|envs| !envs.is_empty()) {
+        frame["envs"] = json!(envs);
+    }
+    Ok(frame)
+}
+
+/// Reads the target of `pty.connect` into the first frame, without its id.
+pub fn connect(target: &Value, options: Option<&Value>) -> Result<Json, Error> {
+    config::call_fields(options, &[])?;
+    let wrong = || {
+        Error::option(
+            "target",
+            "must be `{ sessionId }` or `{ pid }`, one of them: a session of `pty.list()`",
+        )
+    };
+    if !matches!(target, Value::Object(_)) {
+        return Err(wrong());
+    }
+    let fields = Fields::new("target", Some(target), &[&["sessionId", "pid"]])?;
+    match (fields.filled("sessionId")?, fields.get("pid")) {
+        (Some(id), None) => Ok(json!({ "type": "pty_connect", "session_id": id })),
+        (None, Some(_)) => {
+            Ok(json!({ "type": "pty_connect", "pid": fields.integer("pid", 1, u64::from(u32::MAX))? }))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// Reads a size.
+pub fn size(value: &Value) -> Result<Size, Error> {
+    let wrong = || {
+        Error::option(
+            "size",
+            "must be `{ cols, rows }`, such as { cols: 120, rows: 30 }",
+        )
+    };
+    if !matches!(value, Value::Object(_)) {
+        return Err(wrong());
+    }
+    let fields = Fields::new("size", Some(value), &[&["cols", "rows"]])?;
+    match (
+        fields.integer("cols", 1, MAX_SIDE)?,
+        fields.integer("rows", 1, MAX_SIDE)?,
+    ) {
+        (Some(cols), Some(rows)) => Ok(Size { cols, rows }),
+        _ => Err(wrong()),
+    }
+}
+
+/// Reads the options of `wait` of a session.
+pub fn wait(options: Option<&Value>) -> Result<Option<Duration>, Error> {
+    let fields = Fields::new("", options, &[&["timeout", "signal"]])?;
+    config::signal(&fields)?;
+    fields.seconds("timeout")
+}
+
+/// Text to type.
+pub fn input(value: &Value) -> Result<&str, Error> {
+    match value {
+        Value::Text(text) => Ok(text),
+        other => Err(Error::option(
+            "data",
+            &format!("must be a string or bytes, not {}", other.kind()),
+        )),
+    }
+}
