@@ -518,6 +518,8 @@ export class Machine implements AsyncDisposable {
   /** What happened to it. */
   readonly lifecycle: MachineLifecycle;
 
+  /** Files. */
+  readonly files: Files;
   /** Terminals. */
   readonly pty: Pty;
   /** Programs given as text. */
@@ -1032,6 +1034,139 @@ export class Commands {
   /** What a process printed so far; also after its end. */
   getLogs(pid: number, options?: CallOptions): Promise<CommandLogs>;
   toJSON(): object;
+}
+
+/** What every call on files takes. */
+export interface FileOptions extends CallOptions {
+  /** Name of a user in the machine: whose rights and home directory count, and who owns what is made. @default root */
+  user?: string;
+}
+
+/** Options of {@link Files.read}. */
+export interface ReadFileOptions extends FileOptions {
+  /** `text` refuses what is no UTF-8; `stream` begins as soon as the first bytes come. @default 'text' */
+  format?: 'text' | 'bytes' | 'blob' | 'stream';
+}
+
+/** Options of {@link Files.list}. */
+export interface ListFilesOptions extends FileOptions {
+  /** Levels below the directory: 0 is the directory alone. @default 0 */
+  depth?: number;
+}
+
+/** What a file can be written from. A stream must give bytes. */
+export type FileContent = string | ArrayBuffer | ArrayBufferView | Blob | ReadableStream<Uint8Array>;
+
+/** What is at a path. */
+export interface FileInfo {
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  readonly isDir: boolean;
+  /** Bytes. */
+  readonly size: number;
+  /** `file`, `dir`, `symlink`, or another kind. */
+  readonly type: string;
+  /** Octal, such as `0644`. */
+  readonly mode?: string;
+  /** As `ls -l` shows them. */
+  readonly permissions?: string;
+  readonly owner?: string;
+  readonly group?: string;
+  readonly modifiedTime?: Date;
+  /** Where a symbolic link leads. */
+  readonly symlinkTarget?: string;
+}
+
+/** A line that matches: {@link Files.findFiles}. */
+export interface SearchMatch {
+  readonly file: string;
+  /** Counts from 1. */
+  readonly line: number;
+  readonly content: string;
+}
+
+/** What {@link Files.replaceInFiles} did. */
+export interface ReplaceResult {
+  /** Places, over all files. */
+  readonly replacements: number;
+  readonly filesModified: number;
+  readonly filesSkipped: number;
+  readonly binaryFilesSkipped: number;
+}
+
+/**
+ * Files of a machine: {@link Machine.files}. Relative paths begin at the machine's working directory, with a `user` at that
+ * user's home. On calls that carry bytes, `requestTimeout` is for silence, not for the whole.
+ */
+export class Files {
+  private constructor();
+  /**
+   * Reads a file.
+   *
+   * @throws {@link NotFoundError} when there is none; {@link InvalidResponseError} when `text` is asked for and it is no UTF-8
+   * @example const text = await machine.files.read('/workspace/a.txt')
+   * @example for await (const bytes of await machine.files.read('/workspace/big', { format: 'stream' })) use(bytes)
+   */
+  read(path: string, options?: ReadFileOptions & { format?: 'text' }): Promise<string>;
+  read(path: string, options: ReadFileOptions & { format: 'bytes' }): Promise<Uint8Array>;
+  read(path: string, options: ReadFileOptions & { format: 'blob' }): Promise<Blob>;
+  read(path: string, options: ReadFileOptions & { format: 'stream' }): Promise<ReadableStream<Uint8Array>>;
+  /**
+   * Writes a file, and the directories that lead to it. It appears, or is replaced, when all of it has come: an error, an
+   * aborted `signal` or a stream that throws leave it as it was. Browsers collect a stream before they send it.
+   *
+   * @example await machine.files.write('/workspace/a.txt', 'text')
+   * @example await machine.files.write('/workspace/big', (await fetch(url)).body)
+   */
+  write(path: string, content: FileContent, options?: FileOptions): Promise<FileInfo>;
+  /**
+   * Writes several files in one request. Each is whole or as it was.
+   *
+   * @throws {@link BatchWriteError} when some were not written: `details` has `successes` and `failures`
+   * @example await machine.files.writeFiles([{ path: 'a.txt', content: 'a' }, { path: 'b.bin', content: bytes }])
+   */
+  writeFiles(
+    files: readonly { path: string; content: Exclude<FileContent, ReadableStream<Uint8Array>> }[],
+    options?: FileOptions,
+  ): Promise<FileInfo[]>;
+  /** What a directory holds; `/` when no path is given. */
+  list(path?: string, options?: ListFilesOptions): Promise<FileInfo[]>;
+  /** Whether there is something at a path. */
+  exists(path: string, options?: FileOptions): Promise<boolean>;
+  /** Describes what is at a path. @throws {@link NotFoundError} when there is nothing */
+  info(path: string, options?: FileOptions): Promise<FileInfo>;
+  /** Makes a directory, and those that lead to it. */
+  mkdir(path: string, options?: FileOptions): Promise<void>;
+  /** Removes a file, or a directory and all in it. */
+  remove(path: string, options?: FileOptions): Promise<void>;
+  /** Renames or moves. */
+  rename(from: string, to: string, options?: FileOptions): Promise<FileInfo>;
+  /** Sets permissions. @example await machine.files.setPermissions('run.sh', '0755') // or 0o755 */
+  setPermissions(path: string, permissions: string | number, options?: FileOptions): Promise<void>;
+  /** Lines below a path that match a pattern. */
+  findFiles(path: string, pattern: string, options?: FileOptions): Promise<SearchMatch[]>;
+  /** Paths below a path whose names match a pattern such as `*.ts`. */
+  searchFiles(path: string, pattern: string, options?: FileOptions): Promise<string[]>;
+  /** Replaces a pattern in files. */
+  replaceInFiles(
+    files: readonly string[],
+    pattern: string,
+    replacement: string,
+    options?: FileOptions,
+  ): Promise<ReplaceResult>;
+  /** An address from which whoever has it can read the file for a while, with a plain GET and no key. */
+  downloadUrl(path: string, options?: FileOptions): Promise<string>;
+  /** An address to which whoever has it can write the file for a while, with a plain PUT and no key. */
+  uploadUrl(path: string, options?: FileOptions): Promise<UploadUrl>;
+  toJSON(): object;
+}
+
+/** Where a file can be written without a key. */
+export interface UploadUrl {
+  readonly url: string;
+  /** What is secret in it. */
+  readonly token: string;
 }
 
 /** Options of {@link Pty.create}. */

@@ -2,7 +2,10 @@
 
 import { install } from './lib/lib.js';
 import load from './lib/load-inline.js';
+import { setPlatform } from './lib/runtime.js';
 
+// `fetch` of browsers cannot send a stream over HTTP/1.1.
+setPlatform({ collectsStreams: true });
 install(load);
 
 export * from './lib/public.js';

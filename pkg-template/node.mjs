@@ -12,6 +12,7 @@ export const {
   Snapshot,
   MachinePage,
   Commands,
+  Files,
   KeepAlive,
   TemplateWarmPool,
   Nullspace,

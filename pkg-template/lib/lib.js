@@ -9,6 +9,7 @@ const {
   Command,
   Commands,
   CommandStream,
+  Files,
   KeepAlive,
   Lifecycle,
   Machine,
@@ -28,6 +29,7 @@ const classes = {
   Commands,
   Command,
   CommandStream,
+  Files,
   KeepAlive,
   Process,
   Pty,
@@ -143,7 +145,7 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = ['commands', 'lifecycle', 'process', 'pty'].includes(key);
+      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files'].includes(key);
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -270,6 +272,14 @@ Object.defineProperty(PtySession.prototype, Symbol.asyncIterator, {
 });
 disposes(PtySession, take(PtySession, 'dispose'));
 
+const read = Files.prototype.read;
+define(Files.prototype, 'read', async function (path, options) {
+  const content = await read.call(this, path, options);
+  // A signal holds for the whole of the bytes, not only until they begin to come.
+  if (options?.format !== 'stream' || !options.signal) return content;
+  return content.pipeThrough(new TransformStream(), { signal: options.signal });
+});
+
 /** Between two looks at the output of a command that is not on a socket. Milliseconds. */
 const LOOK_MS = 250;
 
@@ -330,6 +340,7 @@ export const NetworkEgressPolicy = Object.freeze({
 export {
   Command,
   Commands,
+  Files,
   KeepAlive,
   Lifecycle,
   Machine,

@@ -3,6 +3,7 @@
 //
 // `process.getBuiltinModule` instead of `import`: bundlers leave it alone, and nothing is loaded before it is used.
 
+import { isRaw, pump, sizeOf, wholeBody } from './content.js';
 import { proxyFor, tunnelAgent } from './node-proxy.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
@@ -49,8 +50,11 @@ const plan = (url) => {
  * The promise never rejects. It resolves with `{ status, answer }` (2xx), `{ status, text }` (any other status), both
  * with the few headers that matter, or `{ phase, timedOut, message }` when no whole answer came. `phase` is how far it
  * got: connect, write, read, protocol, or decode when the answer came and was not what it should be.
+ *
+ * `content` is `{ value }` of content.js, sent instead of `body`. When it is there, or the answer's bytes are wanted as they
+ * are (`#...`), the time limit is for silence, not for the whole.
  */
-export const exchange = (head, body, decoder, timeoutMs, decode) => {
+export const exchange = (head, body, content, decoder, timeoutMs, { decode, streamError }) => {
   const [method, address, ...fields] = head.split('\n');
   let request;
   let done = false;
@@ -79,7 +83,10 @@ export const exchange = (head, body, decoder, timeoutMs, decode) => {
     // Raw headers: Node then adds none by itself, and builds no map of them.
     const headers = ['Host', url.host, ...fields];
     if (way.authorization) headers.push('Proxy-Authorization', way.authorization);
-    if (body !== undefined) headers.push('Content-Length', String(Buffer.byteLength(body)));
+    const size = content ? sizeOf(content.value) : undefined;
+    if (size !== undefined) headers.push('Content-Length', String(size));
+    else if (content) headers.push('Transfer-Encoding', 'chunked');
+    else if (body !== undefined) headers.push('Content-Length', String(Buffer.byteLength(body)));
     else if (method !== 'GET' && method !== 'HEAD') headers.push('Content-Length', '0');
 
     const { target } = way;
@@ -122,22 +129,28 @@ export const exchange = (head, body, decoder, timeoutMs, decode) => {
     request.on('error', fail);
     request.once('response', (response) => {
       answered = true;
-      read(response, decoder, decode, finish, fail);
+      const handed = read(response, decoder, { decode, streamError, alive }, finish, fail);
+      // A server that refuses what is still being sent is not sent the rest.
+      if (!handed && content && !written) response.once('close', () => request.destroy());
     });
-    request.end(body);
+    if (content) send(request, content, alive, fail);
+    else request.end(body);
   };
 
-  if (timeoutMs > 0 && timeoutMs <= 0x7fffffff) {
+  const silence = content !== undefined || isRaw(decoder);
+  const arm = () => {
+    clearTimeout(timer);
+    if (done || !(timeoutMs > 0 && timeoutMs <= 0x7fffffff)) return;
     timer = setTimeout(() => {
       const phase = request?.phase() ?? 'connect';
-      finish({
-        phase,
-        timedOut: true,
-        message: `no ${phase === 'connect' ? 'connection' : 'whole answer'} within ${timeoutMs / 1000} s`,
-      });
+      const what =
+        phase === 'connect' ? 'no connection within' : silence ? 'nothing moved for' : 'no whole answer within';
+      finish({ phase, timedOut: true, message: `${what} ${timeoutMs / 1000} s` });
       request?.destroy();
     }, timeoutMs);
-  }
+  };
+  const alive = silence ? arm : () => {};
+  arm();
   start(method === 'GET');
 
   return {
@@ -150,19 +163,59 @@ export const exchange = (head, body, decoder, timeoutMs, decode) => {
   };
 };
 
-const read = (response, decoder, decode, finish, fail) => {
+/** Sends content, no faster than the connection takes it. */
+const send = (request, content, alive, fail) => {
+  const drained = () =>
+    new Promise((resolve) => {
+      const go = () => {
+        for (const event of ['drain', 'close']) request.off(event, go);
+        resolve();
+      };
+      for (const event of ['drain', 'close']) request.on(event, go);
+    });
+  pump(content, async (bytes) => {
+    if (request.destroyed) throw new Error('the connection was closed');
+    alive();
+    if (!request.write(bytes)) await drained();
+    alive();
+  }).then(
+    () => request.end(),
+    (error) => {
+      // What the source threw; anything else the request has said already.
+      if (content.thrown !== undefined) fail(error instanceof Error ? error : new Error(String(error)));
+      request.destroy();
+    },
+  );
+};
+
+/** Reads the answer; whether its body was handed over as a stream. */
+const read = (response, decoder, { decode, streamError, alive }, finish, fail) => {
   const status = response.statusCode;
   const good = status >= 200 && status < 300;
+  const { headers } = response;
+  const outcome = {
+    status,
+    requestId: headers['x-request-id'],
+    retryAfter: headers['retry-after'],
+    dispatchProof: headers['x-nullspace-dispatch-proof'],
+  };
+  if (good && decoder === '#stream') {
+    finish({ ...outcome, answer: streamOf(response, streamError) });
+    return true;
+  }
   const chunks = [];
   let size = 0;
   const end = () => {
-    const { headers } = response;
-    const outcome = {
-      status,
-      requestId: headers['x-request-id'],
-      retryAfter: headers['retry-after'],
-      dispatchProof: headers['x-nullspace-dispatch-proof'],
-    };
+    if (good && isRaw(decoder)) {
+      try {
+        outcome.answer = wholeBody(decoder, chunks);
+      } catch (reason) {
+        outcome.phase = 'decode';
+        outcome.message = reason;
+      }
+      finish(outcome);
+      return;
+    }
     const text = chunks.length === 1 ? chunks[0].toString() : Buffer.concat(chunks).toString();
     if (!good) {
       outcome.text = text;
@@ -177,6 +230,7 @@ const read = (response, decoder, decode, finish, fail) => {
     finish(outcome);
   };
   response.on('data', (chunk) => {
+    alive();
     size += chunk.length;
     if (!good && size > ERROR_BODY_LIMIT) {
       response.destroy();
@@ -190,7 +244,49 @@ const read = (response, decoder, decode, finish, fail) => {
     else fail(new Error('the answer ended early'));
   });
   response.once('error', fail);
+  return false;
 };
+
+/** Until a body that was handed over must go on. Milliseconds; PROTOCOL.md section 1. */
+const SILENCE_MS = 300_000;
+/** Bytes that wait for the reader. */
+const AHEAD = 1 << 18;
+
+/** The body as a web stream that pauses the connection, ends only when all of it came, and cancels it. */
+const streamOf = (response, streamError) =>
+  new ReadableStream(
+    {
+      start(controller) {
+        let over = false;
+        const end = (act) => {
+          if (over) return;
+          over = true;
+          act();
+        };
+        response.setTimeout?.(SILENCE_MS, () =>
+          response.destroy(new Error(`nothing moved for ${SILENCE_MS / 1000} s`)),
+        );
+        response.on('data', (chunk) => {
+          controller.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
+          if (controller.desiredSize <= 0) response.pause();
+        });
+        response.once('end', () => {
+          if (response.complete) end(() => controller.close());
+          else end(() => controller.error(streamError('the answer ended early')));
+        });
+        response.once('error', (error) => end(() => controller.error(streamError(describe(error, 'read'), error))));
+        response.once('close', () => end(() => controller.error(streamError('the connection was closed'))));
+        response.pause();
+      },
+      pull() {
+        response.resume();
+      },
+      cancel() {
+        response.destroy();
+      },
+    },
+    { highWaterMark: AHEAD, size: (chunk) => chunk.length },
+  );
 
 // No server name is sent for addresses.
 const hostName = (name) => (builtin('node:net').isIP(name.replace(/^\[|\]$/g, '')) ? '' : name);

@@ -28,6 +28,7 @@ export {
 export {
   Command,
   Commands,
+  Files,
   KeepAlive,
   Lifecycle,
   Machine,

@@ -1,9 +1,12 @@
 // What the glue imports: the other half of src/wasm. Nothing in here knows the API.
 
+import { bytesOf, contentNamed } from './content.js';
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
 import { openSocket } from './socket.js';
+import { transfer as transferBytes } from './transfer.js';
 
+export { holdContent, holdMultipart, releaseContent } from './content.js';
 export { toError };
 
 // ---- Crashes -------------------------------------------------------------------------------------------------
@@ -96,10 +99,17 @@ export const decode = (name, text) => {
     throw `the answer is no JSON: ${excerpt(text)}`;
   }
   try {
-    return decoders[name](value, '');
+    return (decoders[name] ?? texts)(value, '');
   } catch (error) {
     throw error instanceof DecodeError ? error.message : String(error);
   }
+};
+
+/** The one answer without a type of its own. */
+const texts = (value) => {
+  if (!Array.isArray(value) || value.some((text) => typeof text !== 'string'))
+    throw new Error('expected an array of strings');
+  return value;
 };
 
 const excerpt = (text) =>
@@ -107,7 +117,7 @@ const excerpt = (text) =>
 
 // ---- Platform ------------------------------------------------------------------------------------------------
 
-/** What an entry adds: `exchange` and `webSocket` (Node), `env`, `readText`, `cwd`, `home`. */
+/** What an entry adds: `exchange` and `webSocket` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`. */
 const platform = {};
 export const setPlatform = (parts) => Object.assign(platform, parts);
 
@@ -125,10 +135,26 @@ export const hasExchange = () =>
   platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
 
 /** Sends one request. See node-http.js for what comes back. */
-export const exchange = (head, body, decoder, timeoutMs) => {
-  const started = platform.exchange(head, body, decoder, timeoutMs, decode);
+export const exchange = (head, body, content, decoder, timeoutMs) => {
+  const entry = contentNamed(content);
+  const started = platform.exchange(head, body, entry, decoder, timeoutMs, { decode, streamError });
   return { promise: started.promise, cancel: whileAlive(started.cancel) };
 };
+
+/** The same through `fetch`: see transfer.js. */
+export const transfer = (fetch, head, body, content, decoder, timeoutMs) => {
+  const { collectsStreams } = platform;
+  const started = transferBytes(fetch, head, body, content, decoder, timeoutMs, {
+    decode,
+    collects: collectsStreams === true,
+    streamError,
+  });
+  return { promise: started.promise, cancel: whileAlive(started.cancel) };
+};
+
+/** What a stream of bytes fails with once it was handed over. */
+const streamError = (message, cause) =>
+  toError({ kind: 'transport', code: 'transport_error', message: `the file did not come whole: ${message}`, cause });
 
 /** Opens a WebSocket: see socket.js. `own` is the caller's constructor. */
 export const webSocket = (url, key, headers, timeoutMs, own) => {
@@ -154,10 +180,8 @@ export const terminalBytes = (base64, text) => {
 
 /** Base64 of bytes; `undefined` for what has none. */
 export const base64 = (value) => {
-  let bytes;
-  if (ArrayBuffer.isView(value)) bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  else if (Object.prototype.toString.call(value) === '[object ArrayBuffer]') bytes = new Uint8Array(value);
-  else return undefined;
+  const bytes = bytesOf(value);
+  if (!bytes) return undefined;
   let binary = '';
   for (let index = 0; index < bytes.length; index += 8192)
     binary += String.fromCharCode(...bytes.subarray(index, index + 8192));

@@ -12,7 +12,7 @@ use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
 use crate::core::{http, retry};
 use crate::transport::{
-    Body, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+    Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
 };
 
 /// HTTP time of calls without a longer one.
@@ -50,6 +50,8 @@ pub struct Call {
     pub path: String,
     /// JSON text.
     pub body: Option<String>,
+    /// Bytes to send instead, and their media type.
+    pub content: Option<(Content, String)>,
     /// How the answer is read.
     pub decoder: Decoder,
     /// For the whole exchange.
@@ -74,6 +76,7 @@ impl Call {
             method,
             path,
             body: None,
+            content: None,
             decoder,
             timeout,
             idempotency_key: None,
@@ -290,6 +293,9 @@ impl<T: Transport> Client<T> {
         if call.body.is_some() {
             headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
         }
+        if let Some((_, kind)) = &call.content {
+            headers.push(("Content-Type".to_owned(), kind.clone()));
+        }
         if let Some(key) = &call.idempotency_key {
             headers.push(("Idempotency-Key".to_owned(), key.clone()));
         }
@@ -302,6 +308,7 @@ impl<T: Transport> Client<T> {
             url: format!("{}{}", self.inner.settings.base_url, call.path),
             headers,
             body: call.body.clone(),
+            content: call.content.as_ref().map(|(content, _)| *content),
             decoder: call.decoder,
             timeout: call.timeout,
         }

@@ -23,6 +23,8 @@ pub enum Kind {
     InvalidResponse,
     NotImplemented,
     Build,
+    Git,
+    BatchWrite,
     FileUpload,
     UploadLimit,
     UploadChecksum,
@@ -33,7 +35,7 @@ pub enum Kind {
 }
 
 /// All of them: a test compares them with the classes of the package.
-pub const ALL_KINDS: [Kind; 21] = [
+pub const ALL_KINDS: [Kind; 23] = [
     Kind::Other,
     Kind::Auth,
     Kind::PermissionDenied,
@@ -48,6 +50,8 @@ pub const ALL_KINDS: [Kind; 21] = [
     Kind::InvalidResponse,
     Kind::NotImplemented,
     Kind::Build,
+    Kind::Git,
+    Kind::BatchWrite,
     Kind::FileUpload,
     Kind::UploadLimit,
     Kind::UploadChecksum,

@@ -5,13 +5,14 @@
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`warm_pool`]: the requests of each resource
 
 pub mod config;
 pub mod egress;
 pub mod error;
 pub mod events;
 pub mod exec;
+pub mod files;
 pub mod frames;
 pub mod http;
 pub mod lease;

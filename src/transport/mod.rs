@@ -76,11 +76,17 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// JSON text.
     pub body: Option<String>,
+    /// Bytes to send instead; their type is in the headers.
+    pub content: Option<Content>,
     /// How a 2xx answer is read.
     pub decoder: Decoder,
-    /// For the whole exchange.
+    /// For the whole exchange; when bytes are sent or given back as they are, for silence.
     pub timeout: Duration,
 }
+
+/// Names bytes that the transport holds: they never come in here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content(pub u32);
 
 /// The answer types, as `crates/xtask/src/decoders.rs` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +118,24 @@ pub enum Decoder {
     PreviewReadiness,
     PreviewGrants,
     PreviewRevocation,
+    UploadUrl,
+    DownloadUrl,
+    BatchWrite,
+    ReplaceResult,
+    SearchMatches,
+    FileExists,
+    FileList,
+    /// An array of texts.
+    Texts,
+    /// The bytes as a `Uint8Array`.
+    Bytes,
+    /// The bytes as text; anything but UTF-8 is refused.
+    Utf8,
+    /// The bytes as a `Blob`.
+    Blob,
+    /// The bytes as a `ReadableStream`, handed over as soon as the answer begins.
+    Stream,
+    FileInfo,
     PtySessionList,
     PtySession,
 }
@@ -145,6 +169,19 @@ impl Decoder {
             Decoder::PreviewReadiness => "PreviewReadiness",
             Decoder::PreviewGrants => "PreviewGrants",
             Decoder::PreviewRevocation => "PreviewRevocation",
+            Decoder::UploadUrl => "UploadUrl",
+            Decoder::DownloadUrl => "DownloadUrl",
+            Decoder::BatchWrite => "BatchWrite",
+            Decoder::ReplaceResult => "ReplaceResult",
+            Decoder::SearchMatches => "SearchMatches",
+            Decoder::FileExists => "FileExists",
+            Decoder::FileList => "FileList",
+            Decoder::Texts => "Texts",
+            Decoder::Bytes => "#bytes",
+            Decoder::Utf8 => "#text",
+            Decoder::Blob => "#blob",
+            Decoder::Stream => "#stream",
+            Decoder::FileInfo => "FileInfo",
             Decoder::PtySessionList => "PtySessionList",
             Decoder::PtySession => "PtySession",
         }

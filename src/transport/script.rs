@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, lifecycle, machine, network, preview, warm_pool};
 use serde_json::Value;
 
 use super::{
@@ -469,6 +469,16 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::PreviewRevocation => check::<preview::RevokePreviewGrantResponse>(&value),
         Decoder::PtySession => check::<exec::PtySessionInfo>(&value),
         Decoder::PtySessionList => check::<Vec<exec::PtySessionInfo>>(&value),
+        Decoder::Bytes | Decoder::Utf8 | Decoder::Blob | Decoder::Stream => return Ok(value),
+        Decoder::Texts => check::<Vec<String>>(&value),
+        Decoder::FileInfo => check::<files::FileInfo>(&value),
+        Decoder::FileList => check::<Vec<files::FileInfo>>(&value),
+        Decoder::FileExists => check::<files::FileExistsResponse>(&value),
+        Decoder::SearchMatches => check::<Vec<files::SearchMatch>>(&value),
+        Decoder::ReplaceResult => check::<files::ReplaceResult>(&value),
+        Decoder::BatchWrite => check::<files::BatchWriteResponse>(&value),
+        Decoder::DownloadUrl => check::<files::DownloadUrlResponse>(&value),
+        Decoder::UploadUrl => check::<files::UploadUrlResponse>(&value),
         Decoder::PreviewGrants => {
             check::<preview::ListPreviewGrantsResponse>(&value)?;
             return Ok(renamed(value.get("items").cloned().unwrap_or(value)));

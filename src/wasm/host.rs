@@ -19,7 +19,35 @@ extern "C" {
 
     /// Starts a request through the runtime's own transport. `head` is `METHOD\nURL\nname\nvalue\n...`; an empty
     /// `decoder` leaves the answer unread.
-    pub fn exchange(head: &str, body: Option<&str>, decoder: &str, timeout_ms: f64) -> Exchange;
+    pub fn exchange(
+        head: &str,
+        body: Option<&str>,
+        content: Option<u32>,
+        decoder: &str,
+        timeout_ms: f64,
+    ) -> Exchange;
+
+    /// The same through `fetch`, the caller's or the global one.
+    pub fn transfer(
+        fetch: &JsValue,
+        head: &str,
+        body: Option<&str>,
+        content: Option<u32>,
+        decoder: &str,
+        timeout_ms: f64,
+    ) -> Exchange;
+
+    /// Keeps bytes to be sent, and names them; 0 for what is none. `size` becomes known with [`content_size`].
+    #[wasm_bindgen(js_name = holdContent)]
+    pub fn hold_content(value: &JsValue) -> u32;
+
+    /// Keeps a multipart body: the parts in order, the manifest first.
+    #[wasm_bindgen(js_name = holdMultipart)]
+    pub fn hold_multipart(manifest: &str, parts: &JsValue, boundary: &str) -> u32;
+
+    /// Forgets them; what the source of a stream threw.
+    #[wasm_bindgen(js_name = releaseContent)]
+    pub fn release_content(content: u32) -> JsValue;
 
     /// Text of a 2xx answer -> checked value; throws text that names the place.
     #[wasm_bindgen(catch)]

@@ -70,7 +70,8 @@ impl JsTransport {
         self.inner.cause.borrow_mut().take()
     }
 
-    async fn send_native(&self, request: &Request) -> Result<Reply<JsAnswer>, TransportError> {
+    /// Through JavaScript of the package: Node's own transport, else bytes that pass by `fetch`.
+    async fn send_through(&self, request: &Request, native: bool) -> Result<Reply<JsAnswer>, TransportError> {
         let mut head = String::with_capacity(256);
         head.push_str(request.method);
         head.push('\n');
@@ -82,12 +83,14 @@ impl JsTransport {
             head.push_str(value);
         }
         let timeout = request.timeout.as_secs_f64() * 1000.0;
-        let exchange = CancelOnDrop(host::exchange(
-            &head,
-            request.body.as_deref(),
-            request.decoder.name(),
-            timeout,
-        ));
+        let (body, decoder) = (request.body.as_deref(), request.decoder.name());
+        let content = request.content.map(|content| content.0);
+        let exchange = CancelOnDrop(if native {
+            host::exchange(&head, body, content, decoder, timeout)
+        } else {
+            let fetch = self.inner.fetch.clone().map_or(JsValue::UNDEFINED, JsValue::from);
+            host::transfer(&fetch, &head, body, content, decoder, timeout)
+        });
         // It never rejects: see node-http.js.
         let outcome = JsFuture::from(exchange.0.promise())
             .await
@@ -173,7 +176,9 @@ impl Transport for JsTransport {
 
     async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
         if self.inner.fetch.is_none() && host::has_exchange() {
-            self.send_native(&request).await
+            self.send_through(&request, true).await
+        } else if request.content.is_some() || request.decoder.name().starts_with('#') {
+            self.send_through(&request, false).await
         } else {
             self.send_fetch(&request).await
         }

@@ -191,3 +191,45 @@ pub struct SearchMatch {
     /// The line.
     pub content: String,
 }
+
+/// Answer of `POST .../files/batch-write`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BatchWriteResponse {
+    /// One for each file, in order.
+    pub results: Vec<BatchWriteResult>,
+}
+
+/// What became of one file of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BatchWriteResult {
+    /// `success` or `error`.
+    pub status: String,
+    /// As it was given.
+    pub path: String,
+    /// The file, when it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<FileInfo>,
+    /// Why it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Answer of `POST .../files/download-url`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DownloadUrlResponse {
+    /// Absolute; whoever has it may read the file until it expires.
+    pub url: String,
+}
+
+/// Answer of `POST .../files/upload-url`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UploadUrlResponse {
+    /// Absolute; whoever has it may write the file until it expires.
+    pub url: String,
+    /// What is secret in it.
+    pub token: String,
+}

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, lifecycle, machine, network, preview, warm_pool};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
@@ -47,6 +47,14 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "PreviewRevocation" => unchanged::<preview::RevokePreviewGrantResponse>(&file, wire),
             "PtySession" => unchanged::<exec::PtySessionInfo>(&file, wire),
             "PtySessionList" => unchanged::<Vec<exec::PtySessionInfo>>(&file, wire),
+            "FileInfo" => unchanged::<files::FileInfo>(&file, wire),
+            "FileList" => unchanged::<Vec<files::FileInfo>>(&file, wire),
+            "FileExists" => unchanged::<files::FileExistsResponse>(&file, wire),
+            "SearchMatches" => unchanged::<Vec<files::SearchMatch>>(&file, wire),
+            "ReplaceResult" => unchanged::<files::ReplaceResult>(&file, wire),
+            "BatchWrite" => unchanged::<files::BatchWriteResponse>(&file, wire),
+            "DownloadUrl" => unchanged::<files::DownloadUrlResponse>(&file, wire),
+            "UploadUrl" => unchanged::<files::UploadUrlResponse>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
-use nullspace_wire::{exec, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, lifecycle, machine, network, preview, warm_pool};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -65,6 +65,14 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("PreviewRevocation", One, preview::RevokePreviewGrantResponse);
     answer!("PtySession", One, exec::PtySessionInfo);
     answer!("PtySessionList", Many, exec::PtySessionInfo);
+    answer!("FileInfo", One, files::FileInfo);
+    answer!("FileList", Many, files::FileInfo);
+    answer!("FileExists", One, files::FileExistsResponse);
+    answer!("SearchMatches", Many, files::SearchMatch);
+    answer!("ReplaceResult", One, files::ReplaceResult);
+    answer!("BatchWrite", One, files::BatchWriteResponse);
+    answer!("DownloadUrl", One, files::DownloadUrlResponse);
+    answer!("UploadUrl", One, files::UploadUrlResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list

@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 use tracing::Instrument;
 
 use super::reply::{envelope, json, status, Failure};
+use super::signed_files::{self, Signer};
 use crate::machine::{Error, Kind};
 
 /// Subprotocol of all WebSockets, for clients that must offer one.
@@ -47,6 +48,7 @@ pub struct Access {
     origins: Vec<String>,
     /// Addresses in `Host` are taken whatever they are: only names can be rebound.
     any_address: bool,
+    signer: Signer,
 }
 
 impl Access {
@@ -58,7 +60,13 @@ impl Access {
             hosts: Vec::new(),
             origins: Vec::new(),
             any_address: !listen.ip().is_loopback(),
+            signer: Signer::new(key),
         }
+    }
+
+    /// Makes addresses of files that need no key.
+    pub fn signer(&self) -> Signer {
+        self.signer.clone()
     }
 
     /// Takes these `Host` values too: `name`, or `name:port` when the port differs.
@@ -222,7 +230,7 @@ pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Ne
     response.instrument(span).await
 }
 
-async fn admit(access: &Access, request: Request, next: Next) -> (Option<HeaderValue>, Response) {
+async fn admit(access: &Access, mut request: Request, next: Next) -> (Option<HeaderValue>, Response) {
     if let Err(error) = access.check_host(&request) {
         return (None, Failure(error).into_response());
     }
@@ -238,10 +246,15 @@ async fn admit(access: &Access, request: Request, next: Next) -> (Option<HeaderV
     if asks_first {
         return (origin, preflight(request.headers()));
     }
-    if request.uri().path() != "/healthz" {
-        if let Err(error) = access.check_key(&request) {
-            return (origin, Failure(error).into_response());
-        }
+    let admitted = match request.uri().path() {
+        "/healthz" => Ok(()),
+        signed_files::PATH => access.signer.check(&request).map(|grant| {
+            request.extensions_mut().insert(grant);
+        }),
+        _ => access.check_key(&request),
+    };
+    if let Err(error) = admitted {
+        return (origin, Failure(error).into_response());
     }
     (origin, next.run(request).await)
 }

@@ -9,19 +9,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
 use base64::prelude::{Engine as _, BASE64_STANDARD};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use nullspace_wire::files::{
-    FileEncoding, FileExistsResponse, PathRequest, PatternRequest, ReadFileRequest, ReadFileResponse,
-    RenameRequest, ReplaceInFilesRequest, SetPermissionsRequest, WriteFileRequest,
+    FileEncoding, FileExistsResponse, FileInfo, PathRequest, PatternRequest, ReadFileRequest,
+    ReadFileResponse, RenameRequest, ReplaceInFilesRequest, SetPermissionsRequest, WriteFileRequest,
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
+use super::batch;
 use super::body::Body;
 use super::params::Params;
 use super::reply::{json, nothing, Answer};
 use super::Shared;
 use crate::isolation::files::FileError;
-use crate::machine::files::failure;
+use crate::machine::files::{failure, FileSession};
 use crate::machine::{Engine, Error, Kind};
 
 /// Most bytes of a file inside a JSON answer: 32 MiB.
@@ -184,8 +185,26 @@ async fn download(
     params: Params,
     headers: HeaderMap,
 ) -> Answer {
-    let mut files = engine.files(&id, params.text("user")).await?;
-    let path = files.path("path", &wanted_path(&params)?).await?;
+    send(
+        &engine,
+        &id,
+        params.text("user"),
+        &wanted_path(&params)?,
+        &headers,
+    )
+    .await
+}
+
+/// Answers with the bytes of a file, or of a range of it.
+pub async fn send(
+    engine: &Arc<Engine>,
+    id: &str,
+    user: Option<String>,
+    path: &str,
+    headers: &HeaderMap,
+) -> Answer {
+    let mut files = engine.files(id, user).await?;
+    let path = files.path("path", path).await?;
     let (info, mut file, busy) = files.read(path).await?;
     let range = headers
         .get(header::RANGE)
@@ -251,7 +270,6 @@ fn range(text: &str, size: u64) -> Option<Result<(u64, u64), ()>> {
     Some(if start < end { Ok((start, end)) } else { Err(()) })
 }
 
-/// Streams the body into the file, which appears once all of it has come.
 async fn upload(
     State(engine): Shared,
     Path(id): Path<String>,
@@ -259,32 +277,52 @@ async fn upload(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    if kind.is_some_and(|kind| kind.starts_with("multipart/")) {
-        return Err(Error::not_implemented("multipart uploads (send the bytes as they are)").into());
-    }
-    let mut files = engine.files(&id, params.text("user")).await?;
-    let path = files.path("path", &wanted_path(&params)?).await?;
+    let path = wanted_path(&params)?;
+    receive(&engine, &id, params.text("user"), &path, &headers, body).await
+}
+
+/// Streams the body, or the part `file` of a form, into a file, which appears once all of it has come.
+pub async fn receive(
+    engine: &Arc<Engine>,
+    id: &str,
+    user: Option<String>,
+    path: &str,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let mut files = engine.files(id, user).await?;
+    let path = files.path("path", path).await?;
+    match batch::boundary(headers) {
+        None => store(&mut files, path, body.into_data_stream()).await.map(drop)?,
+        Some(boundary) => batch::file_part(&mut files, path, &boundary, body).await?,
+    };
+    Ok(nothing())
+}
+
+/// Writes what comes into a file. What ends early leaves the file as it was.
+pub async fn store<E>(
+    files: &mut FileSession,
+    path: String,
+    chunks: impl futures_util::Stream<Item = Result<axum::body::Bytes, E>>,
+) -> Result<FileInfo, Error> {
     let new = files.create(path).await?;
     let mut file = tokio::fs::File::from_std(new.file);
-    let mut chunks = body.into_data_stream().map_err(|_| {
-        // Dropping the session removes what came.
-        Error::new(
-            Kind::InvalidRequest,
-            "the body ended early; the file is as it was",
-        )
-    });
+    let mut chunks = std::pin::pin!(chunks);
     while let Some(chunk) = chunks.next().await {
-        let written = file.write_all(&chunk?).await;
+        // Dropping the session removes what came.
+        let chunk = chunk.map_err(|_| {
+            Error::new(
+                Kind::InvalidRequest,
+                "the body ended early; the file is as it was",
+            )
+        })?;
+        let written = file.write_all(&chunk).await;
         written.map_err(|error| failure(FileError::Broken(error)))?;
     }
     file.flush()
         .await
         .map_err(|error| failure(FileError::Broken(error)))?;
-    files.commit(new.token).await?;
-    Ok(nothing())
+    files.commit(new.token).await
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! - [`not_built`]: what the API has and this engine lacks
 
 pub mod access;
-pub mod body;
+pub mod batch;
+mod body;
 pub mod exec;
 pub mod exec_socket;
 pub mod files;
@@ -25,6 +26,7 @@ pub mod previews;
 pub mod pty;
 pub mod pty_socket;
 pub mod reply;
+pub mod signed_files;
 pub mod snapshots;
 pub mod socket;
 pub mod sockets;
@@ -56,6 +58,8 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(machines::routes())
         .merge(exec::routes())
         .merge(files::routes())
+        .merge(batch::routes())
+        .merge(signed_files::routes())
         .merge(pty::routes())
         .merge(sockets::routes())
         .merge(snapshots::routes())
@@ -67,6 +71,7 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(engine)
+        .layer(axum::Extension(access.signer()))
         .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
 }
 

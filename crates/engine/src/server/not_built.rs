@@ -93,9 +93,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
         &[Method::POST],
         "/v1/machines/{id}/code/runs/{run_id}/cancel",
     ),
-    ("files", &[Method::POST], "/v1/machines/{id}/files/batch-write"),
-    ("files", &[Method::POST], "/v1/machines/{id}/files/download-url"),
-    ("files", &[Method::POST], "/v1/machines/{id}/files/upload-url"),
     ("git", &[Method::POST], "/v1/machines/{id}/git/add"),
     (
         "git",

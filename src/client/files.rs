@@ -1,0 +1,279 @@
+//! Files of a machine. Source: PROTOCOL.md section 5.
+
+use std::time::Duration;
+
+use serde_json::{json, Value as Json};
+
+use super::call::{Call, Outcome};
+use super::machine::Machine;
+use crate::core::error::{Error, Kind};
+use crate::core::files::{self, Common};
+use crate::core::options::Value;
+use crate::transport::{Answer, Content, Decoder, Transport};
+
+/// Silence that ends a transfer. Source: PROTOCOL.md section 1.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Media type of bytes that say nothing of themselves.
+const BYTES: &str = "application/octet-stream";
+
+impl<T: Transport> Machine<T> {
+    async fn files_post(
+        &self,
+        operation: &'static str,
+        verb: &str,
+        body: Json,
+        decoder: Decoder,
+        common: &Common,
+    ) -> Outcome<T, T::Answer> {
+        let under = format!("/files/{verb}");
+        let mut call = self.on(operation, "POST", &under, decoder, common.request_timeout);
+        call.body = Some(common.body(body));
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    fn bytes_call(
+        &self,
+        operation: &'static str,
+        method: &'static str,
+        path: String,
+        common: &Common,
+    ) -> Call {
+        let mut call = self.on(
+            operation,
+            method,
+            &common.query("/file", vec![("path", path)]),
+            Decoder::Nothing,
+            common.request_timeout,
+        );
+        // For silence, so the time of a create or a connect has no say in it.
+        call.timeout = self.client.timeout(common.request_timeout, TRANSFER_TIMEOUT);
+        call
+    }
+
+    /// The bytes of a file, in the form that the options ask for.
+    pub async fn read_file(&self, path: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let (common, decoder) = files::read(options)?;
+        let mut call = self.bytes_call("downloadFile", "GET", files::path("path", path)?, &common);
+        call.decoder = decoder;
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Writes a short text.
+    pub async fn write_text(
+        &self,
+        path: &Value,
+        text: &str,
+        options: Option<&Value>,
+    ) -> Outcome<T, T::Answer> {
+        let common = Common::read(options)?;
+        let body = json!({ "path": files::path("path", path)?, "content": text, "encoding": "utf8" });
+        self.files_post("writeFile", "write", body, Decoder::FileInfo, &common)
+            .await
+    }
+
+    /// Writes bytes that pass by, and then describes the file.
+    pub async fn write_bytes(
+        &self,
+        path: &Value,
+        content: Content,
+        options: Option<&Value>,
+    ) -> Outcome<T, T::Answer> {
+        let common = Common::read(options)?;
+        let path = files::path("path", path)?;
+        let mut call = self.bytes_call("uploadFile", "PUT", path.clone(), &common);
+        call.content = Some((content, BYTES.to_owned()));
+        self.client.call(&call).await?;
+        self.files_post(
+            "getFileInfo",
+            "info",
+            json!({ "path": path }),
+            Decoder::FileInfo,
+            &common,
+        )
+        .await
+    }
+
+    /// Writes several files at once: their descriptions, in order. `content` is the multipart body.
+    pub async fn write_batch(
+        &self,
+        content: Content,
+        boundary: &str,
+        common: &Common,
+    ) -> Outcome<T, T::Answer> {
+        let mut call = self.on(
+            "batchWriteFiles",
+            "POST",
+            "/files/batch-write",
+            Decoder::BatchWrite,
+            common.request_timeout,
+        );
+        call.timeout = self.client.timeout(common.request_timeout, TRANSFER_TIMEOUT);
+        call.content = Some((content, format!("multipart/form-data; boundary={boundary}")));
+        let answer = self.client.call(&call).await?.answer;
+        let results = answer
+            .inner("results")
+            .ok_or_else(|| Error::invalid_response("batchWriteFiles: the answer has no results"))?;
+        let (mut written, mut failed) = (Vec::new(), Vec::new());
+        results.each(&mut |result| {
+            let path = result.text("path").unwrap_or_default();
+            match result.text("error") {
+                Some(error) => failed.push(json!({ "path": path, "error": error })),
+                None => written.push(path),
+            }
+        });
+        if failed.is_empty() {
+            return Ok(results);
+        }
+        let first = failed[0]["error"].as_str().unwrap_or_default();
+        let mut error = Error::new(
+            Kind::BatchWrite,
+            "batch_write_partial_failure",
+            format!(
+                "{} of {} files were not written; the first: {}: {first}",
+                failed.len(),
+                failed.len() + written.len(),
+                failed[0]["path"].as_str().unwrap_or_default(),
+            ),
+        );
+        error.details = Some(json!({ "successes": written, "failures": failed }));
+        Err(error.into())
+    }
+
+    /// What a directory holds.
+    pub async fn list_files(&self, path: Option<&Value>, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let (common, depth) = files::list(options)?;
+        let path = match path {
+            Some(path) => files::path("path", path)?,
+            None => "/".to_owned(),
+        };
+        let mut query = vec![("path", path)];
+        query.extend(depth.map(|depth| ("depth", depth.to_string())));
+        let call = self.on(
+            "listFiles",
+            "GET",
+            &common.query("/files", query),
+            Decoder::FileList,
+            common.request_timeout,
+        );
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Whether there is something at a path.
+    pub async fn file_exists(&self, path: &Value, options: Option<&Value>) -> Outcome<T, bool> {
+        let body = json!({ "path": files::path("path", path)? });
+        let common = Common::read(options)?;
+        let answer = self
+            .files_post("fileExists", "exists", body, Decoder::FileExists, &common)
+            .await?;
+        Ok(answer.flag("exists") == Some(true))
+    }
+
+    /// Describes what is at a path.
+    pub async fn file_info(&self, path: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let body = json!({ "path": files::path("path", path)? });
+        let common = Common::read(options)?;
+        self.files_post("getFileInfo", "info", body, Decoder::FileInfo, &common)
+            .await
+    }
+
+    /// Makes a directory and what leads to it, or removes whatever is at a path: `verb`.
+    pub async fn at_path(
+        &self,
+        operation: &'static str,
+        verb: &str,
+        path: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, ()> {
+        let body = json!({ "path": files::path("path", path)? });
+        let common = Common::read(options)?;
+        self.files_post(operation, verb, body, Decoder::Nothing, &common)
+            .await
+            .map(drop)
+    }
+
+    /// Renames, or moves.
+    pub async fn rename_file(
+        &self,
+        from: &Value,
+        to: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, T::Answer> {
+        let body = json!({ "old_path": files::path("from", from)?, "new_path": files::path("to", to)? });
+        let common = Common::read(options)?;
+        self.files_post("renameFile", "rename", body, Decoder::FileInfo, &common)
+            .await
+    }
+
+    /// Sets permissions.
+    pub async fn set_file_permissions(
+        &self,
+        path: &Value,
+        permissions: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, ()> {
+        let body = json!({
+            "path": files::path("path", path)?,
+            "permissions": files::permissions(permissions)?,
+        });
+        let common = Common::read(options)?;
+        self.files_post(
+            "setFilePermissions",
+            "permissions",
+            body,
+            Decoder::Nothing,
+            &common,
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Lines that match a pattern (`find`), or names of files that do (`search`).
+    pub async fn matching(
+        &self,
+        verb: &str,
+        path: &Value,
+        pattern: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, T::Answer> {
+        let body = json!({
+            "path": files::path("path", path)?,
+            "pattern": files::text("pattern", pattern, false)?,
+        });
+        let (operation, decoder) = match verb {
+            "find" => ("findInFiles", Decoder::SearchMatches),
+            _ => ("searchFiles", Decoder::Texts),
+        };
+        let common = Common::read(options)?;
+        self.files_post(operation, verb, body, decoder, &common).await
+    }
+
+    /// Replaces in files.
+    pub async fn replace_in_files(
+        &self,
+        paths: &Value,
+        pattern: &Value,
+        replacement: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, T::Answer> {
+        let body = json!({
+            "files": files::paths(paths)?,
+            "pattern": files::text("pattern", pattern, false)?,
+            "replacement": files::text("replacement", replacement, true)?,
+        });
+        let common = Common::read(options)?;
+        self.files_post("replaceInFiles", "replace", body, Decoder::ReplaceResult, &common)
+            .await
+    }
+
+    /// An address for one download or upload without the key: `verb` is `download-url` or `upload-url`.
+    pub async fn file_url(&self, verb: &str, path: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let (operation, decoder) = match verb {
+            "download-url" => ("createDownloadUrl", Decoder::DownloadUrl),
+            _ => ("createUploadUrl", Decoder::UploadUrl),
+        };
+        let body = json!({ "path": files::path("path", path)? });
+        let common = Common::read(options)?;
+        self.files_post(operation, verb, body, decoder, &common).await
+    }
+}

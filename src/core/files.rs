@@ -1,0 +1,188 @@
+//! Files as options. Source: PROTOCOL.md section 5.
+
+use std::time::Duration;
+
+use serde_json::{json, Map, Value as Json};
+
+use super::config;
+use super::error::Error;
+use super::http;
+use super::options::{self, Fields, Value};
+use crate::transport::Decoder;
+
+/// Texts up to this many bytes go inside a JSON body: one request instead of two.
+pub const SMALL_TEXT: usize = 1 << 16;
+/// Deepest list.
+const DEEPEST: u64 = 64;
+
+/// What every call on files takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Common {
+    /// Whose rights and home directory count.
+    pub user: Option<String>,
+    /// As given.
+    pub request_timeout: Option<Duration>,
+}
+
+impl Common {
+    /// Reads them, and nothing more.
+    pub fn read(options: Option<&Value>) -> Result<Self, Error> {
+        Self::of(&fields(options, &[])?)
+    }
+
+    /// Those among `fields`.
+    pub fn of(fields: &Fields<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            user: fields.filled("user")?.map(|user| user.trim().to_owned()),
+            request_timeout: fields.seconds("requestTimeout")?,
+        })
+    }
+
+    /// A JSON body with these fields and the user; it is `null` when nobody is named.
+    pub fn body(&self, fields: Json) -> String {
+        let mut body = match fields {
+            Json::Object(body) => body,
+            _ => Map::new(),
+        };
+        body.insert("user".to_owned(), json!(self.user));
+        Json::Object(body).to_string()
+    }
+
+    /// A path with these parameters and the user.
+    pub fn query(&self, path: &str, mut query: Vec<(&'static str, String)>) -> String {
+        if let Some(user) = &self.user {
+            query.push(("user", user.clone()));
+        }
+        http::with_query(path, &query)
+    }
+}
+
+/// Options of a call on files.
+pub fn fields<'a>(options: Option<&'a Value>, more: &[&str]) -> Result<Fields<'a>, Error> {
+    config::call_fields(options, &[more, &["user"]].concat())
+}
+
+/// A path in a machine: relative ones begin at the machine's working directory.
+pub fn path(name: &str, value: &Value) -> Result<String, Error> {
+    let path = options::filled(name, value)?;
+    if path.contains('\0') {
+        return Err(Error::option(name, "must not hold a NUL character"));
+    }
+    Ok(path.to_owned())
+}
+
+/// A text that is no path: a pattern, a replacement. Empty ones are allowed where `empty` says so.
+pub fn text(name: &str, value: &Value, empty: bool) -> Result<String, Error> {
+    match value {
+        Value::Text(text) if empty || !text.is_empty() => Ok(text.clone()),
+        Value::Text(_) => Err(Error::option(name, "must not be empty")),
+        other => Err(Error::option(
+            name,
+            &format!("must be a string, not {}", other.kind()),
+        )),
+    }
+}
+
+/// The options of `read`, and how the bytes come back.
+pub fn read(options: Option<&Value>) -> Result<(Common, Decoder), Error> {
+    let fields = fields(options, &["format"])?;
+    let decoder = match fields.choice("format", &["text", "bytes", "blob", "stream"])? {
+        Some("bytes") => Decoder::Bytes,
+        Some("blob") => Decoder::Blob,
+        Some("stream") => Decoder::Stream,
+        _ => Decoder::Utf8,
+    };
+    Ok((Common::of(&fields)?, decoder))
+}
+
+/// The options of `list`: its depth.
+pub fn list(options: Option<&Value>) -> Result<(Common, Option<u64>), Error> {
+    let fields = fields(options, &["depth"])?;
+    Ok((Common::of(&fields)?, fields.integer("depth", 0, DEEPEST)?))
+}
+
+/// Permissions: `'0644'`, `'644'` or the number 0o644.
+pub fn permissions(value: &Value) -> Result<String, Error> {
+    let mode = match value {
+        Value::Number(number) if *number >= 0.0 && *number <= 4095.0 && number.fract() == 0.0 => {
+            Some(*number as u32)
+        }
+        Value::Text(text) if (3..=5).contains(&text.len()) => {
+            u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8)
+                .ok()
+                .filter(|mode| *mode <= 0o7777)
+        }
+        _ => None,
+    };
+    let mode = mode.ok_or_else(|| {
+        Error::option(
+            "permissions",
+            "must be an octal mode such as '0644', or a number such as 0o644",
+        )
+    })?;
+    Ok(format!("{mode:04o}"))
+}
+
+/// Paths of `replaceInFiles`.
+pub fn paths(value: &Value) -> Result<Vec<String>, Error> {
+    match value {
+        Value::List(list) if !list.is_empty() => list
+            .iter()
+            .enumerate()
+            .map(|(index, one)| path(&format!("files[{index}]"), one))
+            .collect(),
+        _ => Err(Error::option(
+            "files",
+            "must be a list of paths, such as ['/workspace/a.txt']",
+        )),
+    }
+}
+
+/// Paths of `writeFiles`: each file is `{ path, content }`. The contents are looked at elsewhere.
+pub fn batch(value: &Value) -> Result<Vec<String>, Error> {
+    let wrong = |at: &str| {
+        Error::option(
+            at,
+            "must be a list of files, such as [{ path: '/workspace/a.txt', content: 'text' }]",
+        )
+    };
+    let Value::List(files) = value else {
+        return Err(wrong("files"));
+    };
+    files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| {
+            let at = format!("files[{index}]");
+            let fields = match file {
+                Value::Object(_) => Fields::new(&at, Some(file), &[&["path", "content"]])?,
+                _ => return Err(wrong(&at)),
+            };
+            let path = fields
+                .get("path")
+                .ok_or_else(|| fields.wrong("path", "is missing"))?;
+            if !fields.has("content") {
+                return Err(fields.wrong("content", "is missing"));
+            }
+            self::path(&fields.path("path"), path)
+        })
+        .collect()
+}
+
+/// What content must be.
+pub fn no_content(name: &str) -> Error {
+    Error::option(
+        name,
+        "must be a string, bytes (Uint8Array, ArrayBuffer), a Blob or a ReadableStream of bytes",
+    )
+}
+
+/// The manifest of a batch.
+pub fn manifest(paths: &[String], user: Option<&str>) -> String {
+    let files: Vec<Json> = paths
+        .iter()
+        .enumerate()
+        .map(|(index, path)| json!({ "path": path, "field": format!("file{index}") }))
+        .collect();
+    json!({ "files": files, "user": user }).to_string()
+}
