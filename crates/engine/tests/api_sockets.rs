@@ -491,3 +491,44 @@ async fn lifecycle_events_come_live_and_go_on_after_the_last_one_seen() {
     assert_eq!(seen, ["create", "destroy"]);
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_cursor_leaves_no_hole_however_small_the_replay_limit() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let first = served.get("/v1/lifecycle/events").await.expect(200)["events"][0]["id"].clone();
+    for secs in 1..=7 {
+        let body = json!({ "timeout_ms": 100_000 + secs });
+        served
+            .post(&format!("/v1/machines/{id}/timeout"), body)
+            .await
+            .expect(200);
+    }
+    let mut client = Client::open(&served, "/v1/lifecycle/ws").await;
+    client
+        .send(json!({ "type": "subscribe", "live_only": false, "after_event_id": first, "replay_limit": 2 }))
+        .await;
+    assert_eq!(client.next().await.unwrap()["type"], "subscribed");
+    for _ in 1..=7 {
+        assert_eq!(
+            client.next().await.unwrap()["event"]["operation"],
+            "timeout_updated"
+        );
+    }
+    // An id that is gone is no cursor: the newest of the past, in order, up to the limit.
+    let mut lost = Client::open(&served, "/v1/lifecycle/ws").await;
+    lost.send(
+        json!({ "type": "subscribe", "live_only": false, "after_event_id": "gone", "replay_limit": 2 }),
+    )
+    .await;
+    lost.next().await.unwrap();
+    for _ in 1..=2 {
+        assert_eq!(
+            lost.next().await.unwrap()["event"]["operation"],
+            "timeout_updated"
+        );
+    }
+    served.delete(&format!("/v1/machines/{id}")).await;
+    assert_eq!(lost.next().await.unwrap()["event"]["operation"], "destroy");
+    served.stop().await;
+}

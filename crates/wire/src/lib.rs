@@ -11,6 +11,7 @@
 //! - [`exec`]: commands and processes
 //! - [`files`]: files of a machine
 //! - [`warm_pool`]: template warm pools
+//! - [`webhook`]: lifecycle webhooks and their deliveries
 //! - [`error`]: the error envelope and its codes
 
 pub mod error;
@@ -21,6 +22,7 @@ pub mod machine;
 pub mod network;
 pub mod preview;
 pub mod warm_pool;
+pub mod webhook;
 
 use serde::{Deserialize, Serialize};
 

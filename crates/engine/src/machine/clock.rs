@@ -21,6 +21,16 @@ pub fn unix_seconds() -> i64 {
     Moment::now().as_second()
 }
 
+/// Unix microseconds.
+pub fn now_micros() -> i64 {
+    Moment::now().as_microsecond()
+}
+
+/// A moment given in Unix microseconds.
+pub fn from_micros(micros: i64) -> Timestamp {
+    text(Moment::from_microsecond(micros).unwrap_or(Moment::MAX))
+}
+
 /// Unix microseconds of RFC 3339 text.
 pub fn unix_micros(text: &str) -> Option<i64> {
     Some(text.parse::<Moment>().ok()?.as_microsecond())

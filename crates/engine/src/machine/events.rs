@@ -2,10 +2,12 @@
 
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::JsonObject;
+use rusqlite::Connection;
 
 use super::error::{Error, Result};
 use super::{clock, ids, Engine};
 use crate::store::events::{self, EventFilter, NewEvent};
+use crate::store::webhooks_queue;
 
 /// What was done. Wire names: PROTOCOL.md section 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +152,15 @@ pub fn log(machine: &str, what: &str) {
     tracing::info!(%machine, "{what}");
 }
 
+/// Stores an event and what webhooks are to be sent; says whether there is such.
+fn store(connection: &mut Connection, row: &NewEvent, created_at: &str) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction()?;
+    events::insert(&transaction, row)?;
+    let is_queued = webhooks_queue::enqueue(&transaction, row, created_at, ids::event)?;
+    transaction.commit()?;
+    Ok(is_queued)
+}
+
 impl Engine {
     /// Stores an event and sends it on. A failure is logged: what happened has happened.
     pub(super) async fn record_event(&self, event: Event) {
@@ -171,11 +182,21 @@ impl Engine {
             target_machine_id: event.target_machine_id.clone(),
             record: serde_json::to_string(&event).unwrap_or_default(),
         };
-        if let Err(error) = self.store.call(move |c| events::insert(c, &row)).await {
-            tracing::error!(%error, "storing a lifecycle event failed");
+        let listeners = self.events.clone();
+        let stored = self.store.call(move |c| {
+            let created_at = event.occurred_at.0.clone();
+            // One transaction: an event that a listener may have seen is delivered too, whatever ends the engine.
+            let stored = store(c, &row, &created_at);
+            // Told here, in the order of storing: who comes back after the last event it heard has missed none.
+            // Nobody may be listening.
+            let _ = listeners.send(event);
+            stored
+        });
+        match stored.await {
+            Ok(true) => self.sender.wake(),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "storing a lifecycle event failed"),
         }
-        // Nobody may be listening.
-        let _ = self.events.send(event);
     }
 
     /// Stored events.
@@ -184,6 +205,12 @@ impl Engine {
         rows.iter()
             .map(|row| serde_json::from_str(row).map_err(|e| Error::internal("reading an event", e)))
             .collect()
+    }
+
+    /// Whether an event is stored.
+    pub async fn has_event(&self, id: &str) -> Result<bool> {
+        let id = id.to_owned();
+        Ok(self.store.call(move |c| events::exists(c, &id)).await?)
     }
 
     /// Events from now on. A listener that falls behind by 1024 loses the oldest.

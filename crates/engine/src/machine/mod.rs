@@ -10,6 +10,7 @@
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
 //! - [`events`]: what happened
+//! - [`webhooks`]: who is told of it; `webhooks_sender` tells them
 //! - [`error`]: why a verb refused
 //!
 //! Knows nothing of HTTP.
@@ -45,6 +46,8 @@ pub mod status;
 pub mod templates;
 pub mod terminals;
 pub mod validate;
+pub mod webhooks;
+mod webhooks_sender;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -84,6 +87,7 @@ pub struct Engine {
     /// Cancelled when the engine begins to end.
     closing: CancellationToken,
     events: broadcast::Sender<LifecycleEventInfo>,
+    sender: webhooks_sender::Sender,
 }
 
 impl Engine {
@@ -103,8 +107,10 @@ impl Engine {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            sender: webhooks_sender::Sender::default(),
         });
         engine.recover().await?;
+        engine.start_sender().await?;
         engine.load_pools().await?;
         Ok(engine)
     }

@@ -55,19 +55,14 @@ async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) 
     });
     socket.send(&answer).await?;
     let mut replayed = HashSet::new();
-    if subscription.replays {
-        let past = match engine.list_events(subscription.filter.clone()).await {
+    let mut look = subscription.replays.then(|| subscription.filter.clone());
+    while let Some(filter) = look.take() {
+        let past = match past(engine, filter).await {
             Ok(past) => past,
             Err(error) => return refuse(socket, &error).await,
         };
-        // Without a place to go on from, the newest are wanted, still told in the order they happened.
-        let is_newest_first = !subscription.filter.ascending;
-        let ordered: Vec<_> = if is_newest_first {
-            past.into_iter().rev().collect()
-        } else {
-            past
-        };
-        for event in ordered {
+        look = past.more;
+        for event in past.events {
             socket.send(&json!({ "type": "event", "event": event })).await?;
             replayed.insert(event.id);
         }
@@ -88,6 +83,46 @@ async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) 
             }
         }
     }
+}
+
+/// A part of what the client has not heard yet.
+struct Past {
+    /// In the order it happened.
+    events: Vec<LifecycleEventInfo>,
+    /// Where the next part is.
+    more: Option<EventFilter>,
+}
+
+/// Everything after the event that the client names, whatever its limit, since leaving some out would make a hole
+/// before what is live; otherwise the newest, up to the limit.
+async fn past(engine: &Engine, filter: EventFilter) -> Result<Past, Error> {
+    let knows = match &filter.after {
+        Some(id) => engine.has_event(id).await?,
+        None => false,
+    };
+    if knows {
+        let part = EventFilter {
+            ascending: true,
+            limit: MAX_REPLAY as usize,
+            ..filter.clone()
+        };
+        let events = engine.list_events(part).await?;
+        let last = events.get(MAX_REPLAY as usize - 1).map(|last| last.id.clone());
+        let more = last.map(|id| EventFilter {
+            after: Some(id),
+            ..filter
+        });
+        return Ok(Past { events, more });
+    }
+    // An event that was forgotten meanwhile is no place to go on from.
+    let newest = EventFilter {
+        after: None,
+        ascending: false,
+        ..filter
+    };
+    let mut events = engine.list_events(newest).await?;
+    events.reverse();
+    Ok(Past { events, more: None })
 }
 
 /// The error frame of these sockets carries a message only.
@@ -119,7 +154,6 @@ fn subscription(frame: &Value, machine: Option<&str>) -> Result<Subscription, Er
             status: check_status(given("status"))?,
             machine_id: machine.map(str::to_owned).or_else(|| given("machine_id")),
             snapshot_id: given("snapshot_id"),
-            ascending: after.is_some(),
             after,
             limit: limit as usize,
             ..Default::default()

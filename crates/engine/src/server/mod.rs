@@ -3,7 +3,7 @@
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
-//!   [`lifecycle`]: the resources; [`preview_proxy`]: the way to a port of a machine
+//!   [`lifecycle`], [`webhooks`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`]: the channels
 //! - [`not_built`]: what the API has and this engine lacks
@@ -31,6 +31,7 @@ pub mod snapshots;
 pub mod socket;
 pub mod sockets;
 pub mod templates;
+pub mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,7 +67,8 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(pools::routes())
         .merge(previews::routes())
         .merge(templates::routes())
-        .merge(lifecycle::routes());
+        .merge(lifecycle::routes())
+        .merge(webhooks::routes());
     not_built::add(routes)
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

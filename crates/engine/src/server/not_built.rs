@@ -14,26 +14,6 @@ use crate::machine::{Engine, Error};
 /// Feature, methods, path.
 const NOT_BUILT: &[(&str, &[Method], &str)] = &[
     (
-        "lifecycle webhooks",
-        &[Method::GET, Method::POST],
-        "/v1/lifecycle/webhooks",
-    ),
-    (
-        "lifecycle webhooks",
-        &[Method::GET, Method::PATCH, Method::DELETE],
-        "/v1/lifecycle/webhooks/{id}",
-    ),
-    (
-        "lifecycle webhooks",
-        &[Method::GET],
-        "/v1/lifecycle/webhooks/{id}/deliveries",
-    ),
-    (
-        "lifecycle webhooks",
-        &[Method::GET],
-        "/v1/lifecycle/webhooks/{id}/deliveries/{delivery_id}",
-    ),
-    (
         "the code interpreter",
         &[Method::GET],
         "/v1/machines/{id}/code/artifacts",

@@ -127,6 +127,13 @@ pub fn list(connection: &Connection, filter: &EventFilter) -> rusqlite::Result<V
         .collect()
 }
 
+/// Whether an event is stored.
+pub fn exists(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE id = ?)")?
+        .query_row(params![id], |row| row.get(0))
+}
+
 /// Forgets all but the newest [`KEPT_EVENTS`].
 pub fn prune(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(

@@ -4,6 +4,7 @@
 //! - [`keys`]: answers kept for idempotency keys
 //! - [`documents`]: snapshots, warm pools and templates, few and small
 //! - [`events`]: lifecycle events
+//! - [`webhooks`]: lifecycle webhooks; [`webhooks_queue`]: their deliveries
 //!
 //! The store knows ids, states and filters; what else a row holds is JSON text that the room above writes and reads.
 
@@ -11,6 +12,8 @@ pub mod documents;
 pub mod events;
 pub mod keys;
 pub mod machines;
+pub mod webhooks;
+pub mod webhooks_queue;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -84,9 +87,10 @@ impl<T> Sent<T> {
 }
 
 /// Version of the database that this engine writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Each step brings the file from its index to the next version (`PRAGMA user_version`).
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [&str; VERSION as usize] =
+    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
 
 impl Store {
     /// Opens (and makes) the state directory, takes its lock and brings the database to this version.
