@@ -1155,11 +1155,43 @@ export class Files {
     replacement: string,
     options?: FileOptions,
   ): Promise<ReplaceResult>;
+  /**
+   * Watches a file or a directory, from the moment of the call. Leaving the loop, `signal` and `await using` end it.
+   *
+   * @throws {@link TransportError} when the connection ends: changes may have been missed
+   * @example
+   * for await (const { event, path } of machine.files.watch('/workspace', { recursive: true })) console.log(event, path);
+   */
+  watch(path: string, options?: WatchOptions): FileWatch;
   /** An address from which whoever has it can read the file for a while, with a plain GET and no key. */
   downloadUrl(path: string, options?: FileOptions): Promise<string>;
   /** An address to which whoever has it can write the file for a while, with a plain PUT and no key. */
   uploadUrl(path: string, options?: FileOptions): Promise<UploadUrl>;
   toJSON(): object;
+}
+
+/** Options of {@link Files.watch}. */
+export interface WatchOptions extends FileOptions {
+  /** Directories below as well, also those made later. @default false */
+  recursive?: boolean;
+  /** Seconds after which it ends by itself. @default without end; the local engine ends it after a day */
+  timeout?: number;
+}
+
+/** A change: {@link Files.watch}. */
+export interface FileChange {
+  /** `create`, `write`, `remove`, `rename`, `chmod`; `resync_required` when changes were too many to be told. */
+  readonly event: string;
+  /** The path, from what is watched. */
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+}
+
+/** A watch. */
+export interface FileWatch extends AsyncIterableIterator<FileChange>, AsyncDisposable {
+  /** Resolves when the watch is on: changes from then on are told. */
+  readonly started: Promise<void>;
 }
 
 /** Where a file can be written without a key. */

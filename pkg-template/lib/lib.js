@@ -10,6 +10,7 @@ const {
   Commands,
   CommandStream,
   Files,
+  FileWatch,
   KeepAlive,
   Lifecycle,
   Machine,
@@ -30,6 +31,7 @@ const classes = {
   Command,
   CommandStream,
   Files,
+  FileWatch,
   KeepAlive,
   Process,
   Pty,
@@ -272,6 +274,48 @@ Object.defineProperty(PtySession.prototype, Symbol.asyncIterator, {
 });
 disposes(PtySession, take(PtySession, 'dispose'));
 
+const openWatch = take(Files, 'openWatch');
+const { next: nextChange, close: closeWatch } = FileWatch.prototype;
+define(Files.prototype, 'watch', function (path, options) {
+  const signal = options?.signal;
+  // At once, not with the first step: what happens between would be missed.
+  const opening = openWatch.call(this, path, options);
+  const started = opening.then(() => {});
+  started.catch(() => {}); // whoever steps or waits for it hears of it
+  let over = false;
+  const stop = async () => {
+    if (over) return;
+    over = true;
+    const watch = await opening.catch(() => undefined);
+    await (watch && closeWatch.call(watch));
+  };
+  return {
+    started,
+    async next() {
+      if (over) return { done: true, value: undefined };
+      try {
+        const value = await nextChange.call(await opening, { signal });
+        if (value !== undefined && !over) return { done: false, value };
+      } catch (error) {
+        // Stopped while waiting: that is an end, not an error.
+        if (over) return { done: true, value: undefined };
+        await stop();
+        throw error;
+      }
+      await stop();
+      return { done: true, value: undefined };
+    },
+    async return() {
+      await stop();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    [asyncDispose]: stop,
+  };
+});
+
 const read = Files.prototype.read;
 define(Files.prototype, 'read', async function (path, options) {
   const content = await read.call(this, path, options);
@@ -341,6 +385,7 @@ export {
   Command,
   Commands,
   Files,
+  FileWatch,
   KeepAlive,
   Lifecycle,
   Machine,

@@ -142,7 +142,7 @@ class Socket {
     this.#raw = raw;
     raw.addEventListener('message', ({ data }) => this.#take(data));
     raw.addEventListener('close', ({ code, reason }) =>
-      this.#ended(`the connection was closed (${code}${reason ? `, ${reason}` : ''})`),
+      this.#ended(`the connection was closed (${code}${reason ? `, ${reason}` : ''})`, { clean: code === 1000 }),
     );
     raw.addEventListener('error', () => {});
   }
@@ -192,20 +192,20 @@ class Socket {
     } else if (this.#queued > OVERFLOW) {
       this.#ended(
         `more than ${OVERFLOW >> 20} MiB were waiting to be read, and this runtime's WebSocket cannot be paused: read faster`,
-        true,
+        { overflow: true },
       );
       this.close();
     }
   }
 
-  #ended(reason, overflow = false) {
+  #ended(reason, how) {
     if (this.#closed) return;
-    this.#closed = { closed: reason, overflow };
+    this.#closed = { closed: reason, ...how };
     clearInterval(this.#heart);
     this.#waiting?.(this.#closed);
   }
 
-  /** `{ frame }` or `{ closed, overflow }`; never rejects. Frames that came before the end are given first. */
+  /** `{ frame }` or `{ closed, overflow, clean }`; never rejects. Frames that came before the end are given first. */
   next(limitMs) {
     if (this.#frames.length > 0) {
       const frame = this.#frames.shift();
@@ -227,10 +227,7 @@ class Socket {
       };
       this.#waiting = settle;
       if (limitMs > 0 && limitMs <= 0x7fffffff)
-        timer = setTimeout(
-          () => settle({ closed: `nothing came within ${limitMs / 1000} s`, overflow: false }),
-          limitMs,
-        );
+        timer = setTimeout(() => settle({ closed: `nothing came within ${limitMs / 1000} s` }), limitMs);
     });
   }
 

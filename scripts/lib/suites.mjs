@@ -168,8 +168,12 @@ const testFiles = (directory) =>
     .sort()
     .map((name) => path.join(directory, name));
 
+/** For one test. The long forms of `npm run soak` take longer. Milliseconds. */
+const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
+
 async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
-  const args = ['--test', '--test-reporter=tap', ...files];
+  // A test that waits for ever fails and is named, instead of stopping all.
+  const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, ...files];
   const [program, ...rest] = [...wrapper, process.execPath, ...args];
   const { code, output } = await step.try(program, rest, { cwd, env });
   return nodeCounts(output, code);

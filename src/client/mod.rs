@@ -1,7 +1,7 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`preview`]: machines; [`page`]: their lists
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`snapshot`], [`warm_pool`]
 
@@ -20,5 +20,6 @@ mod socket;
 pub mod stream;
 pub mod terminals;
 pub mod warm_pool;
+pub mod watch;
 
 pub use call::{Client, Failure};

@@ -169,6 +169,30 @@ pub fn batch(value: &Value) -> Result<Vec<String>, Error> {
         .collect()
 }
 
+/// A watch to begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatchRequest {
+    /// What is watched.
+    pub path: String,
+    /// Whose rights count.
+    pub user: Option<String>,
+    /// Directories below too.
+    pub recursive: bool,
+    /// Seconds until it ends by itself.
+    pub timeout: Option<f64>,
+}
+
+/// Reads the options of `watch`.
+pub fn watch(path: &Value, options: Option<&Value>) -> Result<WatchRequest, Error> {
+    let fields = fields(options, &["recursive", "timeout"])?;
+    Ok(WatchRequest {
+        path: self::path("path", path)?,
+        user: Common::of(&fields)?.user,
+        recursive: fields.flag("recursive")?.unwrap_or(false),
+        timeout: fields.seconds("timeout")?.map(|time| time.as_secs_f64()),
+    })
+}
+
 /// What content must be.
 pub fn no_content(name: &str) -> Error {
     Error::option(

@@ -42,6 +42,8 @@ pub enum Side {
     Frame(String),
     /// Waits for a frame of this type.
     Awaits(&'static str),
+    /// Closes in good order.
+    Close,
     /// Never sends again, and never closes.
     Hang,
 }
@@ -351,6 +353,7 @@ fn cut() -> Closed {
     Closed {
         reason: "scripted cut".to_owned(),
         overflow: false,
+        clean: false,
     }
 }
 
@@ -362,12 +365,14 @@ impl Socket for ScriptSocket {
             let side = self.sides.borrow().front().cloned();
             match side {
                 None => return Err(cut()),
+                Some(Side::Close) => return Err(Closed { clean: true, ..cut() }),
                 Some(Side::Hang) => match limit {
                     Some(limit) => {
                         self.state.borrow_mut().now += limit;
                         return Err(Closed {
                             reason: "scripted silence".to_owned(),
                             overflow: false,
+                            clean: false,
                         });
                     }
                     None => std::future::pending().await,

@@ -48,6 +48,8 @@ pub struct Closed {
     pub reason: String,
     /// It was closed from this side: the reader was too slow for a socket that cannot wait.
     pub overflow: bool,
+    /// The server ended it in good order: nothing was lost.
+    pub clean: bool,
 }
 
 /// An open WebSocket of JSON frames. It closes with its last clone.

@@ -111,6 +111,9 @@ extern "C" {
     /// Whether the reader was too slow.
     #[wasm_bindgen(method, getter)]
     pub fn overflow(this: &Next) -> Option<bool>;
+    /// Whether the server ended it in good order.
+    #[wasm_bindgen(method, getter)]
+    pub fn clean(this: &Next) -> Option<bool>;
 
     /// Bytes that a terminal printed: from base64, else from text. Throws on what is neither.
     #[wasm_bindgen(catch, js_name = terminalBytes)]

@@ -92,6 +92,7 @@ impl Socket for JsSocket {
             Some(reason) => Err(Closed {
                 reason,
                 overflow: next.overflow() == Some(true),
+                clean: next.clean() == Some(true),
             }),
         }
     }
@@ -108,6 +109,7 @@ impl Socket for JsSocket {
                 .as_string()
                 .unwrap_or_else(|| "the frame could not be sent".to_owned()),
             overflow: false,
+            clean: false,
         })
     }
 

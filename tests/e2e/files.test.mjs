@@ -1,4 +1,5 @@
-// Files of a machine: read, written, listed and moved, whole and as streams. In the Python SDK: make_dir, get_info.
+// Files of a machine: read, written, listed and moved, whole and as streams. In the Python SDK: make_dir,
+// get_info, watch_dir, WatchHandle.stop.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
@@ -6,16 +7,28 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { BatchWriteError, InvalidRequestError, InvalidResponseError, NotFoundError, Nullspace } from 'nullspace';
+import {
+  BatchWriteError,
+  InvalidRequestError,
+  InvalidResponseError,
+  NotFoundError,
+  Nullspace,
+  TransportError,
+} from 'nullspace';
 
 import { hasBrowser, site } from './support/browser.mjs';
+import { cuttingProxy } from './support/cutting-proxy.mjs';
 import { engineForTests, SMALL, sh } from './support/engine.mjs';
 
 const page = await site();
-const engine = await engineForTests({ args: ['--allow-origin', page.origin] });
+const plan = { frames: 0 };
+const proxy = await cuttingProxy(plan);
+const engine = await engineForTests({ args: ['--allow-origin', page.origin, '--allow-host', proxy.host] });
+plan.target = engine.url;
 after(async () => {
   await engine.stopWell();
   await page.close();
+  await proxy.close();
 });
 
 let machine;
@@ -234,6 +247,55 @@ test('an aborted download errs, and a cancelled one lets go of its connection', 
   }, /enough/);
   const other = await machine.files.read('/workspace/zeros', { format: 'stream' });
   await other.cancel();
+});
+
+test('changes are told as they happen, below as well when asked for', async () => {
+  await machine.files.mkdir('/workspace/watched/below');
+  const watch = machine.files.watch('/workspace/watched', { recursive: true });
+  await watch.started;
+  await machine.files.write('/workspace/watched/below/a.txt', 'a');
+  await machine.files.remove('/workspace/watched/below/a.txt');
+  const seen = [];
+  for await (const change of watch) {
+    seen.push(change);
+    if (change.event === 'remove' && change.path.endsWith('/below/a.txt')) break;
+  }
+  assert.ok(seen.every(({ path }) => path.startsWith('/workspace/watched')));
+  assert.ok(
+    seen.some(({ event, path }) => ['create', 'rename'].includes(event) && path === '/workspace/watched/below/a.txt'),
+  );
+  // Left, it is over.
+  assert.deepEqual(await watch.next(), { done: true, value: undefined });
+});
+
+test('a watch ends by its time, by a signal, and by being left', async () => {
+  const timed = [];
+  for await (const change of machine.files.watch('/workspace', { timeout: 0.3 })) timed.push(change);
+  const controller = new AbortController();
+  const watch = machine.files.watch('/workspace', { signal: controller.signal });
+  await watch.started;
+  setTimeout(() => controller.abort(new Error('enough')), 50);
+  await assert.rejects(watch.next(), /enough/);
+  const left = machine.files.watch('/workspace');
+  const waiting = left.next();
+  await left.return();
+  assert.deepEqual(await waiting, { done: true, value: undefined });
+});
+
+test('a watch of nothing is an error, and so is a connection that is cut', async () => {
+  await assert.rejects(machine.files.watch('/workspace/nothing').started, NotFoundError);
+  await assert.rejects(machine.files.watch('/workspace', { recursiv: true }).next(), /did you mean `recursive`/i);
+  const { Machine } = new Nullspace({ ...engine.client, baseUrl: proxy.url });
+  const cut = await Machine.connect(machine.id);
+  for (plan.frames = 0; plan.frames < 2; plan.frames++) {
+    const watch = cut.files.watch('/workspace');
+    const change = watch.next();
+    setTimeout(() => machine.files.write('/workspace/changed', String(plan.frames)), 100);
+    await assert.rejects(change, (error) => {
+      assert.ok(error instanceof TransportError, String(error));
+      return true;
+    });
+  }
 });
 
 test('a write to a machine that is gone fails, and the source is let go', async () => {

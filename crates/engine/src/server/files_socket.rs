@@ -65,6 +65,7 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>, id: &str) -> Result<
     loop {
         tokio::select! {
             event = events.recv() => match event {
+                Some(Ok(event)) if is_unfinished(&event.path) => {}
                 Some(Ok(event)) => socket.send(&shown(watch, event)).await?,
                 Some(Err(error)) => return socket.refuse(watch, &error).await,
                 None => return Ok(()),
@@ -78,6 +79,13 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>, id: &str) -> Result<
             }
         }
     }
+}
+
+/// A file of ours whose content is still coming: it appears under its name when it is whole. Named in the agent,
+/// `files/write.rs`.
+fn is_unfinished(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.starts_with(".nullspace-") && name.ends_with(".tmp")
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
