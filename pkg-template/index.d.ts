@@ -520,6 +520,8 @@ export class Machine implements AsyncDisposable {
 
   /** Files. */
   readonly files: Files;
+  /** Git. */
+  readonly git: Git;
   /** Terminals. */
   readonly pty: Pty;
   /** Programs given as text. */
@@ -1199,6 +1201,158 @@ export interface UploadUrl {
   readonly url: string;
   /** What is secret in it. */
   readonly token: string;
+}
+
+/** What every call on a repository takes. */
+export interface GitOptions extends CallOptions {
+  /** The repository. @default '/workspace' */
+  path?: string;
+}
+
+/**
+ * Credentials of one operation. They are forgotten after it and appear in no log, error or file that stays.
+ *
+ * `kind` may be left out: `https` for a name with a password or token, `ssh` for a private key.
+ */
+export type GitAuth =
+  | { kind?: 'https'; username: string; password: string }
+  | { kind?: 'ssh'; privateKey: string; passphrase?: string };
+
+/** Options of {@link Git.clone}. */
+export interface GitCloneOptions extends GitOptions {
+  /** Branch or tag. @default the remote's own */
+  branch?: string;
+  /** Commits of history, at least 1. @default all */
+  depth?: number;
+  /** Credentials for this call. @default none */
+  auth?: GitAuth;
+}
+
+/** Options of {@link Git.log}. */
+export interface GitLogOptions extends GitOptions {
+  /** Most commits. @default 50 */
+  limit?: number;
+}
+
+/** Options of {@link Git.deleteBranch}. */
+export interface GitDeleteBranchOptions extends GitOptions {
+  /** Delete what is not merged too. @default false */
+  force?: boolean;
+}
+
+/** Options of {@link Git.checkout}. */
+export interface GitCheckoutOptions extends GitOptions {
+  /** Make the branch first. @default false */
+  create?: boolean;
+}
+
+/** Options of {@link Git.add}. */
+export interface GitAddOptions extends GitOptions {
+  /** Paths in the repository. @default everything */
+  files?: readonly string[];
+}
+
+/** Options of {@link Git.commit}. */
+export interface GitCommitOptions extends GitOptions {
+  /** Files to add first; `[]` commits what was added before. @default everything */
+  files?: readonly string[];
+  /** Author and committer. @default what git is configured to */
+  author?: { name: string; email: string };
+}
+
+/** Options of {@link Git.pull}. */
+export interface GitPullOptions extends GitOptions {
+  /** Name of the remote. @default 'origin' */
+  remote?: string;
+  /** Branch. @default the current one */
+  branch?: string;
+  /** Credentials for this call. @default none */
+  auth?: GitAuth;
+}
+
+/** Options of {@link Git.push}. */
+export interface GitPushOptions extends GitPullOptions {
+  /** Remember the remote branch. @default false */
+  setUpstream?: boolean;
+}
+
+/** State of a repository. */
+export interface GitStatus {
+  /** Absent when `HEAD` is no branch. */
+  readonly branch?: string;
+  readonly detached: boolean;
+  readonly clean: boolean;
+  /** Commits that the upstream lacks. */
+  readonly ahead?: number;
+  /** Commits that only the upstream has. */
+  readonly behind?: number;
+  readonly changed: readonly GitChangedFile[];
+}
+
+/** A file that has changed. */
+export interface GitChangedFile {
+  readonly path: string;
+  /** `modified`, `added`, `deleted`, `renamed`, `copied`, `type_changed`, `untracked`, `conflicted`. */
+  readonly status: string;
+  /** In the index. */
+  readonly staged: boolean;
+  /** In the working tree. */
+  readonly unstaged: boolean;
+  /** Of a renamed or copied file. */
+  readonly originalPath?: string;
+}
+
+/** A commit. */
+export interface GitCommit {
+  readonly sha: string;
+  readonly authorName: string;
+  readonly authorEmail: string;
+  /** RFC 3339, in the author's time zone. */
+  readonly date: string;
+  readonly message: string;
+}
+
+/** Local branches. */
+export interface GitBranches {
+  /** Absent when `HEAD` is no branch. */
+  readonly current?: string;
+  readonly branches: readonly string[];
+}
+
+/**
+ * Git in a machine, with the machine's own git: {@link Machine.git}. What git refuses is a {@link GitError}, whose `details`
+ * hold `exitCode` and `stderr`.
+ */
+export class Git {
+  private constructor();
+  /**
+   * Clones a repository. The machine's network policy applies.
+   *
+   * @throws {@link InvalidRequestError} when the URL holds credentials
+   * @example await machine.git.clone('https://example.com/r.git', { path: '/workspace/r', depth: 1, auth: { username, password } })
+   */
+  clone(url: string, options?: GitCloneOptions): Promise<{ readonly path: string }>;
+  /** What has changed. */
+  status(options?: GitOptions): Promise<GitStatus>;
+  /** Commits, newest first. */
+  log(options?: GitLogOptions): Promise<GitCommit[]>;
+  /** Local branches. */
+  branches(options?: GitOptions): Promise<GitBranches>;
+  /** Makes a branch where `HEAD` is. */
+  createBranch(name: string, options?: GitOptions): Promise<void>;
+  /** Deletes a branch. */
+  deleteBranch(name: string, options?: GitDeleteBranchOptions): Promise<void>;
+  /** Changes to a branch, tag or commit. */
+  checkout(ref: string, options?: GitCheckoutOptions): Promise<void>;
+  /** Adds files, or everything. */
+  add(options?: GitAddOptions): Promise<void>;
+  /** Adds files, or everything, and commits: the new commit. */
+  commit(message: string, options?: GitCommitOptions): Promise<string>;
+  /** Pulls: what git said. */
+  pull(options?: GitPullOptions): Promise<string>;
+  /** Pushes: what git said. */
+  push(options?: GitPushOptions): Promise<string>;
+  toJSON(): object;
 }
 
 /** Options of {@link Pty.create}. */

@@ -13,6 +13,7 @@ export const {
   MachinePage,
   Commands,
   Files,
+  Git,
   KeepAlive,
   TemplateWarmPool,
   Nullspace,

@@ -11,6 +11,7 @@ const {
   CommandStream,
   Files,
   FileWatch,
+  Git,
   KeepAlive,
   Lifecycle,
   Machine,
@@ -32,6 +33,7 @@ const classes = {
   CommandStream,
   Files,
   FileWatch,
+  Git,
   KeepAlive,
   Process,
   Pty,
@@ -147,7 +149,7 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files'].includes(key);
+      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git'].includes(key);
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -385,7 +387,7 @@ export {
   Command,
   Commands,
   Files,
-  FileWatch,
+  Git,
   KeepAlive,
   Lifecycle,
   Machine,

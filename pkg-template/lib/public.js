@@ -29,6 +29,7 @@ export {
   Command,
   Commands,
   Files,
+  Git,
   KeepAlive,
   Lifecycle,
   Machine,

@@ -1,12 +1,13 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`preview`]: machines; [`page`]: their lists
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`snapshot`], [`warm_pool`]
 
 pub mod call;
 pub mod files;
+pub mod git;
 pub mod keep_alive;
 mod key;
 pub mod lifecycle;

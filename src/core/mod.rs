@@ -5,7 +5,7 @@
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`git`], [`warm_pool`]: the requests of each resource
 
 pub mod config;
 pub mod egress;
@@ -14,6 +14,7 @@ pub mod events;
 pub mod exec;
 pub mod files;
 pub mod frames;
+pub mod git;
 pub mod http;
 pub mod lease;
 pub mod machine;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{exec, files, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, git, lifecycle, machine, network, preview, warm_pool};
 use serde_json::Value;
 
 use super::{
@@ -484,6 +484,12 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::BatchWrite => check::<files::BatchWriteResponse>(&value),
         Decoder::DownloadUrl => check::<files::DownloadUrlResponse>(&value),
         Decoder::UploadUrl => check::<files::UploadUrlResponse>(&value),
+        Decoder::GitCloneResponse => check::<git::GitCloneResponse>(&value),
+        Decoder::GitStatus => check::<git::GitStatus>(&value),
+        Decoder::GitLog => check::<git::GitLog>(&value),
+        Decoder::GitBranchList => check::<git::GitBranchList>(&value),
+        Decoder::GitCommitResponse => check::<git::GitCommitResponse>(&value),
+        Decoder::GitSyncResponse => check::<git::GitSyncResponse>(&value),
         Decoder::PreviewGrants => {
             check::<preview::ListPreviewGrantsResponse>(&value)?;
             return Ok(renamed(value.get("items").cloned().unwrap_or(value)));

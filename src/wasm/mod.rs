@@ -1,6 +1,6 @@
 //! The only room that knows JavaScript: exported classes, values in and out.
 //!
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`preview`], [`warm_pool`]: the exported classes
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`git`], [`preview`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`stream`], [`terminals`]: commands and terminals on their WebSocket; [`socket`]: the WebSocket
@@ -12,6 +12,7 @@ mod call;
 mod convert;
 mod fetch;
 mod files;
+mod git;
 mod host;
 mod keep_alive;
 mod lifecycle;

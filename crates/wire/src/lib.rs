@@ -17,6 +17,7 @@
 pub mod error;
 pub mod exec;
 pub mod files;
+pub mod git;
 pub mod lifecycle;
 pub mod machine;
 pub mod network;

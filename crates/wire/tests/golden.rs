@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use nullspace_wire::{exec, files, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, git, lifecycle, machine, network, preview, warm_pool};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
@@ -55,6 +55,12 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "BatchWrite" => unchanged::<files::BatchWriteResponse>(&file, wire),
             "DownloadUrl" => unchanged::<files::DownloadUrlResponse>(&file, wire),
             "UploadUrl" => unchanged::<files::UploadUrlResponse>(&file, wire),
+            "GitCloneResponse" => unchanged::<git::GitCloneResponse>(&file, wire),
+            "GitStatus" => unchanged::<git::GitStatus>(&file, wire),
+            "GitLog" => unchanged::<git::GitLog>(&file, wire),
+            "GitBranchList" => unchanged::<git::GitBranchList>(&file, wire),
+            "GitCommitResponse" => unchanged::<git::GitCommitResponse>(&file, wire),
+            "GitSyncResponse" => unchanged::<git::GitSyncResponse>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;

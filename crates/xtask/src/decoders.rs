@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
-use nullspace_wire::{exec, files, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, git, lifecycle, machine, network, preview, warm_pool};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -73,6 +73,12 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("BatchWrite", One, files::BatchWriteResponse);
     answer!("DownloadUrl", One, files::DownloadUrlResponse);
     answer!("UploadUrl", One, files::UploadUrlResponse);
+    answer!("GitCloneResponse", One, git::GitCloneResponse);
+    answer!("GitStatus", One, git::GitStatus);
+    answer!("GitLog", One, git::GitLog);
+    answer!("GitBranchList", One, git::GitBranchList);
+    answer!("GitCommitResponse", One, git::GitCommitResponse);
+    answer!("GitSyncResponse", One, git::GitSyncResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list

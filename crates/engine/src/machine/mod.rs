@@ -24,6 +24,7 @@ pub mod events;
 pub mod exec;
 pub mod files;
 mod fork;
+pub mod git;
 pub mod idempotency;
 mod ids;
 mod layers;

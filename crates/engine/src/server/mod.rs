@@ -15,6 +15,7 @@ pub mod exec;
 pub mod exec_socket;
 pub mod files;
 pub mod files_socket;
+pub mod git;
 pub mod lifecycle;
 pub mod lifecycle_socket;
 pub mod machines;
@@ -60,6 +61,7 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(exec::routes())
         .merge(files::routes())
         .merge(batch::routes())
+        .merge(git::routes())
         .merge(signed_files::routes())
         .merge(pty::routes())
         .merge(sockets::routes())

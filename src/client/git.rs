@@ -1,0 +1,173 @@
+//! Git in a machine. Source: PROTOCOL.md section 7.
+
+use std::time::Duration;
+
+use serde_json::{json, Value as Json};
+
+use super::call::{Failure, Outcome};
+use super::machine::Machine;
+use crate::core::error::{Error, Kind};
+use crate::core::git::{self, Given};
+use crate::core::http;
+use crate::core::options::{self, Value};
+use crate::transport::{Answer, Decoder, Transport};
+
+/// HTTP time of what talks to a remote.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(620);
+/// Exit code of an error that is not git's own. Source: PROTOCOL.md section 7.
+const NO_EXIT_CODE: i64 = 128;
+
+/// The SDK's error for whatever an operation failed with.
+fn git_error(mut error: Error) -> Error {
+    // What never reached the API is told as it is.
+    if error.status.is_none() {
+        return error;
+    }
+    let said = error.details.take().unwrap_or_default();
+    let code = said["exit_code"].as_i64().unwrap_or(NO_EXIT_CODE);
+    let stderr = said["stderr"]
+        .as_str()
+        .map_or_else(|| error.message.clone(), str::to_owned);
+    error.kind = Kind::Git;
+    error.code = "git_error".to_owned();
+    error.details = Some(json!({ "exitCode": code, "stderr": stderr }));
+    error
+}
+
+impl<T: Transport> Machine<T> {
+    async fn git(
+        &self,
+        operation: &'static str,
+        method: &'static str,
+        verb: &str,
+        given: Given<'_>,
+        decoder: Decoder,
+    ) -> Outcome<T, T::Answer> {
+        let mut under = format!("/git/{verb}");
+        let body = Json::Object(given.body);
+        if method == "GET" {
+            let mut query = Vec::new();
+            for name in ["path", "limit"] {
+                match &body[name] {
+                    Json::Null => {}
+                    Json::String(text) => query.push((name, text.clone())),
+                    other => query.push((name, other.to_string())),
+                }
+            }
+            under = http::with_query(&under, &query);
+        }
+        let mut call = self.on(operation, method, &under, decoder, given.request_timeout);
+        if ["clone", "pull", "push"].contains(&verb)
+            && given.request_timeout.is_none()
+            && !self.client.has_timeout()
+        {
+            call.timeout = call.timeout.max(REMOTE_TIMEOUT);
+        }
+        call.body = (method != "GET").then(|| body.to_string());
+        call.proof = self.proof.clone();
+        match self.client.call(&call).await {
+            Ok(sent) => Ok(sent.answer),
+            Err(Failure::Error(error)) => Err(git_error(error).into()),
+            Err(thrown) => Err(thrown),
+        }
+    }
+
+    /// Clones: where it went.
+    pub async fn git_clone(&self, url: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let url = git::url(url)?;
+        let mut given = Given::read(options, &["branch", "depth", "auth"])?;
+        given.text("branch", "branch")?.count("depth", "depth")?.auth()?;
+        given.put("url", url);
+        self.git("gitClone", "POST", "clone", given, Decoder::GitCloneResponse)
+            .await
+    }
+
+    /// What has changed.
+    pub async fn git_status(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let given = Given::read(options, &[])?;
+        self.git("gitStatus", "GET", "status", given, Decoder::GitStatus)
+            .await
+    }
+
+    /// Commits.
+    pub async fn git_log(&self, options: Option<&Value>) -> Outcome<T, Option<T::Answer>> {
+        let mut given = Given::read(options, &["limit"])?;
+        given.count("limit", "limit")?;
+        let log = self.git("gitLog", "GET", "log", given, Decoder::GitLog).await?;
+        Ok(log.inner("commits"))
+    }
+
+    /// Local branches.
+    pub async fn git_branches(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let given = Given::read(options, &[])?;
+        self.git("gitBranches", "GET", "branch", given, Decoder::GitBranchList)
+            .await
+    }
+
+    /// Makes or deletes a branch: `action`.
+    pub async fn git_branch(&self, action: &str, name: &Value, options: Option<&Value>) -> Outcome<T, ()> {
+        let name = options::filled("name", name)?.to_owned();
+        let mut given = Given::read(options, if action == "delete" { &["force"] } else { &[] })?;
+        given.flag("force", "force")?;
+        given.put("name", name);
+        given.put("action", action);
+        self.git("gitBranch", "POST", "branch", given, Decoder::Nothing)
+            .await
+            .map(drop)
+    }
+
+    /// Changes to a branch, tag or commit.
+    pub async fn git_checkout(&self, reference: &Value, options: Option<&Value>) -> Outcome<T, ()> {
+        let reference = options::filled("ref", reference)?.to_owned();
+        let mut given = Given::read(options, &["create"])?;
+        given.put("create", false);
+        given.flag("create", "create")?;
+        given.put("ref", reference);
+        self.git("gitCheckout", "POST", "checkout", given, Decoder::Nothing)
+            .await
+            .map(drop)
+    }
+
+    /// Adds files; everything when none are named.
+    pub async fn git_add(&self, options: Option<&Value>) -> Outcome<T, ()> {
+        let mut given = Given::read(options, &["files"])?;
+        if !given.files()? {
+            given.put("files", Vec::<String>::new());
+        }
+        self.git("gitAdd", "POST", "add", given, Decoder::Nothing)
+            .await
+            .map(drop)
+    }
+
+    /// Commits what is named, else everything.
+    pub async fn git_commit(&self, message: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let message = options::filled("message", message)?.to_owned();
+        let mut given = Given::read(options, &["files", "author"])?;
+        let named = given.files()?;
+        given.author()?;
+        given.put("add_all", !named);
+        given.put("message", message);
+        self.git("gitCommit", "POST", "commit", given, Decoder::GitCommitResponse)
+            .await
+    }
+
+    /// Pulls or pushes: what git said.
+    pub async fn git_sync(&self, verb: &str, options: Option<&Value>) -> Outcome<T, String> {
+        let more: &[&str] = match verb {
+            "push" => &["remote", "branch", "auth", "setUpstream"],
+            _ => &["remote", "branch", "auth"],
+        };
+        let mut given = Given::read(options, more)?;
+        given.put("remote", "origin");
+        given.text("remote", "remote")?.text("branch", "branch")?.auth()?;
+        if verb == "push" {
+            given.put("set_upstream", false);
+            given.flag("setUpstream", "set_upstream")?;
+        }
+        let operation = if verb == "push" { "gitPush" } else { "gitPull" };
+        let said = self
+            .git(operation, "POST", verb, given, Decoder::GitSyncResponse)
+            .await?;
+        Ok(said.text("summary").unwrap_or_default())
+    }
+}
