@@ -10,6 +10,7 @@
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
 //! - [`events`]: what happened
+//! - [`monitor`]: all machines, looked at again and again
 //! - [`webhooks`]: who is told of it; `webhooks_sender` tells them
 //! - [`error`]: why a verb refused
 //!
@@ -32,6 +33,7 @@ pub mod lease;
 pub mod list;
 pub mod live;
 pub mod metrics;
+pub mod monitor;
 pub mod output;
 mod pause;
 pub mod pool;
@@ -89,6 +91,7 @@ pub struct Engine {
     closing: CancellationToken,
     events: broadcast::Sender<LifecycleEventInfo>,
     sender: webhooks_sender::Sender,
+    samplers: monitor::Samplers,
 }
 
 impl Engine {
@@ -109,6 +112,7 @@ impl Engine {
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             sender: webhooks_sender::Sender::default(),
+            samplers: monitor::Samplers::default(),
         });
         engine.recover().await?;
         engine.start_sender().await?;

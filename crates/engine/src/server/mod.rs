@@ -5,7 +5,7 @@
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
 //!   [`lifecycle`], [`webhooks`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
-//!   [`lifecycle_socket`]: the channels
+//!   [`lifecycle_socket`], [`monitor_socket`]: the channels
 //! - [`not_built`]: what the API has and this engine lacks
 
 pub mod access;
@@ -19,6 +19,7 @@ pub mod git;
 pub mod lifecycle;
 pub mod lifecycle_socket;
 pub mod machines;
+pub mod monitor_socket;
 pub mod not_built;
 pub mod params;
 pub mod pools;

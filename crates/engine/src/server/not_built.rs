@@ -150,7 +150,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
         "/v1/volumes/{id}/uploads/{upload_id}/parts/{part_number}",
     ),
     ("volumes", &[Method::GET], "/v1/volumes/{id}/ws"),
-    ("the monitor socket", &[Method::GET], "/v1/monitor/ws"),
     ("template builds", &[Method::POST], "/v1/templates"),
     (
         "template builds",

@@ -11,7 +11,7 @@ use axum::Router;
 
 use super::params::Params;
 use super::reply::Answer;
-use super::{exec_socket, files_socket, lifecycle_socket, pty_socket, socket, Shared};
+use super::{exec_socket, files_socket, lifecycle_socket, monitor_socket, pty_socket, socket, Shared};
 use crate::machine::{Engine, Error, Kind};
 
 /// Routes of this resource.
@@ -20,6 +20,7 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route("/v1/machines/{id}/ws", get(machine))
         .route("/v1/machines/{id}/lifecycle/ws", get(machine_lifecycle))
         .route("/v1/lifecycle/ws", get(lifecycle))
+        .route("/v1/monitor/ws", get(monitor))
 }
 
 type Upgrade = std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
@@ -61,5 +62,12 @@ async fn lifecycle(State(engine): Shared, asked: Upgrade) -> Answer {
     let asked = upgrade(asked)?;
     Ok(socket::open(asked, move |socket| {
         lifecycle_socket::run(socket, engine, None)
+    }))
+}
+
+async fn monitor(State(engine): Shared, asked: Upgrade) -> Answer {
+    let asked = upgrade(asked)?;
+    Ok(socket::open(asked, move |socket| {
+        monitor_socket::run(socket, engine)
     }))
 }
