@@ -149,6 +149,8 @@ export class Nullspace {
   readonly Snapshot: typeof Snapshot;
   /** {@link Lifecycle} with these options. */
   readonly Lifecycle: typeof Lifecycle;
+  /** {@link Monitor} with these options. */
+  readonly Monitor: typeof Monitor;
   /** {@link TemplateWarmPool} with these options. */
   readonly TemplateWarmPool: typeof TemplateWarmPool;
 }
@@ -886,6 +888,270 @@ export class Lifecycle {
   static listMachineEvents(id: string, options?: LifecycleFilterOptions & ClientOptions): Promise<LifecycleEventPage>;
   /** A page of those of a snapshot, also of one that is gone. */
   static listSnapshotEvents(id: string, options?: LifecycleFilterOptions & ClientOptions): Promise<LifecycleEventPage>;
+  /**
+   * Walks along events: those of the past that were asked for, then what happens, without end. A connection that is lost
+   * is opened again (after 0.25 s, doubling to 5 s) and goes on behind the last event: none is lost or given twice. Nothing
+   * happens before the first step. Leaving the loop, `return()`, `await using` and an aborted `signal` end it at once.
+   *
+   * @throws {@link TransportError} when the first connection cannot be made; {@link AuthError} and the like when the
+   * server refuses, also later
+   * @example
+   * for await (const event of Lifecycle.streamEvents({ operation: 'create', liveOnly: true })) console.log(event.machineId);
+   */
+  static streamEvents(options?: LifecycleStreamOptions): LifecycleEvents;
+  /**
+   * Tells what happens from now on to `onEvent`, or, without it, to whoever walks along the subscription. Lost connections
+   * are handled as by {@link Lifecycle.streamEvents}.
+   *
+   * @example
+   * await using subscription = Lifecycle.subscribe({ onEvent: (event) => console.log(event.operation), onError: console.error });
+   */
+  static subscribe(options?: LifecycleSubscribeOptions): LifecycleSubscription;
+  /**
+   * Makes a webhook: events from now on are sent to its URL, signed.
+   *
+   * @throws {@link InvalidRequestError} names the option that is wrong
+   * @example await Lifecycle.createWebhook({ url: 'https://example.com/hook', operations: ['create'], signingSecret })
+   */
+  static createWebhook(options: CreateWebhookOptions): Promise<LifecycleWebhook>;
+  /** All webhooks, newest first. */
+  static listWebhooks(options?: ClientOptions): Promise<LifecycleWebhook[]>;
+  /** One webhook. @throws {@link NotFoundError} */
+  static getWebhook(id: string, options?: ClientOptions): Promise<LifecycleWebhook>;
+  /**
+   * Changes a webhook; what is left out stays. A webhook that is switched off keeps what is queued.
+   *
+   * @throws {@link NotFoundError}
+   * @example await Lifecycle.updateWebhook(webhook.id, { enabled: false })
+   */
+  static updateWebhook(id: string, options: UpdateWebhookOptions): Promise<LifecycleWebhook>;
+  /** Deletes a webhook with its deliveries. @throws {@link NotFoundError} */
+  static deleteWebhook(id: string, options?: ClientOptions): Promise<void>;
+  /** A page of the deliveries of a webhook, newest first. @throws {@link NotFoundError} */
+  static listWebhookDeliveries(id: string, options?: WebhookDeliveriesOptions): Promise<WebhookDelivery[]>;
+  /** A delivery with its event and all that was tried. @throws {@link NotFoundError} */
+  static getWebhookDelivery(id: string, deliveryId: string, options?: ClientOptions): Promise<WebhookDeliveryDetail>;
+  toJSON(): object;
+}
+
+/** Options of a stream of the events of one machine. */
+export interface MachineEventStreamOptions extends CallOptions {
+  /** @default all */
+  operation?: LifecycleEvent['operation'];
+  /** @default all */
+  status?: 'requested' | 'succeeded' | 'failed';
+  /** Nothing of the past. Contradicts `afterEventId`. @default false */
+  liveOnly?: boolean;
+  /** Go on behind this event, as after a restart of the program. @default none */
+  afterEventId?: string;
+  /** Most events of the past, without `afterEventId`; at least 0. @default 100 */
+  replayLimit?: number;
+  /** Ends the stream when nothing came for so long: seconds. @default never */
+  idleTimeout?: number;
+  /** Passed to the server: only events with this metadata. The local engine's events have none. @default all */
+  metadata?: Record<string, unknown>;
+}
+
+/** Options of {@link Lifecycle.streamEvents}. */
+export interface LifecycleStreamOptions extends MachineEventStreamOptions, ClientOptions {
+  /** @default all */
+  machineId?: string;
+  /** @default all */
+  snapshotId?: string;
+}
+
+/** Options of {@link Lifecycle.subscribe}. */
+export interface LifecycleSubscribeOptions extends ClientOptions {
+  /** @default all */
+  machineId?: string;
+  /** @default all */
+  snapshotId?: string;
+  /** @default all */
+  operation?: LifecycleEvent['operation'];
+  /** @default all */
+  status?: 'requested' | 'succeeded' | 'failed';
+  /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. */
+  onEvent?: (event: LifecycleEvent) => unknown;
+  /** Gets what ended the subscription. @default `done` rejects with it */
+  onError?: (error: unknown) => unknown;
+}
+
+/** Events without end. */
+export interface LifecycleEvents extends AsyncIterableIterator<LifecycleEvent>, AsyncDisposable {
+  return(value?: unknown): Promise<IteratorResult<LifecycleEvent>>;
+}
+
+/** What {@link Lifecycle.subscribe} and {@link Monitor.subscribe} answer. */
+export interface Subscription<Event> extends AsyncDisposable {
+  /**
+   * Resolves when nothing more is told; rejects with what ended it when there is no `onError`. Absent without callbacks for
+   * events: then the subscription is walked along.
+   */
+  readonly done?: Promise<void>;
+  /** Ends it. */
+  stop(): Promise<void>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<Event>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What {@link Lifecycle.subscribe} answers. */
+export interface LifecycleSubscription extends Subscription<LifecycleEvent> {}
+
+/** Options of {@link Lifecycle.createWebhook}. */
+export interface CreateWebhookOptions extends ClientOptions {
+  /** Where events are sent to, `http://` or `https://`. */
+  url: string;
+  /** What is sent; at least one. @example ['create', 'destroy'] */
+  operations: readonly LifecycleEvent['operation'][];
+  /** Key of the signatures, not empty; {@link verifyWebhookSignature} needs it. It is never answered. */
+  signingSecret: string;
+  /** @default true */
+  enabled?: boolean;
+}
+
+/** Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given. */
+export interface UpdateWebhookOptions extends ClientOptions {
+  url?: string;
+  operations?: readonly LifecycleEvent['operation'][];
+  signingSecret?: string;
+  enabled?: boolean;
+}
+
+/** Options of {@link Lifecycle.listWebhookDeliveries}. */
+export interface WebhookDeliveriesOptions extends ClientOptions {
+  /** Deliveries to skip, at least 0. @default 0 */
+  offset?: number;
+  /** Most deliveries, at least 1. @default 50 */
+  limit?: number;
+}
+
+/** How a delivery stands. */
+export type WebhookDeliveryStatus = 'queued' | 'in_progress' | 'succeeded' | 'dead_letter' | (string & {});
+
+/** A webhook. */
+export interface LifecycleWebhook {
+  readonly id: string;
+  readonly url: string;
+  readonly operations: string[];
+  readonly enabled: boolean;
+  /** Whether deliveries are signed. */
+  readonly hasSigningSecret: boolean;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** When a delivery was tried last. */
+  readonly lastDeliveryAt?: Date;
+  readonly lastDeliveryStatus?: WebhookDeliveryStatus;
+  readonly lastError?: string;
+}
+
+/** One event on its way to one webhook. */
+export interface WebhookDelivery {
+  readonly id: string;
+  readonly webhookId: string;
+  readonly eventId: string;
+  readonly operation: string;
+  /** Status of the event. */
+  readonly status: string;
+  readonly deliveryStatus: WebhookDeliveryStatus;
+  /** Attempts begun. */
+  readonly attemptCount: number;
+  readonly createdAt: Date;
+  /** Absent once it is decided. */
+  readonly nextAttemptAt?: Date;
+  readonly lastAttemptAt?: Date;
+  /** HTTP status. */
+  readonly lastResponseStatus?: number;
+  readonly lastError?: string;
+}
+
+/** One try of a delivery. */
+export interface WebhookAttempt {
+  readonly id: string;
+  readonly deliveryId: string;
+  /** Counts from 1. */
+  readonly attemptNumber: number;
+  readonly attemptedAt: Date;
+  readonly durationMs: number;
+  /** HTTP status; absent when no answer came. */
+  readonly responseStatus?: number;
+  readonly errorCode?: string;
+  readonly errorMessage?: string;
+}
+
+/** What {@link Lifecycle.getWebhookDelivery} answers. */
+export interface WebhookDeliveryDetail {
+  readonly delivery: WebhookDelivery;
+  readonly event: LifecycleEvent;
+  /** Oldest first. */
+  readonly attempts: WebhookAttempt[];
+}
+
+/** Options of {@link verifyWebhookSignature}. */
+export interface VerifyWebhookOptions {
+  /** The body as it came: a parsed and printed one has other bytes. */
+  payload: string | ArrayBuffer | ArrayBufferView;
+  /** Of the request: a `Headers` object, or Node's `request.headers`. */
+  headers: { get(name: string): string | null } | Record<string, string | readonly string[] | undefined>;
+  /** The `signingSecret` of the webhook. */
+  secret: string;
+  /** How old a request may be, and how wrong the clocks: seconds. @default 300 */
+  toleranceSecs?: number;
+}
+
+/**
+ * For receivers of webhooks: resolves with the event if the request comes from who knows the secret. Compares in constant
+ * time. Deliveries may come twice: remember `event.id`.
+ *
+ * @throws {@link AuthError} code `invalid_signature`: answer with 401
+ * @example
+ * const event = await verifyWebhookSignature({ payload: await request.text(), headers: request.headers, secret });
+ */
+export function verifyWebhookSignature(options: VerifyWebhookOptions): Promise<LifecycleEvent>;
+
+/** What the monitor measured; servers may send a part. */
+export type MonitorMetrics = Pick<MachineMetrics, 'cpuPercent'> & Partial<MachineMetrics>;
+
+/** What the monitor tells. `kind` tells them apart. */
+export type MonitorEvent =
+  | { readonly kind: 'snapshot'; readonly machines: MachineInfo[] }
+  | { readonly kind: 'update'; readonly machineId: string; readonly machine?: MachineInfo; readonly removed?: boolean }
+  | { readonly kind: 'metrics'; readonly machineId: string; readonly metrics: MonitorMetrics }
+  | { readonly kind: 'processes'; readonly machineId: string; readonly processes: ProcessInfo[] }
+  | { readonly kind: 'error'; readonly message: string };
+
+/** Options of {@link Monitor.subscribe}. */
+export interface MonitorOptions extends ClientOptions {
+  /** Between two looks, milliseconds, 100 to 3600000. @default the server's: 1000 */
+  intervalMs?: number;
+  /** Tell the commands of machines too. @default false */
+  includeProcesses?: boolean;
+  /** Gets all machines: first, and after each new connection. */
+  onSnapshot?: (machines: MachineInfo[]) => unknown;
+  /** Gets a machine that changed, is new (`machine`) or gone (`removed`). */
+  onUpdate?: (update: { machineId: string; machine?: MachineInfo; removed?: boolean }) => unknown;
+  /** Gets the use of each running machine, at each look. */
+  onMetrics?: (event: { machineId: string; metrics: MonitorMetrics }) => unknown;
+  /** Gets the commands of each running machine, at each look. */
+  onProcesses?: (event: { machineId: string; processes: ProcessInfo[] }) => unknown;
+  /** Gets what the server complains of, and what ended the subscription. @default `done` rejects with the latter */
+  onError?: (error: unknown) => unknown;
+}
+
+/** What {@link Monitor.subscribe} answers. */
+export interface MonitorSubscription extends Subscription<MonitorEvent> {}
+
+/** All machines, as they change. */
+export class Monitor {
+  private constructor();
+  /**
+   * Watches all machines, over lost connections too. Events go to the callbacks, or, without one, to whoever walks along the
+   * subscription.
+   *
+   * @throws {@link InvalidRequestError} through `onError` or `done`: names the option that is wrong
+   * @example
+   * await using watching = Monitor.subscribe({ intervalMs: 2000, onMetrics: ({ machineId, metrics }) => draw(machineId, metrics.cpuPercent) });
+   */
+  static subscribe(options?: MonitorOptions): MonitorSubscription;
   toJSON(): object;
 }
 
@@ -894,6 +1160,13 @@ export class MachineLifecycle {
   private constructor();
   /** A page of them. */
   list(options?: LifecycleFilterOptions & CallOptions): Promise<LifecycleEventPage>;
+  /**
+   * Walks along its events, as {@link Lifecycle.streamEvents} does.
+   *
+   * @throws {@link NotFoundError} when there is no such machine
+   * @example for await (const event of machine.lifecycle.streamEvents()) if (event.operation === 'destroy') break;
+   */
+  streamEvents(options?: MachineEventStreamOptions): LifecycleEvents;
   toJSON(): object;
 }
 

@@ -11,6 +11,8 @@ export const {
   PtySession,
   Snapshot,
   MachinePage,
+  Monitor,
+  verifyWebhookSignature,
   Commands,
   Files,
   Git,

@@ -2,6 +2,7 @@
 // handles get what wasm-bindgen cannot express (symbols, inspection, `free` removed), and clients hold options.
 
 import { NullspaceError } from './errors.js';
+import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
 import { crashed, track, trapped } from './runtime.js';
 
@@ -9,6 +10,7 @@ const {
   Command,
   Commands,
   CommandStream,
+  Feed,
   Files,
   FileWatch,
   Git,
@@ -17,6 +19,7 @@ const {
   Machine,
   MachineLifecycle,
   MachinePage,
+  Monitor,
   Process,
   Pty,
   PtySession,
@@ -40,6 +43,8 @@ const classes = {
   PtySession,
   MachineLifecycle,
   Lifecycle,
+  Monitor,
+  Feed,
   Snapshot,
   TemplateWarmPool,
 };
@@ -326,6 +331,62 @@ define(Files.prototype, 'read', async function (path, options) {
   return content.pipeThrough(new TransformStream(), { signal: options.signal });
 });
 
+const { next: nextTold, close: closeFeed } = Feed.prototype;
+const feed = (open, signal) => iterate(open, { next: nextTold, close: closeFeed }, signal, asyncDispose);
+
+const openEvents = take(MachineLifecycle, 'openStream');
+define(MachineLifecycle.prototype, 'streamEvents', function (options) {
+  return feed(() => openEvents.call(this, options), options?.signal);
+});
+
+/** Puts `made` in the place of a static that only this file may call. It gets the options of the call and a client's. */
+const replaceStatic = (name, hiddenKey, key, made) => {
+  const list = statics.get(name);
+  const [, run] = list.splice(
+    list.findIndex(([known]) => known === hiddenKey),
+    1,
+  )[0];
+  delete classes[name][hiddenKey];
+  const make = ([options], client) =>
+    made(
+      feed(() => run([options], client), options?.signal ?? client?.signal),
+      options ?? {},
+    );
+  list.push([key, make]);
+  define(classes[name], key, (...args) => make(args, undefined));
+};
+replaceStatic('Lifecycle', 'openStream', 'streamEvents', (steps) => steps);
+replaceStatic('Lifecycle', 'openSubscription', 'subscribe', (steps, { onEvent, onError }) =>
+  subscribe(steps, { tell: onEvent, onError }, asyncDispose),
+);
+replaceStatic('Monitor', 'openFeed', 'subscribe', (steps, hooks) => {
+  const { onSnapshot, onUpdate, onMetrics, onProcesses, onError } = hooks;
+  const seen = {
+    ...steps,
+    async next() {
+      const { done, value } = await steps.next();
+      return { done, value: done ? undefined : monitorEvent(value) };
+    },
+    [Symbol.asyncIterator]: () => seen,
+  };
+  const tell = ({ kind, ...event }) => {
+    switch (kind) {
+      case 'snapshot':
+        return onSnapshot?.(event.machines);
+      case 'update':
+        return onUpdate?.(event);
+      case 'metrics':
+        return onMetrics?.(event);
+      case 'processes':
+        return onProcesses?.(event);
+      default:
+        return onError?.(new NullspaceError({ code: 'monitor_error', message: event.message }));
+    }
+  };
+  const told = onSnapshot ?? onUpdate ?? onMetrics ?? onProcesses;
+  return subscribe(seen, { tell: told && tell, onError }, asyncDispose);
+});
+
 /** Between two looks at the output of a command that is not on a socket. Milliseconds. */
 const LOOK_MS = 250;
 
@@ -393,6 +454,7 @@ export {
   Machine,
   MachineLifecycle,
   MachinePage,
+  Monitor,
   Process,
   Pty,
   PtySession,

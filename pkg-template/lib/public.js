@@ -35,6 +35,7 @@ export {
   Machine,
   MachineLifecycle,
   MachinePage,
+  Monitor,
   NetworkEgressPolicy,
   Nullspace,
   Process,
@@ -43,3 +44,4 @@ export {
   Snapshot,
   TemplateWarmPool,
 } from './lib.js';
+export { verifyWebhookSignature } from './webhooks.js';

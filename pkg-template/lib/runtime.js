@@ -98,6 +98,11 @@ export const decode = (name, text) => {
   } catch {
     throw `the answer is no JSON: ${excerpt(text)}`;
   }
+  return shape(name, value);
+};
+
+/** Parsed answer or frame -> checked value. Throws as {@link decode} does. */
+export const shape = (name, value) => {
   try {
     return (decoders[name] ?? texts)(value, '');
   } catch (error) {

@@ -3,9 +3,11 @@
 //! - [`call`]: one call: key, hooks, rate limits, errors
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
-//! - [`snapshot`], [`warm_pool`]
+//! - [`events`]: events and the monitor on their WebSockets, over lost connections
+//! - [`snapshot`], [`warm_pool`], [`webhooks`]
 
 pub mod call;
+pub mod events;
 pub mod files;
 pub mod git;
 pub mod keep_alive;
@@ -22,5 +24,6 @@ pub mod stream;
 pub mod terminals;
 pub mod warm_pool;
 pub mod watch;
+pub mod webhooks;
 
 pub use call::{Client, Failure};

@@ -1,5 +1,9 @@
 //! Lifecycle events and webhooks as options. Source: PROTOCOL.md section 10.
 
+use std::time::Duration;
+
+use serde_json::json;
+
 use super::error::Error;
 use super::options::{Fields, MAX_INTEGER};
 
@@ -90,22 +94,77 @@ pub struct Stream {
     pub filter: Vec<(&'static str, String)>,
     /// Only what happens from now on.
     pub live_only: bool,
+    /// Leave out what a server assumes of a plain `subscribe`.
+    pub plain: bool,
     /// Go on behind this event.
     pub after_event_id: Option<String>,
     /// Most events of the past.
     pub replay_limit: u64,
+    /// The stream ends when nothing came for so long.
+    pub idle_timeout: Option<Duration>,
     /// Only events with this metadata.
     pub metadata: Option<nullspace_wire::JsonObject>,
 }
 
+impl Stream {
+    /// The first frame of a socket that goes on behind `cursor`, or begins as asked.
+    pub fn subscribe(&self, cursor: Option<&str>) -> String {
+        let mut frame = json!({ "type": "subscribe" });
+        for (name, value) in &self.filter {
+            frame[*name] = value.as_str().into();
+        }
+        let after = cursor.or(self.after_event_id.as_deref());
+        match after {
+            Some(id) => {
+                frame["live_only"] = false.into();
+                frame["after_event_id"] = id.into();
+            }
+            // A plain `subscribe` means what happens from now on.
+            None if self.plain => return frame.to_string(),
+            None => frame["live_only"] = self.live_only.into(),
+        }
+        frame["replay_limit"] = self.replay_limit.into();
+        if let Some(metadata) = &self.metadata {
+            frame["metadata"] = metadata.clone().into();
+        }
+        frame.to_string()
+    }
+}
+
+/// Names that [`subscription`] reads.
+pub const SUBSCRIPTION: [&str; 6] = [
+    "machineId",
+    "snapshotId",
+    "operation",
+    "status",
+    "onEvent",
+    "onError",
+];
+
+/// Reads the options of `subscribe`: what happens from now on.
+pub fn subscription(fields: &Fields<'_>) -> Result<Stream, Error> {
+    for name in ["onEvent", "onError"] {
+        super::config::function(fields, name)?;
+    }
+    Ok(Stream {
+        live_only: true,
+        plain: true,
+        ..stream(fields)?
+    })
+}
+
+/// Names of the scope of a stream of all events.
+pub const SCOPE: [&str; 2] = ["machineId", "snapshotId"];
+
 /// Names that [`stream`] reads.
-pub const STREAM: [&str; 6] = [
+pub const STREAM: [&str; 7] = [
     "operation",
     "status",
     "liveOnly",
     "afterEventId",
     "replayLimit",
     "metadata",
+    "idleTimeout",
 ];
 
 /// Reads the options of `streamEvents`. `machineId` and `snapshotId` where the caller let them in.
@@ -125,8 +184,10 @@ pub fn stream(fields: &Fields<'_>) -> Result<Stream, Error> {
     Ok(Stream {
         filter: query,
         live_only,
+        plain: false,
         after_event_id,
         replay_limit: fields.integer("replayLimit", 0, MAX_INTEGER)?.unwrap_or(100),
+        idle_timeout: fields.seconds("idleTimeout")?,
         metadata: fields.json_object("metadata")?,
     })
 }

@@ -18,6 +18,7 @@ pub mod git;
 pub mod http;
 pub mod lease;
 pub mod machine;
+pub mod monitor;
 pub mod options;
 pub mod previews;
 pub mod retry;

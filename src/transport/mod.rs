@@ -47,6 +47,8 @@ pub trait Transport: Clone + 'static {
     async fn send(&self, request: Request) -> Result<Reply<Self::Answer>, TransportError>;
     /// Opens a WebSocket.
     async fn open(&self, opening: Opening) -> Result<Self::Socket, Unopened>;
+    /// Checks a frame of a socket and gives it its JavaScript names, as answers have them; or says what is wrong.
+    fn shape(&self, decoder: Decoder, frame: &Self::Answer) -> Result<Self::Answer, String>;
     /// Waits.
     async fn sleep(&self, time: Duration);
     /// A random UUID, version 4.
@@ -113,6 +115,12 @@ pub enum Decoder {
     ProcessList,
     ProcessLogs,
     LifecycleEvents,
+    LifecycleEvent,
+    Webhook,
+    WebhookList,
+    DeliveryList,
+    Delivery,
+    MonitorFrame,
     PreviewUrl,
     PreviewProxyTarget,
     PreviewReadiness,
@@ -170,6 +178,12 @@ impl Decoder {
             Decoder::ProcessList => "ProcessList",
             Decoder::ProcessLogs => "ProcessLogs",
             Decoder::LifecycleEvents => "LifecycleEvents",
+            Decoder::LifecycleEvent => "LifecycleEvent",
+            Decoder::Webhook => "Webhook",
+            Decoder::WebhookList => "WebhookList",
+            Decoder::DeliveryList => "DeliveryList",
+            Decoder::Delivery => "Delivery",
+            Decoder::MonitorFrame => "MonitorFrame",
             Decoder::PreviewUrl => "PreviewUrl",
             Decoder::PreviewProxyTarget => "PreviewProxyTarget",
             Decoder::PreviewReadiness => "PreviewReadiness",

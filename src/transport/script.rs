@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{exec, files, git, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, git, lifecycle, machine, monitor, network, preview, warm_pool, webhook};
 use serde_json::Value;
 
 use super::{
@@ -304,6 +304,10 @@ impl Transport for Script {
         }
     }
 
+    fn shape(&self, decoder: Decoder, frame: &Value) -> Result<Value, String> {
+        decode(decoder, &frame.to_string())
+    }
+
     async fn sleep(&self, duration: Duration) {
         let mut state = self.0.borrow_mut();
         state.now += duration;
@@ -468,6 +472,12 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::ProcessList => check::<Vec<exec::ProcessInfo>>(&value),
         Decoder::ProcessLogs => check::<exec::ProcessLogs>(&value),
         Decoder::LifecycleEvents => check::<lifecycle::LifecycleEventListResponse>(&value),
+        Decoder::LifecycleEvent => check::<lifecycle::LifecycleEventInfo>(&value),
+        Decoder::Webhook => check::<webhook::LifecycleWebhookInfo>(&value),
+        Decoder::WebhookList => check::<Vec<webhook::LifecycleWebhookInfo>>(&value),
+        Decoder::DeliveryList => check::<Vec<webhook::LifecycleWebhookDeliveryInfo>>(&value),
+        Decoder::Delivery => check::<webhook::LifecycleWebhookDeliveryDetail>(&value),
+        Decoder::MonitorFrame => check::<monitor::MonitorFrame>(&value),
         Decoder::PreviewUrl => check::<preview::PreviewUrlResponse>(&value),
         Decoder::PreviewProxyTarget => check::<preview::PreviewProxyTargetResponse>(&value),
         Decoder::PreviewReadiness => check::<preview::PreviewReadinessResponse>(&value),

@@ -224,6 +224,11 @@ impl Given {
         Ok((self.client(&fields)?, named("id", id)?))
     }
 
+    /// What its calls go through.
+    pub fn transport(&self) -> JsTransport {
+        self.transport.clone()
+    }
+
     /// The client that the options describe.
     pub fn client(&self, fields: &Fields<'_>) -> Result<Client<JsTransport>, Error> {
         Ok(Client::new(

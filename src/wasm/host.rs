@@ -53,6 +53,10 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub fn decode(decoder: &str, text: &JsValue) -> Result<JsValue, JsValue>;
 
+    /// The same of a frame, which is parsed already.
+    #[wasm_bindgen(catch)]
+    pub fn shape(decoder: &str, frame: &JsValue) -> Result<JsValue, JsValue>;
+
     /// Starts opening a WebSocket. `headers` is `name\nvalue\n...`; `own` is the caller's constructor or `undefined`.
     #[wasm_bindgen(js_name = webSocket)]
     pub fn web_socket(url: &str, key: &str, headers: &str, timeout_ms: f64, own: &JsValue) -> Connecting;

@@ -95,7 +95,7 @@ impl Machine {
 /// Events of a machine.
 #[wasm_bindgen(skip_typescript)]
 pub struct MachineLifecycle {
-    machine: Rc<Inner<JsTransport>>,
+    pub(super) machine: Rc<Inner<JsTransport>>,
 }
 
 #[wasm_bindgen]

@@ -3,6 +3,7 @@
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`git`], [`preview`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
+//! - [`events`]: webhooks, streams of events, the monitor
 //! - [`stream`], [`terminals`]: commands and terminals on their WebSocket; [`socket`]: the WebSocket
 //! - [`transport`]: requests, by [`host`] (what the package's JavaScript gives) or [`fetch`]
 //! - [`abort`], [`race`]: ends of calls
@@ -10,6 +11,7 @@
 mod abort;
 mod call;
 mod convert;
+mod events;
 mod fetch;
 mod files;
 mod git;

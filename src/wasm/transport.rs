@@ -193,6 +193,13 @@ impl Transport for JsTransport {
         socket::open(&own, &opening).await
     }
 
+    fn shape(&self, decoder: crate::transport::Decoder, frame: &JsAnswer) -> Result<JsAnswer, String> {
+        match host::shape(decoder.name(), &frame.0) {
+            Ok(shaped) => Ok(JsAnswer(shaped)),
+            Err(thrown) => Err(thrown.as_string().unwrap_or_default()),
+        }
+    }
+
     async fn sleep(&self, time: Duration) {
         Timer::new(time.as_secs_f64() * 1000.0).wait().await;
     }

@@ -11,6 +11,7 @@
 //! - [`exec`]: commands and processes
 //! - [`files`]: files of a machine
 //! - [`warm_pool`]: template warm pools
+//! - [`monitor`]: frames of the monitor socket
 //! - [`webhook`]: lifecycle webhooks and their deliveries
 //! - [`error`]: the error envelope and its codes
 
@@ -20,6 +21,7 @@ pub mod files;
 pub mod git;
 pub mod lifecycle;
 pub mod machine;
+pub mod monitor;
 pub mod network;
 pub mod preview;
 pub mod warm_pool;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use nullspace_wire::{exec, files, git, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, git, lifecycle, machine, monitor, network, preview, warm_pool, webhook};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
@@ -40,6 +40,12 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "WarmPoolList" => unchanged::<warm_pool::ListWarmPoolsResponse>(&file, wire),
             "SnapshotList" => unchanged::<Vec<machine::SnapshotInfo>>(&file, wire),
             "LifecycleEvents" => unchanged::<lifecycle::LifecycleEventListResponse>(&file, wire),
+            "LifecycleEvent" => unchanged::<lifecycle::LifecycleEventInfo>(&file, wire),
+            "Webhook" => unchanged::<webhook::LifecycleWebhookInfo>(&file, wire),
+            "WebhookList" => unchanged::<Vec<webhook::LifecycleWebhookInfo>>(&file, wire),
+            "DeliveryList" => unchanged::<Vec<webhook::LifecycleWebhookDeliveryInfo>>(&file, wire),
+            "Delivery" => unchanged::<webhook::LifecycleWebhookDeliveryDetail>(&file, wire),
+            "MonitorFrame" => unchanged::<monitor::MonitorFrame>(&file, wire),
             "PreviewUrl" => unchanged::<preview::PreviewUrlResponse>(&file, wire),
             "PreviewProxyTarget" => unchanged::<preview::PreviewProxyTargetResponse>(&file, wire),
             "PreviewReadiness" => unchanged::<preview::PreviewReadinessResponse>(&file, wire),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
-use nullspace_wire::{exec, files, git, lifecycle, machine, network, preview, warm_pool};
+use nullspace_wire::{exec, files, git, lifecycle, machine, monitor, network, preview, warm_pool, webhook};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -58,6 +58,12 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("ProcessList", Many, exec::ProcessInfo);
     answer!("ProcessLogs", One, exec::ProcessLogs);
     answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
+    answer!("LifecycleEvent", One, lifecycle::LifecycleEventInfo);
+    answer!("Webhook", One, webhook::LifecycleWebhookInfo);
+    answer!("WebhookList", Many, webhook::LifecycleWebhookInfo);
+    answer!("DeliveryList", Many, webhook::LifecycleWebhookDeliveryInfo);
+    answer!("Delivery", One, webhook::LifecycleWebhookDeliveryDetail);
+    answer!("MonitorFrame", One, monitor::MonitorFrame);
     answer!("PreviewUrl", One, preview::PreviewUrlResponse);
     answer!("PreviewProxyTarget", One, preview::PreviewProxyTargetResponse);
     answer!("PreviewReadiness", One, preview::PreviewReadinessResponse);
