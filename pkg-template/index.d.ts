@@ -948,7 +948,7 @@ export interface MachineEventStreamOptions extends CallOptions {
   replayLimit?: number;
   /** Ends the stream when nothing came for so long: seconds. @default never */
   idleTimeout?: number;
-  /** Passed to the server: only events with this metadata. The local engine's events have none. @default all */
+  /** Only events whose metadata has at least these entries; the local engine's events have that of their machine. @default all */
   metadata?: Record<string, unknown>;
 }
 
@@ -970,7 +970,7 @@ export interface LifecycleSubscribeOptions extends ClientOptions {
   operation?: LifecycleEvent['operation'];
   /** @default all */
   status?: 'requested' | 'succeeded' | 'failed';
-  /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. */
+  /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. @default none: walk along */
   onEvent?: (event: LifecycleEvent) => unknown;
   /** Gets what ended the subscription. @default `done` rejects with it */
   onError?: (error: unknown) => unknown;
@@ -1011,9 +1011,13 @@ export interface CreateWebhookOptions extends ClientOptions {
 
 /** Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given. */
 export interface UpdateWebhookOptions extends ClientOptions {
+  /** Where events are sent to. @default as it is */
   url?: string;
+  /** What is sent; at least one. @default as it is */
   operations?: readonly LifecycleEvent['operation'][];
+  /** Key of the signatures from now on. @default as it is */
   signingSecret?: string;
+  /** Whether events are sent; switched off, what is queued is kept. @default as it is */
   enabled?: boolean;
 }
 
@@ -1125,13 +1129,13 @@ export interface MonitorOptions extends ClientOptions {
   intervalMs?: number;
   /** Tell the commands of machines too. @default false */
   includeProcesses?: boolean;
-  /** Gets all machines: first, and after each new connection. */
+  /** Gets all machines: first, and after each new connection. @default not told */
   onSnapshot?: (machines: MachineInfo[]) => unknown;
-  /** Gets a machine that changed, is new (`machine`) or gone (`removed`). */
+  /** Gets a machine that changed, is new (`machine`) or gone (`removed`). @default not told */
   onUpdate?: (update: { machineId: string; machine?: MachineInfo; removed?: boolean }) => unknown;
-  /** Gets the use of each running machine, at each look. */
+  /** Gets the use of each running machine, at each look. @default not told */
   onMetrics?: (event: { machineId: string; metrics: MonitorMetrics }) => unknown;
-  /** Gets the commands of each running machine, at each look. */
+  /** Gets the commands of each running machine, at each look; needs `includeProcesses`. @default not told */
   onProcesses?: (event: { machineId: string; processes: ProcessInfo[] }) => unknown;
   /** Gets what the server complains of, and what ended the subscription. @default `done` rejects with the latter */
   onError?: (error: unknown) => unknown;

@@ -532,3 +532,30 @@ async fn a_cursor_leaves_no_hole_however_small_the_replay_limit() {
     assert_eq!(lost.next().await.unwrap()["event"]["operation"], "destroy");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_can_ask_for_the_machines_of_a_project() {
+    let served = Served::start().await;
+    let other = served.create(json!({ "metadata": { "project": "other" } })).await;
+    let docs = served
+        .create(json!({ "metadata": { "project": "docs", "n": 1 } }))
+        .await;
+    let ask = json!({ "type": "subscribe", "live_only": false, "metadata": { "project": "docs" } });
+    let mut client = Client::open(&served, "/v1/lifecycle/ws").await;
+    client.send(json!({ "type": "subscribe", "metadata": 7 })).await;
+    assert_eq!(client.next().await.unwrap()["type"], "error");
+    client.send(ask).await;
+    assert_eq!(client.next().await.unwrap()["type"], "subscribed");
+    for id in [&other, &docs] {
+        served.delete(&format!("/v1/machines/{id}")).await;
+    }
+    for operation in ["create", "destroy"] {
+        let event = client.next().await.unwrap()["event"].clone();
+        assert_eq!(
+            (&event["operation"], &event["machine_id"]),
+            (&json!(operation), &json!(docs))
+        );
+        assert_eq!(event["metadata"], json!({ "project": "docs", "n": 1 }));
+    }
+    served.stop().await;
+}

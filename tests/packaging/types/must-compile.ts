@@ -5,10 +5,14 @@ import {
   type Command,
   type CommandResult,
   type EgressPolicy,
+  Lifecycle,
+  type LifecycleEvent,
   Machine,
   type MachineInfo,
   type MachineMetrics,
   type MachinePage,
+  Monitor,
+  type MonitorEvent,
   NetworkEgressPolicy,
   NotFoundError,
   Nullspace,
@@ -17,7 +21,9 @@ import {
   Snapshot,
   type SnapshotInfo,
   TemplateWarmPool,
+  verifyWebhookSignature,
   type WarmPoolInfo,
+  type WebhookDelivery,
 } from 'nullspace';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -134,4 +140,22 @@ export function errors(error: unknown): string | undefined {
   if (error instanceof NotFoundError) return error.suggestedAction;
   if (error instanceof NullspaceError) return error.requestId ?? error.code;
   return undefined;
+}
+
+export async function events(request: Request): Promise<void> {
+  for await (const event of Lifecycle.streamEvents({ operation: 'fork', afterEventId: 'x', idleTimeout: 5 }))
+    same<typeof event, LifecycleEvent>(true);
+  await using subscription = Lifecycle.subscribe({ onEvent: ({ machineId }) => machineId?.length, onError() {} });
+  await subscription.stop();
+  const watching = new Nullspace().Monitor.subscribe({ intervalMs: 500, onMetrics: ({ metrics }) => metrics.cpuPercent });
+  for await (const event of watching) {
+    same<typeof event, MonitorEvent>(true);
+    if (event.kind === 'update') console.log(event.machine?.status, event.removed);
+  }
+  const webhook = await Lifecycle.createWebhook({ url: 'https://x', operations: ['create'], signingSecret: 's' });
+  const deliveries: WebhookDelivery[] = await Lifecycle.listWebhookDeliveries(webhook.id, { limit: 5 });
+  console.log(deliveries[0]?.nextAttemptAt?.getTime());
+  const secret = 's';
+  const event = await verifyWebhookSignature({ payload: await request.text(), headers: request.headers, secret });
+  same<typeof event, LifecycleEvent>(true);
 }

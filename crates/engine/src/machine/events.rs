@@ -3,11 +3,12 @@
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::JsonObject;
 use rusqlite::Connection;
+use serde_json::Value;
 
 use super::error::{Error, Result};
 use super::{clock, ids, Engine};
 use crate::store::events::{self, EventFilter, NewEvent};
-use crate::store::webhooks_queue;
+use crate::store::{machines, webhooks_queue};
 
 /// What was done. Wire names: PROTOCOL.md section 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,12 +154,41 @@ pub fn log(machine: &str, what: &str) {
 }
 
 /// Stores an event and what webhooks are to be sent; says whether there is such.
-fn store(connection: &mut Connection, row: &NewEvent, created_at: &str) -> rusqlite::Result<bool> {
+fn store(
+    connection: &mut Connection,
+    mut row: NewEvent,
+    event: &mut LifecycleEventInfo,
+) -> rusqlite::Result<bool> {
     let transaction = connection.transaction()?;
-    events::insert(&transaction, row)?;
-    let is_queued = webhooks_queue::enqueue(&transaction, row, created_at, ids::event)?;
+    if let Some(machine) = &event.machine_id {
+        event.metadata = metadata(&transaction, machine)?;
+    }
+    row.record = serde_json::to_string(&event).unwrap_or_default();
+    events::insert(&transaction, &row)?;
+    let is_queued = webhooks_queue::enqueue(&transaction, &row, &event.occurred_at.0, ids::event)?;
     transaction.commit()?;
     Ok(is_queued)
+}
+
+/// The metadata of a machine: events carry it, so that streams can ask for those of a project. One that is gone is
+/// known by its last event.
+fn metadata(connection: &Connection, machine: &str) -> rusqlite::Result<JsonObject> {
+    let record = match machines::get(connection, machine)? {
+        Some(record) => Some(record),
+        None => {
+            let last = EventFilter {
+                machine_id: Some(machine.into()),
+                limit: 1,
+                ..Default::default()
+            };
+            events::list(connection, &last)?.pop()
+        }
+    };
+    let record = record.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    Ok(match record.as_ref().map(|record| &record["metadata"]) {
+        Some(Value::Object(metadata)) => metadata.clone(),
+        _ => JsonObject::new(),
+    })
 }
 
 impl Engine {
@@ -180,13 +210,13 @@ impl Engine {
             snapshot_id: event.snapshot_id.clone(),
             source_machine_id: event.source_machine_id.clone(),
             target_machine_id: event.target_machine_id.clone(),
-            record: serde_json::to_string(&event).unwrap_or_default(),
+            record: String::new(),
         };
         let listeners = self.events.clone();
         let stored = self.store.call(move |c| {
-            let created_at = event.occurred_at.0.clone();
+            let mut event = event;
             // One transaction: an event that a listener may have seen is delivered too, whatever ends the engine.
-            let stored = store(c, &row, &created_at);
+            let stored = store(c, row, &mut event);
             // Told here, in the order of storing: who comes back after the last event it heard has missed none.
             // Nobody may be listening.
             let _ = listeners.send(event);

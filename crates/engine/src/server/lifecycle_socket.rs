@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use nullspace_wire::lifecycle::LifecycleEventInfo;
+use nullspace_wire::JsonObject;
 use serde_json::{json, Value};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -22,6 +23,8 @@ const MAX_REPLAY: u64 = 1000;
 struct Subscription {
     filter: EventFilter,
     replays: bool,
+    /// What the metadata of an event must hold.
+    metadata: JsonObject,
     /// Repeated to the client.
     shown: Value,
 }
@@ -62,7 +65,11 @@ async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) 
             Err(error) => return refuse(socket, &error).await,
         };
         look = past.more;
-        for event in past.events {
+        for event in past
+            .events
+            .into_iter()
+            .filter(|e| holds(e, &subscription.metadata))
+        {
             socket.send(&json!({ "type": "event", "event": event })).await?;
             replayed.insert(event.id);
         }
@@ -70,7 +77,11 @@ async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) 
     loop {
         tokio::select! {
             event = live.recv() => match event {
-                Ok(event) if matches(&subscription.filter, &event) && !replayed.remove(&event.id) => {
+                Ok(event)
+                    if matches(&subscription.filter, &event)
+                        && holds(&event, &subscription.metadata)
+                        && !replayed.remove(&event.id) =>
+                {
                     socket.send(&json!({ "type": "event", "event": event })).await?;
                 }
                 Ok(_) => {}
@@ -138,6 +149,14 @@ fn subscription(frame: &Value, machine: Option<&str>) -> Result<Subscription, Er
     }
     let given = |field: &str| frame[field].as_str().map(str::to_owned);
     one_of("audience", given("audience"), &["customer"])?;
+    let metadata = match &frame["metadata"] {
+        Value::Null => JsonObject::new(),
+        Value::Object(wanted) => wanted.clone(),
+        _ => {
+            let text = "is no JSON object: give one such as {\"project\": \"docs\"}";
+            return Err(Error::invalid("metadata", text));
+        }
+    };
     let after = given("after_event_id");
     let limit = frame["replay_limit"]
         .as_u64()
@@ -159,8 +178,16 @@ fn subscription(frame: &Value, machine: Option<&str>) -> Result<Subscription, Er
             ..Default::default()
         },
         replays,
+        metadata,
         shown: shown.into(),
     })
+}
+
+/// Each entry must be there with an equal value, as in the lists of machines.
+fn holds(event: &LifecycleEventInfo, wanted: &JsonObject) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| event.metadata.get(key) == Some(value))
 }
 
 fn matches(filter: &EventFilter, event: &LifecycleEventInfo) -> bool {

@@ -269,3 +269,147 @@ pub fn get(
         .collect::<rusqlite::Result<_>>()?;
     Ok(Some((delivery, attempts)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::in_memory;
+    use crate::store::webhooks::{self, Webhook};
+
+    fn hook(db: &Connection, id: &str, enabled: bool) {
+        let webhook = Webhook {
+            id: id.into(),
+            enabled,
+            operations: r#"["create","fork"]"#.into(),
+            url: format!("http://{id}/"),
+            secret: "s".into(),
+            created_at: "t".into(),
+            updated_at: "t".into(),
+            last_delivery_at: None,
+            last_delivery_status: None,
+            last_error: None,
+        };
+        webhooks::put(db, &webhook).unwrap();
+    }
+
+    fn happen(db: &Connection, event: &str, operation: &str) -> bool {
+        let row = NewEvent {
+            id: event.into(),
+            operation: operation.into(),
+            status: "succeeded".into(),
+            record: "{}".into(),
+            ..Default::default()
+        };
+        enqueue(db, &row, "t", || uuid::Uuid::new_v4().to_string()).unwrap()
+    }
+
+    fn claimed(db: &mut Connection, now: i64) -> Vec<(String, String, u32)> {
+        let (claims, _) = claim(db, now, 8).unwrap();
+        let seen = claims.into_iter().map(|c| {
+            let delivery = c.delivery;
+            (delivery.webhook_id, delivery.event_id, delivery.attempt_count)
+        });
+        seen.collect()
+    }
+
+    fn end(db: &mut Connection, webhook: &str, event: &str, state: &'static str, next: Option<i64>) {
+        let id = list(db, webhook, 0, 100)
+            .unwrap()
+            .into_iter()
+            .find(|d| d.event_id == event)
+            .unwrap()
+            .id;
+        let decision = Decision {
+            id,
+            delivery_status: state,
+            next_attempt_at: next,
+            response_status: Some(500),
+            error: None,
+            attempt: "{}".into(),
+        };
+        decide(db, &decision).unwrap();
+    }
+
+    #[test]
+    fn each_webhook_sends_one_at_a_time_in_the_order_of_the_events() {
+        let mut db = in_memory();
+        hook(&db, "a", true);
+        hook(&db, "b", true);
+        hook(&db, "off", false);
+        assert!(happen(&db, "e1", "create"));
+        assert!(happen(&db, "e2", "fork"));
+        assert!(!happen(&db, "e3", "destroy"), "nobody wants it");
+        let first = |id: &str| (id.to_owned(), "e1".to_owned(), 1);
+        assert_eq!(claimed(&mut db, 0), [first("a"), first("b")]);
+        assert_eq!(claimed(&mut db, 0), [], "both are busy");
+        end(&mut db, "a", "e1", "queued", Some(50));
+        // The second of `a` waits behind the retry of the first.
+        assert_eq!(claimed(&mut db, 49), []);
+        assert_eq!(claim(&mut db, 49, 8).unwrap().1, Some(50));
+        assert_eq!(claimed(&mut db, 50), [("a".to_owned(), "e1".to_owned(), 2)]);
+        end(&mut db, "a", "e1", "dead_letter", None);
+        assert_eq!(claimed(&mut db, 50), [("a".to_owned(), "e2".to_owned(), 1)]);
+        let unsent = list(&db, "a", 0, 1).unwrap()[0].id.clone();
+        put_back(&db, &unsent, 60).unwrap();
+        assert_eq!(claimed(&mut db, 60), [("a".to_owned(), "e2".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn old_decided_deliveries_go_and_a_queue_has_an_end() {
+        let mut db = in_memory();
+        hook(&db, "a", true);
+        let many = |state: &str, count: i64| {
+            let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+                 INSERT INTO webhook_deliveries (id, webhook_id, event_id, operation, status, event, \
+                 delivery_status, created_at, next_attempt_at) \
+                 SELECT ? || i, 'a', ? || i, 'create', 'succeeded', '{}', ?, 't', 0 FROM n";
+            db.execute(sql, params![count, state, state, state]).unwrap();
+        };
+        many("succeeded", KEPT_DELIVERIES);
+        many("queued", QUEUE_LIMIT);
+        happen(&db, "last", "create");
+        let states = |db: &Connection, state: &str| -> i64 {
+            let sql = "SELECT count(*) FROM webhook_deliveries WHERE delivery_status = ?";
+            db.query_row(sql, params![state], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(states(&db, "queued"), QUEUE_LIMIT);
+        assert_eq!(states(&db, "dead_letter"), 1);
+        assert_eq!(claimed(&mut db, 0)[0].1, "queued2", "the oldest was given up");
+        end_newest(&mut db, "queued2");
+        assert_eq!(
+            states(&db, "succeeded") + states(&db, "dead_letter"),
+            KEPT_DELIVERIES
+        );
+    }
+
+    fn end_newest(db: &mut Connection, id: &str) {
+        let decision = Decision {
+            id: id.into(),
+            delivery_status: "succeeded",
+            next_attempt_at: None,
+            response_status: Some(200),
+            error: None,
+            attempt: "{}".into(),
+        };
+        decide(db, &decision).unwrap();
+    }
+
+    #[test]
+    fn a_webhook_goes_with_all_that_it_has() {
+        let mut db = in_memory();
+        hook(&db, "a", true);
+        happen(&db, "e1", "create");
+        claimed(&mut db, 0);
+        end(&mut db, "a", "e1", "succeeded", None);
+        assert!(webhooks::delete(&db, "a").unwrap());
+        let left: i64 = db
+            .query_row(
+                "SELECT (SELECT count(*) FROM webhook_deliveries) + (SELECT count(*) FROM webhook_attempts)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(left, 0);
+        assert!(!webhooks::delete(&db, "a").unwrap());
+    }
+}
