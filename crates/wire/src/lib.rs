@@ -24,6 +24,7 @@ pub mod machine;
 pub mod monitor;
 pub mod network;
 pub mod preview;
+pub mod upload;
 pub mod warm_pool;
 pub mod webhook;
 

@@ -49,6 +49,8 @@ pub enum Kind {
     ExecFailed,
     /// A command ran longer than allowed and was killed.
     ExecTimeout,
+    /// An upload was refused.
+    Upload(UploadReason),
     /// No room.
     CapacityExceeded,
     /// The engine is ending.
@@ -80,6 +82,7 @@ impl Kind {
             Kind::FeatureUnavailable => "feature_unavailable",
             Kind::ExecFailed => "exec_failed",
             Kind::ExecTimeout => "exec_timeout",
+            Kind::Upload(_) => "file_upload_error",
             Kind::CapacityExceeded => "capacity_exceeded",
             Kind::ShuttingDown => "no_eligible_runtime_host",
             Kind::Internal => "internal_error",
@@ -97,6 +100,48 @@ impl Kind {
                 | Kind::ShuttingDown
                 | Kind::Internal
         )
+    }
+}
+
+/// Why an upload was refused. Source: schema, `UploadFailureReason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // they are the names of the reasons
+pub enum UploadReason {
+    InvalidPath,
+    InvalidSymlink,
+    UnsupportedEntry,
+    NoStagingSpace,
+    InvalidPartChecksum,
+    MissingParts,
+    PartOutOfRange,
+    PartSizeMismatch,
+    SizeLimit,
+    TargetConflict,
+    Aborted,
+    AlreadyCompleted,
+    Expired,
+    WholeChecksumMismatch,
+}
+
+impl UploadReason {
+    /// Name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            UploadReason::InvalidPath => "directory_extract_invalid_path",
+            UploadReason::InvalidSymlink => "directory_extract_invalid_symlink",
+            UploadReason::UnsupportedEntry => "directory_extract_unsupported_entry",
+            UploadReason::NoStagingSpace => "insufficient_staging_space",
+            UploadReason::InvalidPartChecksum => "invalid_part_checksum",
+            UploadReason::MissingParts => "missing_parts",
+            UploadReason::PartOutOfRange => "part_out_of_range",
+            UploadReason::PartSizeMismatch => "part_size_mismatch",
+            UploadReason::SizeLimit => "size_limit_exceeded",
+            UploadReason::TargetConflict => "target_conflict",
+            UploadReason::Aborted => "upload_aborted",
+            UploadReason::AlreadyCompleted => "upload_already_completed",
+            UploadReason::Expired => "upload_expired",
+            UploadReason::WholeChecksumMismatch => "whole_checksum_mismatch",
+        }
     }
 }
 

@@ -166,6 +166,18 @@ impl FileSession {
         within(self.files.commit(token, true, None)).await.map(shown)
     }
 
+    /// Puts new content in place; `replace`: also when something is there.
+    pub async fn commit_as(&mut self, token: u32, replace: bool, mode: Option<u32>) -> Result<FileInfo> {
+        within(self.files.commit(token, replace, mode)).await.map(shown)
+    }
+
+    /// Makes a symlink.
+    pub async fn symlink(&mut self, target: String, path: String) -> Result<()> {
+        within(self.files.ask(Op::Symlink { target, path }))
+            .await
+            .map(drop)
+    }
+
     /// Writes a whole file.
     pub async fn write(&mut self, path: String, content: Vec<u8>) -> Result<FileInfo> {
         let NewFile { token, mut file, .. } = self.create(path).await?;

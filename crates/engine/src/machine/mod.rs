@@ -48,6 +48,8 @@ pub mod snapshot;
 pub mod status;
 pub mod templates;
 pub mod terminals;
+mod unpack;
+pub mod uploads;
 pub mod validate;
 pub mod webhooks;
 mod webhooks_sender;
@@ -92,6 +94,7 @@ pub struct Engine {
     events: broadcast::Sender<LifecycleEventInfo>,
     sender: webhooks_sender::Sender,
     samplers: monitor::Samplers,
+    uploads: uploads::Uploads,
 }
 
 impl Engine {
@@ -113,6 +116,7 @@ impl Engine {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             sender: webhooks_sender::Sender::default(),
             samplers: monitor::Samplers::default(),
+            uploads: uploads::Uploads::default(),
         });
         engine.recover().await?;
         engine.start_sender().await?;

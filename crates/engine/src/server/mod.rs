@@ -33,6 +33,7 @@ pub mod snapshots;
 pub mod socket;
 pub mod sockets;
 pub mod templates;
+pub mod uploads;
 pub mod webhooks;
 
 use std::net::SocketAddr;
@@ -63,6 +64,7 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(files::routes())
         .merge(batch::routes())
         .merge(git::routes())
+        .merge(uploads::routes())
         .merge(signed_files::routes())
         .merge(pty::routes())
         .merge(sockets::routes())

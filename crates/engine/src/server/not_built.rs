@@ -74,22 +74,6 @@ const NOT_BUILT: &[(&str, &[Method], &str)] = &[
         "/v1/machines/{id}/code/runs/{run_id}/cancel",
     ),
     ("SSH access", &[Method::POST], "/v1/machines/{id}/ssh-access"),
-    ("resumable uploads", &[Method::POST], "/v1/machines/{id}/uploads"),
-    (
-        "resumable uploads",
-        &[Method::GET, Method::DELETE],
-        "/v1/machines/{id}/uploads/{upload_id}",
-    ),
-    (
-        "resumable uploads",
-        &[Method::POST],
-        "/v1/machines/{id}/uploads/{upload_id}/complete",
-    ),
-    (
-        "resumable uploads",
-        &[Method::PUT],
-        "/v1/machines/{id}/uploads/{upload_id}/parts/{part_number}",
-    ),
     (
         "volumes",
         &[Method::GET, Method::POST],

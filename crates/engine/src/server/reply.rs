@@ -5,7 +5,9 @@ use axum::http::{header, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 use nullspace_wire::error::ErrorResponse;
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::machine::error::UploadReason;
 use crate::machine::{Error, Kind};
 
 /// An error of a verb on its way out. [`super::access::guard`] writes its body, since only that knows the request id.
@@ -47,6 +49,16 @@ pub fn status(kind: Kind) -> StatusCode {
         | Kind::MachineNotReady
         | Kind::SnapshotInUse
         | Kind::WarmPoolUnavailable => StatusCode::CONFLICT,
+        Kind::Upload(reason) => match reason {
+            UploadReason::Expired => StatusCode::GONE,
+            UploadReason::SizeLimit => StatusCode::PAYLOAD_TOO_LARGE,
+            UploadReason::NoStagingSpace => StatusCode::INSUFFICIENT_STORAGE,
+            UploadReason::TargetConflict
+            | UploadReason::Aborted
+            | UploadReason::AlreadyCompleted
+            | UploadReason::MissingParts => StatusCode::CONFLICT,
+            _ => StatusCode::BAD_REQUEST,
+        },
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::ExecFailed => StatusCode::BAD_GATEWAY,
         Kind::ExecTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -64,9 +76,28 @@ pub fn envelope(error: &Error, request_id: &str) -> ErrorResponse {
         retryable: Some(error.retryable.unwrap_or_else(|| error.kind.is_retryable())),
         suggested_action: error.suggested_action.as_deref().map(str::to_owned),
         details: error.details.as_deref().cloned(),
-        error_detail: None,
+        error_detail: upload_detail(error),
         build_id: None,
     }
+}
+
+/// What uploads add to an error. Source: schema, `UploadFailureDetail`.
+fn upload_detail(error: &Error) -> Option<Value> {
+    let Kind::Upload(reason) = error.kind else {
+        return None;
+    };
+    let mut detail = serde_json::json!({
+        "reason": reason.name(),
+        "message": error.message,
+        "retryable": error.retryable.unwrap_or(false),
+    });
+    for name in ["upload_id", "path", "part_number"] {
+        let known = error.details.as_deref().map(|details| &details[name]);
+        if let Some(value) = known.filter(|value| !value.is_null()) {
+            detail[name] = value.clone();
+        }
+    }
+    Some(detail)
 }
 
 /// A value as JSON.

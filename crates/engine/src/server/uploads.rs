@@ -1,0 +1,84 @@
+//! `/v1/machines/{id}/uploads`. Source: PROTOCOL.md section 5.
+
+use std::sync::Arc;
+
+use axum::body::{to_bytes, Body as Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post, put};
+use axum::Router;
+use nullspace_wire::upload::{CompleteUploadRequest, CreateUploadRequest};
+
+use super::body::Body;
+use super::reply::{json, json_text, nothing, Answer};
+use super::Shared;
+use crate::machine::{Engine, Error, Kind};
+
+/// More than any part has.
+const LARGEST_PART: usize = 32 << 20;
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines/{id}/uploads", post(create))
+        .route("/v1/machines/{id}/uploads/{upload}", get(show).delete(abort))
+        .route("/v1/machines/{id}/uploads/{upload}/parts/{number}", put(part))
+        .route("/v1/machines/{id}/uploads/{upload}/complete", post(complete))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+async fn create(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body<CreateUploadRequest>,
+) -> Answer {
+    let key = header(&headers, "idempotency-key");
+    Ok(json_text(
+        StatusCode::OK,
+        engine.create_upload(&id, key, body.value).await?,
+    ))
+}
+
+async fn show(State(engine): Shared, Path((id, upload)): Path<(String, String)>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.get_upload(&id, &upload)?))
+}
+
+async fn abort(State(engine): Shared, Path((id, upload)): Path<(String, String)>) -> Answer {
+    engine.abort_upload(&id, &upload).await?;
+    Ok(nothing())
+}
+
+async fn part(
+    State(engine): Shared,
+    Path((id, upload, number)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let number = number
+        .parse()
+        .map_err(|_| Error::invalid("part_number", "is no number: parts count from 0"))?;
+    let bytes = to_bytes(body, LARGEST_PART).await.map_err(|_| {
+        Error::new(
+            Kind::InvalidRequest,
+            "the part ended early, or is larger than any part",
+        )
+    })?;
+    let checksum = header(&headers, "x-nullspace-part-sha256");
+    let session = engine.put_part(&id, &upload, number, checksum, bytes).await?;
+    Ok(json(StatusCode::OK, &session))
+}
+
+async fn complete(
+    State(engine): Shared,
+    Path((id, upload)): Path<(String, String)>,
+    body: Body<CompleteUploadRequest>,
+) -> Answer {
+    let done = engine
+        .complete_upload(&id, &upload, body.value.whole_checksum_sha256)
+        .await?;
+    Ok(json(StatusCode::OK, &done))
+}
