@@ -1435,6 +1435,22 @@ export class Files {
     options?: FileOptions,
   ): Promise<ReplaceResult>;
   /**
+   * Uploads a file or a directory: larger ones in parts, each with its checksum, repeated one by one when the network fails.
+   * It appears as a whole at the end; an error and an aborted `signal` leave what was there.
+   *
+   * A directory leaves out what its `.nullspaceignore` (syntax of `.gitignore`) and `ignore` name, and symlinks out of it.
+   *
+   * @param source in Node a path; everywhere a `Blob` or `File`, bytes, a `ReadableStream` (as a whole, not in parts), the
+   *   `FileList` of a directory input, a `FileSystemDirectoryHandle`
+   * @param path where it goes; a file keeps its name when this ends with a slash
+   * @throws {@link FileUploadError} and its kinds; {@link TransportError} with `details.uploadId` for {@link Files.resumeUpload}
+   * @example await machine.files.upload('./dist', '/workspace/dist', { ignore: ['*.map'] })
+   * @example await machine.files.upload(input.files[0], '/workspace/', { onProgress: ({ sentBytes }) => show(sentBytes) })
+   */
+  upload(source: UploadSource, path: string, options?: UploadOptions): Promise<UploadResult>;
+  /** Goes on with an upload that the network broke off, from the part it stood at. @throws {@link UploadExpiredError} */
+  resumeUpload(uploadId: string, source: UploadSource, options?: ResumeUploadOptions): Promise<UploadResult>;
+  /**
    * Watches a file or a directory, from the moment of the call. Leaving the loop, `signal` and `await using` end it.
    *
    * @throws {@link TransportError} when the connection ends: changes may have been missed
@@ -1447,6 +1463,55 @@ export class Files {
   /** An address to which whoever has it can write the file for a while, with a plain PUT and no key. */
   uploadUrl(path: string, options?: FileOptions): Promise<UploadUrl>;
   toJSON(): object;
+}
+
+/** What can be uploaded: {@link Files.upload}. */
+export type UploadSource =
+  | string
+  | Blob
+  | ArrayBuffer
+  | ArrayBufferView
+  | ReadableStream<Uint8Array>
+  | Iterable<File>
+  | { readonly kind: 'directory'; readonly name: string; entries(): AsyncIterable<[string, unknown]> };
+
+/** Options of {@link Files.resumeUpload}. */
+export interface ResumeUploadOptions extends CallOptions {
+  /** Parts at once, at most what the server allows. @default 4 */
+  maxConcurrency?: number;
+  /** Patterns of what a directory leaves out; the same as when it was begun. @default none */
+  ignore?: readonly string[];
+  /** Told after each part. What it throws ends the upload. */
+  onProgress?: (progress: { readonly sentBytes: number; readonly totalBytes: number }) => void;
+}
+
+/** Options of {@link Files.upload}. */
+export interface UploadOptions extends ResumeUploadOptions {
+  /** Name of a user in the machine, who will own it. @default root */
+  user?: string;
+  /**
+   * What happens to what is there: `merge` joins directories and replaces files, `replace` replaces all of it, `error` fails.
+   *
+   * @default 'replace' for files, 'merge' for directories
+   * @throws {@link UploadConflictError}
+   */
+  conflict?: 'merge' | 'replace' | 'error';
+  /** In parts that can be resumed. @default 'auto': above 8 MiB, and always for directories */
+  resumable?: boolean | 'auto';
+  /** `sha256` checks the whole too, which is read twice then. @default 'auto': each part */
+  checksum?: 'auto' | 'sha256';
+}
+
+/** What came of an upload. */
+export interface UploadResult {
+  /** Absolute path in the machine. */
+  readonly path: string;
+  /** Bytes of files. */
+  readonly bytes: number;
+  /** Number of files. */
+  readonly files: number;
+  /** `upl_...`, when it went in parts. */
+  readonly uploadId?: string;
 }
 
 /** Options of {@link Files.watch}. */
@@ -1664,6 +1729,7 @@ export interface PtySessionInfo extends Readonly<PtySize> {
 export interface PtyWaitOptions {
   /** Seconds to wait; the terminal is not ended. @default without end */
   timeout?: number;
+  /** Ends the wait. @default none */
   signal?: AbortSignal;
 }
 

@@ -3,12 +3,15 @@
 
 import { install } from './lib/lib.js';
 import { exchange } from './lib/node-http.js';
+import { hasher, openPath } from './lib/node-path.js';
 import { setPlatform } from './lib/runtime.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
 
 setPlatform({
   exchange,
+  openPath,
+  hasher,
   // Node 20 has no WebSocket, and the one of later versions sends no headers. Deno and Bun have a good one.
   webSocket: globalThis.Deno || process.versions.bun ? undefined : () => require('ws'),
   env: (name) => process.env[name],

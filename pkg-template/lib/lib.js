@@ -4,7 +4,7 @@
 import { NullspaceError } from './errors.js';
 import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
-import { crashed, track, trapped } from './runtime.js';
+import { crashed, openUpload, track, trapped } from './runtime.js';
 
 const {
   Command,
@@ -321,6 +321,17 @@ define(Files.prototype, 'watch', function (path, options) {
     },
     [asyncDispose]: stop,
   };
+});
+
+const sendUpload = take(Files, 'sendUpload');
+const sendResumed = take(Files, 'sendResumed');
+define(Files.prototype, 'upload', async function (given, path, options) {
+  const source = await openUpload(given, options);
+  return sendUpload.call(this, source, path, options);
+});
+define(Files.prototype, 'resumeUpload', async function (uploadId, given, options) {
+  const source = await openUpload(given, options);
+  return sendResumed.call(this, uploadId, source, options);
 });
 
 const read = Files.prototype.read;

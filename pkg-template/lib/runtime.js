@@ -5,6 +5,7 @@ import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
 import { openSocket } from './socket.js';
 import { transfer as transferBytes } from './transfer.js';
+import { openSource } from './upload.js';
 
 export { holdContent, holdMultipart, releaseContent } from './content.js';
 export { toError };
@@ -122,7 +123,10 @@ const excerpt = (text) =>
 
 // ---- Platform ------------------------------------------------------------------------------------------------
 
-/** What an entry adds: `exchange` and `webSocket` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`. */
+/**
+ * What an entry adds: `exchange` and `webSocket` (Node), `openPath`,
+ * `hasher` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
+ */
 const platform = {};
 export const setPlatform = (parts) => Object.assign(platform, parts);
 
@@ -160,6 +164,12 @@ export const transfer = (fetch, head, body, content, decoder, timeoutMs) => {
 /** What a stream of bytes fails with once it was handed over. */
 const streamError = (message, cause) =>
   toError({ kind: 'transport', code: 'transport_error', message: `the file did not come whole: ${message}`, cause });
+
+/** What is to be uploaded: see upload.js. What it is not is told by Rust, which checks the rest too. */
+export const openUpload = (given, options) => {
+  const ignore = Array.isArray(options?.ignore) ? options.ignore.filter((line) => typeof line === 'string') : [];
+  return openSource(given, ignore, platform);
+};
 
 /** Opens a WebSocket: see socket.js. `own` is the caller's constructor. */
 export const webSocket = (url, key, headers, timeoutMs, own) => {

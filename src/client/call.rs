@@ -52,6 +52,8 @@ pub struct Call {
     pub body: Option<String>,
     /// Bytes to send instead, and their media type.
     pub content: Option<(Content, String)>,
+    /// `x-nullspace-part-sha256`.
+    pub part_digest: Option<String>,
     /// How the answer is read.
     pub decoder: Decoder,
     /// For the whole exchange.
@@ -77,6 +79,7 @@ impl Call {
             path,
             body: None,
             content: None,
+            part_digest: None,
             decoder,
             timeout,
             idempotency_key: None,
@@ -295,6 +298,9 @@ impl<T: Transport> Client<T> {
         }
         if let Some((_, kind)) = &call.content {
             headers.push(("Content-Type".to_owned(), kind.clone()));
+        }
+        if let Some(digest) = &call.part_digest {
+            headers.push(("X-Nullspace-Part-Sha256".to_owned(), digest.clone()));
         }
         if let Some(key) = &call.idempotency_key {
             headers.push(("Idempotency-Key".to_owned(), key.clone()));

@@ -80,8 +80,17 @@ impl<T: Transport> Machine<T> {
         options: Option<&Value>,
     ) -> Outcome<T, T::Answer> {
         let common = Common::read(options)?;
-        let path = files::path("path", path)?;
-        let mut call = self.bytes_call("uploadFile", "PUT", path.clone(), &common);
+        self.put_file(&files::path("path", path)?, content, &common).await
+    }
+
+    /// The same, with what is checked already.
+    pub(super) async fn put_file(
+        &self,
+        path: &str,
+        content: Content,
+        common: &Common,
+    ) -> Outcome<T, T::Answer> {
+        let mut call = self.bytes_call("uploadFile", "PUT", path.to_owned(), common);
         call.content = Some((content, BYTES.to_owned()));
         self.client.call(&call).await?;
         self.files_post(
@@ -89,7 +98,7 @@ impl<T: Transport> Machine<T> {
             "info",
             json!({ "path": path }),
             Decoder::FileInfo,
-            &common,
+            common,
         )
         .await
     }

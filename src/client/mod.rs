@@ -1,7 +1,7 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`events`]: events and the monitor on their WebSockets, over lost connections
 //! - [`snapshot`], [`warm_pool`], [`webhooks`]
@@ -22,6 +22,7 @@ pub mod snapshot;
 mod socket;
 pub mod stream;
 pub mod terminals;
+pub mod uploads;
 pub mod warm_pool;
 pub mod watch;
 pub mod webhooks;

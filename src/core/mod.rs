@@ -5,7 +5,7 @@
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`git`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`uploads`], [`git`], [`warm_pool`]: the requests of each resource
 
 pub mod config;
 pub mod egress;
@@ -24,5 +24,6 @@ pub mod previews;
 pub mod retry;
 pub mod snapshots;
 pub mod terminals;
+pub mod uploads;
 pub mod volumes;
 pub mod warm_pool;

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{exec, files, git, lifecycle, machine, monitor, network, preview, warm_pool, webhook};
+use nullspace_wire::{
+    exec, files, git, lifecycle, machine, monitor, network, preview, upload, warm_pool, webhook,
+};
 use serde_json::Value;
 
 use super::{
@@ -500,6 +502,9 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::GitBranchList => check::<git::GitBranchList>(&value),
         Decoder::GitCommitResponse => check::<git::GitCommitResponse>(&value),
         Decoder::GitSyncResponse => check::<git::GitSyncResponse>(&value),
+        Decoder::UploadSession => check::<upload::UploadSession>(&value),
+        Decoder::CreateUpload => check::<upload::CreateUploadResponse>(&value),
+        Decoder::CompleteUpload => check::<upload::CompleteUploadResponse>(&value),
         Decoder::PreviewGrants => {
             check::<preview::ListPreviewGrantsResponse>(&value)?;
             return Ok(renamed(value.get("items").cloned().unwrap_or(value)));

@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use nullspace_wire::{exec, files, git, lifecycle, machine, monitor, network, preview, warm_pool, webhook};
+use nullspace_wire::{
+    exec, files, git, lifecycle, machine, monitor, network, preview, upload, warm_pool, webhook,
+};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
@@ -67,6 +69,9 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "GitBranchList" => unchanged::<git::GitBranchList>(&file, wire),
             "GitCommitResponse" => unchanged::<git::GitCommitResponse>(&file, wire),
             "GitSyncResponse" => unchanged::<git::GitSyncResponse>(&file, wire),
+            "UploadSession" => unchanged::<upload::UploadSession>(&file, wire),
+            "CreateUpload" => unchanged::<upload::CreateUploadResponse>(&file, wire),
+            "CompleteUpload" => unchanged::<upload::CompleteUploadResponse>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;

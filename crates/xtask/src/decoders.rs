@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
-use nullspace_wire::{exec, files, git, lifecycle, machine, monitor, network, preview, warm_pool, webhook};
+use nullspace_wire::{
+    exec, files, git, lifecycle, machine, monitor, network, preview, upload, warm_pool, webhook,
+};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
@@ -85,6 +87,9 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("GitBranchList", One, git::GitBranchList);
     answer!("GitCommitResponse", One, git::GitCommitResponse);
     answer!("GitSyncResponse", One, git::GitSyncResponse);
+    answer!("UploadSession", One, upload::UploadSession);
+    answer!("CreateUpload", One, upload::CreateUploadResponse);
+    answer!("CompleteUpload", One, upload::CompleteUploadResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list
