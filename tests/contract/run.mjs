@@ -1,6 +1,7 @@
 // Starts an engine and runs the Python tests against it: `node tests/contract/run.mjs PYTHON [unittest arguments]`.
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -17,7 +18,8 @@ try {
   // The SDK reads settings from the home directory and from `.env` of the current one: both are empty.
   const home = temporaryDirectory('python-home');
   // The SDK leaves connections open at the end of a test: its warnings about that would hide the results.
-  const { status } = spawnSync(
+  // Not `spawnSync`: the log of the engine must be read meanwhile, or a full pipe stops the engine.
+  const tests = spawn(
     path.resolve(python),
     ['-W', 'ignore::ResourceWarning', '-m', 'unittest', 'discover', '-v', '-s', here, '-t', here, ...rest],
     {
@@ -34,6 +36,7 @@ try {
       },
     },
   );
+  const [status] = await once(tests, 'exit');
   const { code, signal } = await engine.stop();
   if (status !== 0) process.exitCode = 1;
   if (code !== 0) {
