@@ -50,6 +50,7 @@ impl Engine {
             for id in &unanswered {
                 machines::delete(&transaction, id)?;
             }
+            machines::prune(&transaction)?;
             // The snapshot of a pause stood for processes that are gone.
             for row in documents::list(&transaction, Document::Snapshot, None)? {
                 match serde_json::from_str::<Snapshot>(&row) {

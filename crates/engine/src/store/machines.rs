@@ -79,6 +79,19 @@ pub fn delete(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
     Ok(removed > 0)
 }
 
+/// Dead machines that are kept, so that somebody can see what became of them. The oldest beyond are forgotten when the
+/// engine starts.
+pub const KEPT_DEAD: i64 = 1000;
+
+/// Forgets all but the newest [`KEPT_DEAD`] dead machines; their events stay. Says how many.
+pub fn prune(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM machines WHERE seq IN \
+         (SELECT seq FROM machines WHERE status = 'error' ORDER BY seq DESC LIMIT -1 OFFSET ?)",
+        params![KEPT_DEAD],
+    )
+}
+
 /// One machine.
 pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>> {
     connection
@@ -229,6 +242,28 @@ mod tests {
             limit: 100,
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn of_the_dead_the_newest_are_kept_and_of_the_others_all() {
+        let db = in_memory();
+        add(&db, "paused", "paused", "base", &[]);
+        for n in 0..KEPT_DEAD + 2 {
+            add(&db, &format!("dead{n}"), "error", "base", &[("p", "1")]);
+        }
+        assert_eq!(prune(&db).unwrap(), 2);
+        for (id, is_kept) in [
+            ("paused", true),
+            ("dead0", false),
+            ("dead1", false),
+            ("dead2", true),
+        ] {
+            assert_eq!(get(&db, id).unwrap().is_some(), is_kept, "{id}");
+        }
+        let rows: i64 = db
+            .query_row("SELECT count(*) FROM machine_metadata", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(rows, KEPT_DEAD);
     }
 
     #[test]
