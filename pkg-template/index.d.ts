@@ -983,6 +983,8 @@ export interface LifecycleEvents extends AsyncIterableIterator<LifecycleEvent>, 
 
 /** What {@link Lifecycle.subscribe} and {@link Monitor.subscribe} answer. */
 export interface Subscription<Event> extends AsyncDisposable {
+  /** Resolves when it is open: what happens after that is told. Rejects with what kept it from opening. */
+  readonly ready: Promise<void>;
   /**
    * Resolves when nothing more is told; rejects with what ended it when there is no `onError`. Absent without callbacks for
    * events: then the subscription is walked along.

@@ -207,6 +207,19 @@ fn what_is_no_event_is_an_error_that_says_so() {
 }
 
 #[test]
+fn a_subscription_that_has_begun_is_not_opened_again() {
+    let script = Script::new().on_socket(
+        PATH,
+        Ok(vec![Side::Awaits("subscribe"), subscribed(), event("e1")]),
+    );
+    let feed = stream(&script, json!({}));
+    script.run(feed.begin()).unwrap();
+    script.run(feed.begin()).unwrap();
+    assert_eq!(next(&script, &feed), "e1");
+    script.finished();
+}
+
+#[test]
 fn a_subscription_is_plain_until_it_has_a_place_to_go_on_from() {
     let script = Script::new()
         .on_socket(PATH, Ok(vec![subscribed()]))

@@ -4,28 +4,35 @@
  * Walks along a feed. It is opened by the first step. `return()`, the end of a loop and `await using` end it at once, also
  * while a step waits; so does `signal`, whose reason the step then rejects with.
  */
-export const iterate = (open, { next, close }, signal, asyncDispose) => {
+export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
   const stop = new AbortController();
   const abort = () => stop.abort(signal.reason);
   const listens = typeof signal?.addEventListener === 'function';
   if (listens) signal.addEventListener('abort', abort, { once: true });
   let opened;
+  let handle;
   let ended = false;
   let turn = Promise.resolve();
 
+  /** Opens it once; what happens after that is heard. */
+  const start = async () => {
+    handle = await open();
+    if (!ended) await begin.call(handle, { signal: stop.signal });
+  };
   const finish = async () => {
     if (ended) return;
     ended = true;
     if (listens) signal.removeEventListener('abort', abort);
     stop.abort();
-    const handle = await opened?.catch(() => undefined);
+    await opened?.catch(() => {});
     if (handle) await close.call(handle);
   };
   const step = async () => {
     if (ended) return { done: true, value: undefined };
     try {
-      opened ??= open();
-      const value = await next.call(await opened, { signal: stop.signal });
+      opened ??= start();
+      await opened;
+      const value = ended ? undefined : await next.call(handle, { signal: stop.signal });
       if (value !== undefined && !ended) return { done: false, value };
     } catch (error) {
       // Whoever ended it wants to hear no more.
@@ -37,7 +44,7 @@ export const iterate = (open, { next, close }, signal, asyncDispose) => {
     await finish();
     return { done: true, value: undefined };
   };
-  return {
+  const steps = {
     /** Steps asked for at once are taken one after the other. */
     next() {
       const result = turn.then(step);
@@ -57,13 +64,17 @@ export const iterate = (open, { next, close }, signal, asyncDispose) => {
     },
     [asyncDispose]: finish,
   };
+  return { steps, begin: () => (opened ??= start()) };
 };
 
 /**
  * Tells events to callbacks as they come. Without callbacks nothing is read: then the subscription itself is walked along.
  * An async callback is waited for. What ends it, a callback's exception too, goes to `onError`, or else into `done`.
  */
-export const subscribe = (steps, { tell, onError }, asyncDispose) => {
+export const subscribe = ({ steps, begin }, { tell, onError }, asyncDispose) => {
+  const ready = begin();
+  // Whoever waits hears of it, and so does `done` or the loop.
+  ready.catch(() => {});
   const pump = async () => {
     try {
       for await (const event of steps) await tell(event);
@@ -76,6 +87,8 @@ export const subscribe = (steps, { tell, onError }, asyncDispose) => {
     await steps.return();
   };
   return {
+    /** Resolves when it is open. */
+    ready,
     /** Resolves when nothing more comes. */
     done: tell ? pump() : undefined,
     stop,

@@ -342,12 +342,13 @@ define(Files.prototype, 'read', async function (path, options) {
   return content.pipeThrough(new TransformStream(), { signal: options.signal });
 });
 
-const { next: nextTold, close: closeFeed } = Feed.prototype;
-const feed = (open, signal) => iterate(open, { next: nextTold, close: closeFeed }, signal, asyncDispose);
+const { begin: beginFeed, next: nextTold, close: closeFeed } = Feed.prototype;
+const feed = (open, signal) =>
+  iterate(open, { begin: beginFeed, next: nextTold, close: closeFeed }, signal, asyncDispose);
 
 const openEvents = take(MachineLifecycle, 'openStream');
 define(MachineLifecycle.prototype, 'streamEvents', function (options) {
-  return feed(() => openEvents.call(this, options), options?.signal);
+  return feed(() => openEvents.call(this, options), options?.signal).steps;
 });
 
 /** Puts `made` in the place of a static that only this file may call. It gets the options of the call and a client's. */
@@ -366,11 +367,11 @@ const replaceStatic = (name, hiddenKey, key, made) => {
   list.push([key, make]);
   define(classes[name], key, (...args) => make(args, undefined));
 };
-replaceStatic('Lifecycle', 'openStream', 'streamEvents', (steps) => steps);
-replaceStatic('Lifecycle', 'openSubscription', 'subscribe', (steps, { onEvent, onError }) =>
-  subscribe(steps, { tell: onEvent, onError }, asyncDispose),
+replaceStatic('Lifecycle', 'openStream', 'streamEvents', ({ steps }) => steps);
+replaceStatic('Lifecycle', 'openSubscription', 'subscribe', (opening, { onEvent, onError }) =>
+  subscribe(opening, { tell: onEvent, onError }, asyncDispose),
 );
-replaceStatic('Monitor', 'openFeed', 'subscribe', (steps, hooks) => {
+replaceStatic('Monitor', 'openFeed', 'subscribe', ({ steps, begin }, hooks) => {
   const { onSnapshot, onUpdate, onMetrics, onProcesses, onError } = hooks;
   const seen = {
     ...steps,
@@ -395,7 +396,7 @@ replaceStatic('Monitor', 'openFeed', 'subscribe', (steps, hooks) => {
     }
   };
   const told = onSnapshot ?? onUpdate ?? onMetrics ?? onProcesses;
-  return subscribe(seen, { tell: told && tell, onError }, asyncDispose);
+  return subscribe({ steps: seen, begin }, { tell: told && tell, onError }, asyncDispose);
 });
 
 /** Between two looks at the output of a command that is not on a socket. Milliseconds. */

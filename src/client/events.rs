@@ -105,6 +105,15 @@ impl<T: Transport> Feed<T> {
         Ok(None)
     }
 
+    /// Opens the first connection: what happens after this is heard.
+    pub async fn begin(&self) -> Outcome<T, ()> {
+        let is_open = self.socket.borrow().is_some();
+        if is_open || self.closed.get() {
+            return Ok(());
+        }
+        self.connect().await
+    }
+
     /// Hears no more.
     pub fn close(&self) {
         self.closed.set(true);

@@ -174,6 +174,15 @@ impl Feed {
         })
     }
 
+    /// Opens the first connection.
+    pub fn begin(&self, options: JsValue) -> Promise {
+        on_handle_timed(
+            &self.open,
+            options,
+            |(feed, _), _| async move { feed.begin().await },
+        )
+    }
+
     /// Ends it.
     pub fn close(&self) -> Promise {
         on_handle_timed(&self.open, JsValue::UNDEFINED, |(feed, _), _| async move {

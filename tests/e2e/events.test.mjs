@@ -148,7 +148,7 @@ test('Lifecycle.subscribe tells callbacks what happens from now on', async () =>
   const old = await Machine.create(SMALL);
   const heard = [];
   const subscription = Lifecycle.subscribe({ operation: 'create', onEvent: (event) => heard.push(event.machineId) });
-  await sleep(400);
+  await subscription.ready;
   const machine = await Machine.create(SMALL);
   await until('the create is told', () => heard.length > 0);
   assert.deepEqual(heard, [machine.id]);
@@ -167,16 +167,18 @@ test('Lifecycle.subscribe tells callbacks what happens from now on', async () =>
       onError: resolve,
     });
     assert.ok(failing.done instanceof Promise);
-    sleep(400).then(() => machine.kill());
+    failing.ready.then(() => machine.kill());
   });
   assert.equal(told, failure);
-  await assert.rejects(Lifecycle.subscribe({ onEvent() {}, machine: 'x' }).done, InvalidRequestError);
+  const wrong = Lifecycle.subscribe({ onEvent() {}, machine: 'x' });
+  await assert.rejects(wrong.done, InvalidRequestError);
+  await assert.rejects(wrong.ready, InvalidRequestError);
 
   // Without callbacks it is walked along.
   const walked = Lifecycle.subscribe({ machineId: old.id });
   assert.equal(walked.done, undefined);
   const next = walked[Symbol.asyncIterator]().next();
-  await sleep(400);
+  await walked.ready;
   await old.kill();
   assert.equal((await next).value.operation, 'destroy');
   await walked.stop();

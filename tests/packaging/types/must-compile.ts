@@ -11,7 +11,6 @@ import {
   type MachineInfo,
   type MachineMetrics,
   type MachinePage,
-  Monitor,
   type MonitorEvent,
   NetworkEgressPolicy,
   NotFoundError,
@@ -147,7 +146,10 @@ export async function events(request: Request): Promise<void> {
     same<typeof event, LifecycleEvent>(true);
   await using subscription = Lifecycle.subscribe({ onEvent: ({ machineId }) => machineId?.length, onError() {} });
   await subscription.stop();
-  const watching = new Nullspace().Monitor.subscribe({ intervalMs: 500, onMetrics: ({ metrics }) => metrics.cpuPercent });
+  const watching = new Nullspace().Monitor.subscribe({
+    intervalMs: 500,
+    onMetrics: ({ metrics }) => metrics.cpuPercent,
+  });
   for await (const event of watching) {
     same<typeof event, MonitorEvent>(true);
     if (event.kind === 'update') console.log(event.machine?.status, event.removed);
