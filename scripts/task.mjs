@@ -1,4 +1,4 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | bench [flags] | size | docs |
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | bench [flags] | size | docs | soak | fuzz |
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
@@ -54,6 +54,32 @@ const tasks = {
       for (const [program, ...args] of referenceSteps({ update: true }))
         await current.run(program, args, { cwd: inRoot('reference') });
     });
+  },
+  /** The long forms of tests that `npm test` runs short: much data, many uploads under kill -9, long random histories. */
+  async soak() {
+    process.env.NULLSPACE_TEST_LONG = '1';
+    await tasks.pack();
+    await buildEngine();
+    await show(['scripts/test.mjs', 'e2e', ...rest]);
+    await step('Long random histories', (current) =>
+      current.run('cargo', ['test', '--release', '--locked', '--package', 'nullspace-engine', '--test', 'api_model'], {
+        env: { ...process.env, PROPTEST_CASES: '2000' },
+      }),
+    );
+  },
+  /** Every `fuzz_...` test with FUZZ_CASES cases each (2 million unless it is set); proptest prints what fails, and its seed. */
+  async fuzz() {
+    await checkRequirements();
+    const env = {
+      ...process.env,
+      PROPTEST_CASES: process.env.FUZZ_CASES ?? '2000000',
+      PROPTEST_MAX_GLOBAL_REJECTS: '100000000',
+    };
+    await step(`Fuzz, ${env.PROPTEST_CASES} cases each`, (current) =>
+      current.run('cargo', ['test', '--release', '--locked', '--workspace', '--lib', '--tests', 'fuzz_', ...rest], {
+        env,
+      }),
+    );
   },
   async size() {
     await tasks.build();

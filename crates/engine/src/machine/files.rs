@@ -319,3 +319,20 @@ mod tests {
         assert_eq!(clean("/../.."), "/");
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use proptest::prelude::*;
+
+    use super::clean;
+
+    proptest! {
+        #[test]
+        fn fuzz_a_clean_path_is_absolute_and_has_no_way_up(path in "[a./ ]{0,40}|\\PC{0,40}") {
+            let clean = clean(&path);
+            prop_assert!(clean.starts_with('/'));
+            prop_assert!(clean.split('/').skip(1).all(|part| part != ".." && part != "."));
+            prop_assert_eq!(super::clean(&clean), clean);
+        }
+    }
+}

@@ -333,4 +333,20 @@ mod tests {
         let expected: [SocketAddr; 2] = ["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()];
         assert_eq!(servers_of(text), expected);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn fuzz_any_datagram_is_a_question_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600), text in "\\PC{0,60}") {
+            match check(&bytes) {
+                None => {}
+                Some(Ok(question)) => {
+                    is_answer(&bytes, &bytes, question);
+                }
+                Some(Err(code)) => {
+                    refusal(&bytes, code);
+                }
+            }
+            servers_of(&text);
+        }
+    }
 }
