@@ -11,8 +11,12 @@ import { build } from 'esbuild';
 const here = path.dirname(fileURLToPath(import.meta.url));
 const pkg = path.join(here, '..', 'pkg');
 
-/** Bytes; raised only with a reason in the commit. The aim is 75 000 and 70 000: most of it is code of options. */
-const BUDGET = { gzip: 175_000, brotli: 172_000 };
+/**
+ * Bytes; raised only with a reason in the commit. The aim is 75 000 and 70 000. Streams, terminals, files, uploads, git, events
+ * and the monitor took it from 162 000: each exported call is a state machine of its own (about 1 KB of wasm), and floats,
+ * formatting and serde_json are a fifth of the module.
+ */
+const BUDGET = { gzip: 252_000, brotli: 246_000 };
 
 const brotli = (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length;
 const row = (name, bytes) => {

@@ -2152,3 +2152,13 @@ export class UploadConflictError extends FileUploadError {}
 export class UploadExpiredError extends FileUploadError {}
 export class UploadPathError extends FileUploadError {}
 export class UploadStateError extends FileUploadError {}
+
+/** What may stand for a preview token in a log. */
+export function redactPreviewToken<T extends string | null | undefined>(token: T): T extends string ? string : T;
+
+/**
+ * A preview address without its token, for logs.
+ *
+ * @example console.log(redactPreviewUrl(signed.url)) // http://127.0.0.1:4001/?edge_token=<redacted>
+ */
+export function redactPreviewUrl<T extends string | null | undefined>(url: T): T;

@@ -20,6 +20,8 @@ export const {
   TemplateWarmPool,
   Nullspace,
   NetworkEgressPolicy,
+  redactPreviewToken,
+  redactPreviewUrl,
   NullspaceError,
   AuthError,
   PermissionDeniedError,

@@ -45,3 +45,4 @@ export {
   TemplateWarmPool,
 } from './lib.js';
 export { verifyWebhookSignature } from './webhooks.js';
+export { redactPreviewToken, redactPreviewUrl } from './redact.js';

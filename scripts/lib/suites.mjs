@@ -115,6 +115,7 @@ export const suites = {
       return counts;
     },
   },
+  size: command('size of what is shipped (bench/size.mjs)', 'node', ['bench/size.mjs']),
   packaging: {
     title: 'the packed files, and tiny consumer projects (tests/packaging)',
     async run(step) {

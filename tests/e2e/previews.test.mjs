@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { InvalidRequestError, NotFoundError } from 'nullspace';
+import { InvalidRequestError, NotFoundError, redactPreviewToken, redactPreviewUrl } from 'nullspace';
 
 import { engineForTests, SMALL } from './support/engine.mjs';
 
@@ -51,6 +51,16 @@ served('a service is waited for and reached at its address', async () => {
   assert.equal(await machine.getWebSocketUrl(8080), `ws://${host.host}`);
   const answer = await fetch(`${await machine.getUrl(8080)}/page`);
   assert.deepEqual([answer.status, await answer.text()], [200, 'served /page']);
+});
+
+served('what logs may show of a signed URL', async () => {
+  const { url, accessToken } = await machine.createSignedPreviewUrl(8080);
+  const shown = redactPreviewUrl(`${url}&page=2#top`);
+  assert.match(shown, /edge_token=<redacted>&page=2#top$/);
+  assert.ok(!shown.includes(new URL(url).searchParams.get('edge_token')));
+  assert.equal(redactPreviewToken(accessToken ?? 'token'), '<redacted>');
+  assert.equal(redactPreviewToken(undefined), undefined);
+  assert.equal(redactPreviewUrl('http://127.0.0.1:1/?a=b'), 'http://127.0.0.1:1/?a=b');
 });
 
 served('a signed URL opens its port until it is revoked', async () => {
