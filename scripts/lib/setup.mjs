@@ -63,6 +63,7 @@ const PACKAGE_SOURCES = [
   'crates/wire',
   'crates/xtask',
   'pkg-template',
+  'cli',
   'scripts/ensure-wasm-toolchain.sh',
 ];
 

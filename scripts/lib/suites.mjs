@@ -75,6 +75,13 @@ export const suites = {
       return nodeTest(step, files, { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
     },
   },
+  cli: {
+    title: 'the command line of the packed package (tests/cli)',
+    async run(step) {
+      const project = await consumerProject(step, ['tests/cli', 'scripts/lib']);
+      return nodeTest(step, testFiles('tests/cli'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
+    },
+  },
   contract: {
     title: 'the Python SDK against the engine (tests/contract)',
     async run(step) {

@@ -43,6 +43,7 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     // The same text: TypeScript reads `.d.cts` for require().
     fs::copy(out.join("index.d.ts"), out.join("index.d.cts"))?;
     bundle_ignore(root, &lib)?;
+    bundle_cli(root, out)?;
     bundle_for_node(root, out)
 }
 
@@ -98,6 +99,28 @@ fn inline(wasm: &[u8]) -> Result<(String, String)> {
         ),
         format!("{note}exports.default = '{text}';\n"),
     ))
+}
+
+/// `cli.mjs`: the command line with what it needs, but for the package itself, which lies beside it.
+fn bundle_cli(root: &Path, out: &Path) -> Result<()> {
+    let file = out.join("cli.mjs");
+    let status = Command::new(root.join("node_modules/.bin/esbuild"))
+        .arg(root.join("cli/main.mjs"))
+        .args(["--bundle", "--format=esm", "--platform=node", "--target=node20", "--external:nullspace"])
+        // commander is CommonJS.
+        .arg("--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);")
+        .args(["--minify-syntax", "--log-level=warning", "--legal-comments=none"])
+        .arg(format!("--outfile={}", file.display()))
+        .status()
+        .context("esbuild; run `npm ci` first")?;
+    ensure!(status.success(), "esbuild failed ({status})");
+    let bundled = fs::read_to_string(&file)?;
+    let own = bundled.replace("from \"nullspace\"", "from \"./node.mjs\"");
+    ensure!(own != bundled, "the command line does not import the package");
+    fs::write(&file, own)?;
+    #[cfg(unix)]
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(())
 }
 
 /// `node.cjs`: one file for require() and, through `node.mjs`, for import, so that both share their classes.

@@ -1,0 +1,39 @@
+// Values of options: texts into what the SDK takes. What is wrong there, the SDK says.
+
+import { InvalidArgumentError } from 'commander';
+
+export const number = (text) => {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('Give a number such as 2.');
+  return value;
+};
+
+/** Repeatable. */
+export const list = (text, before = []) => [...before, text];
+
+/** Repeatable `NAME=VALUE`. */
+export const pairs = (text, before = {}) => {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Give NAME=VALUE.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+};
+
+/** Without what was not given, and without `--json`, which is no option of the SDK. */
+export const given = (options) => {
+  const known = Object.entries(options).filter(([name, value]) => value !== undefined && name !== 'json');
+  return Object.fromEntries(known);
+};
+
+/** The network policy that the flags describe; nothing when they say nothing. */
+export const network = ({ egress, allowCidr, denyCidr, kbitPerSec, pps, burst, maskRequestHost, privateTraffic }) => {
+  const custom = allowCidr || denyCidr || kbitPerSec !== undefined || pps !== undefined;
+  const mode = egress ?? (custom ? 'custom' : undefined);
+  const rate = kbitPerSec ?? pps;
+  const policy = mode && {
+    mode,
+    ...given({ allowCidrs: allowCidr, denyCidrs: denyCidr }),
+    ...(rate === undefined ? {} : { rateLimit: given({ kbitPerSec, pps, burst }) }),
+  };
+  const all = given({ egress: policy, maskRequestHost, allowPublicTraffic: privateTraffic ? false : undefined });
+  return Object.keys(all).length > 0 ? all : undefined;
+};
