@@ -253,20 +253,22 @@ const SILENCE_MS = 300_000;
 const AHEAD = 1 << 18;
 
 /** The body as a web stream that pauses the connection, ends only when all of it came, and cancels it. */
-const streamOf = (response, streamError) =>
-  new ReadableStream(
+const streamOf = (response, streamError) => {
+  // Nothing may be done to a controller that is closed: pieces can still be on their way then.
+  let over = false;
+  const end = (act) => {
+    if (over) return;
+    over = true;
+    act();
+  };
+  return new ReadableStream(
     {
       start(controller) {
-        let over = false;
-        const end = (act) => {
-          if (over) return;
-          over = true;
-          act();
-        };
         response.setTimeout?.(SILENCE_MS, () =>
           response.destroy(new Error(`nothing moved for ${SILENCE_MS / 1000} s`)),
         );
         response.on('data', (chunk) => {
+          if (over) return;
           controller.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
           if (controller.desiredSize <= 0) response.pause();
         });
@@ -274,7 +276,8 @@ const streamOf = (response, streamError) =>
           if (response.complete) end(() => controller.close());
           else end(() => controller.error(streamError('the answer ended early')));
         });
-        response.once('error', (error) => end(() => controller.error(streamError(describe(error, 'read'), error))));
+        // `on`: a second error after the first must have a listener too.
+        response.on('error', (error) => end(() => controller.error(streamError(describe(error, 'read'), error))));
         response.once('close', () => end(() => controller.error(streamError('the connection was closed'))));
         response.pause();
       },
@@ -282,11 +285,13 @@ const streamOf = (response, streamError) =>
         response.resume();
       },
       cancel() {
+        over = true;
         response.destroy();
       },
     },
     { highWaterMark: AHEAD, size: (chunk) => chunk.length },
   );
+};
 
 // No server name is sent for addresses.
 const hostName = (name) => (builtin('node:net').isIP(name.replace(/^\[|\]$/g, '')) ? '' : name);

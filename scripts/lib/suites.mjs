@@ -146,6 +146,8 @@ const testEnvironment = () =>
   isolatedEnvironment({
     NULLSPACE_TEST_ENGINE: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary,
     NULLSPACE_TEST_ROOT: root,
+    // The long forms: `npm run soak`.
+    ...(process.env.NULLSPACE_TEST_LONG ? { NULLSPACE_TEST_LONG: process.env.NULLSPACE_TEST_LONG } : {}),
     NO_COLOR: '1',
   });
 
