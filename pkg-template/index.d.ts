@@ -1620,6 +1620,32 @@ export interface GitPushOptions extends GitPullOptions {
   setUpstream?: boolean;
 }
 
+/** Options of {@link Git.remoteAdd}. */
+export interface GitRemoteAddOptions extends GitOptions {
+  /** Fetch from it at once. @default false */
+  fetch?: boolean;
+  /** Replace one of this name. @default false */
+  overwrite?: boolean;
+}
+
+/** Options of {@link Git.setConfig} and {@link Git.getConfig}. */
+export interface GitConfigOptions extends CallOptions {
+  /** Where it is kept. @default 'global' */
+  scope?: 'global' | 'local' | 'system';
+  /** The repository, for `local`. @default '/workspace' */
+  path?: string;
+}
+
+/** Options of {@link Git.dangerouslyAuthenticate}. */
+export interface GitAuthenticateOptions extends CallOptions {
+  username: string;
+  password: string;
+  /** Host of the remotes. @default 'github.com' */
+  host?: string;
+  /** Scheme of the remotes. @default 'https' */
+  protocol?: 'https' | 'http';
+}
+
 /** State of a repository. */
 export interface GitStatus {
   /** Absent when `HEAD` is no branch. */
@@ -1696,6 +1722,23 @@ export class Git {
   pull(options?: GitPullOptions): Promise<string>;
   /** Pushes: what git said. */
   push(options?: GitPushOptions): Promise<string>;
+  /** What has changed and is not added, as a patch. */
+  diff(options?: GitOptions): Promise<string>;
+  /** Names a remote. @throws {@link InvalidRequestError} when the URL holds credentials */
+  remoteAdd(name: string, url: string, options?: GitRemoteAddOptions): Promise<void>;
+  /** Keeps a setting of git. */
+  setConfig(key: string, value: string, options?: GitConfigOptions): Promise<void>;
+  /** A setting of git. @throws {@link GitError} when it is not set */
+  getConfig(key: string, options?: GitConfigOptions): Promise<string>;
+  /** Who commits: `user.name` and `user.email`. */
+  configureUser(name: string, email: string, options?: GitConfigOptions): Promise<void>;
+  /**
+   * Keeps credentials in the machine, readable by whatever runs there as root, and in its snapshots and forks. `auth` of one call
+   * is safer.
+   */
+  dangerouslyAuthenticate(options: GitAuthenticateOptions): Promise<void>;
+  /** Keeps a private key in the machine as `~/.ssh/id_rsa`, with the same danger. */
+  addSshKey(privateKey: string, options?: CallOptions): Promise<void>;
   toJSON(): object;
 }
 
@@ -1783,6 +1826,10 @@ export class PtySession implements AsyncDisposable {
   readonly sessionId: string;
   /** Process id of the shell inside the machine. */
   readonly pid: number;
+  /** Exit code, once its end was read or waited for. */
+  readonly exitCode: number | undefined;
+  /** Whether the connection stands, as far as is known here. */
+  readonly isConnected: boolean;
   /**
    * Types.
    *

@@ -168,6 +168,16 @@ impl<T: Transport> Machine<T> {
         Ok(self.client.call(&call).await?.answer)
     }
 
+    /// A short text, for what the SDK itself has to know of it.
+    pub(super) async fn read_small(&self, path: &Value) -> Outcome<T, String> {
+        let body = json!({ "path": files::path("path", path)?, "encoding": "utf8" });
+        let common = Common::read(None)?;
+        let answer = self
+            .files_post("readFile", "read", body, Decoder::ReadFile, &common)
+            .await?;
+        Ok(answer.text("content").unwrap_or_default())
+    }
+
     /// Whether there is something at a path.
     pub async fn file_exists(&self, path: &Value, options: Option<&Value>) -> Outcome<T, bool> {
         let body = json!({ "path": files::path("path", path)? });

@@ -14,6 +14,10 @@ use crate::transport::{Answer, Decoder, Transport};
 
 /// HTTP time of what talks to a remote.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(620);
+/// Where git keeps credentials that were asked to stay.
+const CREDENTIALS: &str = "/root/.git-credentials";
+/// Directory of keys.
+const SSH: &str = "/root/.ssh";
 /// Exit code of an error that is not git's own. Source: PROTOCOL.md section 7.
 const NO_EXIT_CODE: i64 = 128;
 
@@ -169,5 +173,154 @@ impl<T: Transport> Machine<T> {
             .git(operation, "POST", verb, given, Decoder::GitSyncResponse)
             .await?;
         Ok(said.text("summary").unwrap_or_default())
+    }
+
+    /// Runs git through the machine's commands: what it printed.
+    async fn git_run(
+        &self,
+        args: &[&str],
+        path: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Outcome<T, String> {
+        let mut body = json!({ "command": "git", "args": args, "timeout_secs": 60, "background": false });
+        if let Some(path) = path {
+            body["cwd"] = json!(path);
+        }
+        let done = self
+            .exec(body.to_string(), timeout, Duration::from_secs(70))
+            .await?;
+        let code = done.number("exitCode").unwrap_or_default() as i64;
+        if code == 0 {
+            return Ok(done.text("stdout").unwrap_or_default());
+        }
+        let stderr = done.text("stderr").unwrap_or_default();
+        let what = format!("git {} failed with exit code {code}: {}", args[0], stderr.trim());
+        let mut error = Error::new(Kind::Git, "git_error", what);
+        error.details = Some(json!({ "exitCode": code, "stderr": stderr }));
+        Err(error.into())
+    }
+
+    /// What is not added yet, as a patch.
+    pub async fn git_diff(&self, options: Option<&Value>) -> Outcome<T, String> {
+        let given = Given::read(options, &[])?;
+        let path = given.body["path"].as_str();
+        self.git_run(&["diff"], path, given.request_timeout).await
+    }
+
+    /// Names a remote.
+    pub async fn git_remote_add(&self, name: &Value, url: &Value, options: Option<&Value>) -> Outcome<T, ()> {
+        let (name, url) = (options::filled("name", name)?, git::url(url)?);
+        let mut given = Given::read(options, &["fetch", "overwrite"])?;
+        given.flag("fetch", "fetch")?.flag("overwrite", "overwrite")?;
+        let path = given.body["path"].as_str();
+        let is = |name: &str| given.body.get(name) == Some(&json!(true));
+        if is("overwrite") {
+            match self
+                .git_run(&["remote", "remove", "--", name], path, given.request_timeout)
+                .await
+            {
+                // There was none to overwrite.
+                Ok(_) | Err(Failure::Error(_)) => {}
+                Err(thrown) => return Err(thrown),
+            }
+        }
+        let args: &[&str] = match is("fetch") {
+            true => &["remote", "add", "-f", "--", name, &url],
+            false => &["remote", "add", "--", name, &url],
+        };
+        self.git_run(args, path, given.request_timeout).await.map(drop)
+    }
+
+    /// Keeps a setting.
+    pub async fn git_set_config(
+        &self,
+        key: &Value,
+        value: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, ()> {
+        let (key, value) = (
+            options::filled("key", key)?,
+            crate::core::files::text("value", value, true)?,
+        );
+        let scope = git::scope(options)?;
+        let args = ["config", scope.flag, "--", key, &value];
+        self.git_run(&args, scope.path.as_deref(), scope.request_timeout)
+            .await
+            .map(drop)
+    }
+
+    /// A setting.
+    pub async fn git_get_config(&self, key: &Value, options: Option<&Value>) -> Outcome<T, String> {
+        let key = options::filled("key", key)?;
+        let scope = git::scope(options)?;
+        let args = ["config", scope.flag, "--get", "--", key];
+        let value = self
+            .git_run(&args, scope.path.as_deref(), scope.request_timeout)
+            .await?;
+        Ok(value.trim().to_owned())
+    }
+
+    /// Keeps credentials in the machine, for every later operation there.
+    pub async fn git_store_credentials(&self, options: Option<&Value>) -> Outcome<T, ()> {
+        let fields =
+            crate::core::config::call_fields(options, &["username", "password", "host", "protocol"])?;
+        let needed = |name: &str| {
+            fields
+                .filled(name)?
+                .ok_or_else(|| fields.wrong(name, "is missing: give { username, password }"))
+        };
+        let line = git::credential_line(
+            fields.choice("protocol", &["https", "http"])?.unwrap_or("https"),
+            needed("username")?,
+            needed("password")?,
+            fields.filled("host")?.unwrap_or("github.com"),
+        );
+        let timeout = fields.seconds("requestTimeout")?;
+        let helper = format!("store --file {CREDENTIALS}");
+        self.git_run(
+            &["config", "--global", "credential.helper", &helper],
+            None,
+            timeout,
+        )
+        .await?;
+        self.append_secret(CREDENTIALS, &line).await
+    }
+
+    /// Keeps a private key in the machine, for every later operation there.
+    pub async fn git_add_ssh_key(&self, key: &Value, options: Option<&Value>) -> Outcome<T, ()> {
+        crate::core::config::call_fields(options, &[])?;
+        let key = options::filled("privateKey", key)?;
+        let directory = Value::Text(SSH.to_owned());
+        self.at_path("makeDirectory", "mkdir", &directory, None).await?;
+        self.set_file_permissions(&directory, &Value::Text("0700".to_owned()), None)
+            .await?;
+        let text = format!("{}\n", key.trim_end());
+        self.keep_secret(&format!("{SSH}/id_rsa"), &text).await?;
+        self.keep_secret(
+            &format!("{SSH}/config"),
+            "Host *\n  StrictHostKeyChecking accept-new\n",
+        )
+        .await
+    }
+
+    async fn append_secret(&self, path: &str, line: &str) -> Outcome<T, ()> {
+        let at = Value::Text(path.to_owned());
+        let mut text = String::new();
+        if self.file_exists(&at, None).await? {
+            let before = self.read_small(&at).await?;
+            text.push_str(&before);
+        }
+        text.push_str(line);
+        self.keep_secret(path, &text).await
+    }
+
+    /// Writes a file that only root reads.
+    async fn keep_secret(&self, path: &str, text: &str) -> Outcome<T, ()> {
+        let path = Value::Text(path.to_owned());
+        // Empty first: it must not be readable for a moment.
+        self.write_text(&path, "", None).await?;
+        self.set_file_permissions(&path, &Value::Text("0600".to_owned()), None)
+            .await?;
+        self.write_text(&path, text, None).await.map(drop)
     }
 }

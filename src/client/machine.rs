@@ -312,7 +312,12 @@ impl<T: Transport> Machine<T> {
             .await
     }
 
-    async fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Outcome<T, T::Answer> {
+    pub(super) async fn exec(
+        &self,
+        body: String,
+        timeout: Option<Duration>,
+        least: Duration,
+    ) -> Outcome<T, T::Answer> {
         let mut call = self.on("execMachine", "POST", "/exec", Decoder::ExecResponse, timeout);
         // A long command must not die of the HTTP limit that nobody asked for.
         if timeout.is_none() && !self.client.has_timeout() {

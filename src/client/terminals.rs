@@ -167,6 +167,16 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// The exit code, once it has ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.state.end.borrow().as_ref()?.as_ref().ok().copied()
+    }
+
+    /// Whether the connection stands, as far as is known here.
+    pub fn is_connected(&self) -> bool {
+        self.state.end.borrow().is_none()
+    }
+
     /// Nobody reads any more.
     pub fn unread(&self) {
         self.state.read.set(false);

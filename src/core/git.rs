@@ -141,3 +141,41 @@ pub fn url(value: &Value) -> Result<String, Error> {
     }
     Ok(url.to_owned())
 }
+
+/// Where a setting is kept, and the repository of a local one.
+pub struct Scope {
+    /// `--global`, `--local` or `--system`.
+    pub flag: &'static str,
+    /// Only for a local setting.
+    pub path: Option<String>,
+    /// As given.
+    pub request_timeout: Option<Duration>,
+}
+
+/// Reads `scope` and `path` of the calls on settings.
+pub fn scope(options: Option<&Value>) -> Result<Scope, Error> {
+    let fields = config::call_fields(options, &["scope", "path"])?;
+    let path = fields.filled("path")?.map(str::to_owned);
+    let flag = match fields.choice("scope", &["global", "local", "system"])? {
+        Some("local") => "--local",
+        Some("system") => "--system",
+        _ => "--global",
+    };
+    if flag != "--local" && path.is_some() {
+        return Err(fields.wrong("path", "belongs to `scope: 'local'`"));
+    }
+    Ok(Scope {
+        flag,
+        path: match flag {
+            "--local" => Some(path.unwrap_or_else(|| DEFAULT_PATH.to_owned())),
+            _ => None,
+        },
+        request_timeout: fields.seconds("requestTimeout")?,
+    })
+}
+
+/// A line of git's credential store.
+pub fn credential_line(protocol: &str, username: &str, password: &str, host: &str) -> String {
+    let (username, password) = (super::http::encode(username), super::http::encode(password));
+    format!("{protocol}://{username}:{password}@{host}\n")
+}

@@ -505,6 +505,7 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::UploadSession => check::<upload::UploadSession>(&value),
         Decoder::CreateUpload => check::<upload::CreateUploadResponse>(&value),
         Decoder::CompleteUpload => check::<upload::CompleteUploadResponse>(&value),
+        Decoder::ReadFile => check::<files::ReadFileResponse>(&value),
         Decoder::PreviewGrants => {
             check::<preview::ListPreviewGrantsResponse>(&value)?;
             return Ok(renamed(value.get("items").cloned().unwrap_or(value)));

@@ -9,6 +9,7 @@ use super::call::{argument, on_handle};
 use super::machine::Machine;
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
+use crate::core::options::Value;
 use crate::transport::Answer as _;
 
 /// Git in a machine.
@@ -112,6 +113,69 @@ impl Git {
     pub fn push(&self, options: JsValue) -> Promise {
         on_handle(&self.machine, options, |machine, read| async move {
             machine.git_sync("push", read.as_ref()).await
+        })
+    }
+
+    /// What is not added yet.
+    pub fn diff(&self, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            machine.git_diff(read.as_ref()).await
+        })
+    }
+
+    /// Names a remote.
+    #[wasm_bindgen(js_name = remoteAdd)]
+    pub fn remote_add(&self, name: JsValue, url: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            let (name, url) = (argument(&name)?, argument(&url)?);
+            machine.git_remote_add(&name, &url, read.as_ref()).await
+        })
+    }
+
+    /// Keeps a setting.
+    #[wasm_bindgen(js_name = setConfig)]
+    pub fn set_config(&self, key: JsValue, value: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            let (key, value) = (argument(&key)?, argument(&value)?);
+            machine.git_set_config(&key, &value, read.as_ref()).await
+        })
+    }
+
+    /// A setting.
+    #[wasm_bindgen(js_name = getConfig)]
+    pub fn get_config(&self, key: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            machine.git_get_config(&argument(&key)?, read.as_ref()).await
+        })
+    }
+
+    /// Who commits.
+    #[wasm_bindgen(js_name = configureUser)]
+    pub fn configure_user(&self, name: JsValue, email: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            for (key, value) in [("user.name", name), ("user.email", email)] {
+                let key = Value::Text(key.to_owned());
+                machine
+                    .git_set_config(&key, &argument(&value)?, read.as_ref())
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps credentials in the machine.
+    #[wasm_bindgen(js_name = dangerouslyAuthenticate)]
+    pub fn dangerously_authenticate(&self, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            machine.git_store_credentials(read.as_ref()).await
+        })
+    }
+
+    /// Keeps a private key in the machine.
+    #[wasm_bindgen(js_name = addSshKey)]
+    pub fn add_ssh_key(&self, key: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            machine.git_add_ssh_key(&argument(&key)?, read.as_ref()).await
         })
     }
 }

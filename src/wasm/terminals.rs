@@ -118,6 +118,18 @@ impl PtySession {
         self.open.0.pid
     }
 
+    /// Exit code, once it has ended.
+    #[wasm_bindgen(getter, js_name = exitCode)]
+    pub fn exit_code(&self) -> Option<i32> {
+        self.open.0.exit_code()
+    }
+
+    /// Whether the connection stands.
+    #[wasm_bindgen(getter, js_name = isConnected)]
+    pub fn is_connected(&self) -> bool {
+        self.open.0.is_connected()
+    }
+
     /// What follows in the output; `undefined` after the end.
     pub fn next(&self, options: JsValue) -> Promise {
         on_handle_timed(&self.open, options, |(session, _), _| async move {

@@ -151,6 +151,34 @@ withGit('credentials open a remote and leave no trace', async () => {
   assert.ok(!engine.log().includes('s3cret'));
 });
 
+withGit('settings, remotes and a diff', async () => {
+  await machine.git.configureUser('B. User', 'b@example.com');
+  assert.equal(await machine.git.getConfig('user.name'), 'B. User');
+  await machine.git.setConfig('nullspace.test', 'a b', { scope: 'local', path });
+  assert.equal(await machine.git.getConfig('nullspace.test', { scope: 'local', path }), 'a b');
+  await assert.rejects(machine.git.getConfig('nullspace.none'), GitError);
+  await machine.git.remoteAdd('second', '/srv/origin.git', { path, fetch: true });
+  await assert.rejects(machine.git.remoteAdd('second', '/srv/origin.git', { path }), GitError);
+  await machine.git.remoteAdd('second', 'https://example.com/r.git', { path, overwrite: true });
+  assert.equal(await sh(machine, `git -C ${path} remote get-url second`), 'https://example.com/r.git');
+  await machine.files.write(`${path}/one file.txt`, 'changed\n');
+  assert.match(await machine.git.diff({ path }), /\+changed/);
+  await machine.git.checkout('HEAD', { path }).catch(() => {});
+});
+
+withGit('credentials that are asked to stay are kept from other users', async () => {
+  await machine.git.dangerouslyAuthenticate({
+    username: 'user',
+    password: 's3cret-token',
+    host: '127.0.0.1:8418',
+    protocol: 'http',
+  });
+  await machine.git.clone('http://127.0.0.1:8418/origin.git', { path: '/workspace/stored' });
+  await machine.git.addSshKey('-----BEGIN KEY-----\nkept\n-----END KEY-----');
+  assert.equal(await sh(machine, 'stat -c %a /root/.git-credentials /root/.ssh /root/.ssh/id_rsa'), '600\n700\n600');
+  await assert.rejects(machine.git.dangerouslyAuthenticate({ username: 'user' }), /`password`/);
+});
+
 withGit('a private key is gone when the call is over', async () => {
   const call = machine.git.clone('ssh://git@127.0.0.1:9/r.git', {
     path: '/workspace/ssh',

@@ -41,10 +41,12 @@ const readUntil = async (terminal, text) => {
 test('a terminal is typed into and read, as text and as bytes', async () => {
   const terminal = await machine.pty.create({ envs: { GREETING: 'grüß' }, cwd: '/tmp' });
   assert.match(terminal.sessionId, /^pty_/);
+  assert.deepEqual([terminal.isConnected, terminal.exitCode], [true, undefined]);
   await terminal.sendInput('echo "<$GREETING $(pwd)>"\n');
   await readUntil(terminal, '<grüß /tmp>');
   await terminal.sendInput(new TextEncoder().encode('exit 7\n'));
   assert.deepEqual(await terminal.wait({ timeout: 20 }), { exitCode: 7, timedOut: false });
+  assert.deepEqual([terminal.isConnected, terminal.exitCode], [false, 7]);
   await assert.rejects(
     terminal.sendInput('late'),
     (error) => error instanceof ConflictError && error.code === 'pty_closed',

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { NotFoundError, Nullspace, TransportError } from 'nullspace';
+import { WebSocket } from 'ws';
 
 import { hasBrowser, site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
@@ -256,6 +257,20 @@ test('in a browser: callbacks, streams and errors over its own WebSocket', { ski
   );
   assert.deepEqual(seen, { heard: '€\n', exitCode: 5, kinds: ['started', 'stdout', 'exit'], aborted: 'enough' });
   await until('the command has ended', async () => !(await runs('sleep 75')));
+});
+
+test('a WebSocket of the caller is used', async () => {
+  let opened = 0;
+  class Own extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      opened += 1;
+    }
+  }
+  const { Machine } = new Nullspace({ ...engine.client, WebSocket: Own });
+  const same = await Machine.connect(machine.id);
+  assert.equal((await same.commands.run('echo own', { shell: true, onStdout() {} })).stdout, 'own\n');
+  assert.equal(opened, 1);
 });
 
 test('a wrong key is refused as such', async () => {

@@ -72,6 +72,7 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "UploadSession" => unchanged::<upload::UploadSession>(&file, wire),
             "CreateUpload" => unchanged::<upload::CreateUploadResponse>(&file, wire),
             "CompleteUpload" => unchanged::<upload::CompleteUploadResponse>(&file, wire),
+            "ReadFile" => unchanged::<files::ReadFileResponse>(&file, wire),
             other => panic!("{file}: nothing is known about {other}"),
         }
         files += 1;

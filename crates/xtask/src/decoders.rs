@@ -90,6 +90,7 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("UploadSession", One, upload::UploadSession);
     answer!("CreateUpload", One, upload::CreateUploadResponse);
     answer!("CompleteUpload", One, upload::CompleteUploadResponse);
+    answer!("ReadFile", One, files::ReadFileResponse);
     answer!("WarmPool", One, warm_pool::WarmPool);
     answer!("WarmPoolList", Items, warm_pool::WarmPool);
     list
