@@ -67,7 +67,7 @@ const tasks = {
       }),
     );
   },
-  /** Every `fuzz_...` test with FUZZ_CASES cases each (2 million unless it is set); proptest prints what fails, and its seed. */
+  /** Every `fuzz_...` test (in the crates themselves, and in the two files that have some) with FUZZ_CASES cases each (2 million unless it is set); proptest prints what fails, and its seed. */
   async fuzz() {
     await checkRequirements();
     const env = {
@@ -76,9 +76,25 @@ const tasks = {
       PROPTEST_MAX_GLOBAL_REJECTS: '100000000',
     };
     await step(`Fuzz, ${env.PROPTEST_CASES} cases each`, (current) =>
-      current.run('cargo', ['test', '--release', '--locked', '--workspace', '--lib', '--tests', 'fuzz_', ...rest], {
-        env,
-      }),
+      current.run(
+        'cargo',
+        [
+          'test',
+          '--release',
+          '--locked',
+          '--workspace',
+          '--lib',
+          '--test',
+          'streams',
+          '--test',
+          'fuzz_agent',
+          'fuzz_',
+          ...rest,
+        ],
+        {
+          env,
+        },
+      ),
     );
   },
   async size() {
