@@ -26,8 +26,10 @@ const ALLOWED = [
   'Zlib',
 ];
 
-/** Licence texts that are data, not code: texts of the SPDX project, used by this check. */
+/** Only used by checks, and in no package: licence texts of the SPDX project, and a test tool. */
 const DATA = new Map([
+  // Checks pages in tests; it is used as it is, and neither changed nor shipped.
+  ['axe-core', 'MPL-2.0'],
   ['spdx-exceptions', 'CC-BY-3.0'],
   ['spdx-ranges', '(MIT AND CC-BY-3.0)'],
 ]);

@@ -1,10 +1,11 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | bench [flags] | size | docs | soak | fuzz |
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | playground | bench [flags] | size | docs | soak | fuzz |
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
 
 import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
 import { engineBinary, inRoot, root, tarball } from './lib/project.mjs';
+import { playgroundPackages, runPlayground } from './lib/playground.mjs';
 import { referenceSteps } from './lib/reference.mjs';
 import {
   buildEngine,
@@ -46,6 +47,12 @@ const tasks = {
       }),
     );
     await show(['bench/run.mjs', ...rest]);
+  },
+  async playground() {
+    await tasks.pack();
+    await buildEngine();
+    await playgroundPackages();
+    await runPlayground();
   },
   async docs() {
     await npmPackages();

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
+import { playgroundPackages } from './playground.mjs';
 import { contractPython } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
 import { buildTraps, referencePackages } from './setup.mjs';
@@ -82,6 +83,21 @@ export const suites = {
       return nodeTest(step, testFiles('tests/cli'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
     },
   },
+  playground: {
+    title: 'the playground in Chromium (tests/playground)',
+    async run(step) {
+      await playgroundPackages();
+      const tsc = inRoot('node_modules', '.bin', 'tsc');
+      const { code } = await step.try(tsc, ['--project', inRoot('examples', 'playground')]);
+      const counts = await nodeTest(step, testFiles('tests/playground'), {
+        cwd: root,
+        env: testEnvironment(),
+        wrapper: ownNetwork(),
+      });
+      counts[code === 0 ? 'passed' : 'failed'] += 1;
+      return counts;
+    },
+  },
   contract: {
     title: 'the Python SDK against the engine (tests/contract)',
     async run(step) {
@@ -146,6 +162,8 @@ const testEnvironment = () =>
   isolatedEnvironment({
     NULLSPACE_TEST_ENGINE: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary,
     NULLSPACE_TEST_ROOT: root,
+    // Where to keep pictures of what a person would see.
+    ...(process.env.NULLSPACE_TEST_PICTURES ? { NULLSPACE_TEST_PICTURES: process.env.NULLSPACE_TEST_PICTURES } : {}),
     // The long forms: `npm run soak`.
     ...(process.env.NULLSPACE_TEST_LONG ? { NULLSPACE_TEST_LONG: process.env.NULLSPACE_TEST_LONG } : {}),
     NO_COLOR: '1',

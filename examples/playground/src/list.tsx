@@ -1,0 +1,144 @@
+import type { MachineInfo } from 'nullspace';
+import { useEffect, useRef, useState } from 'preact/hooks';
+
+import { changes, sdk } from './client';
+import { duration, Empty, Field, Loading, Problem, Status } from './parts';
+import { linkTo } from './route';
+
+const STATES = ['running', 'paused', 'creating', 'error', 'destroyed'];
+
+/** All machines, filtered, page by page. */
+export function List({ current }: { current?: string }) {
+  const [filter, setFilter] = useState({ state: '', template: '', metadata: '', limit: '10' });
+  /** Tokens of the pages that lead here; the last one is the page that is shown. */
+  const [path, setPath] = useState<(string | undefined)[]>([undefined]);
+  const [page, setPage] = useState<{ items: readonly MachineInfo[]; next?: string }>();
+  const [error, setError] = useState<unknown>();
+  const [again, setAgain] = useState(0);
+  const reading = useRef<AbortController>(undefined);
+
+  const token = path.at(-1);
+  useEffect(() => {
+    reading.current?.abort();
+    const reader = new AbortController();
+    reading.current = reader;
+    const read = async () => {
+      const [key, value] = filter.metadata.split('=', 2);
+      const query = {
+        ...(filter.state ? { state: filter.state } : {}),
+        ...(filter.template.trim() ? { template: filter.template.trim() } : {}),
+        ...(key && value !== undefined ? { metadata: { [key.trim()]: value.trim() } } : {}),
+      };
+      const answer = await sdk.Machine.list({
+        limit: Number(filter.limit),
+        ...(Object.keys(query).length > 0 ? { query } : {}),
+        ...(token ? { nextToken: token } : {}),
+        signal: reader.signal,
+      });
+      setPage({ items: answer.items, next: answer.nextToken });
+      setError(undefined);
+    };
+    // Many changes at once are one look, and what is typed is not asked for letter by letter.
+    const timer = setTimeout(
+      () =>
+        read().catch((failure) => {
+          if (!reader.signal.aborted) setError(failure);
+        }),
+      100,
+    );
+    return () => {
+      clearTimeout(timer);
+      reader.abort();
+    };
+  }, [filter, token, changes.value, again]);
+
+  const set = (part: Partial<typeof filter>) => {
+    setFilter({ ...filter, ...part });
+    setPath([undefined]);
+  };
+
+  return (
+    <div class="list">
+      <div class="row spread">
+        <h2>Machines</h2>
+        <a class="button primary" href="#/create">
+          New machine
+        </a>
+      </div>
+      <details class="filters">
+        <summary>Filters</summary>
+        <div class="pair">
+          <Field label="State">
+            {(ids) => (
+              <select {...ids} value={filter.state} onChange={(e) => set({ state: e.currentTarget.value })}>
+                <option value="">alive</option>
+                {STATES.map((state) => (
+                  <option key={state}>{state}</option>
+                ))}
+              </select>
+            )}
+          </Field>
+          <Field label="Template">
+            {(ids) => (
+              <input {...ids} value={filter.template} onInput={(e) => set({ template: e.currentTarget.value })} />
+            )}
+          </Field>
+          <Field label="Metadata">
+            {(ids) => (
+              <input
+                {...ids}
+                placeholder="name=value"
+                value={filter.metadata}
+                onInput={(e) => set({ metadata: e.currentTarget.value })}
+              />
+            )}
+          </Field>
+          <Field label="A page">
+            {(ids) => (
+              <select {...ids} value={filter.limit} onChange={(e) => set({ limit: e.currentTarget.value })}>
+                {['2', '10', '25', '50'].map((limit) => (
+                  <option key={limit}>{limit}</option>
+                ))}
+              </select>
+            )}
+          </Field>
+        </div>
+      </details>
+      {error !== undefined && <Problem error={error} retry={() => setAgain(again + 1)} />}
+      {page === undefined && error === undefined && <Loading>Reading the list …</Loading>}
+      {page?.items.length === 0 && (
+        <Empty>{isFiltered(filter) ? 'No machine matches.' : 'There is no machine yet.'}</Empty>
+      )}
+      {page !== undefined && page.items.length > 0 && (
+        <ul class="machines">
+          {page.items.map((machine) => (
+            <li key={machine.id}>
+              <a href={linkTo(machine.id)} aria-current={machine.id === current ? 'page' : undefined}>
+                <span class="id">{machine.id}</span>
+                <Status status={machine.status} />
+                <span class="faint">
+                  {machine.template}, {machine.config.vcpus} vCPU, {machine.config.memoryMb} MiB
+                  {machine.remainingMs !== undefined && machine.status === 'running'
+                    ? `, ${duration(machine.remainingMs)} left`
+                    : ''}
+                </span>
+              </a>
+            </li>
+          ))}
+        </ul>
+      )}
+      <fieldset class="row pages" aria-label="Pages">
+        <button type="button" disabled={path.length === 1} onClick={() => setPath(path.slice(0, -1))}>
+          Previous
+        </button>
+        <span>Page {path.length}</span>
+        <button type="button" disabled={!page?.next} onClick={() => page?.next && setPath([...path, page.next])}>
+          Next
+        </button>
+      </fieldset>
+    </div>
+  );
+}
+
+const isFiltered = (filter: { state: string; template: string; metadata: string }) =>
+  Boolean(filter.state || filter.template || filter.metadata);

@@ -1,0 +1,160 @@
+// Small parts that every room uses: problems, loading, empty, fields, buttons that are at work.
+
+import type { ComponentChildren } from 'preact';
+import { useId, useRef, useState } from 'preact/hooks';
+import { NullspaceError } from 'nullspace';
+
+export const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** What went wrong, what to do, and a way to try again. */
+export function Problem({ error, retry }: { error: unknown; retry?: () => void }) {
+  const known = error instanceof NullspaceError ? error : undefined;
+  return (
+    <div class="problem" role="alert">
+      <p>{message(error)}</p>
+      {known?.suggestedAction && <p>To do: {known.suggestedAction}</p>}
+      {known && <p class="faint">code {known.code}</p>}
+      {retry && (
+        <button type="button" onClick={retry}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+export const Loading = ({ children }: { children: ComponentChildren }) => (
+  <p class="loading" role="status">
+    {children}
+  </p>
+);
+
+export const Empty = ({ children }: { children: ComponentChildren }) => <div class="empty">{children}</div>;
+
+/** A button whose work takes time: it is busy meanwhile, and tells what failed. */
+export function Action(props: {
+  children: ComponentChildren;
+  run: () => Promise<unknown>;
+  failed: (error: unknown) => void;
+  kind?: 'primary' | 'danger';
+  disabled?: boolean;
+}) {
+  const [busy, setBusy] = useState(false);
+  const click = async () => {
+    if (busy) return;
+    setBusy(true);
+    try {
+      await props.run();
+    } catch (error) {
+      props.failed(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <button type="button" class={props.kind} aria-busy={busy} disabled={props.disabled} onClick={click}>
+      {props.children}
+    </button>
+  );
+}
+
+/** A labelled control, with a hint that belongs to it. */
+export function Field(props: {
+  label: string;
+  hint?: string;
+  children: (ids: { id: string; 'aria-describedby'?: string }) => ComponentChildren;
+}) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{props.label}</label>
+      {props.children({ id, ...(props.hint ? { 'aria-describedby': `${id}-hint` } : {}) })}
+      {props.hint && (
+        <p class="hint" id={`${id}-hint`}>
+          {props.hint}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** Tabs after the ARIA pattern: arrows move, and what is moved to is shown. Panels stay once they were shown. */
+export function Tabs<Name extends string>(props: {
+  label: string;
+  names: readonly Name[];
+  current: Name;
+  select: (name: Name) => void;
+  panel: (name: Name, shown: boolean) => ComponentChildren;
+}) {
+  const id = useId();
+  const list = useRef<HTMLDivElement>(null);
+  const seen = useRef(new Set<Name>());
+  seen.current.add(props.current);
+  const move = (event: KeyboardEvent) => {
+    const at = props.names.indexOf(props.current);
+    const last = props.names.length - 1;
+    const to = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at === 0 ? last : at - 1, Home: 0, End: last }[
+      event.key
+    ];
+    const name = to === undefined ? undefined : props.names[to];
+    if (name === undefined) return;
+    event.preventDefault();
+    props.select(name);
+    list.current?.querySelector<HTMLElement>(`[data-name="${name}"]`)?.focus();
+  };
+  return (
+    <>
+      <div class="tabs" role="tablist" aria-label={props.label} ref={list} onKeyDown={move}>
+        {props.names.map((name) => (
+          <button
+            key={name}
+            type="button"
+            role="tab"
+            id={`${id}-${name}`}
+            data-name={name}
+            aria-selected={name === props.current}
+            aria-controls={`${id}-${name}-panel`}
+            tabIndex={name === props.current ? 0 : -1}
+            onClick={() => props.select(name)}
+          >
+            {name[0]?.toUpperCase() + name.slice(1)}
+          </button>
+        ))}
+      </div>
+      {props.names.map((name) => (
+        <div
+          key={name}
+          class="panel"
+          role="tabpanel"
+          id={`${id}-${name}-panel`}
+          aria-labelledby={`${id}-${name}`}
+          hidden={name !== props.current}
+        >
+          {seen.current.has(name) && props.panel(name, name === props.current)}
+        </div>
+      ))}
+    </>
+  );
+}
+
+const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+export function bytes(count: number) {
+  let at = 0;
+  let value = count;
+  while (value >= 1024 && at < units.length - 1) {
+    value /= 1024;
+    at++;
+  }
+  return `${value >= 100 || at === 0 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+export const time = (date: Date) => clock.format(date);
+
+export function duration(ms: number) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 90) return `${seconds} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
+
+export const Status = ({ status }: { status: string }) => <span class={`status ${status}`}>{status}</span>;

@@ -1,0 +1,362 @@
+// The whole path of a person: form, terminal, files, metrics, events, preview, network, family, list, code.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { after, before, test as nodeTest } from 'node:test';
+
+import { removeDirectory, start, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import { inRoot } from '../../scripts/lib/project.mjs';
+import { openPlayground } from './page.mjs';
+
+let broken;
+/** The tests are one path: where it breaks, the rest has nothing to stand on. */
+const test = (name, run) =>
+  nodeTest(name, async (context) => {
+    if (broken) return context.skip(`after the failure of: ${broken}`);
+    try {
+      await run();
+    } catch (error) {
+      broken = name;
+      await play?.picture('broken');
+      throw error;
+    }
+  });
+
+let play;
+let page;
+let sdk;
+/** The machine of most tests. */
+let id;
+
+before(async () => {
+  const { Nullspace } = await import(inRoot('examples/playground/node_modules/nullspace/node.mjs'));
+  play = await openPlayground();
+  page = play.page;
+  sdk = new Nullspace(play.engine.client);
+});
+after(async () => {
+  const how = await play?.close();
+  if (how) assert.deepEqual(how, { code: 0, signal: null });
+});
+
+const button = (name, scope = page) => scope.getByRole('button', { name, exact: true });
+const field = (name, room = 'main') => page.getByRole(room).getByLabel(name, { exact: true });
+const openTab = (name) => page.getByRole('tab', { name }).click();
+const panel = () => page.getByRole('tabpanel');
+const status = () => page.locator('.head .status').textContent();
+/** Answers the next dialog: a text for a prompt, `true` for a question. */
+const answer = (text) => page.once('dialog', (dialog) => dialog.accept(text === true ? undefined : text));
+
+async function type(line) {
+  await page.locator('.xterm-helper-textarea').focus();
+  await page.keyboard.type(`${line}\n`);
+}
+
+/** No finding of axe, in both schemes and on both widths; a picture of each. */
+async function looksWell(name) {
+  for (const scheme of ['light', 'dark']) {
+    await field('Colours', 'banner').selectOption(scheme);
+    for (const width of [1440, 360]) {
+      await page.setViewportSize({ width, height: 900 });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${name}: ${wide} px wider than a page of ${width} px`);
+      assert.deepEqual(await play.violations(), [], `${name}, ${scheme}, ${width} px`);
+      await play.picture(`${name}-${scheme}-${width}`);
+    }
+  }
+  await field('Colours', 'banner').selectOption('system');
+  await page.setViewportSize({ width: 1440, height: 900 });
+}
+
+test('an engine without machines says so, and leads to the form', async () => {
+  await page.getByText('There is no machine yet.').waitFor();
+  await page.getByText('engine connected, 0 running').waitFor();
+  await looksWell('empty');
+  await page.getByRole('main').getByRole('link', { name: 'New machine' }).click();
+  await field('Template').waitFor();
+});
+
+test('the form says which option is wrong, before anything is sent', async () => {
+  await field('Lease, seconds').fill('-5');
+  await button('Create machine').click();
+  const alert = page.getByRole('main').getByRole('alert');
+  assert.match(await alert.textContent(), /timeout/);
+  await field('Lease, seconds').fill('600');
+  await page.getByLabel('What these ranges say').check();
+  await field('Allowed ranges').fill('203.0.113.0/99');
+  await button('Create machine').click();
+  await page.waitForFunction(() => document.querySelector('main [role=alert]')?.textContent.includes('allowCidrs'));
+  assert.match(await alert.textContent(), /allowCidrs\[0\]/);
+  await looksWell('form-error');
+});
+
+test('the form makes a machine with its size, network policy and environment', async () => {
+  await field('Allowed ranges').fill('203.0.113.0/24');
+  await page.getByText('Environment and metadata').click();
+  await field('Environment').fill('GREETING=hello');
+  await field('Metadata').fill('team=blue');
+  await button('Create machine').click();
+  await page.waitForURL(/#\/machines\/mch_\w+\/terminal$/);
+  id = page.url().match(/mch_\w+/)[0];
+  const info = await sdk.Machine.getInfoById(id);
+  assert.deepEqual([info.config.vcpus, info.config.memoryMb, info.metadata], [1, 256, { team: 'blue' }]);
+});
+
+test('the terminal is a shell in the machine', async () => {
+  await page.waitForFunction(() => document.querySelector('.xterm-rows')?.textContent.includes('#'));
+  await type('echo "$GREETING $((6 * 7))"');
+  await page.waitForFunction(() => document.querySelector('.xterm-rows').textContent.includes('hello 42'));
+  await page.keyboard.press('Shift+Escape');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Terminal');
+  await looksWell('terminal');
+  await type('exit 3');
+  await page.getByText('The shell has ended with exit code 3.').waitFor();
+  await button('New terminal').click();
+  await page.getByText('The shell has ended').waitFor({ state: 'detached' });
+});
+
+test('files are made, edited, saved, watched and removed', async () => {
+  await openTab('Files');
+  await page
+    .getByRole('tabpanel')
+    .getByText(/is empty|Choose a file/)
+    .first()
+    .waitFor();
+  answer('app.js');
+  await button('New file').click();
+  const text = page.getByRole('textbox', { name: /^Text of .*app\.js$/ });
+  await text.click();
+  await page.keyboard.type('console.log("from the editor");');
+  await page.getByText('(changed)').waitFor();
+  await page.keyboard.press('Control+s');
+  await page.getByText('Saved.').waitFor();
+  const machine = await sdk.Machine.connect(id);
+  const root = machine.cwd ?? '/';
+  assert.equal(await machine.files.read(`${root}/app.js`), 'console.log("from the editor");');
+
+  // What somebody else does shows without a reload.
+  await machine.files.write(`${root}/src/main.py`, 'print("hello")\n');
+  const directory = page.getByRole('treeitem', { name: 'src' });
+  await directory.waitFor();
+  await directory.focus();
+  await page.keyboard.press('ArrowRight');
+  await page.getByRole('treeitem', { name: 'main.py' }).waitFor();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await page.getByRole('textbox', { name: /main\.py$/ }).waitFor();
+  await looksWell('files');
+
+  // A file that is no text has no editor.
+  await machine.files.write(`${root}/bytes.bin`, new Uint8Array([0xff, 0xfe, 0]));
+  await page.getByRole('treeitem', { name: 'bytes.bin' }).click();
+  assert.match(await panel().getByRole('alert').textContent(), /UTF-8/);
+  answer(true);
+  await button('Remove').click();
+  await page.getByRole('treeitem', { name: 'bytes.bin' }).waitFor({ state: 'detached' });
+  assert.equal(await machine.files.exists(`${root}/bytes.bin`), false);
+
+  const chooser = page.waitForEvent('filechooser');
+  await button('Upload').click();
+  await (await chooser).setFiles({ name: 'up.txt', mimeType: 'text/plain', buffer: Buffer.from('uploaded') });
+  await page.getByRole('treeitem', { name: 'up.txt' }).click();
+  const download = page.waitForEvent('download');
+  await button('Download').click();
+  assert.equal((await download).suggestedFilename(), 'up.txt');
+});
+
+test('metrics are plotted as they come', async () => {
+  await openTab('Metrics');
+  const plot = page.getByRole('img', { name: /^Memory: .* of 256 MiB$/ });
+  await plot.waitFor();
+  await page.waitForFunction(
+    () => document.querySelector('.plot polyline')?.getAttribute('points').split(' ').length > 2,
+  );
+  await looksWell('metrics');
+});
+
+test('a port of the machine shows in a frame of an origin of its own', async () => {
+  await openTab('Preview');
+  await field('Port').fill('8000');
+  await button('Show').click();
+  assert.match(await panel().getByRole('alert').textContent(), /Nothing answers on port 8000 yet/);
+  const machine = await sdk.Machine.connect(id);
+  await machine.commands.run(
+    `mkdir -p /srv && echo '<h1>from the machine</h1>' > /srv/index.html && exec python3 -m http.server -d /srv 8000`,
+    { shell: true, background: true, timeout: 600 },
+  );
+  await button('Try again').click();
+  await page.frameLocator('iframe').getByText('from the machine').waitFor();
+  assert.notEqual(new URL(await page.locator('iframe').getAttribute('src')).origin, play.origin);
+  await looksWell('preview');
+});
+
+test('the policy of a running machine is replaced', async () => {
+  await openTab('Network');
+  await page.getByLabel('Nothing', { exact: true }).check();
+  await button('Apply').click();
+  await page.getByText('It holds from now on').waitFor();
+  await looksWell('network');
+});
+
+test('fork, pause and resume show as a tree', async () => {
+  await button('Fork').first().click();
+  await page.waitForURL(/\/family$/);
+  const links = page.locator('.branches a');
+  await page.waitForFunction(() => document.querySelectorAll('.branches a').length === 2);
+  const child = (await links.allTextContents()).find((name) => name !== id);
+  assert.equal(await page.locator('.branches .branches a').textContent(), child);
+  await button(`Pause ${child}`).click();
+  await button(`Resume ${child}`).waitFor();
+  assert.equal((await sdk.Machine.getInfoById(child)).status, 'paused');
+  await looksWell('family');
+  await button(`Resume ${child}`).click();
+  await button(`Pause ${child}`).waitFor();
+
+  // The one that is shown.
+  await button('Pause').first().click();
+  await page.waitForFunction(() => document.querySelector('.head .status').textContent === 'paused');
+  await openTab('Terminal');
+  await panel().getByText('It is paused').waitFor();
+  await button('Resume').click();
+  await page.waitForFunction(() => document.querySelector('.head .status').textContent === 'running');
+  assert.equal(await status(), 'running');
+});
+
+test('events are told as they happen', async () => {
+  await page.goto(`${play.origin}/#/machines/${id}/events`);
+  const events = page.locator('.event-list');
+  await events.getByText('create', { exact: true }).first().waitFor();
+  await events.getByText('fork', { exact: true }).first().waitFor();
+  await button('10 more minutes').click();
+  await events.getByText('timeout updated').first().waitFor();
+  await looksWell('events');
+});
+
+test('a machine comes out of a warm pool that the form made', async () => {
+  await page.getByRole('navigation').getByRole('link', { name: 'New machine' }).click();
+  await button('New pool of this size').click();
+  await page.getByText('The pool is ready, and chosen.').waitFor();
+  await field('When none is ready').selectOption('require');
+  await button('Create machine').click();
+  await page.getByText('from a warm pool').waitFor();
+});
+
+test('the list filters and pages', async () => {
+  await page.goto(`${play.origin}/#/`);
+  await page.getByText('Filters').click();
+  await field('A page', 'navigation').selectOption('2');
+  await page.waitForFunction(() => document.querySelectorAll('.machines li').length === 2);
+  await button('Next').click();
+  await page.getByText('Page 2').waitFor();
+  await page.waitForFunction(() => document.querySelectorAll('.machines li').length >= 1);
+  await button('Previous').click();
+  await field('Metadata', 'navigation').fill('team=nobody');
+  await page.getByText('No machine matches.').waitFor();
+  await field('Metadata', 'navigation').fill('team=blue');
+  await page.locator('.machines .id', { hasText: id }).waitFor();
+  await looksWell('list');
+  await field('Metadata', 'navigation').fill('');
+  await page.locator('.machines .id').first().waitFor();
+});
+
+test('killing asks first', async () => {
+  await page.goto(`${play.origin}/#/machines/${id}/events`);
+  page.once('dialog', (dialog) => dialog.dismiss());
+  await button('Kill').click();
+  assert.equal((await sdk.Machine.getInfoById(id)).status, 'running');
+  answer(true);
+  await button('Kill').click();
+  await page.waitForFunction(() => document.querySelector('.head .status')?.textContent !== 'running');
+  await assert.rejects(async () => {
+    const info = await sdk.Machine.getInfoById(id);
+    if (info.status === 'destroyed') throw new Error('destroyed');
+  });
+});
+
+test('the code of what was done runs as it is', async () => {
+  await page.getByText('Code of what was just done').click();
+  await looksWell('code');
+  await page.getByLabel('Code of what was just done').getByRole('button', { name: 'Clear' }).click();
+  await page.goto(`${play.origin}/#/create`);
+  await page.getByLabel('What these ranges say').check();
+  await field('Denied ranges').fill('203.0.113.0/24');
+  await button('Create machine').click();
+  await page.waitForURL(/\/terminal$/);
+  await openTab('Files');
+  answer("it's.txt");
+  await button('New file').click();
+  await page.getByRole('textbox', { name: /it's\.txt$/ }).click();
+  await page.keyboard.type('two\nlines');
+  await button('Save').click();
+  await page.getByText('Saved.').waitFor();
+  answer(true);
+  await button('Kill').click();
+  await page.waitForFunction(() => document.querySelector('.code code').textContent.includes('.kill()'));
+  await button('Copy').click();
+  await page.getByText('Copied.').waitFor();
+  const program = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(program, /^import \{ Machine \} from 'nullspace';\n\nconst machine = await Machine\.create\(\{/);
+  assert.match(program, /denyCidrs: \['203\.0\.113\.0\/24'\]/);
+
+  const folder = temporaryDirectory('program');
+  const file = path.join(inRoot('examples/playground'), `node_modules/.program-${path.basename(folder)}.mjs`);
+  const count = async () =>
+    (await sdk.Lifecycle.listEvents({ operation: 'destroy', status: 'succeeded' })).events.length;
+  const before = await count();
+  writeFileSync(file, program);
+  try {
+    const { url, apiKey } = play.engine;
+    const child = start(process.execPath, [file], {
+      env: { PATH: process.env.PATH, NULLSPACE_API_URL: url, NULLSPACE_API_KEY: apiKey },
+    });
+    let said = '';
+    child.stderr.on('data', (text) => (said += text));
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    assert.equal(code, 0, said);
+  } finally {
+    removeDirectory(file);
+    removeDirectory(folder);
+  }
+  assert.equal(await count(), before + 1);
+});
+
+test('nobody but the page gets the key, and the engine admits its origin only', async () => {
+  const ask = (headers) =>
+    new Promise((resolve, reject) => {
+      http
+        .get(`${play.origin}/engine.json`, { headers }, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        })
+        .on('error', reject);
+    });
+  const { host } = new URL(play.origin);
+  assert.equal(await ask({}), 403);
+  assert.equal(await ask({ 'sec-fetch-site': 'same-site' }), 403);
+  assert.equal(await ask({ 'sec-fetch-site': 'same-origin', host: 'rebound.example' }), 403);
+  assert.equal(await ask({ 'sec-fetch-site': 'same-origin', host }), 200);
+
+  const { url, apiKey } = play.engine;
+  const list = (origin) => fetch(`${url}/v1/machines`, { headers: { authorization: `Bearer ${apiKey}`, origin } });
+  assert.equal((await list(play.origin)).status, 200);
+  assert.equal((await list('http://127.0.0.1:1')).status, 403);
+  assert.equal((await list('https://evil.example')).status, 403);
+});
+
+test('the page complained of nothing, and put the key in no place that shows', async () => {
+  assert.deepEqual(play.complaints, []);
+  assert.ok(!(await page.content()).includes(play.engine.apiKey));
+  assert.ok(!page.url().includes(play.engine.apiKey));
+});
+
+test('an engine that is gone is an error with a way back', async () => {
+  await play.engine.stop();
+  await page.goto(`${play.origin}/#/`);
+  await page.reload();
+  await page.getByRole('alert').first().waitFor();
+  await button('Try again').waitFor();
+  assert.deepEqual(await play.violations(), []);
+  await play.picture('engine-gone');
+});
