@@ -151,6 +151,8 @@ export class Nullspace {
   readonly Lifecycle: typeof Lifecycle;
   /** {@link Monitor} with these options. */
   readonly Monitor: typeof Monitor;
+  /** {@link Volume} with these options. */
+  readonly Volume: typeof Volume;
   /** {@link TemplateWarmPool} with these options. */
   readonly TemplateWarmPool: typeof TemplateWarmPool;
 }
@@ -233,10 +235,10 @@ export interface NetworkOptions {
   denyOut?: readonly string[];
 }
 
-/** A volume to mount. */
+/** A volume to mount: made by hand or by {@link Volume.mount}. */
 export interface VolumeMount {
-  /** Id or name of the volume. */
-  ref: string;
+  /** Id or name of the volume, or the volume. */
+  ref: string | { readonly id: string };
   /** Absolute path inside the machine. */
   mountPath: string;
   /** Directory of the volume to mount. @default its root */
@@ -305,7 +307,7 @@ export interface CreateOptions extends ClientOptions {
   warmPoolWaitMs?: number;
   /** Start from this snapshot; then template, size, `envs`, `cwd` and `internetAccess` are the snapshot's. @default none */
   snapshotId?: string;
-  /** Volumes to mount, at least one. @default none */
+  /** Volumes to mount, 1 to 8. @default none; those of the snapshot with `snapshotId` */
   volumes?: readonly VolumeMount[];
   /** Screen; only for the template `desktop`. @default the template's */
   desktop?: DesktopOptions;
@@ -524,6 +526,8 @@ export class Machine implements AsyncDisposable {
   readonly files: Files;
   /** Git. */
   readonly git: Git;
+  /** Volumes that it has mounted. */
+  readonly volumes: MachineVolumes;
   /** Terminals. */
   readonly pty: Pty;
   /** Programs given as text. */
@@ -671,6 +675,143 @@ export class Snapshot {
   static get(id: string, options?: ClientOptions): Promise<SnapshotInfo>;
   /** Deletes one. @throws {@link ConflictError} code `snapshot_in_use` */
   static delete(id: string, options?: ClientOptions): Promise<void>;
+  toJSON(): object;
+}
+
+/** A volume as the server describes it. */
+export interface VolumeInfo {
+  /** `vol_...` */
+  readonly id: string;
+  /** Unique in an account. */
+  readonly name: string;
+  readonly createdAt: Date;
+  /** Bytes of its files. */
+  readonly usedBytes: number;
+  /** Its files and directories. */
+  readonly inodeCount: number;
+  /** Mounts in machines. */
+  readonly mountCount: number;
+  /** Most bytes; absent without a limit. */
+  readonly maxSizeBytes?: number;
+  /** Most files and directories; absent without a limit. */
+  readonly maxFileCount?: number;
+  /** Most mounts; absent without a limit. */
+  readonly maxMounts?: number;
+  /** When its files were counted. */
+  readonly lastReconciledAt?: Date;
+  readonly status: 'available' | 'attached' | 'degraded' | 'error' | (string & {});
+}
+
+/** A volume in a machine. */
+export interface VolumeAttachment {
+  /** `vat_...` */
+  readonly id: string;
+  /** `vol_...` */
+  readonly volumeId: string;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Absolute, inside the machine. */
+  readonly mountPath: string;
+  /** Whether writes are refused. */
+  readonly readOnly: boolean;
+  readonly state:
+    | 'requested'
+    | 'mounting'
+    | 'mounted'
+    | 'paused'
+    | 'remounting'
+    | 'unmounted'
+    | 'releasing'
+    | 'released'
+    | 'failed'
+    | (string & {});
+  /** When it was attached. */
+  readonly createdAt: Date;
+  /** When it was mounted last. */
+  readonly updatedAt: Date;
+  /** Directory of the volume that is mounted; absent for all of it. */
+  readonly subpath?: string;
+  /** Why it is `failed`. */
+  readonly lastErrorCode?: string;
+  /** The same as a sentence. */
+  readonly lastErrorMessage?: string;
+}
+
+/** Options of {@link Volume.fromName}. */
+export interface VolumeFromNameOptions extends ClientOptions {
+  /** Make it when there is none. @default false */
+  createIfMissing?: boolean;
+}
+
+/** How a volume is mounted. */
+export interface VolumeMountOptions {
+  /** Directory of the volume to mount; the local engine makes it if it is missing. @default its root */
+  subpath?: string;
+  /** Refuse writes, also those of root. @default false */
+  readOnly?: boolean;
+}
+
+/** Options of {@link MachineVolumes.attach}. */
+export interface AttachVolumeOptions extends CallOptions, VolumeMountOptions {
+  /** Absolute path inside the machine. @default that of the mount; must be given with a volume */
+  mountPath?: string;
+}
+
+/**
+ * A directory that outlives machines and can be mounted in several at once.
+ *
+ * ```ts
+ * const models = await Volume.fromName('models', { createIfMissing: true });
+ * const machine = await Machine.create({ volumes: [models.mount('/models', { readOnly: true })] });
+ * ```
+ */
+export class Volume {
+  private constructor();
+  /** Makes a volume. @throws {@link ConflictError} when the name is taken */
+  static create(name: string, options?: ClientOptions): Promise<Volume>;
+  /** Takes up a volume by id. @throws {@link NotFoundError} */
+  static get(id: string, options?: ClientOptions): Promise<Volume>;
+  /** Takes up a volume by its exact name. @throws {@link NotFoundError} unless `createIfMissing` */
+  static fromName(name: string, options?: VolumeFromNameOptions): Promise<Volume>;
+  /** All volumes, newest first. */
+  static list(options?: ClientOptions): Promise<VolumeInfo[]>;
+
+  /** `vol_...` */
+  readonly id: string;
+  /** Unique in an account. */
+  readonly name: string;
+  /** Describes it; the local engine counts its files now. @throws {@link NotFoundError} */
+  getInfo(options?: CallOptions): Promise<VolumeInfo>;
+  /** Machines that have it mounted. */
+  attachments(options?: CallOptions): Promise<VolumeAttachment[]>;
+  /** Deletes it and its files. @throws {@link ConflictError} code `volume_busy` while a machine has it mounted */
+  delete(options?: CallOptions): Promise<void>;
+  /** Describes a mount for {@link Machine.create} and {@link MachineVolumes.attach}; asks nobody. */
+  mount(mountPath: string, options?: VolumeMountOptions): VolumeMount;
+  toJSON(): { id: string; name: string };
+}
+
+/** Volumes of a machine: {@link Machine.volumes}. */
+export class MachineVolumes {
+  private constructor();
+  /** What it has mounted. */
+  list(options?: CallOptions): Promise<VolumeAttachment[]>;
+  /**
+   * Mounts a volume while the machine runs. A local engine must run as root for it.
+   *
+   * @throws {@link NotFoundError}, {@link ConflictError} when the machine is paused
+   * @example await machine.volumes.attach(volume, { mountPath: '/data' })
+   */
+  attach(
+    volume: string | { readonly id: string } | VolumeMount,
+    options?: AttachVolumeOptions,
+  ): Promise<VolumeAttachment>;
+  /** Takes a volume away. @throws {@link ConflictError} code `volume_busy` while a process uses it */
+  detach(attachmentId: string, options?: CallOptions): Promise<VolumeAttachment>;
+  /** Whether it is where it should be: look at `state`. */
+  health(attachmentId: string, options?: CallOptions): Promise<VolumeAttachment>;
+  /** Mounts it again, whatever became of it. */
+  remount(attachmentId: string, options?: CallOptions): Promise<VolumeAttachment>;
   toJSON(): object;
 }
 

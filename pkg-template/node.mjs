@@ -18,6 +18,8 @@ export const {
   Git,
   KeepAlive,
   TemplateWarmPool,
+  MachineVolumes,
+  Volume,
   Nullspace,
   NetworkEgressPolicy,
   redactPreviewToken,

@@ -25,6 +25,8 @@ const {
   PtySession,
   Snapshot,
   TemplateWarmPool,
+  MachineVolumes,
+  Volume,
 } = glue;
 
 /** Literals, since minifiers rename classes. */
@@ -47,6 +49,8 @@ const classes = {
   Feed,
   Snapshot,
   TemplateWarmPool,
+  MachineVolumes,
+  Volume,
 };
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
@@ -86,6 +90,7 @@ const kept = new WeakMap();
 const constants = {
   Machine: ['id', 'cwd', 'trafficAccessToken'],
   TemplateWarmPool: ['id'],
+  Volume: ['id', 'name'],
   Command: ['pid'],
   PtySession: ['sessionId', 'pid'],
 };
@@ -154,7 +159,7 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git'].includes(key);
+      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git', 'volumes'].includes(key);
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -399,6 +404,16 @@ replaceStatic('Monitor', 'openFeed', 'subscribe', ({ steps, begin }, hooks) => {
   return subscribe({ steps: seen, begin }, { tell: told && tell, onError }, asyncDispose);
 });
 
+// No call: it describes a mount for `Machine.create` and `machine.volumes.attach`.
+define(Volume.prototype, 'mount', function (mountPath, { readOnly, subpath } = {}) {
+  return {
+    ref: this.id,
+    mountPath,
+    ...(readOnly === undefined ? {} : { readOnly }),
+    ...(subpath === undefined ? {} : { subpath }),
+  };
+});
+
 /** Between two looks at the output of a command that is not on a socket. Milliseconds. */
 const LOOK_MS = 250;
 
@@ -472,4 +487,6 @@ export {
   PtySession,
   Snapshot,
   TemplateWarmPool,
+  MachineVolumes,
+  Volume,
 };

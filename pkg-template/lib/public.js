@@ -43,6 +43,8 @@ export {
   PtySession,
   Snapshot,
   TemplateWarmPool,
+  MachineVolumes,
+  Volume,
 } from './lib.js';
 export { verifyWebhookSignature } from './webhooks.js';
 export { redactPreviewToken, redactPreviewUrl } from './redact.js';

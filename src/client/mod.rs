@@ -4,7 +4,7 @@
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`events`]: events and the monitor on their WebSockets, over lost connections
-//! - [`snapshot`], [`warm_pool`], [`webhooks`]
+//! - [`snapshot`], [`volume`], [`warm_pool`], [`webhooks`]
 
 pub mod call;
 pub mod events;
@@ -23,6 +23,7 @@ mod socket;
 pub mod stream;
 pub mod terminals;
 pub mod uploads;
+pub mod volume;
 pub mod warm_pool;
 pub mod watch;
 pub mod webhooks;

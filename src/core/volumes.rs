@@ -1,12 +1,17 @@
 //! Volumes as options: what a machine mounts. Source: PROTOCOL.md sections 3 and 9.
 
+use std::time::Duration;
+
 use nullspace_wire::machine::VolumeMountRequest;
 
+use super::config;
 use super::error::Error;
 use super::options::{Fields, Value};
 
 /// Mounts of one machine. Source: PROTOCOL.md section 3, "Server rules".
 const MAX_MOUNTS: usize = 8;
+/// Fields of one mount.
+const MOUNT: [&str; 4] = ["ref", "mountPath", "subpath", "readOnly"];
 /// The engine's own directory in every machine.
 const RESERVED: &str = "/workspace/.nullspace";
 
@@ -24,7 +29,7 @@ pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Er
     let mut mounts: Vec<VolumeMountRequest> = Vec::with_capacity(list.len());
     for (index, item) in list.iter().enumerate() {
         let path = format!("volumes[{index}]");
-        let volume = Fields::new(&path, Some(item), &[&["ref", "mountPath", "subpath", "readOnly"]])?;
+        let volume = Fields::new(&path, Some(item), &[&MOUNT])?;
         let mount = mount(&volume, reference(&volume, "ref")?, volume.filled("mountPath")?)?;
         let same = |other: &VolumeMountRequest| {
             other.mount_path.trim_end_matches('/') == mount.mount_path.trim_end_matches('/')
@@ -35,6 +40,31 @@ pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Er
         mounts.push(mount);
     }
     Ok(Some(mounts))
+}
+
+/// Reads what `volumes.attach` gets: a volume and options, or a mount that has them all. Gives the time for the call too.
+pub fn attach(
+    volume: &Value,
+    options: Option<&Value>,
+) -> Result<(VolumeMountRequest, Option<Duration>), Error> {
+    let fields = config::call_fields(options, &["mountPath", "subpath", "readOnly"])?;
+    let timeout = fields.seconds("requestTimeout")?;
+    let is_mount = matches!(volume, Value::Object(inner) if inner.iter().any(|(key, _)| key == "mountPath"));
+    if is_mount {
+        if let Some(name) = ["mountPath", "subpath", "readOnly"]
+            .into_iter()
+            .find(|name| fields.has(name))
+        {
+            return Err(fields.wrong(name, "is in the mount already: give it once"));
+        }
+        let given = Fields::new("volume", Some(volume), &[&MOUNT])?;
+        let mount = mount(&given, reference(&given, "ref")?, given.filled("mountPath")?)?;
+        return Ok((mount, timeout));
+    }
+    let named = Value::Object(vec![("volume".to_owned(), volume.clone())]);
+    let reference = reference(&Fields::new("", Some(&named), &[&["volume"]])?, "volume")?;
+    let mount = mount(&fields, reference, fields.filled("mountPath")?)?;
+    Ok((mount, timeout))
 }
 
 /// One mount. `mount_path` was read by the caller, who knows whether it may be absent.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use nullspace_wire::{
-    exec, files, git, lifecycle, machine, monitor, network, preview, upload, warm_pool, webhook,
+    exec, files, git, lifecycle, machine, monitor, network, preview, upload, volume, warm_pool, webhook,
 };
 use serde_json::Value;
 
@@ -468,6 +468,10 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::WarmPoolList => return Ok(renamed(value.get("items").cloned().unwrap_or(value))),
         Decoder::SnapshotInfo => check::<machine::SnapshotInfo>(&value),
         Decoder::SnapshotList => check::<Vec<machine::SnapshotInfo>>(&value),
+        Decoder::VolumeInfo => check::<volume::VolumeInfo>(&value),
+        Decoder::VolumeList => check::<Vec<volume::VolumeInfo>>(&value),
+        Decoder::VolumeAttachment => check::<volume::VolumeAttachment>(&value),
+        Decoder::VolumeAttachmentList => check::<Vec<volume::VolumeAttachment>>(&value),
         Decoder::UpdateEgressResponse => check::<network::UpdateEgressResponse>(&value),
         Decoder::GetHostResponse => check::<network::GetHostResponse>(&value),
         Decoder::BackgroundExecResponse => check::<exec::BackgroundExecResponse>(&value),

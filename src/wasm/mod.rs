@@ -1,6 +1,6 @@
 //! The only room that knows JavaScript: exported classes, values in and out.
 //!
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`], [`warm_pool`]: the exported classes
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`], [`volumes`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`events`]: webhooks, streams of events, the monitor
@@ -30,6 +30,7 @@ mod transport;
 #[cfg(feature = "traps")]
 mod traps;
 mod uploads;
+mod volumes;
 mod warm_pool;
 mod watch;
 

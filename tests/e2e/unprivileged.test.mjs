@@ -5,7 +5,7 @@ import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
-import { NullspaceError } from 'nullspace';
+import { Nullspace, NullspaceError } from 'nullspace';
 
 import { endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { engineForTests, sh } from './support/engine.mjs';
@@ -38,6 +38,25 @@ async function unprivilegedEngine(t, args) {
     wrapper: ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups'],
   });
 }
+
+test('volumes work without root on create, and not while a machine runs', async (t) => {
+  const engine = await unprivilegedEngine(t, ['--best-effort']);
+  t.after(() => engine.stop());
+  const { Machine, Volume } = new Nullspace(engine.client);
+  const volume = await Volume.create('data');
+  const writer = await Machine.create({ ...ANY, volumes: [volume.mount('/data', { subpath: 'a' })] });
+  const reader = await Machine.create({ ...ANY, volumes: [volume.mount('/in', { readOnly: true })] });
+  await writer.files.write('/data/x', 'from the writer');
+  assert.equal(await reader.files.read('/in/a/x'), 'from the writer');
+  assert.match((await reader.commands.run('touch', { args: ['/in/y'] })).stderr, /Read-only file system/);
+  const [attachment] = await writer.volumes.list();
+  assert.equal((await writer.volumes.health(attachment.id)).state, 'mounted');
+  const refused = { code: 'feature_unavailable' };
+  await assert.rejects(writer.volumes.attach(volume, { mountPath: '/more' }), refused);
+  await assert.rejects(writer.volumes.detach(attachment.id), refused);
+  await Promise.all([writer.kill(), reader.kill()]);
+  await volume.delete();
+});
 
 test('machines work without root: create, run, policy, kill', async (t) => {
   const engine = await unprivilegedEngine(t, ['--best-effort']);

@@ -6,11 +6,14 @@ import path from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import { cleanUpOnSignals, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { startPlayground } from '../../scripts/lib/playground.mjs';
 import { browserPath } from '../packaging/browser.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+// A test that is ended from outside leaves no engine and no browser.
+cleanUpOnSignals();
+
 /** Set it to keep the pictures. */
 const pictures = process.env.NULLSPACE_TEST_PICTURES;
 const FLAGS = [

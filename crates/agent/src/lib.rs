@@ -3,10 +3,12 @@
 //! - [`message`]: what is said
 //! - [`channel`]: how it travels, with descriptors
 //! - [`files`]: files of a machine, worked on from inside
+//! - [`mounts`]: directories of the host in a machine
 //! - [`net`]: the network of a machine
 
 pub mod channel;
 pub mod files;
 pub mod message;
+pub mod mounts;
 pub mod net;
 mod netlink;

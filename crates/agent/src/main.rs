@@ -64,7 +64,7 @@ fn prepare(setup: &Setup, descriptors: Vec<OwnedFd>) -> std::io::Result<Kept> {
     sys::step("set the host name", sys::set_host_name(&setup.hostname))?;
     let net = net::set_up()?;
     let points = tree::build(setup, user_namespace.as_ref())?;
-    tree::enter(points)?;
+    tree::enter(points, setup.id_base)?;
     confine::confine(setup, user_namespace.as_ref())?;
     name_machine(&setup.hostname);
     Ok(Kept { net, lock })

@@ -35,6 +35,8 @@ pub struct Setup {
 pub struct MountPoint {
     /// On the host.
     pub source: String,
+    /// Directory below it that is mounted; empty for all of it.
+    pub subpath: String,
     /// Absolute, inside.
     pub target: String,
     /// Refuse writes.

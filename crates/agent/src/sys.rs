@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Names the step in the error.
 pub fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
@@ -50,69 +50,6 @@ pub fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, data:
         }
         .into(),
     )
-    .map(drop)
-}
-
-/// A detached copy of the mount at `path`: only that file system, not what is mounted below it, unless `recursive`.
-pub fn open_tree(path: &str, recursive: bool) -> io::Result<OwnedFd> {
-    let path = c(path)?;
-    let mut flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as libc::c_uint;
-    }
-    // SAFETY: a live text; the result is a new descriptor.
-    unsafe {
-        let fd = check(libc::syscall(
-            libc::SYS_open_tree,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            flags,
-        ))?;
-        Ok(OwnedFd::from_raw_fd(fd as i32))
-    }
-}
-
-/// `struct mount_attr`.
-#[repr(C)]
-#[derive(Default)]
-pub struct MountAttr {
-    pub set: u64,
-    pub clear: u64,
-    pub propagation: u64,
-    pub userns: u64,
-}
-
-/// Changes a detached mount.
-pub fn mount_setattr(tree: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> io::Result<()> {
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: an empty text and a live structure of the size given.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            std::ptr::from_ref(attr),
-            std::mem::size_of::<MountAttr>(),
-        )
-    })
-    .map(drop)
-}
-
-/// Attaches a detached mount.
-pub fn move_mount(tree: BorrowedFd<'_>, target: &str) -> io::Result<()> {
-    let target = c(target)?;
-    // SAFETY: live texts.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_FDCWD,
-            target.as_ptr(),
-            libc::MOVE_MOUNT_F_EMPTY_PATH,
-        )
-    })
     .map(drop)
 }
 

@@ -6,13 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nullspace_agent::message::{MountPoint, Setup};
+use nullspace_agent::mounts::{self, move_mount, open_tree, Access};
 
-use crate::sys::{self, step, MountAttr};
-
-const MOUNT_ATTR_RDONLY: u64 = 0x1;
-const MOUNT_ATTR_NOSUID: u64 = 0x2;
-const MOUNT_ATTR_NODEV: u64 = 0x4;
-const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+use crate::sys::{self, step};
 
 /// Devices that a machine has; all are harmless and of the same number everywhere.
 const DEVICES: [(&str, u32, u32); 6] = [
@@ -36,7 +32,11 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
     for point in &setup.mounts {
         let tree = step(
             "open a volume",
-            detached(&point.source, ids, point.read_only, setup),
+            mounts::detached(
+                &point.source,
+                &point.subpath,
+                &access(ids, point.read_only, setup),
+            ),
         )?;
         points.push((tree, point.clone()));
     }
@@ -73,13 +73,13 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
             step("prepare the disk image", fs::create_dir_all(name))?;
         }
         let upper = step("map the disk image", detached("i/u", ids, false, setup))?;
-        sys::move_mount(upper.as_fd(), "u")?;
+        move_mount(upper.as_fd(), "u")?;
     } else {
         let upper = step(
             "map the upper directory",
             detached(&setup.upper, ids, false, setup),
         )?;
-        sys::move_mount(upper.as_fd(), "u")?;
+        move_mount(upper.as_fd(), "u")?;
     }
     fs::create_dir("root")?;
     let mine = setup.id_base.is_some();
@@ -105,8 +105,8 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
     drop(as_machine);
     if !usrs.is_empty() && !mine {
         // Layers of /usr are only the computer's own: nothing of it can be changed by a user.
-        let usr = step("open /usr", sys::open_tree("b0", true))?;
-        sys::move_mount(usr.as_fd(), "root/usr")?;
+        let usr = step("open /usr", open_tree("b0", true))?;
+        move_mount(usr.as_fd(), "root/usr")?;
     }
     writable("root")?;
     if mine && !usrs.is_empty() {
@@ -121,7 +121,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
 }
 
 /// Makes the current directory the root, drops the host's tree, and mounts the volumes.
-pub fn enter(points: Points) -> io::Result<()> {
+pub fn enter(points: Points, id_base: Option<u32>) -> io::Result<()> {
     step(
         "change the root",
         // SAFETY: two live texts. Old and new root are the same directory: the old one lands on top and is dropped.
@@ -135,11 +135,14 @@ pub fn enter(points: Points) -> io::Result<()> {
     std::env::set_current_dir("/")?;
     // From here on every path is the machine's own, so links in its images lead nowhere else.
     for (tree, point) in points.0 {
+        // What is made belongs to the machine: with other ids it could not even be stored.
+        let as_machine = step("take the machine's ids", FileIds::take(id_base))?;
         step(
             "make the mount point of a volume",
             fs::create_dir_all(&point.target),
         )?;
-        step("mount a volume", sys::move_mount(tree.as_fd(), &point.target))?;
+        drop(as_machine);
+        step("mount a volume", move_mount(tree.as_fd(), &point.target))?;
     }
     Ok(())
 }
@@ -151,7 +154,7 @@ fn attach(letter: char, lowers: &[String], ids: Option<&OwnedFd>, setup: &Setup)
         let name = format!("{letter}{index}");
         fs::create_dir(&name)?;
         let tree = detached(lower, ids, true, setup)?;
-        sys::move_mount(tree.as_fd(), &name)?;
+        move_mount(tree.as_fd(), &name)?;
         names.push(name);
     }
     Ok(names.join(":"))
@@ -159,20 +162,15 @@ fn attach(letter: char, lowers: &[String], ids: Option<&OwnedFd>, setup: &Setup)
 
 /// A detached mount of a directory, whose ids 0..65535 are the machine's block.
 fn detached(path: &str, ids: Option<&OwnedFd>, read_only: bool, setup: &Setup) -> io::Result<OwnedFd> {
-    let recursive = setup.id_base.is_none();
-    let tree = sys::open_tree(path, recursive)?;
-    let mut attr = MountAttr::default();
-    if read_only {
-        attr.set |= MOUNT_ATTR_RDONLY;
+    mounts::detached(path, "", &access(ids, read_only, setup))
+}
+
+fn access(ids: Option<&OwnedFd>, read_only: bool, setup: &Setup) -> Access {
+    Access {
+        read_only,
+        ids: ids.filter(|_| setup.id_base.is_some()).map(AsRawFd::as_raw_fd),
+        recursive: setup.id_base.is_none(),
     }
-    if let (Some(_), Some(namespace)) = (setup.id_base, ids) {
-        attr.set |= MOUNT_ATTR_IDMAP | MOUNT_ATTR_NODEV;
-        attr.userns = namespace.as_raw_fd() as u64;
-    } else {
-        attr.set |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-    }
-    sys::mount_setattr(tree.as_fd(), &attr, recursive)?;
-    Ok(tree)
 }
 
 /// An overlay whose upper it could not use is mounted read-only without an error.
@@ -215,8 +213,8 @@ fn devices(setup: &Setup) -> io::Result<()> {
             })?;
         } else {
             fs::write(&path, "")?;
-            let node = step("bind a device", sys::open_tree(&format!("/dev/{name}"), false))?;
-            sys::move_mount(node.as_fd(), &path)?;
+            let node = step("bind a device", open_tree(&format!("/dev/{name}"), false))?;
+            move_mount(node.as_fd(), &path)?;
         }
     }
     for (name, target) in [

@@ -10,6 +10,7 @@
 //! - [`preview`]: preview ports
 //! - [`exec`]: commands and processes
 //! - [`files`]: files of a machine
+//! - [`volume`]: volumes and their attachments
 //! - [`warm_pool`]: template warm pools
 //! - [`monitor`]: frames of the monitor socket
 //! - [`webhook`]: lifecycle webhooks and their deliveries
@@ -25,6 +26,7 @@ pub mod monitor;
 pub mod network;
 pub mod preview;
 pub mod upload;
+pub mod volume;
 pub mod warm_pool;
 pub mod webhook;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use nullspace_wire::{
-    exec, files, git, lifecycle, machine, monitor, network, preview, upload, warm_pool, webhook,
+    exec, files, git, lifecycle, machine, monitor, network, preview, upload, volume, warm_pool, webhook,
 };
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -40,6 +40,10 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "ProcessLogs" => unchanged::<exec::ProcessLogs>(&file, wire),
             "WarmPool" => unchanged::<warm_pool::WarmPool>(&file, wire),
             "WarmPoolList" => unchanged::<warm_pool::ListWarmPoolsResponse>(&file, wire),
+            "VolumeInfo" => unchanged::<volume::VolumeInfo>(&file, wire),
+            "VolumeList" => unchanged::<Vec<volume::VolumeInfo>>(&file, wire),
+            "VolumeAttachment" => unchanged::<volume::VolumeAttachment>(&file, wire),
+            "VolumeAttachmentList" => unchanged::<Vec<volume::VolumeAttachment>>(&file, wire),
             "SnapshotList" => unchanged::<Vec<machine::SnapshotInfo>>(&file, wire),
             "LifecycleEvents" => unchanged::<lifecycle::LifecycleEventListResponse>(&file, wire),
             "LifecycleEvent" => unchanged::<lifecycle::LifecycleEventInfo>(&file, wire),

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
 use nullspace_wire::{
-    exec, files, git, lifecycle, machine, monitor, network, preview, upload, warm_pool, webhook,
+    exec, files, git, lifecycle, machine, monitor, network, preview, upload, volume, warm_pool, webhook,
 };
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
@@ -53,6 +53,10 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("SetTimeoutResponse", One, machine::SetTimeoutResponse);
     answer!("SnapshotInfo", One, machine::SnapshotInfo);
     answer!("SnapshotList", Many, machine::SnapshotInfo);
+    answer!("VolumeInfo", One, volume::VolumeInfo);
+    answer!("VolumeList", Many, volume::VolumeInfo);
+    answer!("VolumeAttachment", One, volume::VolumeAttachment);
+    answer!("VolumeAttachmentList", Many, volume::VolumeAttachment);
     answer!("UpdateEgressResponse", One, network::UpdateEgressResponse);
     answer!("GetHostResponse", One, network::GetHostResponse);
     answer!("ExecResponse", One, exec::ExecResponse);

@@ -4,6 +4,7 @@
 //! - [`Running`] is one started machine
 //! - [`namespaces`] makes real ones; [`relay`] is their only way out
 //! - [`files`]: files of a started machine
+//! - [`remove`]: removal of what machines wrote
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
 
@@ -11,6 +12,7 @@ mod egress;
 pub mod files;
 pub mod namespaces;
 pub mod relay;
+pub mod remove;
 
 pub use egress::{EgressRules, RateLimit, Verdict};
 
@@ -32,6 +34,9 @@ pub enum IsolationError {
     /// The caller asked for something impossible: no such user, directory, executable, pid.
     #[error("{0}")]
     Invalid(String),
+    /// Something that is in use cannot be taken away.
+    #[error("{0}")]
+    Busy(String),
     /// The machine has no room for another process.
     #[error("{0}")]
     Exhausted(String),
@@ -89,8 +94,10 @@ pub struct StartSpec {
 /// A directory of the engine (a volume) inside a machine.
 #[derive(Debug, Clone)]
 pub struct Mount {
-    /// Directory on the host, owned by the engine.
+    /// Directory on the host, owned by the engine. Machines write into it: no name in it is to be trusted.
     pub source: PathBuf,
+    /// Directory below it that is mounted, made if it is missing; `None` = all of it.
+    pub subpath: Option<String>,
     /// Absolute path inside.
     pub target: String,
     /// Refuse writes.
@@ -235,6 +242,16 @@ pub trait Running: Send + Sync + 'static {
         let _ = user;
         Err(IsolationError::Failed("this backend has no files".into()))
     }
+
+    /// Mounts a volume while the machine runs.
+    async fn mount(&self, mount: &Mount) -> Result<()>;
+
+    /// Takes a volume away. [`IsolationError::Busy`] while a process uses it, unless `by_force`; one that is not there
+    /// is no error.
+    async fn unmount(&self, mount: &Mount, by_force: bool) -> Result<()>;
+
+    /// Whether a volume is where it should be; `None` = this backend cannot see it.
+    async fn is_mounted(&self, mount: &Mount) -> Result<Option<bool>>;
 
     /// What it uses.
     async fn usage(&self) -> Result<Usage>;

@@ -21,6 +21,7 @@ use super::record::Record;
 use super::snapshot::Snapshot;
 use super::templates::Template;
 use super::validate::{self, Checkout, Plan, Source};
+use super::volumes::Attachment;
 use super::{clock, egress, ids, Engine};
 use crate::isolation::{Running, StartSpec};
 use crate::store::machines;
@@ -68,7 +69,10 @@ impl Engine {
         if let Some(ready) = &ready {
             origin.config = ready.config.clone();
         }
-        let record = record(&plan, &origin, checkout);
+        // Held until the machine is known: a volume that somebody is about to use cannot be deleted.
+        let _volumes = self.volumes.read().await;
+        let volumes = self.mounts_of(&plan, &origin).await?;
+        let record = record(&plan, &origin, checkout, volumes);
         let brought_up = self.bring_up(record, ready, ticket).await;
         // From here on the machine holds its files, or nobody does.
         let snapshot = origin.snapshot.map(|(snapshot, _pin)| snapshot);
@@ -131,6 +135,22 @@ impl Engine {
                     snapshot: Some((snapshot, pin)),
                 })
             }
+        }
+    }
+
+    /// The volumes of the request; without any, those of the snapshot.
+    async fn mounts_of(&self, plan: &Plan, origin: &Origin) -> Result<Vec<Attachment>> {
+        match (&plan.volumes, &origin.snapshot) {
+            (Some(volumes), _) => self.attachments_for(volumes).await,
+            (None, Some((snapshot, _))) => {
+                for attachment in &snapshot.volumes {
+                    self.volume(&attachment.volume_id).await.map_err(|error| {
+                        error.with_action("give `volumes` to say what the machine mounts instead")
+                    })?;
+                }
+                Ok(snapshot.volumes.iter().map(Attachment::again).collect())
+            }
+            (None, None) => Ok(Vec::new()),
         }
     }
 
@@ -269,7 +289,7 @@ impl Engine {
             memory_mb: record.config.memory_mb,
             disk_mb: record.config.disk_mb,
             egress: egress::enforce(&record.egress),
-            mounts: Vec::new(),
+            mounts: record.volumes.iter().map(|a| self.mount_of(a)).collect(),
         })
         .await
     }
@@ -290,7 +310,12 @@ fn overlay(template: &Template, envs: &Envs) -> Envs {
 }
 
 /// The record of a machine that is about to be made.
-fn record(plan: &Plan, origin: &Origin, checkout: Option<WarmPoolCheckoutResult>) -> Record {
+fn record(
+    plan: &Plan,
+    origin: &Origin,
+    checkout: Option<WarmPoolCheckoutResult>,
+    volumes: Vec<Attachment>,
+) -> Record {
     let of_snapshot = origin.snapshot.as_ref().map(|(snapshot, _)| snapshot);
     let internet_access = plan.internet_access && of_snapshot.is_none_or(|s| s.internet_access);
     let egress = match (&plan.policy, of_snapshot) {
@@ -326,6 +351,7 @@ fn record(plan: &Plan, origin: &Origin, checkout: Option<WarmPoolCheckoutResult>
         egress,
         layers: origin.layers.clone(),
         whole_root: origin.whole_root,
+        volumes,
         allow_public_traffic: plan.allow_public_traffic,
         mask_request_host: plan.mask_request_host.clone(),
         traffic_access_token: (!plan.allow_public_traffic).then(|| ids::secret("tat")),

@@ -39,6 +39,8 @@ pub enum Kind {
     MachineNotReady,
     /// A machine still uses the snapshot.
     SnapshotInUse,
+    /// A machine still uses the volume.
+    VolumeBusy,
     /// No ready machine, and the caller wanted no other.
     WarmPoolUnavailable,
     /// The engine does not have this feature yet.
@@ -77,6 +79,7 @@ impl Kind {
             Kind::TransitionConflict => "transition_conflict",
             Kind::MachineNotReady => "machine_not_ready",
             Kind::SnapshotInUse => "snapshot_in_use",
+            Kind::VolumeBusy => "volume_busy",
             Kind::WarmPoolUnavailable => "warm_pool_unavailable",
             Kind::NotImplemented => "not_implemented",
             Kind::FeatureUnavailable => "feature_unavailable",
@@ -235,6 +238,9 @@ impl Error {
             IsolationError::Unenforceable(text) => Self::new(Kind::FeatureUnavailable, text)
                 .with_action("ask for less, or start the engine with --best-effort to get a warning instead"),
             IsolationError::Invalid(text) => Self::new(Kind::InvalidRequest, text),
+            IsolationError::Busy(text) => Self::new(Kind::VolumeBusy, text).retryable(true).with_action(
+                "end the processes that use it, or let them leave its directories, and try again",
+            ),
             IsolationError::Exhausted(text) => Self::new(Kind::CapacityExceeded, text),
             IsolationError::Gone => {
                 Self::new(Kind::MachineNotReady, "the machine ended meanwhile").retryable(false)

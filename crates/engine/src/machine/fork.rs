@@ -9,6 +9,7 @@ use super::error::Result;
 use super::events::{Event, Operation};
 use super::idempotency::Ticket;
 use super::record::Record;
+use super::volumes::Attachment;
 use super::{clock, ids, Engine};
 
 impl Engine {
@@ -30,6 +31,8 @@ impl Engine {
         let turn = parent.try_turn()?;
         let (copy, pin) = self.copy_files(&parent).await?;
         drop(turn);
+        // None of its volumes may be deleted before the child holds them too.
+        let _volumes = self.volumes.read().await;
         let record = parent.read(|parent| Record {
             id: ids::machine(),
             status: MachineStatus::Creating,
@@ -41,6 +44,7 @@ impl Engine {
             warm_pool_checkout: None,
             error_message: None,
             layers: copy.layers.clone(),
+            volumes: parent.volumes.iter().map(Attachment::again).collect(),
             // A token opens one machine's ports only.
             traffic_access_token: parent.traffic_access_token.as_ref().map(|_| ids::secret("tat")),
             ..parent.clone()

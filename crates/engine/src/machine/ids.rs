@@ -20,6 +20,16 @@ pub fn pool() -> String {
     make("twp")
 }
 
+/// `vol_` and 20 digits.
+pub fn volume() -> String {
+    make("vol")
+}
+
+/// `vat_` and 20 digits.
+pub fn attachment() -> String {
+    make("vat")
+}
+
 /// `pty_` and 20 digits.
 pub fn terminal() -> String {
     make("pty")

@@ -6,6 +6,7 @@
 //! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
 //! - [`validate`]: the rules of a create body
 //! - [`lease`]: how long machines live
+//! - [`volumes`]: directories that outlive machines
 //! - [`previews`]: who may reach the ports of a machine
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
@@ -51,6 +52,7 @@ pub mod terminals;
 mod unpack;
 pub mod uploads;
 pub mod validate;
+pub mod volumes;
 pub mod webhooks;
 mod webhooks_sender;
 
@@ -95,6 +97,8 @@ pub struct Engine {
     sender: webhooks_sender::Sender,
     samplers: monitor::Samplers,
     uploads: uploads::Uploads,
+    /// Read while a machine begins to use volumes, written while one is deleted.
+    volumes: tokio::sync::RwLock<()>,
 }
 
 impl Engine {
@@ -117,6 +121,7 @@ impl Engine {
             sender: webhooks_sender::Sender::default(),
             samplers: monitor::Samplers::default(),
             uploads: uploads::Uploads::default(),
+            volumes: tokio::sync::RwLock::default(),
         });
         engine.recover().await?;
         engine.start_sender().await?;

@@ -8,6 +8,7 @@ use nullspace_wire::{Envs, JsonObject, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::status;
+use super::volumes::{self, Attachment};
 use crate::store::machines::NewMachine;
 
 /// A machine as stored. Everything that `GET` shows, and what commands and forks of it need.
@@ -63,6 +64,9 @@ pub struct Record {
     pub layers: Vec<String>,
     /// Whether the layers replace `base`.
     pub whole_root: bool,
+    /// Volumes that it has mounted.
+    #[serde(default)]
+    pub volumes: Vec<Attachment>,
     /// Whether preview ports open without a token.
     pub allow_public_traffic: bool,
     /// `Host` of preview requests inside.
@@ -81,7 +85,7 @@ impl Record {
             status: self.status,
             config: self.config.clone(),
             template: self.template.clone(),
-            metadata: Some(self.metadata.clone()),
+            metadata: Some(self.shown_metadata()),
             created_at: self.created_at.clone(),
             started_at: self.started_at.clone(),
             timeout_ms: Some(self.timeout_ms),
@@ -100,6 +104,16 @@ impl Record {
             warnings: Some(self.warnings.clone()).filter(|w| !w.is_empty()),
             error_message: self.error_message.clone(),
         }
+    }
+
+    /// The metadata as given, and what the API shows beside it. Source: PROTOCOL.md section 3, `volume_attachments`.
+    fn shown_metadata(&self) -> JsonObject {
+        let mut shown = self.metadata.clone();
+        if !self.volumes.is_empty() {
+            let attachments: Vec<_> = self.volumes.iter().map(|a| volumes::shown(self, a)).collect();
+            shown.insert("volume_attachments".to_owned(), serde_json::json!(attachments));
+        }
+        shown
     }
 
     /// Its row.

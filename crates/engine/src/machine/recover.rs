@@ -75,6 +75,7 @@ impl Engine {
                 .because("engine_restarted");
             self.record_event(event).await;
         }
+        self.recover_volumes().await?;
         self.collect_layers().await;
         Ok(())
     }

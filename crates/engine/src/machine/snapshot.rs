@@ -18,6 +18,7 @@ use super::layers::Pin;
 use super::live::Machine;
 use super::record::{canonical, Record};
 use super::status::Rules;
+use super::volumes::Attachment;
 use super::{clock, ids, Engine};
 use crate::isolation::Layer;
 use crate::store::documents::{self, Kind as Document};
@@ -51,6 +52,9 @@ pub struct Snapshot {
     pub egress: NetworkEgressPolicy,
     /// As of the machine.
     pub internet_access: bool,
+    /// As of the machine: mounted again in machines that start from it.
+    #[serde(default)]
+    pub volumes: Vec<Attachment>,
 }
 
 impl Snapshot {
@@ -71,6 +75,7 @@ impl Snapshot {
             cwd: record.cwd.clone(),
             egress: record.egress.clone(),
             internet_access: record.internet_access,
+            volumes: record.volumes.clone(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
-//!   [`lifecycle`], [`webhooks`]: the resources; [`preview_proxy`]: the way to a port of a machine
+//!   [`volumes`], [`lifecycle`], [`webhooks`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
 //! - [`not_built`]: what the API has and this engine lacks
@@ -34,6 +34,7 @@ pub mod socket;
 pub mod sockets;
 pub mod templates;
 pub mod uploads;
+pub mod volumes;
 pub mod webhooks;
 
 use std::net::SocketAddr;
@@ -72,6 +73,7 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(pools::routes())
         .merge(previews::routes())
         .merge(templates::routes())
+        .merge(volumes::routes())
         .merge(lifecycle::routes())
         .merge(webhooks::routes());
     not_built::add(routes)

@@ -48,6 +48,7 @@ pub fn status(kind: Kind) -> StatusCode {
         | Kind::TransitionConflict
         | Kind::MachineNotReady
         | Kind::SnapshotInUse
+        | Kind::VolumeBusy
         | Kind::WarmPoolUnavailable => StatusCode::CONFLICT,
         Kind::Upload(reason) => match reason {
             UploadReason::Expired => StatusCode::GONE,

@@ -11,6 +11,8 @@ pub enum Kind {
     Pool,
     /// `tmpl_...`
     Template,
+    /// `vol_...`; its subject is its name.
+    Volume,
     /// A set of files that may be on the disk; noted before it is made.
     Layer,
 }
@@ -21,6 +23,7 @@ impl Kind {
             Kind::Snapshot => "snapshot",
             Kind::Pool => "pool",
             Kind::Template => "template",
+            Kind::Volume => "volume",
             Kind::Layer => "layer",
         }
     }

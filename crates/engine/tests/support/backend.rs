@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use nullspace_engine::isolation::{
-    Backend, Capabilities, EgressRules, ExecSpec, Exit, IsolationError, Layer, Process, PtySize, Result,
-    Running, StartSpec, Usage,
+    Backend, Capabilities, EgressRules, ExecSpec, Exit, IsolationError, Layer, Mount, Process, PtySize,
+    Result, Running, StartSpec, Usage,
 };
 use rustix::process::{kill_process_group, Pid, Signal};
 use tempfile::TempDir;
@@ -37,6 +37,10 @@ pub struct Machine {
     layers: PathBuf,
     groups: Mutex<BTreeSet<u32>>,
     pub egress: Mutex<EgressRules>,
+    /// Where volumes are mounted.
+    pub mounts: Mutex<BTreeSet<String>>,
+    /// Whether volumes are in use.
+    pub busy: AtomicBool,
     gone: CancellationToken,
 }
 
@@ -158,6 +162,8 @@ impl Backend for Plain {
             layers: self.layers.path().into(),
             groups: Mutex::default(),
             egress: Mutex::new(spec.egress),
+            mounts: Mutex::new(spec.mounts.into_iter().map(|m| m.target).collect()),
+            busy: AtomicBool::new(false),
             gone: CancellationToken::new(),
         });
         for layer in spec.layers.iter().rev() {
@@ -298,6 +304,23 @@ impl Running for Machine {
     async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream> {
         let dialled = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
         dialled.map_err(|e| IsolationError::Invalid(e.to_string()))
+    }
+
+    async fn mount(&self, mount: &Mount) -> Result<()> {
+        self.mounts.lock().unwrap().insert(mount.target.clone());
+        Ok(())
+    }
+
+    async fn unmount(&self, mount: &Mount, by_force: bool) -> Result<()> {
+        if self.busy.load(Ordering::SeqCst) && !by_force {
+            return Err(IsolationError::Busy("told to be busy".into()));
+        }
+        self.mounts.lock().unwrap().remove(&mount.target);
+        Ok(())
+    }
+
+    async fn is_mounted(&self, mount: &Mount) -> Result<Option<bool>> {
+        Ok(Some(self.mounts.lock().unwrap().contains(&mount.target)))
     }
 
     async fn usage(&self) -> Result<Usage> {

@@ -106,7 +106,7 @@ pub fn ensure(folder: &Path, privileged: bool) -> io::Result<()> {
         return Ok(());
     }
     if folder.exists() {
-        super::machine::remove_dir(folder)?;
+        crate::isolation::remove::directory(folder)?;
     }
     let root = folder.join("root");
     fs::create_dir_all(&root)?;

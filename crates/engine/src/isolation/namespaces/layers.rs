@@ -51,7 +51,7 @@ pub fn remove_half_made(layers: &Path) -> Result<()> {
             .extension()
             .is_some_and(|extension| extension == HALF_MADE)
         {
-            super::machine::remove_dir(&entry.path()).map_err(failed("remove a half-made layer"))?;
+            crate::isolation::remove::directory(&entry.path()).map_err(failed("remove a half-made layer"))?;
         }
     }
     Ok(())
@@ -60,7 +60,7 @@ pub fn remove_half_made(layers: &Path) -> Result<()> {
 /// Makes a layer whole or not at all.
 fn make(layer: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Layer> {
     let fresh = layer.with_extension(HALF_MADE);
-    super::machine::remove_dir(&fresh).map_err(failed("remove a half-made layer"))?;
+    crate::isolation::remove::directory(&fresh).map_err(failed("remove a half-made layer"))?;
     fs::create_dir(&fresh).map_err(failed("make a layer"))?;
     let filled = fill(&fresh).and_then(|()| {
         fs::rename(&fresh, layer).map_err(failed("keep a layer"))?;
@@ -70,7 +70,7 @@ fn make(layer: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Res
         })
     });
     if filled.is_err() {
-        let _ = super::machine::remove_dir(&fresh);
+        let _ = crate::isolation::remove::directory(&fresh);
     }
     filled
 }

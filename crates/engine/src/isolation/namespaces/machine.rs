@@ -18,10 +18,13 @@ use tokio_util::sync::CancellationToken;
 use super::cgroup::Group;
 use super::control::{Answer, Control};
 use super::disk::{self, Disk};
+use super::volumes::{self, Inside};
 use super::{blocking, failed, layers, streams, Block, Shared, IDS};
 use crate::isolation::relay::{Relay, RelayOptions};
+use crate::isolation::remove;
 use crate::isolation::{
-    EgressRules, ExecSpec, Exit, IsolationError, Layer, Process, PtySize, Result, Running, StartSpec, Usage,
+    EgressRules, ExecSpec, Exit, IsolationError, Layer, Mount, Process, PtySize, Result, Running, StartSpec,
+    Usage,
 };
 
 /// Share of the memory that `/dev/shm` and `/run` may take each.
@@ -38,6 +41,8 @@ pub struct Machine {
     control: Control,
     relay: Relay,
     group: Arc<Group>,
+    /// PID 1 and first id of the block, of an engine that runs as root.
+    inside: Option<(i32, u32)>,
     /// Whether its disk is an image.
     limited: bool,
     /// Held until the machine was stopped: the number of a loop device is given to others once it is free.
@@ -74,6 +79,9 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
     let (folder, group, disk) = {
         let (shared, spec) = (shared.clone(), spec.clone());
         blocking(move || {
+            for mount in &spec.mounts {
+                volumes::prepare(mount)?;
+            }
             let folder = prepare(folder)?;
             let group = shared
                 .groups
@@ -109,6 +117,7 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         .map_err(failed("clone a machine"))?;
     let group = Arc::new(group);
     let pid = child.pid;
+    let inside = block.as_ref().map(|block| (pid as i32, block.base()));
     let killer = Arc::new(Killer {
         pidfd: Arc::new(child.into_pidfd()),
         group: group.clone(),
@@ -141,6 +150,7 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         control,
         relay,
         group,
+        inside,
         limited: disk.is_some(),
         disk: Mutex::new(disk),
         killer,
@@ -153,7 +163,7 @@ struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = remove_dir(&self.0) {
+        if let Err(error) = remove::directory(&self.0) {
             tracing::warn!(folder = %self.0.display(), %error, "the directory of a machine cannot be removed");
         }
     }
@@ -269,6 +279,7 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
             .map(|mount| {
                 Ok(MountPoint {
                     source: text(mount.source.clone())?,
+                    subpath: mount.subpath.clone().unwrap_or_default(),
                     target: mount.target.clone(),
                     read_only: mount.read_only,
                 })
@@ -315,6 +326,21 @@ impl Machine {
         let view = disk::view(&disk.as_ref().ok_or(IsolationError::Gone)?.device)?;
         let path = format!("/proc/{}/fd/{}/u", std::process::id(), view.as_raw_fd());
         Ok((path.into(), Some(view)))
+    }
+
+    /// The machine as its volumes are changed.
+    fn inside(&self) -> Result<Inside> {
+        let (pid, id_base) = self.inside.ok_or_else(|| {
+            IsolationError::Unenforceable(
+                "this engine runs unprivileged, and such an engine cannot change the volumes of a machine that runs"
+                    .to_owned(),
+            )
+        })?;
+        Ok(Inside {
+            pid,
+            pidfd: self.killer.pidfd.clone(),
+            id_base,
+        })
     }
 
     async fn set_frozen(&self, frozen: bool) -> Result<()> {
@@ -467,6 +493,28 @@ impl Running for Machine {
         }
     }
 
+    async fn mount(&self, mount: &Mount) -> Result<()> {
+        let (inside, mount) = (self.inside()?, mount.clone());
+        blocking(move || {
+            volumes::prepare(&mount)?;
+            inside.mount(&mount)
+        })
+        .await
+    }
+
+    async fn unmount(&self, mount: &Mount, by_force: bool) -> Result<()> {
+        let (inside, mount) = (self.inside()?, mount.clone());
+        blocking(move || inside.unmount(&mount, by_force)).await
+    }
+
+    async fn is_mounted(&self, mount: &Mount) -> Result<Option<bool>> {
+        if self.inside.is_none() {
+            return Ok(None);
+        }
+        let (inside, mount) = (self.inside()?, mount.clone());
+        blocking(move || inside.is_mounted(&mount).map(Some)).await
+    }
+
     async fn usage(&self) -> Result<Usage> {
         let group = self.group.clone();
         let (upper, view) = self.upper()?;
@@ -527,31 +575,5 @@ impl Running for Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.killer.kill();
-    }
-}
-
-/// Removes a directory and all in it; one that is not there is no error. A machine may have left folders that even
-/// their owner may not enter.
-pub fn remove_dir(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path);
-            fs::remove_dir_all(path)
-        }
-        result => result,
-    }
-}
-
-fn open_up(path: &Path) {
-    let Ok(found) = path.symlink_metadata() else {
-        return;
-    };
-    if !found.is_dir() {
-        return;
-    }
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        open_up(&entry.path());
     }
 }

@@ -5,6 +5,7 @@
 //! - [`cgroup`]: limits, freezing, killing
 //! - [`filter`]: the system call filter
 //! - [`control`]: the conversation with the agent
+//! - [`volumes`]: directories that outlive machines, in them
 //! - [`machine`]: one machine
 //!
 //! As root every machine has a block of 65536 ids of its own; its root is nobody outside. An unprivileged engine does
@@ -23,6 +24,7 @@ mod layers;
 mod machine;
 mod spawner;
 mod streams;
+mod volumes;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -151,7 +153,8 @@ impl Backend for Namespaces {
                 .flatten()
             {
                 machine::await_end(&entry.path());
-                machine::remove_dir(&entry.path()).map_err(failed("remove what a machine left"))?;
+                crate::isolation::remove::directory(&entry.path())
+                    .map_err(failed("remove what a machine left"))?;
             }
             layers::remove_half_made(&shared.options.state_dir.join("layers"))
         })
@@ -165,7 +168,7 @@ impl Backend for Namespaces {
 
     async fn remove_layer(&self, name: &str) -> Result<()> {
         let layer = self.shared.layer(name);
-        blocking(move || machine::remove_dir(&layer).map_err(failed("remove a layer"))).await
+        blocking(move || crate::isolation::remove::directory(&layer).map_err(failed("remove a layer"))).await
     }
 }
 

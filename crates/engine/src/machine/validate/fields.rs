@@ -9,7 +9,9 @@ use crate::machine::error::{Error, Result};
 use crate::machine::templates::RESERVED;
 
 /// Most volumes a machine. Source: PROTOCOL.md section 3.
-const MAX_VOLUMES: usize = 8;
+pub const MAX_VOLUMES: usize = 8;
+/// What every machine has for itself.
+const OWN_DIRECTORIES: [&str; 3] = ["proc", "dev", "sys"];
 
 /// Checks names and values of an environment.
 pub fn check_envs(field: &str, envs: &Envs) -> Result<()> {
@@ -107,43 +109,51 @@ pub(super) fn check_volumes(volumes: Option<&[VolumeMountRequest]>) -> Result<()
     }
     let mut paths: Vec<String> = Vec::new();
     for (index, volume) in volumes.iter().enumerate() {
-        let field = |name: &str| format!("volumes[{index}].{name}");
-        if volume.reference.trim().is_empty() {
-            return Err(Error::invalid(
-                &field("ref"),
-                "is blank: give the id or name of a volume",
-            ));
-        }
-        let path = absolute(&field("mount_path"), &volume.mount_path)?;
-        if path == "/" {
-            return Err(Error::invalid(
-                &field("mount_path"),
-                "is /: give a directory such as \"/data\"",
-            ));
-        }
-        let covers = |a: &str, b: &str| a == b || b.starts_with(&format!("{a}/"));
-        if paths
-            .iter()
-            .any(|other| covers(other, &path) || covers(&path, other))
-        {
-            return Err(Error::invalid(
-                &field("mount_path"),
-                format_args!("{path} overlaps another volume: give separate directories"),
-            ));
-        }
-        if volume
-            .subpath
-            .as_deref()
-            .is_some_and(|s| s.split('/').any(|part| part == ".."))
-        {
-            return Err(Error::invalid(
-                &field("subpath"),
-                "leaves the volume: give a directory inside it such as \"models\"",
-            ));
-        }
-        paths.push(path);
+        paths.push(check_mount(&format!("volumes[{index}]."), volume, &paths)?);
     }
     Ok(())
+}
+
+/// Checks one volume that is to be mounted beside `others`, and gives its path without anything superfluous. `prefix` leads
+/// to the fields.
+pub fn check_mount(prefix: &str, volume: &VolumeMountRequest, others: &[String]) -> Result<String> {
+    let field = |name: &str| format!("{prefix}{name}");
+    if volume.reference.trim().is_empty() {
+        return Err(Error::invalid(
+            &field("ref"),
+            "is blank: give the id or name of a volume",
+        ));
+    }
+    let path = absolute(&field("mount_path"), &volume.mount_path)?;
+    // Without them commands and terminals do not start.
+    let first = path.split('/').nth(1).unwrap_or_default();
+    if path == "/" || OWN_DIRECTORIES.contains(&first) {
+        return Err(Error::invalid(
+            &field("mount_path"),
+            format_args!("is {path:?}, which is the machine's own: give a directory such as \"/data\""),
+        ));
+    }
+    let covers = |a: &str, b: &str| a == b || b.starts_with(&format!("{a}/"));
+    if others
+        .iter()
+        .any(|other| covers(other, &path) || covers(&path, other))
+    {
+        return Err(Error::invalid(
+            &field("mount_path"),
+            format_args!("{path} overlaps another volume: give separate directories"),
+        ));
+    }
+    if volume
+        .subpath
+        .as_deref()
+        .is_some_and(|s| s.contains('\0') || s.split('/').any(|part| part == ".."))
+    {
+        return Err(Error::invalid(
+            &field("subpath"),
+            "leaves the volume: give a directory inside it such as \"models\"",
+        ));
+    }
+    Ok(path)
 }
 
 pub(super) fn refuse_unknown_network_keys(raw: &Value) -> Result<()> {

@@ -2,11 +2,11 @@
 
 mod fields;
 
-pub use fields::{absolute, check_envs, check_policy_keys};
+pub use fields::{absolute, check_envs, check_mount, check_policy_keys, MAX_VOLUMES};
 
 use std::time::Duration;
 
-use nullspace_wire::machine::{CreateMachineRequest, OnTimeout, TimeoutAction};
+use nullspace_wire::machine::{CreateMachineRequest, OnTimeout, TimeoutAction, VolumeMountRequest};
 use nullspace_wire::network::{EgressMode, NetworkCreateConfig};
 use nullspace_wire::warm_pool::CheckoutMode;
 use nullspace_wire::{Envs, JsonObject};
@@ -46,6 +46,8 @@ pub struct Plan {
     pub allow_public_traffic: bool,
     /// `Host` of preview requests inside.
     pub mask_request_host: Option<String>,
+    /// Volumes to mount; `None` leaves it to the snapshot, if there is one.
+    pub volumes: Option<Vec<VolumeMountRequest>>,
     /// How a warm pool is used.
     pub checkout: Option<Checkout>,
     /// The first option that a ready machine cannot take on, if any.
@@ -132,12 +134,7 @@ pub fn check(body: CreateMachineRequest, raw: &Value) -> Result<Plan> {
         Some(egress::of_create(network, internet_access)?)
     };
     let allow_public_traffic = network.and_then(|n| n.allow_public_traffic).unwrap_or(true);
-    // Last, so that a wrong request is told so before it is told what this engine lacks.
-    let has_volumes = body.volumes.as_ref().is_some_and(|v| !v.is_empty());
     let source = source(body.clone())?;
-    if has_volumes {
-        return Err(Error::not_implemented("volumes"));
-    }
     Ok(Plan {
         source,
         lease,
@@ -146,6 +143,7 @@ pub fn check(body: CreateMachineRequest, raw: &Value) -> Result<Plan> {
         internet_access,
         allow_public_traffic,
         mask_request_host,
+        volumes: body.volumes.filter(|v| !v.is_empty()),
         checkout,
         not_poolable,
     })

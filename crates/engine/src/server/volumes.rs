@@ -1,0 +1,126 @@
+//! `/v1/volumes` and the volumes of a machine. Files of volumes are not here yet: mount them in a machine.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use axum::Router;
+use nullspace_wire::machine::VolumeMountRequest;
+use nullspace_wire::volume::{CreateVolumeRequest, VolumeInfo};
+use serde_json::Value;
+
+use super::body::Body;
+use super::params::{project, Params};
+use super::reply::{json, nothing, Answer};
+use super::Shared;
+use crate::machine::Engine;
+
+/// What `fields` can name.
+const FIELDS: [&str; 11] = [
+    "id",
+    "name",
+    "created_at",
+    "used_bytes",
+    "inode_count",
+    "mount_count",
+    "max_size_bytes",
+    "max_file_count",
+    "max_mounts",
+    "last_reconciled_at",
+    "status",
+];
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/volumes", get(list).post(create))
+        .route("/v1/volumes/by-name/{name}", get(by_name))
+        .route("/v1/volumes/{id}", get(show).delete(destroy))
+        .route("/v1/volumes/{id}/attachments", get(attachments))
+        .route("/v1/machines/{id}/volumes", get(of_machine).post(attach))
+        .route("/v1/machines/{id}/volumes/{attachment_id}", delete(detach))
+        .route("/v1/machines/{id}/volumes/{attachment_id}/health", get(health))
+        .route("/v1/machines/{id}/volumes/{attachment_id}/remount", post(remount))
+}
+
+async fn create(State(engine): Shared, body: Body<CreateVolumeRequest>) -> Answer {
+    Ok(json(
+        StatusCode::OK,
+        &engine.create_volume(&body.value.name).await?,
+    ))
+}
+
+async fn list(State(engine): Shared, params: Params) -> Answer {
+    let fields = params.fields(&FIELDS)?;
+    let all = engine.list_volumes().await?;
+    Ok(match fields {
+        Some(fields) => {
+            let rows: Vec<Value> = all.iter().map(|volume| project(volume, &fields)).collect();
+            json(StatusCode::OK, &rows)
+        }
+        None => json(StatusCode::OK, &all),
+    })
+}
+
+async fn show(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+    let fields = params.fields(&FIELDS)?;
+    let volume = engine.volume(&id).await?;
+    Ok(described(&engine.describe_volume(volume).await?, fields))
+}
+
+async fn by_name(State(engine): Shared, Path(name): Path<String>, params: Params) -> Answer {
+    let fields = params.fields(&FIELDS)?;
+    let volume = engine.volume_by_name(&name).await?;
+    Ok(described(&engine.describe_volume(volume).await?, fields))
+}
+
+fn described(info: &VolumeInfo, fields: Option<Vec<String>>) -> Response {
+    match fields {
+        Some(fields) => json(StatusCode::OK, &project(info, &fields)),
+        None => json(StatusCode::OK, info),
+    }
+}
+
+async fn destroy(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    engine.delete_volume(&id).await?;
+    Ok(nothing())
+}
+
+async fn attachments(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    let volume = engine.volume(&id).await?;
+    Ok(json(StatusCode::OK, &engine.attachments_of(&volume.id)))
+}
+
+async fn of_machine(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.machine_volumes(&id).await?))
+}
+
+async fn attach(State(engine): Shared, Path(id): Path<String>, body: Body<VolumeMountRequest>) -> Answer {
+    Ok(json(
+        StatusCode::CREATED,
+        &engine.attach_volume(&id, body.value).await?,
+    ))
+}
+
+async fn detach(State(engine): Shared, Path((id, attachment)): Path<(String, String)>) -> Answer {
+    Ok(json(
+        StatusCode::OK,
+        &engine.detach_volume(&id, &attachment).await?,
+    ))
+}
+
+async fn health(State(engine): Shared, Path((id, attachment)): Path<(String, String)>) -> Answer {
+    Ok(json(
+        StatusCode::OK,
+        &engine.volume_health(&id, &attachment).await?,
+    ))
+}
+
+async fn remount(State(engine): Shared, Path((id, attachment)): Path<(String, String)>) -> Answer {
+    Ok(json(
+        StatusCode::OK,
+        &engine.remount_volume(&id, &attachment).await?,
+    ))
+}

@@ -1,0 +1,194 @@
+//! Volumes, and those of a machine. Source: PROTOCOL.md section 9.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::call::{Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
+use super::machine::Machine;
+use crate::core::error::Error;
+use crate::core::http;
+use crate::core::options::Value;
+use crate::core::volumes;
+use crate::transport::{Answer, Decoder, Transport};
+
+const PATH: &str = "/v1/volumes";
+
+/// A volume, taken up.
+#[derive(Clone)]
+pub struct Volume<T> {
+    client: Client<T>,
+    /// `vol_...`
+    pub id: String,
+    /// Unique in an account.
+    pub name: String,
+}
+
+impl<T: Transport> Volume<T> {
+    /// Makes a volume.
+    pub async fn create(client: &Client<T>, name: &str) -> Outcome<T, Self> {
+        let mut call = on_volumes(
+            client,
+            "createVolume",
+            "POST",
+            PATH.to_owned(),
+            Decoder::VolumeInfo,
+            None,
+        );
+        call.body = Some(json!({ "name": name }).to_string());
+        Self::of(client, &client.call(&call).await?.answer)
+    }
+
+    /// Takes up a volume by its id.
+    pub async fn get(client: &Client<T>, id: &str) -> Outcome<T, Self> {
+        let call = on_volumes(client, "getVolume", "GET", path(id), Decoder::VolumeInfo, None);
+        Self::of(client, &client.call(&call).await?.answer)
+    }
+
+    /// Takes up a volume by its exact name; makes it if there is none and `or_make` says so.
+    pub async fn by_name(client: &Client<T>, name: &str, or_make: bool) -> Outcome<T, Self> {
+        let path = format!("{PATH}/by-name/{}", http::encode(name));
+        let call = on_volumes(client, "getVolumeByName", "GET", path, Decoder::VolumeInfo, None);
+        match client.call(&call).await {
+            Ok(sent) => Self::of(client, &sent.answer),
+            Err(Failure::Error(error)) if or_make && error.code == "not_found" => {
+                match Self::create(client, name).await {
+                    // Somebody else made it meanwhile.
+                    Err(Failure::Error(error)) if error.status == Some(409) => {
+                        Self::of(client, &client.call(&call).await?.answer)
+                    }
+                    made => made,
+                }
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// All volumes.
+    pub async fn list(client: &Client<T>) -> Outcome<T, T::Answer> {
+        let call = on_volumes(
+            client,
+            "listVolumes",
+            "GET",
+            PATH.to_owned(),
+            Decoder::VolumeList,
+            None,
+        );
+        Ok(client.call(&call).await?.answer)
+    }
+
+    fn of(client: &Client<T>, answer: &T::Answer) -> Outcome<T, Self> {
+        let text = |field: &str| {
+            let missing = || Error::invalid_response(format!("the volume has no {field}"));
+            answer.text(field).ok_or_else(missing)
+        };
+        Ok(Self {
+            client: client.clone(),
+            id: text("id")?,
+            name: text("name")?,
+        })
+    }
+
+    /// The transport of its client.
+    pub fn transport(&self) -> &T {
+        self.client.transport()
+    }
+
+    /// Describes it.
+    pub async fn info(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let path = path(&self.id);
+        let call = on_volumes(
+            &self.client,
+            "getVolume",
+            "GET",
+            path,
+            Decoder::VolumeInfo,
+            timeout,
+        );
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Machines that have it mounted.
+    pub async fn attachments(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let path = format!("{}/attachments", path(&self.id));
+        let decoder = Decoder::VolumeAttachmentList;
+        let call = on_volumes(
+            &self.client,
+            "listVolumeAttachments",
+            "GET",
+            path,
+            decoder,
+            timeout,
+        );
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Deletes it and its files.
+    pub async fn delete(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
+        let path = path(&self.id);
+        let call = on_volumes(
+            &self.client,
+            "deleteVolume",
+            "DELETE",
+            path,
+            Decoder::Nothing,
+            timeout,
+        );
+        self.client.call(&call).await.map(drop)
+    }
+}
+
+impl<T: Transport> Machine<T> {
+    /// Its volumes.
+    pub async fn volumes(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+        let decoder = Decoder::VolumeAttachmentList;
+        let call = self.on("listMachineVolumes", "GET", "/volumes", decoder, timeout);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// Mounts a volume.
+    pub async fn attach_volume(&self, volume: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+        let (mount, timeout) = volumes::attach(volume, options)?;
+        let decoder = Decoder::VolumeAttachment;
+        let mut call = self.on("attachMachineVolume", "POST", "/volumes", decoder, timeout);
+        let body =
+            serde_json::to_string(&mount).map_err(|error| Error::invalid_request(error.to_string()))?;
+        call.body = Some(body);
+        Ok(self.client.call(&call).await?.answer)
+    }
+
+    /// `DELETE`, `GET .../health` or `POST .../remount` of an attachment.
+    pub async fn on_attachment(
+        &self,
+        operation: &'static str,
+        method: &'static str,
+        id: &str,
+        verb: &str,
+        timeout: Option<Duration>,
+    ) -> Outcome<T, T::Answer> {
+        let under = format!("/volumes/{}{verb}", http::encode(id));
+        let call = self.on(operation, method, &under, Decoder::VolumeAttachment, timeout);
+        Ok(self.client.call(&call).await?.answer)
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("{PATH}/{}", http::encode(id))
+}
+
+fn on_volumes<T: Transport>(
+    client: &Client<T>,
+    operation: &'static str,
+    method: &'static str,
+    path: String,
+    decoder: Decoder,
+    timeout: Option<Duration>,
+) -> Call {
+    Call::new(
+        operation,
+        method,
+        path,
+        decoder,
+        client.timeout(timeout, DEFAULT_TIMEOUT),
+    )
+}

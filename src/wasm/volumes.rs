@@ -1,0 +1,170 @@
+//! The exported classes `Volume` and `MachineVolumes`.
+
+use std::rc::Rc;
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+
+use super::call::{argument, named, on_class, on_handle, on_handle_timed, Handle};
+use super::machine::Machine;
+use super::transport::JsTransport;
+use crate::client::machine::Machine as OfMachine;
+use crate::client::volume::Volume as Inner;
+
+/// A directory that outlives machines, as JavaScript holds it.
+#[wasm_bindgen(skip_typescript)]
+pub struct Volume {
+    inner: Rc<Inner<JsTransport>>,
+}
+
+impl Handle for Rc<Inner<JsTransport>> {
+    fn transport(&self) -> JsTransport {
+        self.as_ref().transport().clone()
+    }
+}
+
+fn handle(inner: Inner<JsTransport>) -> JsValue {
+    Volume {
+        inner: Rc::new(inner),
+    }
+    .into()
+}
+
+#[wasm_bindgen]
+impl Volume {
+    /// Makes one.
+    pub fn create(name: JsValue, options: JsValue, client: JsValue) -> Promise {
+        on_class(options, client, |given| async move {
+            let client = given.client(&given.fields(&[])?)?;
+            Ok(handle(Inner::create(&client, &named("name", &name)?).await?))
+        })
+    }
+
+    /// Takes one up by its id.
+    pub fn get(id: JsValue, options: JsValue, client: JsValue) -> Promise {
+        on_class(options, client, |given| async move {
+            let (client, id) = given.on(&id)?;
+            Ok(handle(Inner::get(&client, &id).await?))
+        })
+    }
+
+    /// Takes one up by its exact name.
+    #[wasm_bindgen(js_name = fromName)]
+    pub fn from_name(name: JsValue, options: JsValue, client: JsValue) -> Promise {
+        on_class(options, client, |given| async move {
+            let fields = given.fields(&["createIfMissing"])?;
+            let or_make = fields.flag("createIfMissing")?.unwrap_or(false);
+            let name = named("name", &name)?;
+            Ok(handle(
+                Inner::by_name(&given.client(&fields)?, &name, or_make).await?,
+            ))
+        })
+    }
+
+    /// All of them.
+    pub fn list(options: JsValue, client: JsValue) -> Promise {
+        on_class(options, client, |given| async move {
+            Inner::list(&given.client(&given.fields(&[])?)?).await
+        })
+    }
+
+    /// `vol_...`
+    #[wasm_bindgen(getter)]
+    pub fn id(&self) -> String {
+        self.inner.id.clone()
+    }
+
+    /// Unique in an account.
+    #[wasm_bindgen(getter)]
+    pub fn name(&self) -> String {
+        self.inner.name.clone()
+    }
+
+    /// Describes it.
+    #[wasm_bindgen(js_name = getInfo)]
+    pub fn get_info(&self, options: JsValue) -> Promise {
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.info(timeout).await
+        })
+    }
+
+    /// Machines that have it mounted.
+    pub fn attachments(&self, options: JsValue) -> Promise {
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.attachments(timeout).await
+        })
+    }
+
+    /// Deletes it.
+    #[wasm_bindgen(js_name = delete)]
+    pub fn destroy(&self, options: JsValue) -> Promise {
+        on_handle_timed(&self.inner, options, |inner, timeout| async move {
+            inner.delete(timeout).await
+        })
+    }
+}
+
+/// Volumes of a machine.
+#[wasm_bindgen(skip_typescript)]
+pub struct MachineVolumes {
+    machine: Rc<OfMachine<JsTransport>>,
+}
+
+#[wasm_bindgen]
+impl Machine {
+    /// Volumes.
+    #[wasm_bindgen(getter)]
+    pub fn volumes(&self) -> MachineVolumes {
+        MachineVolumes {
+            machine: self.inner.clone(),
+        }
+    }
+}
+
+#[wasm_bindgen]
+impl MachineVolumes {
+    /// What is mounted.
+    pub fn list(&self, options: JsValue) -> Promise {
+        on_handle_timed(&self.machine, options, |machine, timeout| async move {
+            machine.volumes(timeout).await
+        })
+    }
+
+    /// Mounts one.
+    pub fn attach(&self, volume: JsValue, options: JsValue) -> Promise {
+        on_handle(&self.machine, options, |machine, read| async move {
+            machine.attach_volume(&argument(&volume)?, read.as_ref()).await
+        })
+    }
+
+    /// Takes one away.
+    pub fn detach(&self, attachment: JsValue, options: JsValue) -> Promise {
+        self.on_attachment(attachment, options, "detachMachineVolume", "DELETE", "")
+    }
+
+    /// Whether it is where it should be.
+    pub fn health(&self, attachment: JsValue, options: JsValue) -> Promise {
+        self.on_attachment(attachment, options, "getMachineVolumeHealth", "GET", "/health")
+    }
+
+    /// Mounts it again.
+    pub fn remount(&self, attachment: JsValue, options: JsValue) -> Promise {
+        self.on_attachment(attachment, options, "remountMachineVolume", "POST", "/remount")
+    }
+}
+
+impl MachineVolumes {
+    fn on_attachment(
+        &self,
+        attachment: JsValue,
+        options: JsValue,
+        operation: &'static str,
+        method: &'static str,
+        verb: &'static str,
+    ) -> Promise {
+        on_handle_timed(&self.machine, options, move |machine, timeout| async move {
+            let id = named("attachmentId", &attachment)?;
+            machine.on_attachment(operation, method, &id, verb, timeout).await
+        })
+    }
+}
