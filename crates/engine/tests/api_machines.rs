@@ -338,8 +338,8 @@ async fn a_wrong_body_is_refused_with_its_field() {
     let message = served
         .post("/v1/machines", volumes)
         .await
-        .refused(501, "not_implemented");
-    assert!(message.contains("volumes"), "{message}");
+        .refused(404, "not_found");
+    assert!(message.contains("volume"), "{message}");
     let text = served
         .request(reqwest::Method::POST, "/v1/machines")
         .body("{not json");
