@@ -80,7 +80,11 @@ fn a_stream_gives_every_event_in_order_and_then_ends() {
 #[test]
 fn a_cut_at_any_frame_is_an_error_and_never_an_exit_code() {
     for cut in 1..whole().len() {
-        let script = script().on_socket(SOCKET, Ok(whole()[..cut].to_vec()));
+        let mut script = script().on_socket(SOCKET, Ok(whole()[..cut].to_vec()));
+        if cut > 1 {
+            // Nobody hears it any more, so it is ended, as far as it is known.
+            script = script.on("POST", "/v1/machines/mch_1/processes/7/kill", 204, "");
+        }
         let running = start(&script, json!({}));
         for expected in &events()[..cut - 1] {
             assert_eq!(script.run(running.next()).unwrap().as_ref(), Some(expected));
@@ -97,14 +101,28 @@ fn a_cut_at_any_frame_is_an_error_and_never_an_exit_code() {
             failed.message
         );
         assert!(script.run(running.next()).unwrap().is_none());
+        script.finished();
     }
+}
+
+#[test]
+fn a_command_that_is_wanted_unheard_goes_on_after_a_cut() {
+    let script = script().on_socket(SOCKET, Ok(whole()[..2].to_vec()));
+    let running = start(&script, json!({}));
+    running.stay();
+    assert_eq!(script.run(running.next()).unwrap(), Some(Event::Started(7)));
+    error(script.run(running.next()));
+    script.finished();
 }
 
 #[test]
 fn a_server_that_falls_silent_is_given_up_after_the_commands_time() {
     let mut sides = whole()[..2].to_vec();
     sides.push(Side::Hang);
-    let script = script().on_socket(SOCKET, Ok(sides));
+    let script =
+        script()
+            .on_socket(SOCKET, Ok(sides))
+            .on("POST", "/v1/machines/mch_1/processes/7/kill", 204, "");
     let running = start(&script, json!({ "timeout": 5 }));
     assert_eq!(script.run(running.next()).unwrap(), Some(Event::Started(7)));
     let failed = error(script.run(running.next()));

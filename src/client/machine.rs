@@ -110,6 +110,13 @@ impl<T: Transport> Machine<T> {
         }
     }
 
+    /// The same for calls that the caller did not make: hooks are not told.
+    pub(super) fn quiet(&self) -> Self {
+        let mut quiet = self.clone();
+        quiet.client = self.client.quiet();
+        quiet
+    }
+
     pub(super) fn of(client: &Client<T>, answer: &T::Answer, timeout: Duration) -> Result<Self, Error> {
         Ok(Self {
             client: client.clone(),

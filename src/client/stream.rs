@@ -31,10 +31,13 @@ pub enum Event<A> {
 /// A command on its socket. Dropped before its end, a command that it started is killed: nobody would hear of it.
 pub struct Running<T: Transport> {
     socket: T::Socket,
+    machine: Machine<T>,
     transport: T,
     id: String,
     pid: Cell<Option<u32>>,
     owned: bool,
+    /// It is wanted also when nobody hears it.
+    stays: Cell<bool>,
     ended: Cell<bool>,
     /// Milliseconds of the transport's clock; a server that says nothing until then is gone.
     deadline: Option<f64>,
@@ -78,10 +81,12 @@ impl<T: Transport> Machine<T> {
         let running = Running {
             deadline: limit.map(|limit| transport.now_ms() + limit.as_secs_f64() * 1000.0),
             socket,
+            machine: self.quiet(),
             transport,
             id,
             pid: Cell::new(None),
             owned,
+            stays: Cell::new(false),
             ended: Cell::new(false),
         };
         running.tell(frame).await?;
@@ -100,6 +105,7 @@ impl<T: Transport> Running<T> {
                 Ok(frame) => frame,
                 Err(closed) => {
                     self.ended.set(true);
+                    self.kill_unheard();
                     return Err(cut_off(OPERATION, &closed, "how the command ended is not known").into());
                 }
             };
@@ -146,6 +152,23 @@ impl<T: Transport> Running<T> {
     pub async fn close_stdin(&self) -> Outcome<T, ()> {
         let frame = json!({ "type": "exec_stdin_close", "id": self.id, "pid": self.pid.get() });
         self.tell(frame.to_string()).await
+    }
+
+    /// It goes on when its connection is lost: what it printed can be asked for.
+    pub fn stay(&self) {
+        self.stays.set(true);
+    }
+
+    /// The connection is lost, and with it whoever heard the command: it is ended by a call of its own, if the API
+    /// answers. Otherwise its time limit does it.
+    fn kill_unheard(&self) {
+        let Some(pid) = self.pid.get().filter(|_| self.owned && !self.stays.get()) else {
+            return;
+        };
+        let machine = self.machine.clone();
+        self.transport.spawn(async move {
+            let _ = machine.kill_process(pid, None).await;
+        });
     }
 
     /// Hears no more of it; it goes on.

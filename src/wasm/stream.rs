@@ -138,6 +138,7 @@ pub struct Live {
 impl Live {
     /// Goes on hearing.
     pub fn new(running: Running<JsTransport>, hooks: Hooks) -> Rc<Self> {
+        running.stay();
         let running = Rc::new(running);
         let heard = running.clone();
         let done = future_to_promise(async move {

@@ -17,7 +17,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::isolation::Backend;
 use crate::machine::{secret, Engine};
-use crate::server::{self, access::Access};
+use crate::server::{self, access::Access, faults::Faults};
 use crate::store::Store;
 
 /// Where the SDKs look when they are told nothing. Source: PROTOCOL.md section 1.
@@ -71,6 +71,11 @@ struct Serve {
     /// Allow an address other than loopback in --listen: whoever reaches it and has the key runs code here.
     #[arg(long)]
     allow_remote: bool,
+
+    /// For tests of programs that use the engine: routes under /faults/v1 make requests fail and move the clock.
+    /// Only on loopback.
+    #[arg(long)]
+    faults: bool,
 
     /// Where this computer cannot enforce a limit, start the machine with a warning instead of an error.
     #[arg(long)]
@@ -165,6 +170,12 @@ where
         .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
     let listener = listen(options.listen.as_deref(), options.allow_remote).await?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
+    if options.faults && !address.ip().is_loopback() {
+        return Err(format!(
+            "--faults lets who has the key break the engine, so it needs a loopback address: use --listen 127.0.0.1:{}",
+            address.port()
+        ));
+    }
     let backend = open_backend(BackendOptions {
         directory: directory.join("machines"),
         best_effort: options.best_effort,
@@ -177,7 +188,11 @@ where
     let access = Access::new(&key, address)
         .with_hosts(options.allow_host)
         .with_origins(origins);
-    let serving = tokio::spawn(server::serve(listener, engine.clone(), access));
+    let faults = options.faults.then(Faults::new);
+    if faults.is_some() {
+        tracing::warn!("--faults: this engine fails when it is told to");
+    }
+    let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
     announce(address, is_made.then_some(&key));
 
     let closing = engine.closing().clone();

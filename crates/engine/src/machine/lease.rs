@@ -57,7 +57,7 @@ impl Engine {
                 let deadline = machine.deadline();
                 let wait = async {
                     match deadline {
-                        Some(deadline) => tokio::time::sleep_until(deadline.at).await,
+                        Some(deadline) => clock::sleep_until(deadline.at).await,
                         None => std::future::pending().await,
                     }
                 };
@@ -67,7 +67,7 @@ impl Engine {
                     () = machine.changed.notified() => {}
                     () = wait => {
                         // Activity moves the idle deadline without waking this task: look again.
-                        if let Some(due) = machine.deadline().filter(|d| d.at <= Instant::now()) {
+                        if let Some(due) = machine.deadline().filter(|d| d.at <= clock::instant()) {
                             engine.expire(&machine, due.why).await;
                         }
                     }
@@ -81,7 +81,7 @@ impl Engine {
         // A change that held the turn may have moved the deadline.
         let is_due = machine
             .deadline()
-            .is_some_and(|d| d.why == why && d.at <= Instant::now());
+            .is_some_and(|d| d.why == why && d.at <= clock::instant());
         if !is_due || machine.gone.is_cancelled() {
             return;
         }

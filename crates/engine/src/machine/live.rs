@@ -79,7 +79,7 @@ impl Drop for Busy {
 impl Machine {
     /// Takes a machine into memory; `running` is `None` while it is being made.
     pub fn new(record: Record, running: Option<Arc<dyn Running>>, logs: std::path::PathBuf) -> Arc<Self> {
-        let now = Instant::now();
+        let now = clock::instant();
         Arc::new(Self {
             id: record.id.clone(),
             record: Mutex::new(record),
@@ -186,7 +186,7 @@ impl Machine {
 
     /// Notes activity.
     pub fn touch(&self) {
-        lock(&self.times).active = Instant::now();
+        lock(&self.times).active = clock::instant();
         self.set(|record| record.last_active_at = Some(clock::now()));
     }
 
@@ -199,12 +199,12 @@ impl Machine {
 
     /// Starts the lease anew, counted from now.
     pub fn renew(&self) {
-        lock(&self.times).leased = Instant::now();
+        lock(&self.times).leased = clock::instant();
     }
 
     /// Notes the begin or the end of a pause. At its end the lease and the idle time start anew.
     pub fn set_paused(&self, is_paused: bool) {
-        let now = Instant::now();
+        let now = clock::instant();
         let mut times = lock(&self.times);
         if is_paused {
             times.paused = Some(now);
@@ -223,7 +223,7 @@ impl Machine {
         if !status.can_exec() {
             return None;
         }
-        Some(length.saturating_sub(lock(&self.times).leased.elapsed()))
+        Some(length.saturating_sub(clock::instant().saturating_duration_since(lock(&self.times).leased)))
     }
 
     /// The next moment at which the lease asks for something.

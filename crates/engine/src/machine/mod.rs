@@ -17,7 +17,7 @@
 //!
 //! Knows nothing of HTTP.
 
-mod clock;
+pub mod clock;
 mod create;
 mod destroy;
 pub mod egress;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::clock;
 use super::create::Origin;
 use super::live::lock;
 use super::refill::{self, Held, Wanted};
@@ -220,7 +221,7 @@ impl Pool {
             running,
             config: self.config(),
             generation,
-            since: Instant::now(),
+            since: clock::instant(),
         });
         drop(members);
         self.changed.notify_one();
@@ -235,7 +236,7 @@ impl Pool {
         members.failed += 1;
         let wait = FIRST_BACKOFF * 2u32.saturating_pow(members.failures_in_a_row.min(16));
         members.failures_in_a_row += 1;
-        members.retry_at = Some(Instant::now() + wait.min(LONGEST_BACKOFF));
+        members.retry_at = Some(clock::instant() + wait.min(LONGEST_BACKOFF));
         members.degraded = Some(why);
         drop(members);
         self.changed.notify_one();

@@ -8,7 +8,6 @@ use nullspace_wire::warm_pool::{
     VersionPolicy, WarmPool,
 };
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::error::{Error, Kind, Result};
 use super::live::lock;
@@ -330,7 +329,7 @@ impl Engine {
         let mut claimed = pool.read(|s| s.claimed);
         loop {
             let closing = self.closing.is_cancelled();
-            let step = pool.step(Instant::now(), clock::now(), closing);
+            let step = pool.step(clock::instant(), clock::now(), closing);
             for ready in step.stop {
                 self.give_up(&pool, ready);
             }
@@ -351,7 +350,7 @@ impl Engine {
             }
             let wake = async {
                 match step.wake {
-                    Some(at) => tokio::time::sleep_until(at).await,
+                    Some(at) => clock::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };

@@ -137,7 +137,7 @@ impl Previews {
 impl Grant {
     /// Brings the status up to date.
     fn look(&mut self) {
-        if self.info.status == "active" && self.expires <= Instant::now() {
+        if self.info.status == "active" && self.expires <= clock::instant() {
             self.info.status = "expired".into();
         }
     }
@@ -208,7 +208,7 @@ impl Engine {
             websocket_token: token(Transport::WebSocket),
             cookie: ids::secret("session"),
             mode,
-            expires: Instant::now() + life,
+            expires: clock::instant() + life,
         };
         let mut grants = lock(&machine.previews.grants);
         if grants.len() >= KEPT_GRANTS {

@@ -70,7 +70,7 @@ impl Upload {
     fn check_open(&self) -> Result<()> {
         let mut state = lock(&self.state);
         let id = state.info.upload_id.clone();
-        if state.info.status != UploadStatus::Completed && state.expires < tokio::time::Instant::now() {
+        if state.info.status != UploadStatus::Completed && state.expires < clock::instant() {
             state.info.status = UploadStatus::Expired;
         }
         match state.info.status {
@@ -200,7 +200,7 @@ impl Engine {
             state: Mutex::new(State {
                 info: info.clone(),
                 came: vec![false; part_count as usize],
-                expires: tokio::time::Instant::now() + LIFETIME,
+                expires: clock::instant() + LIFETIME,
                 published: None,
             }),
             completing: tokio::sync::Mutex::default(),
@@ -253,16 +253,16 @@ impl Engine {
                 tokio::select! {
                     () = gone.cancelled() => break,
                     () = closing.cancelled() => break,
-                    () = tokio::time::sleep_until(expires) => {}
+                    () = clock::sleep_until(expires) => {}
                 }
-                if lock(&upload.state).expires <= tokio::time::Instant::now() {
+                if lock(&upload.state).expires <= clock::instant() {
                     break;
                 }
             }
             // Told as expired for a while: nobody should wonder.
             if !gone.is_cancelled() && !closing.is_cancelled() {
                 let _ = upload.check_open();
-                tokio::time::sleep(LIFETIME).await;
+                clock::sleep(LIFETIME).await;
             }
             let id = upload.info().upload_id;
             lock(&engine.uploads.0).remove(&id);
@@ -343,7 +343,7 @@ impl Engine {
         };
         state.info.updated_at = clock::now();
         state.info.expires_at = clock::after(LIFETIME);
-        state.expires = tokio::time::Instant::now() + LIFETIME;
+        state.expires = clock::instant() + LIFETIME;
         Ok(state.info.clone())
     }
 

@@ -141,7 +141,7 @@ impl Engine {
                 match next {
                     Ok(Some(at)) => {
                         let micros = at.saturating_sub(clock::now_micros()).max(0);
-                        tokio::time::sleep(Duration::from_micros(micros.unsigned_abs())).await;
+                        clock::sleep(Duration::from_micros(micros.unsigned_abs())).await;
                     }
                     Ok(None) => std::future::pending().await,
                     Err(()) => tokio::time::sleep(LOOK_AGAIN).await,

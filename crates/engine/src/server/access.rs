@@ -38,6 +38,10 @@ const EXPOSED_HEADERS: &str = "x-request-id, retry-after, x-nullspace-dispatch-p
 /// Seconds for which a browser may remember a preflight.
 const PREFLIGHT_SECONDS: &str = "600";
 
+/// Names a request, in its extensions.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 /// What is let in.
 pub struct Access {
     /// Digest of the key, so that comparing takes the same time for every length.
@@ -203,6 +207,8 @@ pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Ne
     let request_id = format!("req_{}", uuid::Uuid::new_v4().simple());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", id = %request_id);
+    let mut request = request;
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let begun = Instant::now();
     let response = async {
         let (allowed_origin, mut response) = admit(&access, request, next).await;

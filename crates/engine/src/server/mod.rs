@@ -6,6 +6,7 @@
 //!   [`volumes`], [`lifecycle`], [`webhooks`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
+//! - [`faults`]: what goes wrong because a test asked for it
 //! - [`not_built`]: what the API has and this engine lacks
 
 pub mod access;
@@ -13,6 +14,7 @@ pub mod batch;
 mod body;
 pub mod exec;
 pub mod exec_socket;
+pub mod faults;
 pub mod files;
 pub mod files_socket;
 pub mod git;
@@ -37,7 +39,6 @@ pub mod uploads;
 pub mod volumes;
 pub mod webhooks;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -51,13 +52,14 @@ use tokio::net::TcpListener;
 
 use crate::machine::{Engine, Error, Kind};
 use access::Access;
+use faults::Faults;
 use reply::{json, Failure};
 
 /// What every handler gets.
 pub type Shared = State<Arc<Engine>>;
 
 /// All routes.
-pub fn router(engine: Arc<Engine>, access: Access) -> Router {
+pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health))
         .merge(machines::routes())
@@ -76,28 +78,41 @@ pub fn router(engine: Arc<Engine>, access: Access) -> Router {
         .merge(volumes::routes())
         .merge(lifecycle::routes())
         .merge(webhooks::routes());
-    not_built::add(routes)
+    let routes = not_built::add(routes)
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .with_state(engine)
+        .with_state(engine);
+    let routes = match faults {
+        Some(faults) => faults::add(routes, faults),
+        None => routes,
+    };
+    routes
         .layer(axum::Extension(access.signer()))
         .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
 }
 
 /// Serves until the engine begins to end; requests that are under way then are finished.
-pub async fn serve(listener: TcpListener, engine: Arc<Engine>, access: Access) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    access: Access,
+    faults: Option<Arc<Faults>>,
+) -> std::io::Result<()> {
     let closing = engine.closing().clone();
-    let router = router(engine, access);
+    let has_faults = faults.is_some();
+    let router = router(engine, access, faults);
+    let closed = async move { closing.cancelled().await };
+    if has_faults {
+        let service = router.into_make_service_with_connect_info::<faults::Line>();
+        return axum::serve(faults::Cuttable(listener), service)
+            .with_graceful_shutdown(closed)
+            .await;
+    }
     // Small answers must not wait for the client's delayed acknowledgement.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .with_graceful_shutdown(async move { closing.cancelled().await })
-    .await
+    axum::serve(listener, router).with_graceful_shutdown(closed).await
 }
 
 async fn health() -> Response {

@@ -5,7 +5,6 @@
 //! never logged. Source: PROTOCOL.md section 14.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body as Bytes;
 use axum::extract::{Extension, Path, Request, State};
@@ -115,9 +114,7 @@ fn hmac_key(secret: &[u8]) -> hmac::digest::Key<Hmac<Sha256>> {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
+    u64::try_from(crate::machine::unix_seconds()).unwrap_or(0)
 }
 
 /// Routes of this resource.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::access::SUBPROTOCOL;
+use super::faults::{self, Cut};
 use crate::machine::Error;
 
 /// Between two pings.
@@ -37,6 +38,8 @@ pub struct Socket {
     inner: WebSocket,
     pings: Interval,
     unanswered: u32,
+    /// A fault that was asked for.
+    cut: Option<Cut>,
 }
 
 /// Answers an upgrade and runs `session` on the socket.
@@ -44,6 +47,7 @@ pub fn open<F>(upgrade: WebSocketUpgrade, session: impl FnOnce(Socket) -> F + Se
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let cut = faults::cut();
     upgrade
         .protocols([SUBPROTOCOL])
         .max_message_size(FRAME_LIMIT)
@@ -55,6 +59,7 @@ where
                 inner,
                 pings,
                 unanswered: 0,
+                cut,
             })
         })
 }
@@ -117,6 +122,9 @@ impl Socket {
     }
 
     async fn put(&mut self, message: Message) -> Result<(), Gone> {
+        if self.cut.as_mut().is_some_and(Cut::is_due) {
+            return Err(Gone);
+        }
         match tokio::time::timeout(SEND_PATIENCE, self.inner.send(message)).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Gone),

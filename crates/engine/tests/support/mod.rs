@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nullspace_engine::machine::Engine;
-use nullspace_engine::server::{self, access::Access};
+use nullspace_engine::server::{self, access::Access, faults::Faults};
 use nullspace_engine::store::Store;
 use reqwest::Method;
 use serde_json::{json, Value};
@@ -96,7 +96,12 @@ impl Served {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = open(Access::new(KEY, address));
-        let serving = tokio::spawn(server::serve(listener, engine.clone(), access));
+        let serving = tokio::spawn(server::serve(
+            listener,
+            engine.clone(),
+            access,
+            Some(Faults::new()),
+        ));
         Self {
             engine,
             backend,
