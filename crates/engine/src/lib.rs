@@ -1,14 +1,16 @@
 //! The local engine: real isolated machines behind the Nullspace HTTP API.
 //!
 //! - [`cli`]: the command line
+//! - [`control`]: orders of this computer's own user to a running engine
 //! - [`server`]: routes, authentication, the error envelope; decides nothing
 //! - [`machine`]: what happens to machines
 //! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
 //! - [`store`]: what survives a restart
 //!
-//! Imports point one way: `cli -> server -> machine -> isolation, store`.
+//! Imports point one way: `cli -> server, control -> machine -> isolation, store`.
 
 pub mod cli;
+pub mod control;
 pub mod isolation;
 pub mod machine;
 pub mod server;

@@ -200,6 +200,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Copies a root file system, a directory or a tarball, into a layer named `name`.
     async fn import_layer(&self, name: &str, source: &std::path::Path) -> Result<Layer>;
 
+    /// Makes one layer of several, nearest first, that machines can start from instead. `None` = these cannot be
+    /// merged; nothing is left then.
+    async fn merge_layers(&self, name: &str, layers: &[String]) -> Result<Option<Layer>>;
+
     /// Removes a layer that no machine uses. Removing one that is not there is no error.
     async fn remove_layer(&self, name: &str) -> Result<()>;
 }

@@ -19,6 +19,7 @@ use super::live::Machine;
 use super::pool::Ready;
 use super::record::Record;
 use super::snapshot::Snapshot;
+use super::start_command::StartCommand;
 use super::templates::Template;
 use super::validate::{self, Checkout, Plan, Source};
 use super::volumes::Attachment;
@@ -34,6 +35,8 @@ pub(super) struct Origin {
     pub cwd: String,
     pub layers: Vec<String>,
     pub whole_root: bool,
+    /// What runs in the machine before anybody has it.
+    pub start: Option<StartCommand>,
     /// Set when the files come from a snapshot; the pin keeps them until the machine holds them.
     pub snapshot: Option<(Snapshot, Pin)>,
 }
@@ -73,7 +76,7 @@ impl Engine {
         let _volumes = self.volumes.read().await;
         let volumes = self.mounts_of(&plan, &origin).await?;
         let record = record(&plan, &origin, checkout, volumes);
-        let brought_up = self.bring_up(record, ready, ticket).await;
+        let brought_up = self.bring_up(record, ready, origin.start.as_ref(), ticket).await;
         // From here on the machine holds its files, or nobody does.
         let snapshot = origin.snapshot.map(|(snapshot, _pin)| snapshot);
         if brought_up.is_err() {
@@ -120,6 +123,7 @@ impl Engine {
                     template: reference.clone(),
                     layers: template.layers,
                     whole_root: template.whole_root,
+                    start: template.start,
                     snapshot: None,
                 })
             }
@@ -132,6 +136,7 @@ impl Engine {
                     cwd: snapshot.cwd.clone(),
                     layers: snapshot.layers.clone(),
                     whole_root: snapshot.whole_root,
+                    start: None,
                     snapshot: Some((snapshot, pin)),
                 })
             }
@@ -200,6 +205,7 @@ impl Engine {
         self: &Arc<Self>,
         mut record: Record,
         ready: Option<Ready>,
+        start: Option<&StartCommand>,
         ticket: Option<Ticket>,
     ) -> Result<(String, String)> {
         if let Some(ready) = &ready {
@@ -220,7 +226,7 @@ impl Engine {
             inserted.await?;
             let running = match ready {
                 Some(ready) => ready.running,
-                None => self.start(&record).await?,
+                None => self.start_whole(&record, start).await?,
             };
             self.answer(&machine, running, ticket).await
         };
@@ -277,6 +283,18 @@ impl Engine {
         self.forget(machine).await;
         let event = Event::of(Operation::Create, &machine.id).failed(error.kind.code(), &error.message);
         self.record_event(event).await;
+    }
+
+    /// Starts the isolated machine of a record, and what runs in it before anybody has it.
+    async fn start_whole(&self, record: &Record, start: Option<&StartCommand>) -> Result<Arc<dyn Running>> {
+        let running = self.start(record).await?;
+        if let Some(start) = start {
+            if let Err(error) = start.run(&running, &record.envs, &record.cwd).await {
+                let _ = running.stop().await;
+                return Err(error);
+            }
+        }
+        Ok(running)
     }
 
     /// Starts the isolated machine of a record.

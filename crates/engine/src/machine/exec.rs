@@ -29,7 +29,7 @@ const TIMEOUT_EXCERPT: usize = 16 << 10;
 const SIGKILL: i32 = 9;
 
 /// Environment of every command, under the template's, the machine's and the request's.
-const BASE_ENVS: [(&str, &str); 5] = [
+pub(super) const BASE_ENVS: [(&str, &str); 5] = [
     ("HOME", "/root"),
     ("USER", "root"),
     ("LOGNAME", "root"),

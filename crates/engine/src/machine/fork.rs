@@ -49,7 +49,7 @@ impl Engine {
             traffic_access_token: parent.traffic_access_token.as_ref().map(|_| ids::secret("tat")),
             ..parent.clone()
         });
-        let brought_up = self.bring_up(record, None, ticket).await;
+        let brought_up = self.bring_up(record, None, None, ticket).await;
         drop(pin);
         if brought_up.is_err() {
             self.collect_layers().await;

@@ -20,6 +20,11 @@ pub fn pool() -> String {
     make("twp")
 }
 
+/// `tmpl_` and 20 digits.
+pub fn template() -> String {
+    make("tmpl")
+}
+
 /// `vol_` and 20 digits.
 pub fn volume() -> String {
     make("vol")

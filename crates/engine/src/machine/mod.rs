@@ -8,6 +8,7 @@
 //! - [`lease`]: how long machines live
 //! - [`volumes`]: directories that outlive machines
 //! - [`previews`]: who may reach the ports of a machine
+//! - [`templates`]: what machines start from; [`start_command`]: what runs in them then
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
 //! - [`events`]: what happened
@@ -46,6 +47,7 @@ mod recover;
 mod refill;
 mod shutdown;
 pub mod snapshot;
+pub mod start_command;
 pub mod status;
 pub mod templates;
 pub mod terminals;
@@ -102,12 +104,25 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// An engine that only works on what is stored: it starts no machine and fills no pool.
+    pub fn offline(store: Store, backend: Arc<dyn Backend>) -> Arc<Self> {
+        Arc::new(Self::new(store, backend))
+    }
+
     /// Opens an engine over a store: ends what an earlier run left, notes which machines died with it, and lets the
     /// warm pools fill.
     pub async fn open(store: Store, backend: Arc<dyn Backend>) -> Result<Arc<Self>> {
+        let engine = Arc::new(Self::new(store, backend));
+        engine.recover().await?;
+        engine.start_sender().await?;
+        engine.load_pools().await?;
+        Ok(engine)
+    }
+
+    fn new(store: Store, backend: Arc<dyn Backend>) -> Self {
         // More starts at once than this only lengthen each other.
         let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
-        let engine = Arc::new(Self {
+        Self {
             store,
             backend,
             live: Mutex::default(),
@@ -122,11 +137,7 @@ impl Engine {
             samplers: monitor::Samplers::default(),
             uploads: uploads::Uploads::default(),
             volumes: tokio::sync::RwLock::default(),
-        });
-        engine.recover().await?;
-        engine.start_sender().await?;
-        engine.load_pools().await?;
-        Ok(engine)
+        }
     }
 
     /// Cancelled when the engine begins to end.

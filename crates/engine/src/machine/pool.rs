@@ -144,7 +144,9 @@ impl Pool {
     pub(super) fn obstacle(&self, wanted: &Origin) -> Option<String> {
         self.read(|s| {
             let own = config(&s.resources);
-            let same_files = s.template.layers == wanted.layers && s.template.whole_root == wanted.whole_root;
+            let same_files = s.template.layers == wanted.layers
+                && s.template.whole_root == wanted.whole_root
+                && s.template.start == wanted.start;
             let differs = [
                 ("template", !same_files),
                 ("vcpus", own.vcpus != wanted.config.vcpus),

@@ -369,7 +369,7 @@ impl Engine {
             let (config, template) = pool.read(|s| (s.resources.clone(), s.template.clone()));
             let spec = StartSpec {
                 id: id.clone(),
-                layers: template.layers,
+                layers: template.layers.clone(),
                 whole_root: template.whole_root,
                 vcpus: config.vcpus,
                 memory_mb: config.memory_mb,
@@ -388,6 +388,15 @@ impl Engine {
                     return;
                 }
             };
+            if let Some(start) = &template.start {
+                let (envs, cwd) = (&template.default_envs, &template.default_workdir);
+                if let Err(error) = start.run(&running, envs, cwd).await {
+                    tracing::warn!(pool = %pool.id, %error, "a machine of the pool did not become ready");
+                    let _ = running.stop().await;
+                    pool.fail(DegradedReason::ArtifactPrewarmFailed);
+                    return;
+                }
+            }
             if let Err(running) = pool.arrive(id.clone(), running.clone(), generation) {
                 let _ = running.stop().await;
                 pool.changed.notify_one();
@@ -400,6 +409,23 @@ impl Engine {
                 watched.lose(&id);
             });
         });
+    }
+
+    /// Id and name of the pools that hold machines of a template, as stored.
+    pub(super) async fn pools_of_template(&self, template: &str) -> Result<Vec<(String, String)>> {
+        let rows = self
+            .store
+            .call(|c| documents::list(c, documents::Kind::Pool, None))
+            .await?;
+        let mut found = Vec::new();
+        for row in rows {
+            let settings: Settings =
+                serde_json::from_str(&row).map_err(|e| Error::internal("reading a warm pool", e))?;
+            if settings.template.id == template && settings.state != PoolState::Deleted {
+                found.push((settings.id, settings.name));
+            }
+        }
+        Ok(found)
     }
 
     fn give_up(&self, pool: &Arc<Pool>, ready: Ready) {

@@ -23,6 +23,11 @@ use super::{clock, ids, Engine};
 use crate::isolation::Layer;
 use crate::store::documents::{self, Kind as Document};
 
+/// Layers from which on they are merged: each makes looking a missing file up slower.
+const LONG_CHAIN: usize = 20;
+/// Most layers of a machine: the kernel takes 500, `base` included.
+const LONGEST_CHAIN: usize = 490;
+
 /// A snapshot as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -175,10 +180,35 @@ impl Engine {
         let (name, pin) = self.new_layer().await?;
         let copied = machine.running()?.snapshot(&name).await;
         let layer = copied.map_err(|e| Error::isolation("copying the machine's files", e))?;
-        Ok((
-            machine.read(|record| Snapshot::of(record, ids::snapshot(), &layer)),
-            pin,
-        ))
+        let snapshot = machine.read(|record| Snapshot::of(record, ids::snapshot(), &layer));
+        self.flatten(snapshot, pin).await
+    }
+
+    /// Gives a snapshot of many layers one instead. Layers that cannot be merged stay as they are, up to what a machine
+    /// can be made of.
+    async fn flatten(&self, snapshot: Snapshot, pin: Pin) -> Result<(Snapshot, Pin)> {
+        if snapshot.layers.len() <= LONG_CHAIN {
+            return Ok((snapshot, pin));
+        }
+        // What lies below is used by the machine, and stays as long as that.
+        let (name, merged_pin) = self.new_layer().await?;
+        let merged = self.backend.merge_layers(&name, &snapshot.layers).await;
+        match merged.map_err(|e| Error::isolation("merging the machine's layers", e))? {
+            Some(layer) => {
+                let layers = vec![layer.name];
+                Ok((Snapshot { layers, ..snapshot }, merged_pin))
+            }
+            None if snapshot.layers.len() > LONGEST_CHAIN => Err(Error::new(
+                Kind::CapacityExceeded,
+                format!(
+                    "the machine's files are {} snapshots deep, and directories that were renamed keep them from being merged",
+                    snapshot.layers.len()
+                ),
+            )
+            .retryable(false)
+            .with_action("copy the files into a new machine and go on there")),
+            None => Ok((snapshot, pin)),
+        }
     }
 
     /// One snapshot.

@@ -1,10 +1,14 @@
 //! What machines start from. `base` is built in; others come from the store.
 
-use nullspace_wire::Envs;
+use std::path::PathBuf;
+
+use nullspace_wire::{Envs, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Kind, Result};
-use super::Engine;
+use super::layers::Pin;
+use super::start_command::StartCommand;
+use super::{clock, ids, validate, Engine};
 use crate::store::documents;
 
 /// Directory that every template has and where commands start.
@@ -28,6 +32,40 @@ pub struct Template {
     pub default_envs: Envs,
     /// Where commands start.
     pub default_workdir: String,
+    /// What runs in each machine made from it.
+    #[serde(default)]
+    pub start: Option<StartCommand>,
+    /// When it was imported.
+    #[serde(default)]
+    pub created_at: Option<Timestamp>,
+    /// Bytes of its own files.
+    #[serde(default)]
+    pub size_bytes: u64,
+}
+
+/// A template that is to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ImportTemplate {
+    /// Name without namespace and tag.
+    pub name: String,
+    /// Its files.
+    pub source: TemplateSource,
+    /// Environment of commands, over that of a snapshot.
+    pub envs: Envs,
+    /// Where commands start; that of the snapshot, else `/workspace`.
+    pub workdir: Option<String>,
+    /// What runs in each machine made from it.
+    pub start: Option<StartCommand>,
+}
+
+/// Files of a template.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TemplateSource {
+    /// Those of a snapshot.
+    Snapshot(String),
+    /// A root file system: a directory or a tarball of this computer.
+    Files(PathBuf),
 }
 
 impl Template {
@@ -40,6 +78,9 @@ impl Template {
             whole_root: false,
             default_envs: Envs::new(),
             default_workdir: WORKSPACE.into(),
+            start: None,
+            created_at: None,
+            size_bytes: 0,
         }
     }
 
@@ -47,6 +88,18 @@ impl Template {
     pub fn is_builtin(&self) -> bool {
         *self == Self::base()
     }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_good = (1..=64).contains(&name.len()) && name.chars().all(is_plain) && !name.starts_with("tmpl_");
+    if is_good && name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "name",
+        format_args!("is {name:?}: give 1 to 64 letters, digits, `.`, `_` and `-`, such as \"web\""),
+    ))
 }
 
 /// Name part of a reference: `name`, `name:tag`, `nullspace/name:tag` and `local/name:tag` mean the same here, since
@@ -80,6 +133,99 @@ impl Engine {
             )
             .with_action("use template \"base\"")
         })
+    }
+
+    /// Makes a template. Its files are copied, or those of the snapshot kept.
+    pub async fn import_template(&self, wanted: ImportTemplate) -> Result<Template> {
+        check_name(&wanted.name)?;
+        validate::check_envs("envs", &wanted.envs)?;
+        let workdir = wanted
+            .workdir
+            .map(|path| validate::absolute("workdir", &path))
+            .transpose()?;
+        if let Some(start) = &wanted.start {
+            start.check()?;
+        }
+        if self.templates().await?.iter().any(|t| t.name == wanted.name) {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("there is a template {:?} already", wanted.name),
+            )
+            .with_action("delete it first, or give another name"));
+        }
+        let mut template = Template {
+            id: ids::template(),
+            name: wanted.name,
+            start: wanted.start,
+            created_at: Some(clock::now()),
+            ..Template::base()
+        };
+        // Keeps the files until the template is stored.
+        let _pin: Pin = match wanted.source {
+            TemplateSource::Snapshot(id) => {
+                let (snapshot, pin) = self.usable_snapshot(&id).await?;
+                template.layers = snapshot.layers;
+                template.whole_root = snapshot.whole_root;
+                template.default_envs = snapshot.envs;
+                template.default_workdir = snapshot.cwd;
+                template.size_bytes = snapshot.size_bytes;
+                pin
+            }
+            TemplateSource::Files(path) => {
+                let (name, pin) = self.new_layer().await?;
+                let layer = match self.backend.import_layer(&name, &path).await {
+                    Ok(layer) => layer,
+                    Err(error) => {
+                        drop(pin);
+                        self.collect_layers().await;
+                        return Err(Error::isolation("importing a root file system", error));
+                    }
+                };
+                template.layers = vec![layer.name];
+                template.whole_root = true;
+                template.size_bytes = layer.size_bytes;
+                pin
+            }
+        };
+        template.default_envs.extend(wanted.envs);
+        if let Some(workdir) = workdir {
+            template.default_workdir = workdir;
+        }
+        let json = serde_json::to_string(&template).map_err(|e| Error::internal("writing a template", e))?;
+        let (id, name) = (template.id.clone(), template.name.clone());
+        let put = self
+            .store
+            .call(move |c| documents::put(c, documents::Kind::Template, &id, &name, &json));
+        put.await?;
+        Ok(template)
+    }
+
+    /// Deletes a template. Machines and snapshots that come from it keep its files.
+    pub async fn delete_template(&self, reference: &str) -> Result<Template> {
+        let template = self.template(reference).await?;
+        if template.is_builtin() {
+            return Err(Error::new(
+                Kind::Conflict,
+                "`base` comes with the engine and cannot be deleted",
+            ));
+        }
+        if let Some((id, name)) = self.pools_of_template(&template.id).await?.first() {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "warm pool {name:?} ({id}) holds machines of template {:?}",
+                    template.name
+                ),
+            )
+            .with_action("delete the pool first"));
+        }
+        let id = template.id.clone();
+        let deleted = self
+            .store
+            .call(move |c| documents::delete(c, documents::Kind::Template, &id));
+        deleted.await?;
+        self.collect_layers().await;
+        Ok(template)
     }
 
     /// All templates, `base` first.

@@ -334,6 +334,8 @@ async fn a_folder_and_a_tarball_become_layers() {
     let source = lab.state().join("source");
     std::fs::create_dir_all(source.join("opt")).unwrap();
     std::fs::write(source.join("opt/tool"), "of the image").unwrap();
+    // Without it nothing would be taken for a root file system.
+    std::os::unix::fs::symlink("usr/bin", source.join("bin")).unwrap();
     std::os::unix::fs::chown(source.join("opt/tool"), Some(33), Some(34)).unwrap();
     let tarball = lab.state().join("image.tar");
     let packed = std::process::Command::new("tar")

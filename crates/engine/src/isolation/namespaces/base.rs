@@ -80,19 +80,24 @@ const DIRECTORIES: &[(&str, u32)] = &[
     ("var/lib/dpkg", 0o755),
 ];
 
-/// Written as they are. `resolv.conf` names no loopback address, so that queries are caught and asked by the engine.
-const FILES: &[(&str, &str, u32)] = &[
+/// Files of `/etc` by which names are found, and whether they replace what a root file system brings. `resolv.conf` names
+/// no loopback address, so that queries are caught and asked by the engine.
+pub const NAMES: &[(&str, &str, bool)] = &[
     (
-        "etc/hosts",
+        "hosts",
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-        0o644,
+        false,
     ),
-    ("etc/hostname", "machine\n", 0o644),
     (
-        "etc/resolv.conf",
+        "resolv.conf",
         "nameserver 10.255.255.53\noptions timeout:3 attempts:2\n",
-        0o644,
+        true,
     ),
+];
+
+/// Written as they are.
+const FILES: &[(&str, &str, u32)] = &[
+    ("etc/hostname", "machine\n", 0o644),
     ("etc/fstab", "", 0o644),
     ("etc/subuid", "", 0o644),
     ("etc/subgid", "", 0o644),
@@ -137,6 +142,10 @@ pub fn ensure(folder: &Path, privileged: bool) -> io::Result<()> {
             }
             copy(&source, &target)?;
         }
+    }
+    for (name, content, _) in NAMES {
+        fs::write(root.join("etc").join(name), content)?;
+        fs::set_permissions(root.join("etc").join(name), fs::Permissions::from_mode(0o644))?;
     }
     for (name, content, mode) in FILES {
         fs::write(root.join(name), content)?;

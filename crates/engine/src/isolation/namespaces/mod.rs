@@ -1,7 +1,7 @@
 //! Machines out of Linux namespaces, an overlay file system and control groups.
 //!
 //! - [`spawner`]: the one thread that clones machines
-//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of
+//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`merge`]: many layers into one
 //! - [`cgroup`]: limits, freezing, killing
 //! - [`filter`]: the system call filter
 //! - [`control`]: the conversation with the agent
@@ -22,6 +22,7 @@ mod disk;
 mod filter;
 mod layers;
 mod machine;
+mod merge;
 mod spawner;
 mod streams;
 mod volumes;
@@ -164,6 +165,12 @@ impl Backend for Namespaces {
     async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
         let (shared, name, source) = (self.shared.clone(), name.to_owned(), source.to_owned());
         blocking(move || layers::import(&shared.layer(&name), &name, &source)).await
+    }
+
+    async fn merge_layers(&self, name: &str, layers: &[String]) -> Result<Option<Layer>> {
+        let (shared, name) = (self.shared.clone(), name.to_owned());
+        let folders: Vec<PathBuf> = layers.iter().map(|layer| self.shared.layer(layer)).collect();
+        blocking(move || layers::merge(&shared.layer(&name), &name, &folders)).await
     }
 
     async fn remove_layer(&self, name: &str) -> Result<()> {

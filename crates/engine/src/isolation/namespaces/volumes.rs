@@ -49,7 +49,11 @@ pub fn prepare(mount: &Mount) -> Result<()> {
 }
 
 /// Opens a directory by its path below `root`, making what is missing.
-fn make_directories(root: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+pub(super) fn make_directories(
+    root: BorrowedFd<'_>,
+    path: &str,
+    resolve: ResolveFlags,
+) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
     let mut at = openat2(root, ".", flags, Mode::empty(), resolve)?;

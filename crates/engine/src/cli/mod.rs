@@ -2,6 +2,8 @@
 //!
 //! Everything but the backend, which the program gives, so that tests can run all of this over another one.
 
+mod template;
+
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
@@ -15,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
+use crate::control;
 use crate::isolation::Backend;
 use crate::machine::{secret, Engine};
 use crate::server::{self, access::Access, faults::Faults};
@@ -41,6 +44,8 @@ struct Cli {
 enum Command {
     /// Serve the API until SIGTERM or SIGINT; then end all machines.
     Serve(Serve),
+    /// Import, list, inspect and delete templates.
+    Template(template::Template),
     /// Say what this computer can isolate and limit. Exit code 1 if it cannot isolate at all.
     Doctor,
 }
@@ -133,6 +138,7 @@ where
     };
     let outcome = match cli.command {
         Command::Serve(options) => runtime.block_on(serve(options, open_backend)),
+        Command::Template(options) => runtime.block_on(template::run(options, open_backend)),
         Command::Doctor => runtime.block_on(doctor(open_backend)),
     };
     // A command of a machine that does not end must not hold the program.
@@ -192,6 +198,9 @@ where
     if faults.is_some() {
         tracing::warn!("--faults: this engine fails when it is told to");
     }
+    let orders =
+        control::listen(&directory).map_err(|e| format!("cannot listen in {}: {e}", directory.display()))?;
+    tokio::spawn(control::serve(orders, engine.clone()));
     let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
     announce(address, is_made.then_some(&key));
 
@@ -215,6 +224,7 @@ where
         () = hurried => false,
     };
     let _ = tokio::time::timeout(REQUEST_PATIENCE, serving).await;
+    control::forget(&directory);
     if is_whole {
         Ok(())
     } else {
