@@ -157,15 +157,21 @@ export const suites = {
   },
 };
 
+/** A variable of whoever runs the tests, if it is set. */
+const given = (name) => (process.env[name] ? { [name]: process.env[name] } : {});
+
 /** What tests find in their environment. */
 const testEnvironment = () =>
   isolatedEnvironment({
     NULLSPACE_TEST_ENGINE: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary,
     NULLSPACE_TEST_ROOT: root,
     // Where to keep pictures of what a person would see.
-    ...(process.env.NULLSPACE_TEST_PICTURES ? { NULLSPACE_TEST_PICTURES: process.env.NULLSPACE_TEST_PICTURES } : {}),
+    ...given('NULLSPACE_TEST_PICTURES'),
     // The long forms: `npm run soak`.
-    ...(process.env.NULLSPACE_TEST_LONG ? { NULLSPACE_TEST_LONG: process.env.NULLSPACE_TEST_LONG } : {}),
+    ...given('NULLSPACE_TEST_LONG'),
+    // To repeat a random test.
+    ...given('NULLSPACE_TEST_SEED'),
+    ...given('NULLSPACE_TEST_STEPS'),
     NO_COLOR: '1',
   });
 

@@ -121,9 +121,11 @@ test('a new policy cuts connections that it does not allow', { skip }, async () 
 
 test('a rate limit holds', { skip }, async () => {
   const machine = await withEgress({ mode: 'custom', rateLimit: { kbitPerSec: 4000 } });
-  const script = `exec 3<>/dev/tcp/${PEER}/9 && timeout 3 cat <&3 | wc -c`;
-  const { stdout } = await machine.commands.run('bash', { args: ['-c', script], timeout: 20 });
-  const kbit = (Number(stdout) * 8) / 1000 / 3;
-  assert.ok(kbit > 2500 && kbit < 5500, `${kbit} kbit/s`);
+  // Alone on the computer (`npm run soak`): ten seconds, within a tenth. Beside other tests only roughly.
+  const [seconds, off] = process.env.NULLSPACE_TEST_LONG ? [10, 0.1] : [3, 0.4];
+  const script = `exec 3<>/dev/tcp/${PEER}/9 && timeout ${seconds} cat <&3 | wc -c`;
+  const { stdout } = await machine.commands.run('bash', { args: ['-c', script], timeout: 30 });
+  const kbit = (Number(stdout) * 8) / 1000 / seconds;
+  assert.ok(Math.abs(kbit - 4000) <= 4000 * off, `${kbit} kbit/s`);
   await machine.kill();
 });

@@ -78,7 +78,19 @@ fn routes() -> io::Result<()> {
     route.attribute(libc::RTA_OIF, &lo.to_ne_bytes());
     // Without a preferred source it would be the destination, and answers would not pass the one accepting rule.
     route.attribute(libc::RTA_PREFSRC, &Ipv4Addr::LOCALHOST.octets());
-    netlink::request(libc::NETLINK_ROUTE, &[up, route])
+    // `getaddrinfo` of the C library leaves IPv4 out when there is no address but 127.0.0.1 (AI_ADDRCONFIG, which is also
+    // what a call without hints means).
+    const SECOND: [u8; 4] = [127, 0, 0, 2];
+    let mut address = Message::new(
+        libc::RTM_NEWADDR,
+        libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL,
+    );
+    // family, length of the prefix, flags, scope
+    address.put(&[libc::AF_INET as u8, 32, 0, libc::RT_SCOPE_HOST]);
+    address.put(&lo.to_ne_bytes());
+    address.attribute(libc::IFA_LOCAL, &SECOND);
+    address.attribute(libc::IFA_ADDRESS, &SECOND);
+    netlink::request(libc::NETLINK_ROUTE, &[up, route, address])
 }
 
 /// The rules, in the notation of nft(8):

@@ -25,8 +25,8 @@ export function missingForPeer() {
   return undefined;
 }
 
-/** Starts the peer: HTTP on port 80 of both addresses, answering `peer`; a flood on port 9. */
-export async function startPeer() {
+/** Starts the peer: HTTP on port 80 of its addresses, answering `peer`; a flood on port 9. `also`: more addresses. */
+export async function startPeer({ also = [] } = {}) {
   const server = fileURLToPath(new URL('peer-server.mjs', import.meta.url));
   const child = start('unshare', ['--net', process.execPath, server]);
   child.stdout.setEncoding('utf8');
@@ -41,6 +41,7 @@ export async function startPeer() {
     here('address', 'add', `198.18.${subnet}.1/24`, 'dev', 'cable0');
     there('address', 'add', `198.18.${subnet}.2/24`, 'dev', 'cable1');
   }
+  for (const address of also) there('address', 'add', address, 'dev', 'cable1');
   here('link', 'set', 'cable0', 'up');
   there('link', 'set', 'cable1', 'up');
   child.stdin?.end();
