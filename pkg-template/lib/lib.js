@@ -96,7 +96,26 @@ const constants = {
 };
 const getters = new Map();
 
+/**
+ * The machines of a page read last. What the module holds, and what a handle of it holds, lives until the engine finalizes the
+ * handle, long after nobody has it: so the rows are held here, and a page that nothing follows needs no handle any more.
+ */
+const ITEMS = Symbol('items');
+const LAST = Symbol('last');
+const { takeItems, free: freePage } = MachinePage.prototype;
+const { nothingFollows } = MachinePage;
+delete MachinePage.prototype.takeItems;
+delete MachinePage.nothingFollows;
+
+const keepPage = (page) => {
+  Object.defineProperty(page, ITEMS, { value: takeItems.call(page), writable: true });
+  const last = !page.hasNext;
+  Object.defineProperty(page, LAST, { value: last });
+  if (last) freePage.call(page);
+};
+
 const keep = (value) => {
+  if (value instanceof MachinePage && !(ITEMS in value)) keepPage(value);
   for (const name of Object.keys(constants)) {
     if (value instanceof classes[name] && !kept.has(value)) {
       const record = {};
@@ -226,6 +245,24 @@ disposes(Command, async function () {
 });
 disposes(KeepAlive, async function () {
   await this.close();
+});
+
+const page = Object.getOwnPropertyDescriptors(MachinePage.prototype);
+const pageGetter = (name, get) =>
+  Object.defineProperty(MachinePage.prototype, name, { configurable: true, enumerable: false, get });
+pageGetter('items', function () {
+  return this[ITEMS];
+});
+pageGetter('hasNext', function () {
+  return this[LAST] ? false : page.hasNext.get.call(this);
+});
+pageGetter('nextToken', function () {
+  return this[LAST] ? undefined : page.nextToken.get.call(this);
+});
+define(MachinePage.prototype, 'nextItems', async function (options) {
+  if (this[LAST]) return call(nothingFollows, MachinePage, [options, undefined]);
+  this[ITEMS] = await page.nextItems.value.call(this, options);
+  return this[ITEMS];
 });
 
 Object.defineProperty(MachinePage.prototype, Symbol.asyncIterator, {

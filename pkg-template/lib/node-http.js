@@ -57,6 +57,7 @@ const plan = (url) => {
 export const exchange = (head, body, content, decoder, timeoutMs, { decode, streamError }) => {
   const [method, address, ...fields] = head.split('\n');
   let request;
+  let phase = () => 'connect';
   let done = false;
   let timer;
   let settle;
@@ -68,6 +69,9 @@ export const exchange = (head, body, content, decoder, timeoutMs, { decode, stre
     done = true;
     clearTimeout(timer);
     settle(outcome);
+    // What ends a request is held longer than the request; it must not hold the answer.
+    settle = undefined;
+    request = undefined;
   };
 
   const start = (mayRepeat) => {
@@ -91,22 +95,23 @@ export const exchange = (head, body, content, decoder, timeoutMs, { decode, stre
 
     const { target } = way;
     const client = builtin(way.secure ? 'node:https' : 'node:http');
+    let sent;
     let connected = false;
     let written = false;
     let answered = false;
     const fail = (error) => {
       if (done) return;
       // The server closed a kept connection just as it was used again: nobody read this request.
-      if (mayRepeat && request.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) {
+      if (mayRepeat && sent.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) {
         start(false);
         return;
       }
       const protocol = String(error.code).startsWith('HPE_');
-      const phase = protocol ? 'protocol' : !connected ? 'connect' : answered || written ? 'read' : 'write';
-      finish({ phase, timedOut: false, message: describe(error, phase) });
+      const reached = protocol ? 'protocol' : !connected ? 'connect' : answered || written ? 'read' : 'write';
+      finish({ phase: reached, timedOut: false, message: describe(error, reached) });
     };
     try {
-      request = client.request({
+      request = sent = client.request({
         agent: way.agent,
         protocol: way.secure ? 'https:' : 'http:',
         host: target.hostname.replace(/^\[|\]$/g, ''),
@@ -120,21 +125,22 @@ export const exchange = (head, body, content, decoder, timeoutMs, { decode, stre
       finish({ phase: 'connect', timedOut: false, message: error.message });
       return;
     }
-    request.phase = () => (!connected ? 'connect' : written ? 'read' : 'write');
-    request.once('socket', (socket) => {
+    // No property of the request: one more shape of that object makes the engine keep requests, and their answers, for long.
+    phase = () => (!connected ? 'connect' : written ? 'read' : 'write');
+    sent.once('socket', (socket) => {
       if (!socket.connecting) connected = true;
       else socket.once(way.secure ? 'secureConnect' : 'connect', () => (connected = true));
     });
-    request.once('finish', () => (written = true));
-    request.on('error', fail);
-    request.once('response', (response) => {
+    sent.once('finish', () => (written = true));
+    sent.on('error', fail);
+    sent.once('response', (response) => {
       answered = true;
       const handed = read(response, decoder, { decode, streamError, alive }, finish, fail);
       // A server that refuses what is still being sent is not sent the rest.
-      if (!handed && content && !written) response.once('close', () => request.destroy());
+      if (!handed && content && !written) response.once('close', () => sent.destroy());
     });
-    if (content) send(request, content, alive, fail);
-    else request.end(body);
+    if (content) send(sent, content, alive, fail);
+    else sent.end(body);
   };
 
   const silence = content !== undefined || isRaw(decoder);
@@ -142,11 +148,12 @@ export const exchange = (head, body, content, decoder, timeoutMs, { decode, stre
     clearTimeout(timer);
     if (done || !(timeoutMs > 0 && timeoutMs <= 0x7fffffff)) return;
     timer = setTimeout(() => {
-      const phase = request?.phase() ?? 'connect';
+      const late = request;
+      const reached = phase();
       const what =
-        phase === 'connect' ? 'no connection within' : silence ? 'nothing moved for' : 'no whole answer within';
-      finish({ phase, timedOut: true, message: `${what} ${timeoutMs / 1000} s` });
-      request?.destroy();
+        reached === 'connect' ? 'no connection within' : silence ? 'nothing moved for' : 'no whole answer within';
+      finish({ phase: reached, timedOut: true, message: `${what} ${timeoutMs / 1000} s` });
+      late?.destroy();
     }, timeoutMs);
   };
   const alive = silence ? arm : () => {};
@@ -157,8 +164,9 @@ export const exchange = (head, body, content, decoder, timeoutMs, { decode, stre
     promise,
     cancel() {
       if (done) return;
+      const unwanted = request;
       finish({ phase: 'connect', timedOut: false, message: 'cancelled' });
-      request?.destroy();
+      unwanted?.destroy();
     },
   };
 };

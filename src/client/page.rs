@@ -15,9 +15,9 @@ pub struct Page<T: Transport> {
     state: RefCell<State<T::Answer>>,
 }
 
-#[derive(Clone)]
 struct State<A> {
-    items: A,
+    /// Until they are taken.
+    items: Option<A>,
     next_token: Option<String>,
 }
 
@@ -51,9 +51,11 @@ impl<T: Transport> Page<T> {
         self.client.transport()
     }
 
-    /// The machines of the page read last.
-    pub fn items(&self) -> T::Answer {
-        self.state.borrow().items.clone()
+    /// The machines of the first page, once. They are not kept: who holds a page decides how long its rows live, and
+    /// what is held in here is only given back long after nobody has the page any more.
+    pub fn take_items(&self) -> T::Answer {
+        let items = self.state.borrow_mut().items.take();
+        items.unwrap_or_else(T::Answer::nothing)
     }
 
     /// Asks for the next page.
@@ -66,10 +68,10 @@ impl<T: Transport> Page<T> {
         let Some(token) = self.next_token() else {
             return Ok(T::Answer::nothing());
         };
-        let state = read(&self.client, &self.list, Some(token), timeout).await?;
-        let items = state.items.clone();
+        let mut state = read(&self.client, &self.list, Some(token), timeout).await?;
+        let items = state.items.take();
         *self.state.borrow_mut() = state;
-        Ok(items)
+        Ok(items.unwrap_or_else(T::Answer::nothing))
     }
 }
 
@@ -85,7 +87,7 @@ async fn read<T: Transport>(
         .answer;
     let more = answer.flag("hasNext") == Some(true);
     Ok(State {
-        items: answer.inner("items").unwrap_or_else(T::Answer::nothing),
+        items: answer.inner("items"),
         next_token: answer.text("nextToken").filter(|token| more && !token.is_empty()),
     })
 }

@@ -1,5 +1,6 @@
 //! Where the API key and the base URL come from. Source: PROTOCOL.md section 1, "Resolution order".
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::error::{Error, Kind};
@@ -100,7 +101,7 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
         function(fields, name)?;
     }
     signal(fields)?;
-    let files = Files::read(environment);
+    let files = Files::of(environment);
     let key = match fields.get("apiKey") {
         Some(Value::Opaque(kind)) if kind == "a function" => Key::Asked,
         Some(Value::Text(text)) => match text.trim() {
@@ -113,11 +114,7 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
                 &format!("must be a string or a function, not {}", other.kind()),
             ))
         }
-        None => match files.first(
-            environment,
-            &["NULLSPACE_API_KEY", "NULLSPACE_TOKEN"],
-            &["api_key"],
-        ) {
+        None => match files.first(&["NULLSPACE_API_KEY", "NULLSPACE_TOKEN"], &["api_key"]) {
             Some(key) => Key::Fixed(key),
             None => return Err(missing_key("there is no API key")),
         },
@@ -130,7 +127,6 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
         Some(text) => http::check_base_url("option `baseUrl`", text.trim())?,
         None => files
             .first(
-                environment,
                 &["NULLSPACE_API_URL", "NULLSPACE_BASE_URL"],
                 &["base_url", "api_url"],
             )
@@ -183,50 +179,67 @@ fn missing_key(what: &str) -> Error {
     )
 }
 
-/// The files that may hold settings.
-struct Files {
-    dotenv: Option<String>,
+/// The files that may hold settings. Each is read when everything before it says nothing: most callers give options or set
+/// variables, and a file costs as much as a call.
+struct Files<'a, E> {
+    environment: &'a E,
+    dotenv: OnceCell<Option<String>>,
     /// `$XDG_CONFIG_HOME/nullspace/config.json`, then the older place.
-    configs: [Option<serde_json::Map<String, serde_json::Value>>; 2],
+    configs: OnceCell<[Option<Config>; 2]>,
 }
 
-impl Files {
-    fn read(environment: &impl Environment) -> Self {
-        let home = environment.home();
-        let json = |path: Option<String>| {
-            let text = environment.read(&path?)?;
-            serde_json::from_str::<serde_json::Value>(&text)
-                .ok()?
-                .as_object()
-                .cloned()
-        };
-        let xdg = environment
-            .env("XDG_CONFIG_HOME")
-            .filter(|path| !path.is_empty())
-            .or_else(|| home.as_ref().map(|home| format!("{home}/.config")));
+type Config = serde_json::Map<String, serde_json::Value>;
+
+impl<'a, E: Environment> Files<'a, E> {
+    fn of(environment: &'a E) -> Self {
         Self {
-            dotenv: environment.read("./.env"),
-            configs: [
-                json(xdg.map(|folder| format!("{folder}/nullspace/config.json"))),
-                json(home.map(|home| format!("{home}/.nullspace/config.json"))),
-            ],
+            environment,
+            dotenv: OnceCell::new(),
+            configs: OnceCell::new(),
         }
     }
 
+    fn configs(&self) -> &[Option<Config>; 2] {
+        self.configs.get_or_init(|| {
+            let environment = self.environment;
+            let home = environment.home();
+            let json = |path: Option<String>| {
+                let text = environment.read(&path?)?;
+                serde_json::from_str::<serde_json::Value>(&text)
+                    .ok()?
+                    .as_object()
+                    .cloned()
+            };
+            let xdg = environment
+                .env("XDG_CONFIG_HOME")
+                .filter(|path| !path.is_empty())
+                .or_else(|| home.as_ref().map(|home| format!("{home}/.config")));
+            [
+                json(xdg.map(|folder| format!("{folder}/nullspace/config.json"))),
+                json(home.map(|home| format!("{home}/.nullspace/config.json"))),
+            ]
+        })
+    }
+
     /// The first that is not blank: environment, `.env`, then the configuration files, key by key.
-    fn first(&self, environment: &impl Environment, names: &[&str], keys: &[&str]) -> Option<String> {
+    fn first(&self, names: &[&str], keys: &[&str]) -> Option<String> {
         let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let environment = self.environment;
         names
             .iter()
             .find_map(|name| environment.env(name).and_then(filled))
             .or_else(|| {
+                let dotenv = self
+                    .dotenv
+                    .get_or_init(|| environment.read("./.env"))
+                    .as_deref()?;
                 names
                     .iter()
-                    .find_map(|name| dotenv(self.dotenv.as_deref()?, name).and_then(filled))
+                    .find_map(|name| self::dotenv(dotenv, name).and_then(filled))
             })
             .or_else(|| {
                 keys.iter().find_map(|key| {
-                    self.configs
+                    self.configs()
                         .iter()
                         .flatten()
                         .find_map(|config| config.get(*key)?.as_str().map(str::to_owned).and_then(filled))

@@ -195,10 +195,19 @@ impl Machine {
 
 #[wasm_bindgen]
 impl MachinePage {
-    /// The machines of the page read last.
-    #[wasm_bindgen(getter)]
-    pub fn items(&self) -> JsValue {
-        self.inner.items().0
+    /// The machines of the first page, once; lib.js keeps them.
+    #[wasm_bindgen(js_name = takeItems)]
+    pub fn take_items(&self) -> JsValue {
+        self.inner.take_items().0
+    }
+
+    /// What follows the last page: nothing, once the options are checked. For lib.js, which frees last pages.
+    #[wasm_bindgen(js_name = nothingFollows)]
+    pub fn nothing_follows(options: JsValue, client: JsValue) -> Promise {
+        on_class(options, client, |given| async move {
+            call_options(Some(&given.options), &[])?;
+            Ok(JsValue::from(js_sys::Array::new()))
+        })
     }
 
     /// Whether another page follows.
