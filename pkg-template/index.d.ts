@@ -2350,3 +2350,26 @@ export function redactPreviewToken<T extends string | null | undefined>(token: T
  * @example console.log(redactPreviewUrl(signed.url)) // http://127.0.0.1:4001/?edge_token=<redacted>
  */
 export function redactPreviewUrl<T extends string | null | undefined>(url: T): T;
+
+/** Options of {@link tunnelEnvs}. */
+export interface TunnelOptions {
+  /** Name or address of the Shadowsocks server. */
+  host: string;
+  /** Its password. It is in the machine's environment, readable by whatever runs there. */
+  password: string;
+  /** Its port, 1 to 65535. @default 8388 */
+  port?: number;
+  /** Its cipher. @default 'aes-256-gcm' */
+  method?: string;
+  /** How programs in the machine use it. @default 'socks5' */
+  mode?: string;
+}
+
+/**
+ * The environment by which a template with a Shadowsocks client finds its server; asks nobody. The machine's network policy
+ * applies.
+ *
+ * @throws {@link InvalidRequestError} names the option that is wrong
+ * @example await Machine.create({ template: 'team/tunnelled', envs: tunnelEnvs({ host: 'tunnel.example', password }) })
+ */
+export function tunnelEnvs(options: TunnelOptions): Record<string, string>;

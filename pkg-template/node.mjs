@@ -24,6 +24,7 @@ export const {
   NetworkEgressPolicy,
   redactPreviewToken,
   redactPreviewUrl,
+  tunnelEnvs,
   NullspaceError,
   AuthError,
   PermissionDeniedError,

@@ -48,3 +48,4 @@ export {
 } from './lib.js';
 export { verifyWebhookSignature } from './webhooks.js';
 export { redactPreviewToken, redactPreviewUrl } from './redact.js';
+export { tunnelEnvs } from './tunnel.js';

@@ -1,7 +1,7 @@
 // Small parts that every room uses: problems, loading, empty, fields, buttons that are at work.
 
 import type { ComponentChildren } from 'preact';
-import { useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { NullspaceError } from 'nullspace';
 
 export const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
@@ -90,6 +90,11 @@ export function Tabs<Name extends string>(props: {
   const list = useRef<HTMLDivElement>(null);
   const seen = useRef(new Set<Name>());
   seen.current.add(props.current);
+  // On a narrow page the tabs scroll.
+  useEffect(() => {
+    const chosen = list.current?.querySelector('[aria-selected=true]');
+    chosen?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [props.current]);
   const move = (event: KeyboardEvent) => {
     const at = props.names.indexOf(props.current);
     const last = props.names.length - 1;
