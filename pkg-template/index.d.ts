@@ -528,6 +528,8 @@ export class Machine implements AsyncDisposable {
   readonly git: Git;
   /** Volumes that it has mounted. */
   readonly volumes: MachineVolumes;
+  /** Code in contexts that keep what it defines. */
+  readonly codeInterpreter: CodeInterpreter;
   /** Terminals. */
   readonly pty: Pty;
   /** Programs given as text. */
@@ -570,6 +572,10 @@ export class Machine implements AsyncDisposable {
    * @example await machine.updateEgress({ mode: 'deny_all' })
    */
   updateEgress(policy: EgressPolicy, options?: CallOptions): Promise<EgressPolicy>;
+  /** The same as {@link CodeInterpreter.runCode}. */
+  runCode(code: string, options?: RunCodeOptions): Promise<Execution>;
+  /** The same as {@link CodeInterpreter.installPackages}. */
+  installPackages(packages: string | readonly string[], options?: RunCodeOptions): Promise<Execution>;
   /** Where a port can be reached. 22 and 5900 to 5999 are reserved. @throws {@link InvalidRequestError} */
   getHost(port: number, options?: CallOptions): Promise<HostInfo>;
   /** URL of a port. */
@@ -588,10 +594,25 @@ export class Machine implements AsyncDisposable {
    * @example if (!(await machine.waitForPreview(8080, { path: '/health' })).ready) throw new Error('it did not start')
    */
   waitForPreview(port: number, options?: WaitForPreviewOptions): Promise<PreviewReadiness>;
+  /**
+   * Lets the holder of a key in by SSH until the certificate ends; connections that are open then stay open. Without
+   * `publicKey` a key is made in `~/.nullspace/ssh`, once (Node, Deno, Bun), and the answer says which files `ssh` needs.
+   *
+   * @example
+   * const access = await machine.createSshAccess({ expiresInMinutes: 30 });
+   * console.log(access.command); // ssh ... root@127.0.0.1: paste it into a terminal
+   * @throws {@link InvalidRequestError} no key, or one that the server does not take
+   */
+  createSshAccess(options?: SshAccessOptions): Promise<SshAccess>;
   /** What was given out, newest first. Tokens are never shown again. */
   listPreviewUrls(options?: ListPreviewUrlsOptions): Promise<PreviewGrant[]>;
   /** Takes it back: its tokens open nothing from then on. @throws {@link NotFoundError} */
   revokePreviewUrl(grantId: string, options?: CallOptions): Promise<{ success: boolean; grant: PreviewGrant }>;
+  /**
+   * Lets go of this handle at once, instead of whenever the runtime collects it; the machine runs on. Calls that are under
+   * way go on, later ones fail with the code `handle_closed`. Only programs with thousands of handles need it.
+   */
+  close(): Promise<void>;
   /** Destroys the machine; errors are swallowed, since its lease ends it anyway. */
   [Symbol.asyncDispose](): Promise<void>;
   /** Without the token: logs are often JSON. */
@@ -788,6 +809,8 @@ export class Volume {
   delete(options?: CallOptions): Promise<void>;
   /** Describes a mount for {@link Machine.create} and {@link MachineVolumes.attach}; asks nobody. */
   mount(mountPath: string, options?: VolumeMountOptions): VolumeMount;
+  /** Lets go of this handle at once. See {@link Machine.close}. */
+  close(): Promise<void>;
   toJSON(): { id: string; name: string };
 }
 
@@ -930,6 +953,43 @@ export interface PreviewReadiness {
   /** The same as a sentence. */
   readonly error?: string;
   readonly suggestedAction?: string;
+}
+
+/** Options of {@link Machine.createSshAccess}. */
+export interface SshAccessOptions extends CallOptions {
+  /** One line of OpenSSH. @default that of `identityFile` */
+  publicKey?: string;
+  /** User inside the machine. @default root */
+  user?: string;
+  /** Minutes until the certificate ends, 1 to 525600; servers may take less. @default the server's, 60 on the local engine */
+  expiresInMinutes?: number;
+  /** File of the private key, which stays where it is; made if it is missing. @default `nullspace_ssh_ed25519` in `keyDir` */
+  identityFile?: string;
+  /** Directory of the key that is made. @default `~/.nullspace/ssh` */
+  keyDir?: string;
+}
+
+/** A way into a machine by SSH. */
+export interface SshAccess {
+  /** For the key alone, for this machine and user alone. One line of OpenSSH. */
+  readonly certificate: string;
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** Until when the certificate admits. */
+  readonly expiresAt: Date;
+  /** Keep it to yourself. */
+  readonly accessId: string;
+  /** To be pasted into a terminal. It names the files below when there are some. */
+  readonly command: string;
+  /** What the server proves itself with. */
+  readonly hostKey?: string;
+  /** File of the private key. */
+  readonly identityFile?: string;
+  /** File of the certificate: one a machine, so that commands for several machines work side by side. */
+  readonly certificateFile?: string;
+  /** File that holds `hostKey`. */
+  readonly knownHostsFile?: string;
 }
 
 /** Options of {@link Machine.listPreviewUrls}. */
@@ -1140,6 +1200,253 @@ export interface Subscription<Event> extends AsyncDisposable {
 /** What {@link Lifecycle.subscribe} answers. */
 export interface LifecycleSubscription extends Subscription<LifecycleEvent> {}
 
+/**
+ * Code in contexts: a context keeps what its cells define, as a notebook does. Machines need the template
+ * `code-interpreter`, or one that comes from it. Get it as {@link Machine.codeInterpreter}.
+ *
+ * @example
+ * ```ts
+ * const machine = await Machine.create({ template: 'code-interpreter' });
+ * await machine.runCode('x = 20');
+ * const { text } = await machine.runCode('x + 1'); // '21'
+ * ```
+ */
+export class CodeInterpreter {
+  private constructor();
+  /**
+   * Runs one cell and waits for its end. Code that fails is no error of the call: look at `error`. Aborting the call, an
+   * error of a listener, and a lost connection stop the cell.
+   *
+   * @throws {@link NotFoundError} no such context
+   */
+  runCode(code: string, options?: RunCodeOptions): Promise<Execution>;
+  /** Runs `pip install` in the machine. That it failed shows in `logs.stderr`. @example ['numpy', 'pandas>=2'] */
+  installPackages(packages: string | readonly string[], options?: RunCodeOptions): Promise<Execution>;
+  /** Makes a context of its own. Cells that name none share one for each language. */
+  createCodeContext(options?: CreateCodeContextOptions): Promise<CodeContext>;
+  /** In the order in which they were made. */
+  listCodeContexts(options?: CallOptions): Promise<CodeContext[]>;
+  /** Ends it; cells that wait for it fail. */
+  removeCodeContext(context: CodeContext | string, options?: CallOptions): Promise<void>;
+  /** Ends what runs, and forgets what was defined. */
+  restartCodeContext(context: CodeContext | string, options?: CallOptions): Promise<void>;
+  /** Stops the cell that runs, which fails; what was defined stays. */
+  interruptCodeContext(context: CodeContext | string, options?: CallOptions): Promise<void>;
+  /** Lets a cell run by itself: look at it later. The local engine remembers runs for a day, in memory. */
+  createRun(code: string, options: CreateCodeRunOptions): Promise<CodeRun>;
+  /** Looks at a run. @throws {@link NotFoundError} */
+  getRun(runId: string, options?: CallOptions): Promise<CodeRun>;
+  /** A page of runs, newest first. */
+  listRuns(options?: ListCodeRunsOptions): Promise<CodeRunPage>;
+  /** Stops a run; one that is over stays as it is. */
+  cancelRun(runId: string, options?: CallOptions): Promise<CodeRun>;
+  /** Looks until a run is over. @throws {@link TimeoutError} it goes on nevertheless */
+  waitForRun(runId: string, options?: WaitForCodeRunOptions): Promise<CodeRun>;
+  /** A page of artifacts, newest first. They are files of the machine: forks and snapshots have them too. */
+  listArtifacts(options?: ListArtifactsOptions): Promise<CodeArtifactPage>;
+  /** Describes one. @throws {@link NotFoundError} */
+  getArtifact(artifactId: string, options?: CallOptions): Promise<CodeArtifact>;
+  /** Its bytes. */
+  downloadArtifact(artifactId: string, options?: CallOptions): Promise<Uint8Array>;
+  /** Bytes to look at; the local engine gives those of the artifact itself. */
+  previewArtifact(artifactId: string, options?: CallOptions): Promise<Uint8Array>;
+  /** Deletes it. */
+  deleteArtifact(artifactId: string, options?: CallOptions): Promise<void>;
+  toJSON(): object;
+}
+
+/** Options of {@link CodeInterpreter.runCode}. */
+export interface RunCodeOptions extends CallOptions {
+  /** @default python */
+  language?: 'python' | 'javascript' | 'bash' | (string & {});
+  /** A context or its id; goes before `language`. @default one that all cells of the language share */
+  context?: CodeContext | string;
+  /** Environment variables, for this cell alone. @default none */
+  envs?: Record<string, string>;
+  /** Seconds that the cell may run, 1 to 86400. @default 300 */
+  timeout?: number;
+  /** Hears standard output as it comes. The cell waits for what it returns. @default nobody */
+  onStdout?: (output: CodeOutput) => unknown;
+  /** Hears standard error. @default nobody */
+  onStderr?: (output: CodeOutput) => unknown;
+  /** Hears of values that the cell shows. @default nobody */
+  onResult?: (result: ExecutionResult) => unknown;
+  /** Hears of what the cell keeps. @default nobody */
+  onArtifact?: (artifact: CodeArtifact) => unknown;
+  /** Hears why the cell failed. @default nobody */
+  onError?: (error: ExecutionError) => unknown;
+}
+
+/** Options of {@link CodeInterpreter.createCodeContext}. */
+export interface CreateCodeContextOptions extends CallOptions {
+  /** @default python */
+  language?: 'python' | 'javascript' | 'bash' | (string & {});
+  /** An absolute directory that exists. @default that of the machine */
+  cwd?: string;
+}
+
+/** Options of {@link CodeInterpreter.createRun}. */
+export interface CreateCodeRunOptions extends CallOptions {
+  /** A context or its id. */
+  context: CodeContext | string;
+  /** Environment variables, for this cell alone. @default none */
+  envs?: Record<string, string>;
+  /** Seconds that the cell may run, 1 to 86400. @default 300 */
+  timeout?: number;
+}
+
+/** Options of {@link CodeInterpreter.listRuns}. */
+export interface ListCodeRunsOptions extends CallOptions {
+  /** Only those that stand so. @default all */
+  status?: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+  /** Only those of this context. @default all */
+  context?: CodeContext | string;
+  /** Most runs, at least 1. @default the server's, 50 on the local engine */
+  limit?: number;
+  /** Where a page before ended. @default the beginning */
+  cursor?: string;
+}
+
+/** Options of {@link CodeInterpreter.waitForRun}. */
+export interface WaitForCodeRunOptions extends CallOptions {
+  /** Seconds to wait. @default 300 */
+  timeout?: number;
+  /** Seconds between two looks, at least 0.01. @default 1 */
+  pollInterval?: number;
+}
+
+/** Options of {@link CodeInterpreter.listArtifacts}. */
+export interface ListArtifactsOptions extends CallOptions {
+  /** Only those of this context. @default all */
+  context?: CodeContext | string;
+  /** Only those of this cell of it, counted from 1. @default all */
+  executionCount?: number;
+  /** Only those of this kind. @default all */
+  kind?: 'image' | 'html' | 'document' | 'file';
+  /** Most artifacts, at least 1. @default the server's, 50 on the local engine */
+  limit?: number;
+  /** Where a page before ended. @default the beginning */
+  cursor?: string;
+}
+
+/** A kernel that keeps what its cells define. */
+export interface CodeContext {
+  readonly id: string;
+  readonly language: string;
+  /** Where it started. */
+  readonly cwd: string;
+}
+
+/** A piece of output. */
+export interface CodeOutput {
+  readonly text: string;
+  /** When, in Unix milliseconds on the local engine. */
+  readonly timestamp: number;
+}
+
+/** A value as a cell shows it, in every form that it has. `png`, `jpeg` and `pdf` are Base64. */
+export interface ExecutionResult {
+  readonly text?: string;
+  readonly html?: string;
+  readonly markdown?: string;
+  readonly svg?: string;
+  readonly png?: string;
+  readonly jpeg?: string;
+  readonly pdf?: string;
+  readonly latex?: string;
+  readonly json?: unknown;
+  readonly javascript?: string;
+  /** Other media types, as they came. */
+  readonly data?: Record<string, unknown>;
+  /** A plot as numbers, as the server sent it. The local engine sends none. */
+  readonly chart?: Record<string, unknown>;
+  /** Whether it is the value of the last line. */
+  readonly isMainResult: boolean;
+}
+
+/** Why a cell failed. */
+export interface ExecutionError {
+  /** Such as `ZeroDivisionError`; `TimeoutError` at the time limit, `KernelDied` when the context was lost. */
+  readonly name: string;
+  readonly value: string;
+  /** Where, in the words of the language. */
+  readonly traceback: string;
+}
+
+/** Something that a cell made, kept in the machine. */
+export interface CodeArtifact {
+  readonly id: string;
+  readonly contextId: string;
+  /** Of which cell of the context, counted from 1. */
+  readonly executionCount?: number;
+  readonly kind: 'image' | 'html' | 'document' | 'file' | (string & {});
+  readonly mimeType: string;
+  /** File name. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** In hexadecimal digits. */
+  readonly sha256: string;
+  readonly createdAt: Date;
+  readonly expiresAt?: Date;
+  readonly previewUrl?: string;
+  readonly downloadUrl?: string;
+  /** As the server sent it. */
+  readonly metadata?: Record<string, unknown>;
+}
+
+/** All that a cell did: what {@link CodeInterpreter.runCode} answers. */
+export class Execution {
+  private constructor();
+  /** What it showed. */
+  readonly results: ExecutionResult[];
+  /** What it kept. */
+  readonly artifacts: CodeArtifact[];
+  /** What it printed, piece by piece. */
+  readonly logs: { readonly stdout: string[]; readonly stderr: string[] };
+  /** Why it failed; absent when it did not. */
+  readonly error?: ExecutionError;
+  /** Which cell of its context it was, counted from 1. */
+  readonly executionCount?: number;
+  /** The value of the last line, as text. */
+  get text(): string | undefined;
+  /** For logs: the same, with pictures told by their size. */
+  serialize(): object;
+}
+
+/** A cell that runs by itself. */
+export interface CodeRun {
+  readonly id: string;
+  readonly machineId: string;
+  readonly contextId: string;
+  readonly status: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | (string & {});
+  /** Its time limit. */
+  readonly timeoutSecs: number;
+  readonly createdAt: Date;
+  /** Until when it is remembered. */
+  readonly expiresAt: Date;
+  readonly startedAt?: Date;
+  readonly completedAt?: Date;
+  readonly cancelRequestedAt?: Date;
+  /** What it did, once it is over. */
+  readonly execution?: Execution;
+  /** Why it failed, as one line. */
+  readonly failureReason?: string;
+}
+
+/** A page of runs. */
+export interface CodeRunPage {
+  readonly items: CodeRun[];
+  /** For `cursor` of the next call; absent on the last page. */
+  readonly nextCursor?: string;
+}
+
+/** A page of artifacts. */
+export interface CodeArtifactPage {
+  readonly items: CodeArtifact[];
+  /** For `cursor` of the next call; absent on the last page. */
+  readonly nextCursor?: string;
+}
+
 /** Options of {@link Lifecycle.createWebhook}. */
 export interface CreateWebhookOptions extends ClientOptions {
   /** Where events are sent to, `http://` or `https://`. */
@@ -1345,6 +1652,8 @@ export class MachinePage implements AsyncIterable<MachineInfo> {
   readonly nextToken: string | undefined;
   /** Reads the next page; empty at the end. */
   nextItems(options?: CallOptions): Promise<MachineInfo[]>;
+  /** Lets go of this handle at once: `items` stay, and nothing follows. See {@link Machine.close}. */
+  close(): Promise<void>;
   /** This page's machines and those of all that follow. */
   [Symbol.asyncIterator](): AsyncIterator<MachineInfo, void, undefined>;
   toJSON(): { items: MachineInfo[]; hasNext: boolean; nextToken?: string };
@@ -2263,6 +2572,8 @@ export class TemplateWarmPool {
   delete(options?: CallOptions): Promise<void>;
   /** Waits until enough machines are ready. */
   waitUntilReady(options?: WaitUntilReadyOptions): Promise<WarmPoolInfo>;
+  /** Lets go of this handle at once. See {@link Machine.close}. */
+  close(): Promise<void>;
   toJSON(): { id: string };
 }
 

@@ -4,6 +4,7 @@
 import { install } from './lib/lib.js';
 import { exchange } from './lib/node-http.js';
 import { hasher, openPath } from './lib/node-path.js';
+import { sshIdentity } from './lib/node-ssh.js';
 import { setPlatform } from './lib/runtime.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
@@ -12,6 +13,7 @@ setPlatform({
   exchange,
   openPath,
   hasher,
+  sshIdentity,
   // Node 20 has no WebSocket, and the one of later versions sends no headers. Deno and Bun have a good one.
   webSocket: globalThis.Deno || process.versions.bun ? undefined : () => require('ws'),
   env: (name) => process.env[name],

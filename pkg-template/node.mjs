@@ -2,7 +2,9 @@
 import sdk from './require.cjs';
 
 export const {
+  CodeInterpreter,
   Command,
+  Execution,
   Lifecycle,
   Machine,
   MachineLifecycle,

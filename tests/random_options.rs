@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{Fields, Value};
-use nullspace::core::{egress, events, exec, lease, machine, previews, snapshots, warm_pool};
+use nullspace::core::{code, egress, events, exec, lease, machine, previews, snapshots, warm_pool};
 
 const ROUNDS: u32 = 1_500;
 
@@ -183,6 +183,12 @@ fn check(seed: u64) -> (u32, u32) {
             previews::wait(some).map(drop),
             previews::ssh(some).map(drop),
             previews::port(&argument).map(drop),
+            code::request("execute", &argument, some).map(drop),
+            code::request("createRun", &argument, some).map(drop),
+            code::request("createContext", &argument, some).map(drop),
+            code::request("listRuns", &argument, some).map(drop),
+            code::request("listArtifacts", &argument, some).map(drop),
+            code::request("getRun", &argument, some).map(drop),
             machine::id("id", &argument).map(drop),
             warm_pool::update(some).map(drop),
             warm_pool::wait(some).map(drop),

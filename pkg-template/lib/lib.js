@@ -1,12 +1,14 @@
 // Makes the classes that Rust exports into the package's public ones: the module is loaded inside the first call,
 // handles get what wasm-bindgen cannot express (symbols, inspection, `free` removed), and clients hold options.
 
+import { codeMethods, Execution } from './code.js';
 import { NullspaceError } from './errors.js';
 import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
-import { crashed, openUpload, track, trapped } from './runtime.js';
+import { crashed, openUpload, sshIdentity, track, trapped } from './runtime.js';
 
 const {
+  CodeInterpreter,
   Command,
   Commands,
   CommandStream,
@@ -31,6 +33,7 @@ const {
 
 /** Literals, since minifiers rename classes. */
 const classes = {
+  CodeInterpreter,
   Machine,
   MachinePage,
   Commands,
@@ -110,7 +113,7 @@ delete MachinePage.nothingFollows;
 const keepPage = (page) => {
   Object.defineProperty(page, ITEMS, { value: takeItems.call(page), writable: true });
   const last = !page.hasNext;
-  Object.defineProperty(page, LAST, { value: last });
+  Object.defineProperty(page, LAST, { value: last, writable: true });
   if (last) freePage.call(page);
 };
 
@@ -128,8 +131,13 @@ const keep = (value) => {
 
 const settle = (result) => (result instanceof Promise ? track(result).then(keep) : result);
 
+/** Handles that were let go of. */
+const closed = new WeakSet();
+
 /** Runs an export. A trap reaches a synchronous caller as an exception of the engine. */
 const call = (method, self, args) => {
+  if (closed.has(self))
+    throw new NullspaceError({ code: 'handle_closed', message: 'this handle was closed: connect to get another one' });
   try {
     return settle(method.apply(self, args));
   } catch (error) {
@@ -145,6 +153,7 @@ const located = (error, from) => {
   return error;
 };
 
+const frees = new Map();
 const hidden = new Set(['constructor', 'free', '__destroy_into_raw']);
 const statics = new Map();
 
@@ -178,7 +187,9 @@ for (const name of Object.keys(classes)) {
     if (get) {
       getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
-      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git', 'volumes'].includes(key);
+      const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git', 'volumes', 'codeInterpreter'].includes(
+        key,
+      );
       Object.defineProperty(type.prototype, key, {
         configurable: true,
         enumerable: false,
@@ -205,6 +216,7 @@ for (const name of Object.keys(classes)) {
     }
   }
   // A handle of a dead instance must not free memory of the next one.
+  frees.set(type.prototype, type.prototype.free);
   delete type.prototype.free;
 
   const show = function () {
@@ -226,6 +238,25 @@ function define(target, key, value) {
   Object.defineProperty(value, 'name', { value: key, configurable: true });
   Object.defineProperty(target, key, { value, configurable: true, writable: true, enumerable: false });
 }
+
+// ---- Ends of handles ------------------------------------------------------------------------------------------
+
+/** What a handle holds goes now instead of whenever the engine collects it. Calls under way hold it themselves. */
+const release = (handle) => {
+  if (closed.has(handle)) return;
+  closed.add(handle);
+  if (glue.isCurrent(handle)) frees.get(Object.getPrototypeOf(handle)).call(handle);
+};
+for (const type of [Machine, TemplateWarmPool, Volume])
+  define(type.prototype, 'close', async function () {
+    for (const { value } of Object.values(Object.getOwnPropertyDescriptors(kept.get(this))))
+      if (typeof value === 'object' && frees.has(Object.getPrototypeOf(value))) release(value);
+    release(this);
+  });
+define(MachinePage.prototype, 'close', async function () {
+  if (!this[LAST]) release(this);
+  this[LAST] = true;
+});
 
 // ---- Symbols -------------------------------------------------------------------------------------------------
 
@@ -384,6 +415,27 @@ define(Files.prototype, 'read', async function (path, options) {
   return content.pipeThrough(new TransformStream(), { signal: options.signal });
 });
 
+const methods = codeMethods(take(CodeInterpreter, 'send'));
+for (const [key, method] of Object.entries(methods)) define(CodeInterpreter.prototype, key, method);
+for (const key of ['runCode', 'installPackages'])
+  define(Machine.prototype, key, async function (what, options) {
+    return this.codeInterpreter[key](what, options);
+  });
+
+const askSshAccess = take(Machine, 'sshAccess');
+define(Machine.prototype, 'createSshAccess', async function (options) {
+  if (options !== undefined && (options === null || typeof options !== 'object'))
+    return askSshAccess.call(this, options);
+  const { identityFile, keyDir, ...asked } = options ?? {};
+  // Nothing to do with files: the key is the caller's own, and so is what becomes of the certificate.
+  const isPlain = asked.publicKey !== undefined && identityFile === undefined && keyDir === undefined;
+  const identity = isPlain ? undefined : await sshIdentity({ publicKey: asked.publicKey, identityFile, keyDir });
+  // Without files the options go on as they are: what is wrong with them is said by the check of all options.
+  if (!identity) return askSshAccess.call(this, options);
+  const access = await askSshAccess.call(this, { ...asked, publicKey: identity.publicKey });
+  return { ...access, ...(await identity.keep(this.id, access)) };
+});
+
 const { begin: beginFeed, next: nextTold, close: closeFeed } = Feed.prototype;
 const feed = (open, signal) =>
   iterate(open, { begin: beginFeed, next: nextTold, close: closeFeed }, signal, asyncDispose);
@@ -509,8 +561,10 @@ export const NetworkEgressPolicy = Object.freeze({
 });
 
 export {
+  CodeInterpreter,
   Command,
   Commands,
+  Execution,
   Files,
   Git,
   KeepAlive,

@@ -26,8 +26,10 @@ export {
   WarmPoolUnavailableError,
 } from './errors.js';
 export {
+  CodeInterpreter,
   Command,
   Commands,
+  Execution,
   Files,
   Git,
   KeepAlive,

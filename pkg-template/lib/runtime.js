@@ -111,6 +111,19 @@ export const shape = (name, value) => {
   }
 };
 
+/** One event of a stream of events: text or value -> checked value, with no decoder the value as it is. */
+export const shapeEvent = (name, event) => {
+  try {
+    if (name !== '') return shape(name, event);
+    const value = JSON.parse(event);
+    if (value === null || typeof value !== 'object') throw `expected an object, got ${excerpt(event)}`;
+    return value;
+  } catch (reason) {
+    const message = typeof reason === 'string' ? reason : `an event is no JSON: ${excerpt(event)}`;
+    throw toError({ kind: 'invalid_response', code: 'invalid_response', message });
+  }
+};
+
 /** The one answer without a type of its own. */
 const texts = (value) => {
   if (!Array.isArray(value) || value.some((text) => typeof text !== 'string'))
@@ -125,7 +138,7 @@ const excerpt = (text) =>
 
 /**
  * What an entry adds: `exchange` and `webSocket` (Node), `openPath`,
- * `hasher` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
+ * `hasher`, `sshIdentity` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
  */
 const platform = {};
 export const setPlatform = (parts) => Object.assign(platform, parts);
@@ -170,6 +183,9 @@ export const openUpload = (given, options) => {
   const ignore = Array.isArray(options?.ignore) ? options.ignore.filter((line) => typeof line === 'string') : [];
   return openSource(given, ignore, platform);
 };
+
+/** A key of this computer for SSH: see node-ssh.js. `undefined` where there are no files. */
+export const sshIdentity = (given) => platform.sshIdentity?.(given);
 
 /** Opens a WebSocket: see socket.js. `own` is the caller's constructor. */
 export const webSocket = (url, key, headers, timeoutMs, own) => {

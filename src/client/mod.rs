@@ -1,12 +1,13 @@
 //! What a user does, generic over the transport.
 //!
 //! - [`call`]: one call: key, hooks, rate limits, errors
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`code`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`events`]: events and the monitor on their WebSockets, over lost connections
 //! - [`snapshot`], [`volume`], [`warm_pool`], [`webhooks`]
 
 pub mod call;
+pub mod code;
 pub mod events;
 pub mod files;
 pub mod git;

@@ -1,4 +1,4 @@
-//! Ports of a machine, seen from outside. Source: PROTOCOL.md section 3, "Operations".
+//! A machine seen from outside: its ports, and SSH. Source: PROTOCOL.md section 3, "Operations".
 
 use std::time::Duration;
 
@@ -45,6 +45,12 @@ impl<T: Transport> Machine<T> {
             request,
         )
         .await
+    }
+
+    /// Lets the holder of a key in by SSH.
+    pub async fn ssh_access(&self, request: &Request) -> Outcome<T, T::Answer> {
+        self.post("createSshAccess", "/ssh-access", Decoder::SshAccess, request)
+            .await
     }
 
     /// What was given out, of one port or of all.

@@ -5,8 +5,9 @@
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`uploads`], [`git`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`code`], [`files`], [`uploads`], [`git`], [`warm_pool`]: the requests of each resource
 
+pub mod code;
 pub mod config;
 pub mod egress;
 pub mod error;

@@ -125,10 +125,18 @@ fn expiry(fields: &Fields<'_>, body: &mut Map<String, Json>) -> Result<(), Error
 
 /// Reads the options of `createSshAccess`.
 pub fn ssh(options: Option<&Value>) -> Result<Request, Error> {
-    let fields = config::call_fields(options, &["publicKey", "user", "expiresInMinutes"])?;
+    let fields = config::call_fields(
+        options,
+        &["publicKey", "user", "expiresInMinutes", "identityFile", "keyDir"],
+    )?;
     let key = fields
         .filled("publicKey")?
-        .ok_or_else(|| fields.wrong("publicKey", "is missing, such as 'ssh-ed25519 AAAA...'"))?
+        .ok_or_else(|| {
+            fields.wrong(
+                "publicKey",
+                "is missing, such as 'ssh-ed25519 AAAA...': only Node, Deno and Bun can make a key, or read one from `identityFile`",
+            )
+        })?
         .trim();
     if key.contains("PRIVATE KEY") {
         return Err(fields.wrong(
@@ -141,6 +149,14 @@ pub fn ssh(options: Option<&Value>) -> Result<Request, Error> {
             "publicKey",
             "must be one line of OpenSSH, such as 'ssh-ed25519 AAAA...'",
         ));
+    }
+    for name in ["identityFile", "keyDir"] {
+        if fields.get(name).is_some() {
+            return Err(fields.wrong(
+                name,
+                "needs files, which this runtime does not have: give only `publicKey`",
+            ));
+        }
     }
     let mut body = Map::new();
     body.insert("public_key".into(), key.into());

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use nullspace_wire::{
-    exec, files, git, lifecycle, machine, monitor, network, preview, upload, volume, warm_pool, webhook,
+    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, upload, volume, warm_pool,
+    webhook,
 };
 use serde_json::Value;
 
@@ -487,6 +488,13 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         Decoder::PreviewUrl => check::<preview::PreviewUrlResponse>(&value),
         Decoder::PreviewProxyTarget => check::<preview::PreviewProxyTargetResponse>(&value),
         Decoder::PreviewReadiness => check::<preview::PreviewReadinessResponse>(&value),
+        Decoder::SshAccess => check::<ssh::SshAccessResponse>(&value),
+        Decoder::CodeContext => check::<code::CodeContext>(&value),
+        Decoder::CodeContextList => check::<Vec<code::CodeContext>>(&value),
+        Decoder::CodeArtifact => check::<code::CodeArtifact>(&value),
+        Decoder::CodeArtifactPage => check::<code::CodeArtifactListResponse>(&value),
+        Decoder::CodeRun => check::<code::CodeRun>(&value),
+        Decoder::CodeRunPage => check::<code::CodeRunListResponse>(&value),
         Decoder::PreviewRevocation => check::<preview::RevokePreviewGrantResponse>(&value),
         Decoder::PtySession => check::<exec::PtySessionInfo>(&value),
         Decoder::PtySessionList => check::<Vec<exec::PtySessionInfo>>(&value),

@@ -1,6 +1,6 @@
 //! The only room that knows JavaScript: exported classes, values in and out.
 //!
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`], [`volumes`], [`warm_pool`]: the exported classes
+//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`code`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`], [`volumes`], [`warm_pool`]: the exported classes
 //! - [`call`]: what each of their functions does around its call
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`events`]: webhooks, streams of events, the monitor
@@ -10,6 +10,7 @@
 
 mod abort;
 mod call;
+mod code;
 mod convert;
 mod events;
 mod fetch;

@@ -1,4 +1,4 @@
-//! The exported class `Machine`, seen from outside: its preview ports.
+//! The exported class `Machine`, seen from outside: its preview ports, and SSH.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -45,6 +45,15 @@ impl Machine {
             let port = previews::port(&argument(&port)?)?;
             let request = previews::wait(read.as_ref())?;
             inner.wait_for_preview(port, &request).await
+        })
+    }
+
+    /// Lets the holder of a key in. The package wraps it, since keys are files in Node.
+    #[wasm_bindgen(js_name = sshAccess)]
+    pub fn ssh_access(&self, options: JsValue) -> Promise {
+        on_handle(&self.inner, options, |inner, read| async move {
+            let request = previews::ssh(read.as_ref())?;
+            inner.ssh_access(&request).await
         })
     }
 

@@ -188,6 +188,30 @@ test('connect resumes a paused machine, a look does not', async () => {
   await again.kill();
 });
 
+test('close lets go of a handle, not of the machine', async () => {
+  const machine = await engine.Machine.create({ ...SMALL });
+  const { commands } = machine;
+  const running = commands.run('sleep 0.2; echo done', { shell: true });
+  await machine.close();
+  await machine.close();
+  assert.equal((await running).stdout, 'done\n', 'what is under way goes on');
+  const closed = (call) => assert.rejects(call, { code: 'handle_closed' });
+  await closed(machine.getInfo());
+  await closed(commands.run('true'));
+  assert.match(machine.id, /^mch_/);
+  assert.throws(() => machine.files, { code: 'handle_closed' });
+  const again = await engine.Machine.connect(machine.id);
+  assert.equal(await again.isRunning(), true);
+  const page = await engine.Machine.list({ limit: 1 });
+  await page.close();
+  assert.deepEqual([page.items.length, page.hasNext, await page.nextItems()], [1, false, []]);
+  await again.kill();
+  const pool = await engine.TemplateWarmPool.create('base', { name: 'closed', minReady: 0, maxReady: 1 });
+  await pool.close();
+  await closed(pool.getInfo());
+  await (await engine.TemplateWarmPool.get(pool.id)).delete();
+});
+
 test('runOnce leaves nothing', async () => {
   const before = (await engine.Machine.list({ fields: ['id'] })).length;
   const { exitCode, stdout } = await engine.Machine.runOnce('printf', { args: ['%s', 'once'] });

@@ -67,7 +67,7 @@ const declared = (text) => {
   const classes = new Map();
   for (const [, name, body] of text.matchAll(/^export class (\w+)[^{]*\{\n([\s\S]*?)^\}/gm)) {
     const members = { static: new Set(), own: new Set() };
-    for (const [, isStatic, member] of body.matchAll(/^ {2}(static )?(?:readonly )?(\w+)[<(:?]/gm)) {
+    for (const [, isStatic, member] of body.matchAll(/^ {2}(static )?(?:readonly |get )?(\w+)[<(:?]/gm)) {
       if (member !== 'private' && member !== 'constructor') members[isStatic ? 'static' : 'own'].add(member);
     }
     classes.set(name, members);
@@ -96,6 +96,8 @@ const checks = {
       const own = Object.getOwnPropertyNames(type.prototype).filter(
         (key) => key !== 'constructor' && !key.startsWith('__'),
       );
+      // The one class that is plain data.
+      if (name === 'Execution') own.push(...Object.keys(new type()));
       compare(`${name} (instance)`, [...members.own].sort(), own.sort());
       const statics = Object.getOwnPropertyNames(type).filter(
         (key) => typeof type[key] === 'function' && !key.startsWith('__') && key !== 'prototype',
@@ -163,6 +165,7 @@ const checks = {
       'lib/load-inline.js',
       'lib/decoders.js',
       'lib/errors.js',
+      'lib/code.js',
     ]) {
       const text = await readFile(path.join(installed, name), 'utf8');
       if (/\bprocess\.\w|\brequire\(|from ['"]node:|\bBuffer\b/.test(text)) throw new Error(`${name} does`);

@@ -3,15 +3,17 @@
 //! - [`cli`]: the command line
 //! - [`control`]: orders of this computer's own user to a running engine
 //! - [`server`]: routes, authentication, the error envelope; decides nothing
+//! - [`ssh`]: the door for SSH clients
 //! - [`machine`]: what happens to machines
 //! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
 //! - [`store`]: what survives a restart
 //!
-//! Imports point one way: `cli -> server, control -> machine -> isolation, store`.
+//! Imports point one way: `cli -> server, ssh, control -> machine -> isolation, store`.
 
 pub mod cli;
 pub mod control;
 pub mod isolation;
 pub mod machine;
 pub mod server;
+pub mod ssh;
 pub mod store;

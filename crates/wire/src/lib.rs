@@ -8,7 +8,9 @@
 //! - [`lifecycle`]: lifecycle events
 //! - [`network`]: egress policies and preview hosts
 //! - [`preview`]: preview ports
+//! - [`ssh`]: access by SSH
 //! - [`exec`]: commands and processes
+//! - [`code`]: the code interpreter
 //! - [`files`]: files of a machine
 //! - [`volume`]: volumes and their attachments
 //! - [`warm_pool`]: template warm pools
@@ -16,6 +18,7 @@
 //! - [`webhook`]: lifecycle webhooks and their deliveries
 //! - [`error`]: the error envelope and its codes
 
+pub mod code;
 pub mod error;
 pub mod exec;
 pub mod files;
@@ -25,6 +28,7 @@ pub mod machine;
 pub mod monitor;
 pub mod network;
 pub mod preview;
+pub mod ssh;
 pub mod upload;
 pub mod volume;
 pub mod warm_pool;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use nullspace_wire::{
-    exec, files, git, lifecycle, machine, monitor, network, preview, upload, volume, warm_pool, webhook,
+    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, upload, volume, warm_pool,
+    webhook,
 };
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -55,6 +56,16 @@ fn golden_answers_decode_and_encode_back_unchanged() {
             "PreviewUrl" => unchanged::<preview::PreviewUrlResponse>(&file, wire),
             "PreviewProxyTarget" => unchanged::<preview::PreviewProxyTargetResponse>(&file, wire),
             "PreviewReadiness" => unchanged::<preview::PreviewReadinessResponse>(&file, wire),
+            "SshAccess" => unchanged::<ssh::SshAccessResponse>(&file, wire),
+            "CodeContext" => unchanged::<code::CodeContext>(&file, wire),
+            "CodeContextList" => unchanged::<Vec<code::CodeContext>>(&file, wire),
+            "CodeOutput" => unchanged::<code::CodeOutput>(&file, wire),
+            "CodeResult" => unchanged::<code::ExecutionResult>(&file, wire),
+            "CodeArtifact" => unchanged::<code::CodeArtifact>(&file, wire),
+            "CodeArtifactPage" => unchanged::<code::CodeArtifactListResponse>(&file, wire),
+            "CodeError" => unchanged::<code::ExecutionError>(&file, wire),
+            "CodeRun" => unchanged::<code::CodeRun>(&file, wire),
+            "CodeRunPage" => unchanged::<code::CodeRunListResponse>(&file, wire),
             "PreviewGrants" => unchanged::<preview::ListPreviewGrantsResponse>(&file, wire),
             "PreviewRevocation" => unchanged::<preview::RevokePreviewGrantResponse>(&file, wire),
             "PtySession" => unchanged::<exec::PtySessionInfo>(&file, wire),

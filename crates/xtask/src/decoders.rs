@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
 use nullspace_wire::{
-    exec, files, git, lifecycle, machine, monitor, network, preview, upload, volume, warm_pool, webhook,
+    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, upload, volume, warm_pool,
+    webhook,
 };
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
@@ -73,6 +74,16 @@ fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout
     answer!("PreviewUrl", One, preview::PreviewUrlResponse);
     answer!("PreviewProxyTarget", One, preview::PreviewProxyTargetResponse);
     answer!("PreviewReadiness", One, preview::PreviewReadinessResponse);
+    answer!("SshAccess", One, ssh::SshAccessResponse);
+    answer!("CodeContext", One, code::CodeContext);
+    answer!("CodeContextList", Many, code::CodeContext);
+    answer!("CodeOutput", One, code::CodeOutput);
+    answer!("CodeResult", One, code::ExecutionResult);
+    answer!("CodeArtifact", One, code::CodeArtifact);
+    answer!("CodeArtifactPage", One, code::CodeArtifactListResponse);
+    answer!("CodeError", One, code::ExecutionError);
+    answer!("CodeRun", One, code::CodeRun);
+    answer!("CodeRunPage", One, code::CodeRunListResponse);
     answer!("PreviewGrants", Items, preview::PreviewGrantInfo);
     answer!("PreviewRevocation", One, preview::RevokePreviewGrantResponse);
     answer!("PtySession", One, exec::PtySessionInfo);

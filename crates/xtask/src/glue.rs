@@ -67,6 +67,9 @@ export function instantiate(module) {
 export function replaceInstance() {
   __wbg_reinit_scheduled = true;
 }
+
+/** Whether a handle is one of this instance. */
+export const isCurrent = (handle) => handle.__wbg_inst === __wbg_instance_id && !__wbg_reinit_scheduled;
 ";
 
 /// The glue as the package ships it.

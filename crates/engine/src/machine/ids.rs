@@ -40,6 +40,16 @@ pub fn terminal() -> String {
     make("pty")
 }
 
+/// `ctx_` and 20 digits.
+pub fn context() -> String {
+    make("ctx")
+}
+
+/// `run_` and 20 digits.
+pub fn run() -> String {
+    make("run")
+}
+
 /// `pvg_` and 20 digits.
 pub fn grant() -> String {
     make("pvg")

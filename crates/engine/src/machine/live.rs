@@ -9,6 +9,7 @@ use tokio::sync::{Notify, RwLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::code::Code;
 use super::error::{Error, Kind, Result};
 use super::lease::{Deadline, Why};
 use super::metrics::Sampler;
@@ -48,6 +49,8 @@ pub struct Machine {
     pub processes: Processes,
     /// Terminals.
     pub terminals: Terminals,
+    /// Contexts and runs of the code interpreter.
+    pub code: Code,
     /// Ports that are reached from outside.
     pub previews: Previews,
     /// Processor use between two looks.
@@ -96,6 +99,7 @@ impl Machine {
             gone: CancellationToken::new(),
             processes: Processes::new(logs),
             terminals: Terminals::default(),
+            code: Code::default(),
             previews: Previews::default(),
             sampler: Sampler::new(),
         })

@@ -1,11 +1,12 @@
 //! What happens to machines: one file a verb, and what they share.
 //!
 //! - [`Engine`]: owns everything; `create`, `destroy`, `pause` (and resume), `fork`, `snapshot`, `exec`,
-//!   `terminals`, `list`,
+//!   `terminals`, `shells`, `list`,
 //!   `egress`, `pools` add their verbs to it
 //! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
 //! - [`validate`]: the rules of a create body
 //! - [`lease`]: how long machines live
+//! - [`code`]: the code interpreter
 //! - [`volumes`]: directories that outlive machines
 //! - [`previews`]: who may reach the ports of a machine
 //! - [`templates`]: what machines start from; [`start_command`]: what runs in them then
@@ -19,6 +20,7 @@
 //! Knows nothing of HTTP.
 
 pub mod clock;
+pub mod code;
 mod create;
 mod destroy;
 pub mod egress;
@@ -45,6 +47,7 @@ pub mod processes;
 pub mod record;
 mod recover;
 mod refill;
+pub mod shells;
 mod shutdown;
 pub mod snapshot;
 pub mod start_command;
@@ -138,6 +141,11 @@ impl Engine {
             uploads: uploads::Uploads::default(),
             volumes: tokio::sync::RwLock::default(),
         }
+    }
+
+    /// Where all that survives a restart is kept.
+    pub fn directory(&self) -> &std::path::Path {
+        self.store.directory()
     }
 
     /// Cancelled when the engine begins to end.

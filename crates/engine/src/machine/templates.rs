@@ -14,6 +14,9 @@ use crate::store::documents;
 /// Directory that every template has and where commands start.
 pub const WORKSPACE: &str = "/workspace";
 
+/// Name of the template that the code interpreter needs. Source: PROTOCOL.md section 8.
+pub const CODE_INTERPRETER: &str = "code-interpreter";
+
 /// Reserved for the agent. Refused as working directory, mount path and file path.
 pub const RESERVED: &str = "/workspace/.nullspace";
 
@@ -84,9 +87,18 @@ impl Template {
         }
     }
 
+    /// The same files, with more memory: what the code interpreter runs in.
+    pub fn code_interpreter() -> Self {
+        Self {
+            id: "tmpl_code-interpreter".into(),
+            name: CODE_INTERPRETER.into(),
+            ..Self::base()
+        }
+    }
+
     /// Whether it comes with the engine.
     pub fn is_builtin(&self) -> bool {
-        *self == Self::base()
+        [Self::base(), Self::code_interpreter()].contains(self)
     }
 }
 
@@ -104,7 +116,7 @@ fn check_name(name: &str) -> Result<()> {
 
 /// Name part of a reference: `name`, `name:tag`, `nullspace/name:tag` and `local/name:tag` mean the same here, since
 /// a local template has one build. `None` for references that no local template can have.
-fn local_name(reference: &str) -> Option<&str> {
+pub(super) fn local_name(reference: &str) -> Option<&str> {
     let bare = reference
         .strip_prefix("nullspace/")
         .or_else(|| reference.strip_prefix("local/"))
@@ -206,7 +218,7 @@ impl Engine {
         if template.is_builtin() {
             return Err(Error::new(
                 Kind::Conflict,
-                "`base` comes with the engine and cannot be deleted",
+                format!("`{}` comes with the engine and cannot be deleted", template.name),
             ));
         }
         if let Some((id, name)) = self.pools_of_template(&template.id).await?.first() {
@@ -228,7 +240,7 @@ impl Engine {
         Ok(template)
     }
 
-    /// All templates, `base` first.
+    /// All templates, those that come with the engine first. One of the user's own may stand in for the second of them.
     pub async fn templates(&self) -> Result<Vec<Template>> {
         let rows = self
             .store
@@ -236,6 +248,9 @@ impl Engine {
         let mut all = vec![Template::base()];
         for row in rows.await? {
             all.push(serde_json::from_str(&row).map_err(|e| Error::internal("reading a template", e))?);
+        }
+        if !all.iter().any(|template| template.name == CODE_INTERPRETER) {
+            all.insert(1, Template::code_interpreter());
         }
         Ok(all)
     }

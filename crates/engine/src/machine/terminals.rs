@@ -15,7 +15,7 @@ use super::{ids, validate, Engine};
 use crate::isolation::{ExecSpec, PtySize};
 
 /// Starts the best shell that the machine has, as a login shell.
-const SHELL: &str = "if [ -x /bin/bash ]; then exec /bin/bash -l; else exec /bin/sh -l; fi";
+pub(super) const SHELL: &str = "if [ -x /bin/bash ]; then exec /bin/bash -l; else exec /bin/sh -l; fi";
 
 /// A terminal and the shell in it.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
-//!   [`volumes`], [`lifecycle`], [`webhooks`]: the resources; [`preview_proxy`]: the way to a port of a machine
+//!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
 //! - [`faults`]: what goes wrong because a test asked for it
@@ -12,6 +12,7 @@
 pub mod access;
 pub mod batch;
 mod body;
+pub mod code;
 pub mod exec;
 pub mod exec_socket;
 pub mod faults;
@@ -34,6 +35,7 @@ pub mod signed_files;
 pub mod snapshots;
 pub mod socket;
 pub mod sockets;
+pub mod ssh_access;
 pub mod templates;
 pub mod uploads;
 pub mod volumes;
@@ -51,6 +53,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::machine::{Engine, Error, Kind};
+use crate::ssh::Door;
 use access::Access;
 use faults::Faults;
 use reply::{json, Failure};
@@ -59,11 +62,12 @@ use reply::{json, Failure};
 pub type Shared = State<Arc<Engine>>;
 
 /// All routes.
-pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>) -> Router {
+pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, door: Arc<Door>) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health))
         .merge(machines::routes())
         .merge(exec::routes())
+        .merge(code::routes())
         .merge(files::routes())
         .merge(batch::routes())
         .merge(git::routes())
@@ -77,7 +81,8 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>) 
         .merge(templates::routes())
         .merge(volumes::routes())
         .merge(lifecycle::routes())
-        .merge(webhooks::routes());
+        .merge(webhooks::routes())
+        .merge(ssh_access::routes());
     let routes = not_built::add(routes)
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
@@ -88,6 +93,7 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>) 
     };
     routes
         .layer(axum::Extension(access.signer()))
+        .layer(axum::Extension(door))
         .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
 }
 
@@ -100,7 +106,9 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let closing = engine.closing().clone();
     let has_faults = faults.is_some();
-    let router = router(engine, access, faults);
+    let door = Door::new(engine.clone(), listener.local_addr()?.ip());
+    door.reopen().await;
+    let router = router(engine, access, faults, door);
     let closed = async move { closing.cancelled().await };
     if has_faults {
         let service = router.into_make_service_with_connect_info::<faults::Line>();

@@ -14,67 +14,6 @@ use crate::machine::{Engine, Error};
 /// Feature, methods, path.
 const NOT_BUILT: &[(&str, &[Method], &str)] = &[
     (
-        "the code interpreter",
-        &[Method::GET],
-        "/v1/machines/{id}/code/artifacts",
-    ),
-    (
-        "the code interpreter",
-        &[Method::GET, Method::DELETE],
-        "/v1/machines/{id}/code/artifacts/{artifact_id}",
-    ),
-    (
-        "the code interpreter",
-        &[Method::GET],
-        "/v1/machines/{id}/code/artifacts/{artifact_id}/download",
-    ),
-    (
-        "the code interpreter",
-        &[Method::GET],
-        "/v1/machines/{id}/code/artifacts/{artifact_id}/preview",
-    ),
-    (
-        "the code interpreter",
-        &[Method::GET, Method::POST],
-        "/v1/machines/{id}/code/contexts",
-    ),
-    (
-        "the code interpreter",
-        &[Method::DELETE],
-        "/v1/machines/{id}/code/contexts/{ctx_id}",
-    ),
-    (
-        "the code interpreter",
-        &[Method::POST],
-        "/v1/machines/{id}/code/contexts/{ctx_id}/interrupt",
-    ),
-    (
-        "the code interpreter",
-        &[Method::POST],
-        "/v1/machines/{id}/code/contexts/{ctx_id}/restart",
-    ),
-    (
-        "the code interpreter",
-        &[Method::POST],
-        "/v1/machines/{id}/code/execute",
-    ),
-    (
-        "the code interpreter",
-        &[Method::GET, Method::POST],
-        "/v1/machines/{id}/code/runs",
-    ),
-    (
-        "the code interpreter",
-        &[Method::GET],
-        "/v1/machines/{id}/code/runs/{run_id}",
-    ),
-    (
-        "the code interpreter",
-        &[Method::POST],
-        "/v1/machines/{id}/code/runs/{run_id}/cancel",
-    ),
-    ("SSH access", &[Method::POST], "/v1/machines/{id}/ssh-access"),
-    (
         "files of volumes",
         &[Method::GET, Method::PUT, Method::POST],
         "/v1/volumes/{id}/file",

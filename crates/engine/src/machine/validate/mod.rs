@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::egress::{self, Policy};
 use super::error::{Error, Result};
+use super::templates::CODE_INTERPRETER;
 use fields::{check_desktop, check_volumes, refuse_unknown_network_keys};
 
 /// Lease when none is asked for, in milliseconds: five minutes.
@@ -254,7 +255,7 @@ pub fn disk_mb(value: u32) -> Result<u32> {
 
 /// Memory in MiB when none is asked for. Source: schema, `memory_mb`.
 pub fn default_memory_mb(template: &str) -> u32 {
-    if matches!(template, "code-interpreter" | "desktop") {
+    if matches!(template, CODE_INTERPRETER | "desktop") {
         2048
     } else {
         256

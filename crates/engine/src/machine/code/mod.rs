@@ -1,0 +1,263 @@
+//! The code interpreter: contexts that keep what their cells define, cells one after the other, runs that nobody waits
+//! for, artifacts. Source: PROTOCOL.md section 8.
+//!
+//! - [`kernel`]: the process of one context, and the lines that it speaks (`kernel.py`, `kernel.js`)
+//! - [`cell`]: one cell from its place in the queue to its last event
+//! - [`runs`]: cells that run by themselves
+//! - [`artifacts`]: what cells keep, in the machine's own files
+//!
+//! Contexts and runs live in memory: a kernel is a process, and ends with its machine. Artifacts are files, and go on in
+//! forks and snapshots.
+
+pub mod artifacts;
+pub mod cell;
+mod kernel;
+pub mod runs;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use nullspace_wire::code::{CodeContext, CreateCodeContextRequest};
+
+use super::error::{Error, Kind, Result};
+use super::live::{lock, Busy, Machine};
+use super::templates::{local_name, CODE_INTERPRETER};
+use super::{ids, validate, Engine};
+use kernel::Kernel;
+
+/// Contexts of one machine.
+const MOST_CONTEXTS: usize = 32;
+
+/// What a context runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// With what `python3` is in the machine.
+    Python,
+    /// With what `node` is in the machine.
+    JavaScript,
+    /// With what `bash` is in the machine.
+    Bash,
+}
+
+impl Language {
+    /// Reads a name; nothing = Python.
+    fn read(name: Option<&str>) -> Result<Self> {
+        match name.unwrap_or("python") {
+            "python" | "python3" | "py" => Ok(Language::Python),
+            "javascript" | "js" | "node" => Ok(Language::JavaScript),
+            "bash" | "sh" | "shell" => Ok(Language::Bash),
+            other => Err(Error::invalid(
+                "language",
+                format_args!("is {other:?}: give \"python\", \"javascript\" or \"bash\""),
+            )),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Language::Python => "python",
+            Language::JavaScript => "javascript",
+            Language::Bash => "bash",
+        }
+    }
+}
+
+/// A kernel and the cells that wait for it.
+pub struct Context {
+    /// `ctx_...`
+    pub id: String,
+    language: Language,
+    cwd: String,
+    /// Held by the cell that runs; the others wait for it in order. `None` = the kernel is not running.
+    kernel: tokio::sync::Mutex<Option<Kernel>>,
+    /// Process of the kernel, 0 = none: for who wants to interrupt it while a cell holds it.
+    pid: AtomicU32,
+    /// Whether a cell runs.
+    is_running: AtomicBool,
+    is_removed: AtomicBool,
+}
+
+impl Context {
+    fn new(language: Language, cwd: String) -> Arc<Self> {
+        Arc::new(Self {
+            id: ids::context(),
+            language,
+            cwd,
+            kernel: tokio::sync::Mutex::new(None),
+            pid: AtomicU32::new(0),
+            is_running: AtomicBool::new(false),
+            is_removed: AtomicBool::new(false),
+        })
+    }
+
+    /// What answers show.
+    fn info(&self) -> CodeContext {
+        CodeContext {
+            id: self.id.clone(),
+            language: self.language.name().into(),
+            cwd: self.cwd.clone(),
+        }
+    }
+
+    /// Signals the kernel and what its cell started. One that is not running hears nothing.
+    async fn signal(&self, machine: &Machine, signal: i32) {
+        let pid = self.pid.load(Ordering::Acquire);
+        if pid == 0 {
+            return;
+        }
+        if let Ok(running) = machine.running() {
+            // It may have ended just now.
+            let _ = running.signal(pid, signal).await;
+        }
+    }
+}
+
+/// Contexts and runs of one machine.
+#[derive(Default)]
+pub struct Code {
+    contexts: Mutex<Vec<Arc<Context>>>,
+    /// The contexts of cells that name none, by language.
+    defaults: tokio::sync::Mutex<BTreeMap<&'static str, String>>,
+    runs: Mutex<runs::Runs>,
+}
+
+impl Code {
+    fn find(&self, id: &str) -> Option<Arc<Context>> {
+        lock(&self.contexts)
+            .iter()
+            .find(|context| context.id == id)
+            .cloned()
+    }
+}
+
+fn find(machine: &Machine, id: &str) -> Result<Arc<Context>> {
+    machine.code.find(id).ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            format!("machine {} has no code context {id}", machine.id),
+        )
+        .with_action("list the contexts, or make one")
+    })
+}
+
+impl Engine {
+    /// A machine that may run code.
+    async fn interpreter(self: &Arc<Self>, id: &str) -> Result<(Arc<Machine>, Busy)> {
+        let (machine, busy) = self.ready(id).await?;
+        let template = machine.read(|r| r.template.clone());
+        if local_name(&template) == Some("base") || template == "tmpl_base" {
+            return Err(Error::new(
+                Kind::FeatureUnavailable,
+                format!("machine {id} is of template {template:?}, which has no code interpreter"),
+            )
+            .with_action(format!("create the machine with template {CODE_INTERPRETER:?}")));
+        }
+        Ok((machine, busy))
+    }
+
+    /// Makes a context, and starts its kernel.
+    pub async fn create_code_context(
+        self: &Arc<Self>,
+        id: &str,
+        request: CreateCodeContextRequest,
+    ) -> Result<CodeContext> {
+        let (machine, _busy) = self.interpreter(id).await?;
+        let language = Language::read(request.language.as_deref())?;
+        let cwd = request
+            .cwd
+            .map(|cwd| validate::absolute("cwd", &cwd))
+            .transpose()?;
+        Ok(self.new_context(&machine, language, cwd).await?.info())
+    }
+
+    async fn new_context(
+        &self,
+        machine: &Arc<Machine>,
+        language: Language,
+        cwd: Option<String>,
+    ) -> Result<Arc<Context>> {
+        if lock(&machine.code.contexts).len() >= MOST_CONTEXTS {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "machine {} has {MOST_CONTEXTS} code contexts, the most there can be",
+                    machine.id
+                ),
+            )
+            .with_action("remove one that is not needed"));
+        }
+        let cwd = cwd.unwrap_or_else(|| machine.read(|r| r.cwd.clone()));
+        let context = Context::new(language, cwd);
+        let kernel = Kernel::start(self, machine, &context).await?;
+        *context.kernel.lock().await = Some(kernel);
+        lock(&machine.code.contexts).push(context.clone());
+        Ok(context)
+    }
+
+    /// The context that a cell names, or the one that all cells without a name share.
+    async fn context_for(
+        &self,
+        machine: &Arc<Machine>,
+        id: Option<&str>,
+        language: Option<&str>,
+    ) -> Result<Arc<Context>> {
+        if let Some(id) = id {
+            return find(machine, id);
+        }
+        let language = Language::read(language)?;
+        // Held while it is made, so that two first cells share one.
+        let mut defaults = machine.code.defaults.lock().await;
+        let known = defaults.get(language.name()).and_then(|id| machine.code.find(id));
+        if let Some(context) = known {
+            return Ok(context);
+        }
+        let context = self.new_context(machine, language, None).await?;
+        defaults.insert(language.name(), context.id.clone());
+        Ok(context)
+    }
+
+    /// The contexts of a machine, in the order in which they were made.
+    pub async fn list_code_contexts(self: &Arc<Self>, id: &str) -> Result<Vec<CodeContext>> {
+        let (machine, _busy) = self.interpreter(id).await?;
+        let all = lock(&machine.code.contexts);
+        Ok(all.iter().map(|context| context.info()).collect())
+    }
+
+    /// Ends a context. Cells that wait for it fail.
+    pub async fn remove_code_context(self: &Arc<Self>, id: &str, context: &str) -> Result<()> {
+        let (machine, _busy) = self.interpreter(id).await?;
+        let context = find(&machine, context)?;
+        context.is_removed.store(true, Ordering::Release);
+        lock(&machine.code.contexts).retain(|known| known.id != context.id);
+        context.signal(&machine, libc::SIGKILL).await;
+        if let Some(kernel) = context.kernel.lock().await.take() {
+            kernel.kill(self, &machine).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the kernel and starts another one, which knows nothing of before.
+    pub async fn restart_code_context(self: &Arc<Self>, id: &str, context: &str) -> Result<()> {
+        let (machine, _busy) = self.interpreter(id).await?;
+        let context = find(&machine, context)?;
+        context.signal(&machine, libc::SIGKILL).await;
+        let mut kernel = context.kernel.lock().await;
+        // A cell that waited may have started another one.
+        if let Some(other) = kernel.take() {
+            other.kill(self, &machine).await;
+        }
+        *kernel = Some(Kernel::start(self, &machine, &context).await?);
+        Ok(())
+    }
+
+    /// Stops the cell that runs, which fails; what was defined stays.
+    pub async fn interrupt_code_context(self: &Arc<Self>, id: &str, context: &str) -> Result<()> {
+        let (machine, _busy) = self.interpreter(id).await?;
+        let context = find(&machine, context)?;
+        if context.is_running.load(Ordering::Acquire) {
+            context.signal(&machine, libc::SIGINT).await;
+        }
+        Ok(())
+    }
+}

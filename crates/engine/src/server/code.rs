@@ -1,0 +1,189 @@
+//! `/v1/machines/{id}/code`: the code interpreter.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body as Bytes;
+use axum::extract::{Path, State};
+use axum::http::{header, HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use axum::Router;
+use nullspace_wire::code::{CodeExecuteRequest, CodeRunCreateRequest, CreateCodeContextRequest};
+use serde_json::json as value;
+
+use super::body::Body;
+use super::params::Params;
+use super::reply::{json, nothing, Answer};
+use super::{files, Shared};
+use crate::machine::code::artifacts::Filter;
+use crate::machine::code::cell::Running;
+use crate::machine::{Engine, Error};
+
+/// A stream that says nothing for so long says that it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Items of a page when the client does not say, and at most.
+const PAGE: (usize, usize) = (50, 200);
+
+/// Routes of this resource.
+pub fn routes() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/v1/machines/{id}/code/execute", post(execute))
+        .route(
+            "/v1/machines/{id}/code/contexts",
+            get(contexts).post(create_context),
+        )
+        .route("/v1/machines/{id}/code/contexts/{ctx_id}", delete(remove_context))
+        .route(
+            "/v1/machines/{id}/code/contexts/{ctx_id}/restart",
+            post(restart_context),
+        )
+        .route(
+            "/v1/machines/{id}/code/contexts/{ctx_id}/interrupt",
+            post(interrupt_context),
+        )
+        .route("/v1/machines/{id}/code/runs", get(runs).post(create_run))
+        .route("/v1/machines/{id}/code/runs/{run_id}", get(run))
+        .route("/v1/machines/{id}/code/runs/{run_id}/cancel", post(cancel_run))
+        .route("/v1/machines/{id}/code/artifacts", get(artifacts))
+        .route(
+            "/v1/machines/{id}/code/artifacts/{artifact_id}",
+            get(artifact).delete(delete_artifact),
+        )
+        .route(
+            "/v1/machines/{id}/code/artifacts/{artifact_id}/download",
+            get(download),
+        )
+        .route(
+            "/v1/machines/{id}/code/artifacts/{artifact_id}/preview",
+            get(download),
+        )
+}
+
+/// The events of a cell as they come. A client that goes away stops the cell.
+async fn execute(State(engine): Shared, Path(id): Path<String>, body: Body<CodeExecuteRequest>) -> Answer {
+    let running = engine.execute_code(&id, body.value).await?;
+    let lines = futures_util::stream::unfold(running, |mut running| async move {
+        let line = next_line(&mut running).await?;
+        Some((Ok::<_, Infallible>(line), running))
+    });
+    let mut response = Response::new(Bytes::from_stream(lines));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+async fn next_line(running: &mut Running) -> Option<String> {
+    match tokio::time::timeout(KEEP_ALIVE, running.events.recv()).await {
+        Ok(event) => {
+            // Every field of an event can be written.
+            let text = serde_json::to_string(&event?).unwrap_or_default();
+            Some(format!("data: {text}\n\n"))
+        }
+        Err(_) => Some(": still running\n\n".into()),
+    }
+}
+
+async fn contexts(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.list_code_contexts(&id).await?))
+}
+
+async fn create_context(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    body: Body<CreateCodeContextRequest>,
+) -> Answer {
+    let made = engine.create_code_context(&id, body.value).await?;
+    Ok(json(StatusCode::CREATED, &made))
+}
+
+async fn remove_context(State(engine): Shared, Path((id, context)): Path<(String, String)>) -> Answer {
+    engine.remove_code_context(&id, &context).await?;
+    Ok(nothing())
+}
+
+async fn restart_context(State(engine): Shared, Path((id, context)): Path<(String, String)>) -> Answer {
+    engine.restart_code_context(&id, &context).await?;
+    Ok(json(StatusCode::OK, &value!({ "status": "restarted" })))
+}
+
+async fn interrupt_context(State(engine): Shared, Path((id, context)): Path<(String, String)>) -> Answer {
+    engine.interrupt_code_context(&id, &context).await?;
+    Ok(json(StatusCode::OK, &value!({ "status": "interrupted" })))
+}
+
+async fn create_run(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    body: Body<CodeRunCreateRequest>,
+) -> Answer {
+    let made = engine.create_code_run(&id, body.value).await?;
+    Ok(json(StatusCode::ACCEPTED, &made))
+}
+
+async fn run(State(engine): Shared, Path((id, run)): Path<(String, String)>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.code_run(&id, &run).await?))
+}
+
+async fn cancel_run(State(engine): Shared, Path((id, run)): Path<(String, String)>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.cancel_code_run(&id, &run).await?))
+}
+
+fn limit(params: &Params) -> Result<usize, Error> {
+    let (usual, most) = PAGE;
+    match params.parsed("limit", "50")?.unwrap_or(usual) {
+        limit if (1..=most).contains(&limit) => Ok(limit),
+        limit => Err(Error::invalid(
+            "limit",
+            format_args!("is {limit}: give 1 to {most}, such as {usual}"),
+        )),
+    }
+}
+
+async fn runs(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+    let (status, context, cursor) = (
+        params.text("status"),
+        params.text("context_id"),
+        params.text("cursor"),
+    );
+    let page = engine
+        .list_code_runs(&id, status, context, limit(&params)?, cursor)
+        .await?;
+    Ok(json(StatusCode::OK, &page))
+}
+
+async fn artifacts(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+    let filter = Filter {
+        context: params.text("context_id"),
+        execution_count: params.parsed("execution_count", "3")?,
+        kind: params.text("kind"),
+    };
+    let page = engine
+        .list_artifacts(&id, filter, limit(&params)?, params.text("cursor"))
+        .await?;
+    Ok(json(StatusCode::OK, &page))
+}
+
+async fn artifact(State(engine): Shared, Path((id, artifact)): Path<(String, String)>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.artifact(&id, &artifact).await?))
+}
+
+async fn delete_artifact(State(engine): Shared, Path((id, artifact)): Path<(String, String)>) -> Answer {
+    engine.delete_artifact(&id, &artifact).await?;
+    Ok(nothing())
+}
+
+/// The bytes. They are the machine's, so no browser may take them for a page of the engine.
+async fn download(
+    State(engine): Shared,
+    Path((id, artifact)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let path = engine.artifact_path(&id, &artifact).await?;
+    files::send(&engine, &id, None, &path, &headers).await
+}

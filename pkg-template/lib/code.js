@@ -1,0 +1,194 @@
+// The code interpreter: cells whose events are heard as they come, and what they leave.
+
+import { InvalidRequestError, TimeoutError } from './errors.js';
+import { shapeEvent } from './runtime.js';
+
+/** How the events of a cell are checked, and who hears them: decoder, listener. */
+const EVENTS = {
+  stdout: ['CodeOutput', 'onStdout'],
+  stderr: ['CodeOutput', 'onStderr'],
+  result: ['CodeResult', 'onResult'],
+  artifact: ['CodeArtifact', 'onArtifact'],
+  error: ['CodeError', 'onError'],
+};
+
+const sizeOf = (base64) => {
+  const text = base64.trim().replace(/=+$/, '');
+  const bytes = Math.floor((text.length * 3) / 4);
+  if (bytes >= 1 << 20) return `${(bytes / (1 << 20)).toFixed(1)}MB`;
+  return bytes >= 1024 ? `${Math.max(1, Math.round(bytes / 1024))}KB` : `${bytes}B`;
+};
+
+/** All that a cell did. */
+export class Execution {
+  results = [];
+  artifacts = [];
+  logs = { stdout: [], stderr: [] };
+  error = undefined;
+  executionCount = undefined;
+
+  constructor(from) {
+    Object.assign(this, from);
+  }
+
+  /** The value of the last line, as text. */
+  get text() {
+    return this.results.find((result) => result.isMainResult)?.text;
+  }
+
+  /** For logs: pictures are told by their size. */
+  serialize() {
+    const shown = ({ png, jpeg, ...rest }) => ({
+      ...rest,
+      ...(png ? { png: `[image/png: ${sizeOf(png)}]` } : {}),
+      ...(jpeg ? { jpeg: `[image/jpeg: ${sizeOf(jpeg)}]` } : {}),
+    });
+    const { results, artifacts, logs, error, executionCount } = this;
+    return { results: results.map(shown), artifacts, logs, error, executionCount };
+  }
+}
+Object.defineProperty(Execution, 'name', { value: 'Execution', configurable: true });
+
+/** Lines of an event stream, each as it comes whole. */
+async function* linesOf(stream) {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  // Pieces of a line that has not come whole: joined once, since a picture is one long line.
+  let held = [];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      const parts = (done ? decoder.decode() : decoder.decode(value, { stream: true })).split('\n');
+      for (const part of parts.slice(0, -1)) {
+        held.push(part);
+        yield held.join('').replace(/\r$/, '');
+        held = [];
+      }
+      held.push(parts.at(-1));
+      if (done) {
+        yield held.join('');
+        return;
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+const add = (execution, type, value) => {
+  if (type === 'stdout' || type === 'stderr') execution.logs[type].push(value.text);
+  else if (type === 'result') execution.results.push(value);
+  else if (type === 'artifact') execution.artifacts.push(value);
+  else execution.error = value;
+};
+
+/** Hears a cell to its end. An error of a listener, like an abort, ends the answer, and with it the cell. */
+const hear = async (stream, listeners, signal) => {
+  const execution = new Execution();
+  for await (const line of linesOf(signal ? stream.pipeThrough(new TransformStream(), { signal }) : stream)) {
+    if (!line.startsWith('data: ')) continue;
+    const event = shapeEvent('', line.slice(6));
+    if (event.type === 'number_of_executions') execution.executionCount = event.execution_count;
+    const [decoder, listener] = EVENTS[event.type] ?? [];
+    if (!decoder) continue; // of a newer server
+    const value = shapeEvent(decoder, event.type === 'artifact' ? (event.artifact ?? event) : event);
+    add(execution, event.type, value);
+    await listeners[listener]?.(value);
+  }
+  return execution;
+};
+
+const withExecution = (run) => (run.execution ? { ...run, execution: new Execution(run.execution) } : run);
+
+const pause = (milliseconds, signal) =>
+  new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, milliseconds);
+    if (signal?.aborted) stop();
+    else signal?.addEventListener('abort', stop, { once: true });
+  });
+
+const wrong = (option, why) => {
+  throw new InvalidRequestError({ code: 'invalid_request', message: `option \`${option}\` ${why}` });
+};
+const seconds = (option, value, least) =>
+  typeof value === 'number' && value >= least && value < 1e9
+    ? value
+    : wrong(option, `must be a number of seconds, at least ${least}`);
+
+/** One word of a shell. */
+const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+/** The methods of `CodeInterpreter`. `send` makes one request of it. */
+export const codeMethods = (send) => {
+  const request = (verb) =>
+    function (about, options) {
+      return send.call(this, verb, about, options);
+    };
+  const plain = (verb) =>
+    function (options) {
+      return send.call(this, verb, '', options);
+    };
+  return {
+    async runCode(code, options) {
+      const { onStdout, onStderr, onResult, onArtifact, onError, signal } = Object(options);
+      const stream = await send.call(this, 'execute', code, options);
+      return hear(stream, { onStdout, onStderr, onResult, onArtifact, onError }, signal);
+    },
+    async installPackages(packages, options) {
+      const all = typeof packages === 'string' ? [packages] : packages;
+      if (
+        !Array.isArray(all) ||
+        all.length === 0 ||
+        all.some((name) => typeof name !== 'string' || !name.trim() || /[\n\r\0]/.test(name))
+      )
+        wrong('packages', "must be names such as ['numpy', 'pandas>=2']");
+      return this.runCode(`!pip install ${all.map(quoted).join(' ')}`, options);
+    },
+    createCodeContext: plain('createContext'),
+    listCodeContexts: plain('listContexts'),
+    removeCodeContext: request('removeContext'),
+    restartCodeContext: request('restartContext'),
+    interruptCodeContext: request('interruptContext'),
+    async createRun(code, options) {
+      return withExecution(await send.call(this, 'createRun', code, options));
+    },
+    async getRun(run, options) {
+      return withExecution(await send.call(this, 'getRun', run, options));
+    },
+    async cancelRun(run, options) {
+      return withExecution(await send.call(this, 'cancelRun', run, options));
+    },
+    async listRuns(options) {
+      const page = await send.call(this, 'listRuns', '', options);
+      return { ...page, items: page.items.map(withExecution) };
+    },
+    async waitForRun(run, options) {
+      const { timeout = 300, pollInterval = 1, ...rest } = options ?? {};
+      const end = Date.now() + seconds('timeout', timeout, 0) * 1000;
+      const step = seconds('pollInterval', pollInterval, 0.01) * 1000;
+      for (;;) {
+        const seen = await this.getRun(run, rest);
+        if (seen.status !== 'queued' && seen.status !== 'running') return seen;
+        const left = end - Date.now();
+        if (left <= 0)
+          throw new TimeoutError({
+            code: 'timeout',
+            message: `run ${seen.id} was still ${seen.status} after ${timeout} s; it goes on: wait again, or cancel it`,
+          });
+        await pause(Math.min(step, left), rest.signal);
+      }
+    },
+    listArtifacts: plain('listArtifacts'),
+    getArtifact: request('getArtifact'),
+    downloadArtifact: request('downloadArtifact'),
+    previewArtifact: request('previewArtifact'),
+    deleteArtifact: request('deleteArtifact'),
+  };
+};

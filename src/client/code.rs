@@ -1,0 +1,25 @@
+//! The code interpreter of a machine. Source: PROTOCOL.md section 8.
+
+use super::call::Outcome;
+use super::machine::Machine;
+use crate::core::code::Request;
+use crate::transport::Transport;
+
+impl<T: Transport> Machine<T> {
+    /// Sends one of its requests.
+    pub async fn code(&self, request: Request) -> Outcome<T, T::Answer> {
+        let mut call = self.on(
+            request.operation,
+            request.method,
+            &request.under,
+            request.decoder,
+            request.request_timeout,
+        );
+        // A long cell must not die of the HTTP limit that nobody asked for.
+        if request.request_timeout.is_none() && !self.client.has_timeout() {
+            call.timeout = call.timeout.max(request.least_request_timeout);
+        }
+        call.body = request.body;
+        Ok(self.client.call(&call).await?.answer)
+    }
+}
