@@ -188,7 +188,7 @@ test('a directory and a tarball become templates', async () => {
   assert.match(list, /^from-tarball +tmpl_\w+ +\d+\.\d {2}touch/m);
   assert.deepEqual(
     JSON.parse(succeed('list', '--json')).map(({ name }) => name),
-    ['base', 'from-tarball', 'from-directory'],
+    ['base', 'code-interpreter', 'from-tarball', 'from-directory'],
   );
   const shown = JSON.parse(succeed('inspect', 'from-tarball'));
   assert.deepEqual(shown.start.readiness, { kind: 'command', command: 'stat /run/up' });
@@ -211,6 +211,7 @@ test('what is wrong is told, and leaves nothing', () => {
     [['import', 'x', '--directory', empty, '--start-command', 'a', '--ready-timeout', '0'], /`ready_timeout` is 0/],
     [['inspect', 'nope'], /this engine has no template "nope"; it has: base/],
     [['delete', 'base'], /cannot be deleted/],
+    [['delete', 'code-interpreter'], /cannot be deleted/],
   ]) {
     const { code, said } = template(args);
     assert.notEqual(code, 0, args.join(' '));
