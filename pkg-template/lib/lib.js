@@ -118,6 +118,8 @@ const keepPage = (page) => {
 };
 
 const keep = (value) => {
+  // Most answers are no handle.
+  if (value?.__wbg_inst === undefined) return value;
   if (value instanceof MachinePage && !(ITEMS in value)) keepPage(value);
   for (const name of Object.keys(constants)) {
     if (value instanceof classes[name] && !kept.has(value)) {

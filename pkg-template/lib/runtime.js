@@ -12,8 +12,35 @@ export { toError };
 
 // ---- Crashes -------------------------------------------------------------------------------------------------
 
+/**
+ * What is under way. No `Set`: one that things come into and go out of makes new tables again and again, and V8 keeps what the old
+ * tables held (everything that a call had) until a full collection.
+ */
+const slots = () => {
+  const places = [];
+  const free = [];
+  return {
+    add(item) {
+      const place = free.pop() ?? places.length;
+      places[place] = item;
+      return place;
+    },
+    remove(place, item) {
+      if (places[place] !== item) return;
+      places[place] = undefined;
+      free.push(place);
+    },
+    takeAll() {
+      const all = places.filter((item) => item !== undefined);
+      places.length = 0;
+      free.length = 0;
+      return all;
+    },
+  };
+};
+
 /** Rejects the calls in flight: their promises belong to an instance that will never settle them. */
-const pending = new Set();
+const pending = slots();
 
 const crash = (message) =>
   new NullspaceError({
@@ -23,11 +50,11 @@ const crash = (message) =>
   });
 
 /** Ends of what the instance has under way: timers and requests that nobody would end after a crash. */
-const live = new Set();
+const live = slots();
 const whileAlive = (cancel) => {
-  live.add(cancel);
+  const place = live.add(cancel);
   return () => {
-    live.delete(cancel);
+    live.remove(place, cancel);
     cancel();
   };
 };
@@ -35,11 +62,9 @@ const whileAlive = (cancel) => {
 /** Called by the panic hook and for traps that have none. */
 export const crashed = (message) => {
   const error = crash(message);
-  const lost = [...pending];
-  pending.clear();
+  const lost = pending.takeAll();
   for (const reject of lost) reject(error);
-  const ends = [...live];
-  live.clear();
+  const ends = live.takeAll();
   for (const end of ends) end();
   return error;
 };
@@ -76,14 +101,14 @@ export const illegal = (name) => {
 /** A promise that also rejects when the module crashes. */
 export const track = (promise) =>
   new Promise((resolve, reject) => {
-    pending.add(reject);
+    const place = pending.add(reject);
     promise.then(
       (value) => {
-        pending.delete(reject);
+        pending.remove(place, reject);
         resolve(value);
       },
       (error) => {
-        pending.delete(reject);
+        pending.remove(place, reject);
         reject(error);
       },
     );

@@ -1,5 +1,7 @@
 //! What every exported function does around its call: options, client, signal, errors.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::{ready, Future};
 use std::pin::Pin;
 use std::time::Duration;
@@ -160,8 +162,13 @@ async fn run(transport: JsTransport, signal: Option<Signal>, call: Call) -> Resu
     abortable(
         signal.as_ref(),
         Box::pin(async {
-            call.await
-                .map_err(|failure| throw::failure(failure, transport.take_cause()))
+            call.await.map_err(|failure| {
+                let cause = match &failure {
+                    Failure::Error(error) => transport.take_cause(&error.message),
+                    Failure::Thrown(_) => None,
+                };
+                throw::failure(failure, cause)
+            })
         }),
     )
     .await
@@ -183,6 +190,73 @@ pub struct Given {
     pub options: Value,
     transport: JsTransport,
     signal: Option<Signal>,
+    /// The client of an earlier call with the same options.
+    known: Option<Client<JsTransport>>,
+}
+
+/// What was made of the options of a `Nullspace`, which never change: reading them again would be most of a short call.
+struct Known {
+    options: JsValue,
+    read: Value,
+    transport: JsTransport,
+    signal: Option<Signal>,
+    client: Client<JsTransport>,
+}
+
+/// Clients that are remembered. More only cost the time of reading their options.
+const KNOWN: usize = 8;
+
+thread_local! {
+    static CLIENTS: RefCell<VecDeque<Known>> = const { RefCell::new(VecDeque::new()) };
+}
+
+fn says_nothing_of_the_client(own: &Value) -> bool {
+    matches!(own, Value::Object(list) if !list.iter().any(|(name, _)| CLIENT_OPTIONS.contains(&name.as_str())))
+}
+
+impl Known {
+    /// The client of an object that was read before, for a call with these options of its own.
+    fn find(object: &JsValue, own: &Value) -> Option<Given> {
+        let Value::Object(list) = own else { return None };
+        if !says_nothing_of_the_client(own) {
+            return None;
+        }
+        CLIENTS.with_borrow(|known| {
+            let known = known.iter().find(|known| known.options == *object)?;
+            let mut options = list.clone();
+            if let Value::Object(read) = &known.read {
+                options.extend(read.iter().cloned());
+            }
+            Some(Given {
+                options: Value::Object(options),
+                transport: known.transport.clone(),
+                signal: known.signal.clone(),
+                known: Some(known.client.clone()),
+            })
+        })
+    }
+
+    /// Remembers what was read. Not when a part of it came from the environment, which may be another one at the next call.
+    fn remember(object: &JsValue, signal: Option<Signal>, client: &Client<JsTransport>) {
+        let Ok(Value::Object(read)) = convert::value(object) else {
+            return;
+        };
+        let has = |wanted: &str| read.iter().any(|(name, _)| name == wanted);
+        if !has("apiKey") || !has("baseUrl") {
+            return;
+        }
+        let known = Known {
+            options: object.clone(),
+            read: Value::Object(read),
+            transport: client.transport().clone(),
+            signal,
+            client: client.clone(),
+        };
+        CLIENTS.with_borrow_mut(|clients| {
+            clients.truncate(KNOWN - 1);
+            clients.push_front(known);
+        });
+    }
 }
 
 impl Given {
@@ -192,6 +266,12 @@ impl Given {
             Some(value) => value,
             None => Value::Object(Vec::new()),
         };
+        if client.is_object() {
+            if let Some(given) = Known::find(client, &own) {
+                return Ok(given);
+            }
+        }
+        let is_plain = says_nothing_of_the_client(&own);
         let merged =
             config::merge(optional(client)?.as_ref(), own).map_err(|error| throw::error(&error, None))?;
         let find = |name: &str| -> Result<JsValue, JsValue> {
@@ -206,11 +286,22 @@ impl Given {
             Ok(JsValue::UNDEFINED)
         };
         let signal = signal(find("signal")?)?;
-        Ok(Self {
+        let mut given = Self {
             options: merged,
             transport: JsTransport::new(find)?,
             signal,
-        })
+            known: None,
+        };
+        if client.is_object() && is_plain {
+            // What is wrong with them is said by the call itself.
+            let read = optional(client)?;
+            let fields = Fields::new("", read.as_ref(), &[&CLIENT_OPTIONS]).ok();
+            if let Some(Ok(made)) = fields.map(|fields| given.client(&fields)) {
+                Known::remember(client, given.signal.clone(), &made);
+                given.known = Some(made);
+            }
+        }
+        Ok(given)
     }
 
     /// The options of a static that takes those of the client and `more`.
@@ -231,6 +322,9 @@ impl Given {
 
     /// The client that the options describe.
     pub fn client(&self, fields: &Fields<'_>) -> Result<Client<JsTransport>, Error> {
+        if let Some(known) = &self.known {
+            return Ok(known.clone());
+        }
         Ok(Client::new(
             config::settings(fields, &Host)?,
             self.transport.clone(),

@@ -1,6 +1,7 @@
 //! The transport of JavaScript: the runtime's own where there is one, else `fetch`; and the caller's functions.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::transport::{
     Answer, Body, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
     Unopened,
 };
+
+/// Causes that are kept until they are asked for.
+const CAUSES: usize = 8;
 
 /// What the runtime knows: environment and files in Node, Deno and Bun.
 pub struct Host;
@@ -45,8 +49,8 @@ struct Inner {
     api_key: Option<Function>,
     on_request: Option<Function>,
     on_response: Option<Function>,
-    /// Becomes the `cause` of a transport error.
-    cause: RefCell<Option<JsValue>>,
+    /// What failed `fetch`es threw, by what is said of it: becomes the `cause` of a transport error. Calls at once share it.
+    causes: RefCell<VecDeque<(String, JsValue)>>,
 }
 
 impl JsTransport {
@@ -60,14 +64,18 @@ impl JsTransport {
                 api_key: function("apiKey")?,
                 on_request: function("onRequest")?,
                 on_response: function("onResponse")?,
-                cause: RefCell::new(None),
+                causes: RefCell::default(),
             }),
         })
     }
 
-    /// What the last failed `fetch` threw.
-    pub fn take_cause(&self) -> Option<JsValue> {
-        self.inner.cause.borrow_mut().take()
+    /// What the `fetch` threw whose failure became this message.
+    pub fn take_cause(&self, message: &str) -> Option<JsValue> {
+        let mut causes = self.inner.causes.borrow_mut();
+        let at = causes
+            .iter()
+            .position(|(reason, _)| message.contains(reason.as_str()))?;
+        causes.remove(at).map(|(_, cause)| cause)
     }
 
     /// Through JavaScript of the package: Node's own transport, else bytes that pass by `fetch`.
@@ -103,12 +111,19 @@ impl JsTransport {
                 reason: outcome.message().unwrap_or_default(),
             });
         }
+        let text = outcome.text();
+        // Each look at the outcome leaves the module: what nobody asks for stays outside.
+        let tells = text.is_some() || self.has_hooks();
         Ok(Reply {
-            status: outcome.status().unwrap_or(0),
-            request_id: outcome.request_id(),
-            retry_after: outcome.retry_after(),
+            status: if tells { outcome.status().unwrap_or(0) } else { 200 },
+            request_id: if tells { outcome.request_id() } else { None },
+            retry_after: if text.is_some() {
+                outcome.retry_after()
+            } else {
+                None
+            },
             dispatch_proof: outcome.dispatch_proof(),
-            body: match outcome.text() {
+            body: match text {
                 Some(text) => Body::Text(text),
                 None => Body::Answer(JsAnswer(outcome.answer())),
             },
@@ -141,7 +156,12 @@ impl JsTransport {
                 message,
                 cause,
             } => {
-                *self.inner.cause.borrow_mut() = cause;
+                if let Some(cause) = cause {
+                    let mut causes = self.inner.causes.borrow_mut();
+                    // Those of tries that were repeated are never asked for.
+                    causes.truncate(CAUSES - 1);
+                    causes.push_front((message.clone(), cause));
+                }
                 return Err(TransportError {
                     phase: phase_named(phase),
                     timed_out,

@@ -47,6 +47,40 @@ test("a call's options win over the client's, and undefined does not", async () 
     assert.equal(requests[0].headers['x-b'], '2');
   }));
 
+test('many clients in turn keep apart, and what is remembered of one is never what a call or the environment says', async () =>
+  using(await serve(), async ({ url, requests }) => {
+    const clients = Array.from({ length: 12 }, (_, n) => new Nullspace({ baseUrl: url, apiKey: `key-${n}` }));
+    for (let round = 0; round < 3; round++)
+      await Promise.all(clients.map(({ Machine: { list } }, n) => list(n % 2 ? { limit: n } : undefined)));
+    for (let n = 0; n < 12; n++) {
+      const own = requests.filter(({ headers }) => headers.authorization === `Bearer key-${n}`);
+      assert.deepEqual(
+        [own.length, own.every(({ query }) => query.get('limit') === (n % 2 ? String(n) : null))],
+        [3, true],
+      );
+    }
+    requests.length = 0;
+    const [client] = clients;
+    await client.Machine.list({ apiKey: 'of-the-call' });
+    await client.Machine.list();
+    const reason = new Error('own');
+    await assert.rejects(client.Machine.list({ signal: AbortSignal.abort(reason) }), (error) => error === reason);
+    await assert.rejects(client.Machine.list({ limt: 5 }), /limit/);
+    const fromEnvironment = new Nullspace({ baseUrl: url });
+    for (const key of ['env-1', 'env-2']) {
+      process.env.NULLSPACE_API_KEY = key;
+      await fromEnvironment.Machine.list();
+    }
+    delete process.env.NULLSPACE_API_KEY;
+    assert.deepEqual(
+      requests.map(({ headers }) => headers.authorization),
+      ['Bearer of-the-call', 'Bearer key-0', 'Bearer env-1', 'Bearer env-2'],
+    );
+    // A wrong option of the client is told by every call, not only by the first.
+    const wrong = new Nullspace({ baseUrl: url, apiKey: 'k', retries: 5 });
+    for (let i = 0; i < 2; i++) await assert.rejects(wrong.Machine.list(), /retries/);
+  }));
+
 test('Authorization cannot be replaced by a header', async () =>
   using(await serve(), async ({ options, requests }) => {
     await Machine.list({ ...options, headers: { Authorization: 'Bearer other' } }).catch((error) =>

@@ -151,9 +151,9 @@ impl FileSession {
     }
 
     /// Opens a file to read. The machine counts as busy while the second value lives.
-    pub async fn read(mut self, path: String) -> Result<(Info, tokio::fs::File, Busy)> {
+    pub async fn read(mut self, path: String) -> Result<(Info, std::fs::File, Busy)> {
         let (info, file) = within(self.files.read(path)).await?;
-        Ok((info, tokio::fs::File::from_std(file), self.busy))
+        Ok((info, file, self.busy))
     }
 
     /// Begins new content of a file, which appears with [`commit`](Self::commit) only.

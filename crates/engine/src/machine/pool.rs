@@ -263,6 +263,11 @@ impl Pool {
         self.changed.notify_one();
     }
 
+    /// Whether the next checkout finds a machine.
+    pub(super) fn has_ready(&self) -> bool {
+        !lock(&self.members).ready.is_empty()
+    }
+
     /// Whether nothing of the pool is left.
     pub(super) fn is_empty(&self) -> bool {
         let members = lock(&self.members);

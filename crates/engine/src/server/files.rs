@@ -1,5 +1,6 @@
 //! `/v1/machines/{id}/file` and `/files`. Source: PROTOCOL.md section 5.
 
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::Body as Bytes;
@@ -14,7 +15,7 @@ use nullspace_wire::files::{
     FileEncoding, FileExistsResponse, FileInfo, PathRequest, PatternRequest, ReadFileRequest,
     ReadFileResponse, RenameRequest, ReplaceInFilesRequest, SetPermissionsRequest, WriteFileRequest,
 };
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::batch;
 use super::body::Body;
@@ -28,7 +29,9 @@ use crate::machine::{Engine, Error, Kind};
 /// Most bytes of a file inside a JSON answer: 32 MiB.
 const LARGEST_JSON: u64 = 32 << 20;
 /// Bytes sent at once.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 256 << 10;
+/// Pieces of a file that are read before they can be sent.
+const PIECES_AHEAD: usize = 3;
 /// Deepest list.
 const DEEPEST: u32 = 64;
 
@@ -64,6 +67,7 @@ async fn read(State(engine): Shared, Path(id): Path<String>, body: Body<ReadFile
     let mut files = engine.files(&id, request.user).await?;
     let path = files.path("path", &request.path).await?;
     let (_, file, _busy) = files.read(path).await?;
+    let file = tokio::fs::File::from_std(file);
     let mut bytes = Vec::new();
     let read = file.take(LARGEST_JSON + 1).read_to_end(&mut bytes).await;
     read.map_err(|error| failure(FileError::Broken(error)))?;
@@ -205,7 +209,7 @@ pub async fn send(
 ) -> Answer {
     let mut files = engine.files(id, user).await?;
     let path = files.path("path", path).await?;
-    let (info, mut file, busy) = files.read(path).await?;
+    let (info, file, busy) = files.read(path).await?;
     let range = headers
         .get(header::RANGE)
         .and_then(|value| range(value.to_str().ok()?, info.size));
@@ -217,23 +221,23 @@ pub async fn send(
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, shown).into_response());
         }
     };
-    let sought = file.seek(std::io::SeekFrom::Start(start)).await;
-    sought.map_err(|error| failure(FileError::Broken(error)))?;
     let length = end - start;
-    // A file that shrinks meanwhile ends the answer early, which the client sees by its length.
-    let chunks = futures_util::stream::try_unfold(
-        (file.take(length), length, busy),
-        |(mut file, left, busy)| async move {
-            let mut chunk = vec![0; CHUNK.min(left as usize)];
-            let read = file.read(&mut chunk).await?;
-            chunk.truncate(read);
-            let next = (read > 0).then_some((chunk, (file, left - read as u64, busy)));
-            if next.is_none() && left > 0 {
-                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+    // Read by position, a few pieces ahead: the next one is there when the one before has been sent, and no thread waits
+    // for a slow client. A file that shrinks meanwhile ends the answer early, which the client sees by its length.
+    let file = Arc::new((file, busy));
+    let places = (start..end).step_by(CHUNK);
+    let chunks = futures_util::stream::iter(places)
+        .map(move |at| {
+            let (file, size) = (file.clone(), CHUNK.min((end - at) as usize));
+            async move {
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut chunk = vec![0; size];
+                    file.0.read_exact_at(&mut chunk, at).map(|()| chunk)
+                });
+                read.await.map_err(std::io::Error::other)?
             }
-            Ok(next)
-        },
-    );
+        })
+        .buffered(PIECES_AHEAD);
     let mut response = Response::new(Bytes::from_stream(chunks));
     let shown = response.headers_mut();
     shown.insert(
