@@ -27,9 +27,9 @@ const row = (name, bytes) => {
 
 console.log('| entry | raw | gzip | brotli |\n|---|---|---|---|');
 row('the wasm file', readFileSync(path.join(pkg, 'nullspace.wasm')));
-const bundle = async (entry, options) => {
+const bundle = async (entry, options, what = '*') => {
   const { outputFiles } = await build({
-    stdin: { contents: `export * from ${JSON.stringify(path.join(pkg, entry))};`, resolveDir: pkg },
+    stdin: { contents: `export ${what} from ${JSON.stringify(path.join(pkg, entry))};`, resolveDir: pkg },
     bundle: true,
     minify: true,
     write: false,
@@ -43,6 +43,7 @@ const browser = row(
   'browser, the whole surface, bundled and minified',
   await bundle('index.js', { platform: 'browser' }),
 );
+row('browser, only `Machine` imported', await bundle('index.js', { platform: 'browser' }, '{ Machine }'));
 row('node entry', readFileSync(path.join(pkg, 'node.cjs')));
 for (const kind of Object.keys(BUDGET)) {
   if (browser[kind] > BUDGET[kind]) {

@@ -1,5 +1,10 @@
 // `nullspace machine ...`
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { constants } from 'node:os';
+import { text } from 'node:stream/consumers';
+
 import { Machine } from 'nullspace';
 
 import { copy } from './copy.mjs';
@@ -166,6 +171,52 @@ export const machine = (program) => {
     .description('open a terminal')
     .option('--cwd <path>', 'working directory')
     .action(async (id, options) => shell(await Machine.connect(id), given(options)));
+
+  group
+    .command('ssh')
+    .argument('<id>')
+    .argument('[words...]', 'what to run there, behind --')
+    .description('connect with the ssh of this computer; ends with its exit code')
+    .option('--user <name>', 'user inside the machine (default: root)')
+    .option('--identity-file <path>', 'private key (default: one that is made, in ~/.nullspace/ssh)')
+    .option('--expires-in-minutes <n>', 'how long the certificate admits (default: 60)', number)
+    .option('--print', 'print the command instead')
+    .action(async (id, words, { print, ...options }) => {
+      const access = await (await Machine.connect(id)).createSshAccess(given(options));
+      if (print || isJson()) {
+        show(access, ({ command }) => command);
+        return;
+      }
+      // The command is made for a shell; the words are told to ssh as they are.
+      const child = spawn('sh', ['-c', `exec ${access.command} "$@"`, 'sh', ...words], { stdio: 'inherit' });
+      // Ctrl-C is for the other side.
+      process.on('SIGINT', () => {});
+      const [code, signal] = await once(child, 'exit');
+      process.exitCode = code ?? 128 + (signal ? constants.signals[signal] : 0);
+    });
+
+  group
+    .command('code')
+    .argument('<id>')
+    .argument('[code]', 'a cell; without it, standard input')
+    .description('run code in a machine of template code-interpreter; ends with 1 when it fails')
+    .option('-l, --language <name>', 'python, javascript or bash (default: python)')
+    .option('--context <id>', 'a context (default: one that all cells of the language share)')
+    .option('--timeout <seconds>', 'longest run (default: 300)', number)
+    .action(async (id, cell, options) => {
+      const found = await Machine.connect(id);
+      const live = !isJson();
+      const execution = await found.runCode(cell ?? (await text(process.stdin)), {
+        ...given(options),
+        onStdout: live ? ({ text: part }) => process.stdout.write(part) : undefined,
+        onStderr: live ? ({ text: part }) => process.stderr.write(part) : undefined,
+        onResult: live ? (result) => process.stdout.write(`${result.text}\n`) : undefined,
+      });
+      if (!live) show(execution.serialize());
+      else if (execution.error)
+        process.stderr.write(execution.error.traceback || `${execution.error.name}: ${execution.error.value}\n`);
+      if (execution.error) process.exitCode = 1;
+    });
 
   group
     .command('cp')

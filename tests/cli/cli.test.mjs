@@ -98,6 +98,30 @@ test('a shell reads its input from a pipe', async () => {
   assert.ok(output.includes('<b c>'));
 });
 
+test('ssh runs what it is told, and ends with its code', async () => {
+  const identity = path.join(local, 'key');
+  const ssh = await run(['machine', 'ssh', id, '--identity-file', identity, '--', 'echo "<$A>"; exit 7']);
+  assert.deepEqual([ssh.stdout, ssh.code], ['<b c>\n', 7], ssh.stderr);
+  assert.match(await good('machine', 'ssh', id, '--identity-file', identity, '--print'), /^ssh .* root@127\.0\.0\.1$/);
+  assert.equal((await json('machine', 'ssh', id, '--identity-file', identity)).user, 'root');
+});
+
+test('code runs in a context that remembers', async () => {
+  const machine = await good('machine', 'create', '--template', 'code-interpreter', ...SMALL);
+  const hasPython = (await run(['machine', 'exec', machine, '--', 'python3', '-c', '1'])).code === 0;
+  const language = hasPython ? 'python' : 'bash';
+  if (hasPython) {
+    assert.equal(await good('machine', 'code', machine, 'x = 20; print("out"); x + 1'), 'out\n21');
+    const failed = await run(['machine', 'code', machine, 'x / 0']);
+    assert.equal(failed.code, 1);
+    assert.match(failed.stderr, /ZeroDivisionError/);
+    assert.equal((await json('machine', 'code', machine, 'x')).results[0].text, '20');
+  } else {
+    assert.equal((await run(['machine', 'code', machine, '-l', language, 'echo'])).code, 1, 'bash needs python3 too');
+  }
+  await good('machine', 'kill', machine);
+});
+
 test('a machine is paused, resumed, forked and killed', async () => {
   assert.match(await good('machine', 'pause', id), /^snap_/);
   assert.equal((await json('machine', 'get', id)).status, 'paused');

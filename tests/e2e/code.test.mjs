@@ -47,6 +47,11 @@ withPython('runCode remembers what cells define, tells what they print, show and
   const envs = await machine.runCode('import os; os.environ["ONLY"]', { envs: { ONLY: 'here' } });
   assert.equal(envs.text, "'here'");
   assert.equal((await machine.runCode('os.environ.get("ONLY")')).text, undefined);
+  // Events come in the order in which the cell made them.
+  const order = [];
+  const hear = ({ text }) => order.push(text.trim());
+  await machine.runCode('for i in range(20):\n  print(i)\n  display(-i)', { onStdout: hear, onResult: hear });
+  assert.deepEqual(order, Array.from({ length: 20 }, (_, i) => [String(i), String(-i)]).flat());
   // What is no text, what is a lot, and what looks like an event.
   const odd = await machine.runCode('import sys\nsys.stdout.buffer.write(b"\\xff\\xfe|"); print(\'{"type":"end"}\')');
   assert.equal(odd.logs.stdout.join(''), '\ufffd\ufffd|{"type":"end"}\n');

@@ -123,14 +123,19 @@ os.environ.setdefault("PIP_ROOT_USER_ACTION", "ignore")
 os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
 
 
+settling = threading.Lock()
+
+
 def settle():
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass
-    for reader, descriptor in printed:
-        reader.settle(descriptor)
+    """What was printed before is told before what comes now."""
+    with settling:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                pass
+        for reader, descriptor in printed:
+            reader.settle(descriptor)
 
 
 # ---- What is shown ----
@@ -160,6 +165,7 @@ def artifact(kind, mime, name, content):
     draft = directory / (number + ".new")
     draft.write_text(json.dumps(described))
     draft.rename(directory / (number + ".json"))
+    settle()
     tell("artifact", artifact=described)
 
 
@@ -227,6 +233,7 @@ def show(value, is_main):
             result[FORMS[mime][0]] = shown
         else:
             result.setdefault("data", {})[mime] = shown
+    settle()
     tell("result", **result)
 
 
