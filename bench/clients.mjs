@@ -23,7 +23,32 @@ const byFetch = (send) => (url) => ({
   'runloop:list': () => send(`${url}/v1/devboxes?limit=100`),
 });
 
+/** The floor of the package's transport: `node:http` by hand, headers as the package sends them, nothing checked. */
+const byHand = async () => {
+  const { Agent, request } = await import('node:http');
+  const agent = new Agent({ keepAlive: true, scheduling: 'lifo' });
+  const send = (address) =>
+    new Promise((resolve, reject) => {
+      const { host, hostname, port, pathname, search } = new URL(address);
+      const headers = ['Host', host, 'Authorization', `Bearer ${KEY}`, 'Accept', 'application/json'];
+      const sent = request({ agent, host: hostname, port, path: pathname + search, method: 'GET', headers });
+      sent.once('error', reject);
+      sent.once('response', (response) => {
+        const chunks = [];
+        response.on('data', (chunk) => chunks.push(chunk));
+        response.once('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString())));
+      });
+      sent.end();
+    });
+  return (url) => ({
+    get: () => send(`${url}/v1/machines/mch_1`),
+    list: () => send(`${url}/v1/machines?limit=100`),
+  });
+};
+
 export const clients = {
+  'node:http': byHand,
+
   async fetch() {
     return byFetch(async (url, method, body) => JSON.parse(await (await fetch(url, { method, body })).text()));
   },

@@ -60,6 +60,8 @@ const TARGETS = {
   list: { cpu: 0.7, p50: 0.85, perSecond: 1.2, rss: 0.8 },
 };
 const PEERS = [
+  ['node:http', 'get', 'get'],
+  ['node:http', 'list', 'list'],
   ['undici', 'get', 'get'],
   ['undici', 'list', 'list'],
   ['e2b', 'e2b:get', 'e2b:get'],

@@ -123,6 +123,17 @@ test('a key of the caller, files by scp, a forwarded port, and the policy of the
     assert.equal((await machine.files.read('/tmp/file')).length, 300_000);
   }
 
+  // Much in both directions at once.
+  const sum = spawnSync(
+    'sh',
+    [
+      '-c',
+      `head -c 200000000 /dev/zero | ${access.command.replace('ssh ', 'ssh -F none -o BatchMode=yes ')} cat | wc -c`,
+    ],
+    { encoding: 'utf8', timeout: 120_000 },
+  );
+  assert.equal(sum.stdout.trim(), '200000000', sum.stderr);
+
   // A port of the machine, here.
   await machine.commands.run('mkdir -p /srv/www && echo served > /srv/www/index.html', { shell: true });
   await machine.commands.run('python3 -m http.server -d /srv/www 8000', { shell: true, background: true });

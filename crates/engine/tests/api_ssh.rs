@@ -187,6 +187,43 @@ async fn a_program_that_gives_back_what_it_gets_does_not_wait_for_itself() {
 }
 
 #[tokio::test]
+async fn a_program_that_does_not_read_holds_up_its_own_client_alone() {
+    let served = Served::start().await;
+    let machine = served.create(json!({})).await;
+    let key = key();
+    let session = enter(&ask(&served, &machine, &key, json!({})).await, &key).await;
+    let channel = session.channel_open_session().await.unwrap();
+    channel.exec(true, "sleep 2; wc -c").await.unwrap();
+    let size = 40 << 20;
+    let (mut reader, writer) = channel.split();
+    let sending = tokio::spawn(async move {
+        let piece = vec![b'x'; 1 << 20];
+        for _ in 0..size >> 20 {
+            writer.data(&piece[..]).await.unwrap();
+        }
+        writer.eof().await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!sending.is_finished(), "somebody took 40 MiB that nobody read");
+    let other = tokio::time::timeout(Duration::from_secs(1), run(&session, "echo beside")).await;
+    assert_eq!(other.expect("others go on").text(), "beside\n");
+    let mut text = String::new();
+    let reading = async {
+        while let Some(message) = reader.wait().await {
+            if let ChannelMsg::Data { data } = message {
+                text.push_str(std::str::from_utf8(&data).unwrap());
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reading)
+        .await
+        .expect("it ends");
+    assert_eq!(text.trim(), size.to_string());
+    sending.await.unwrap();
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn only_the_holder_of_key_and_certificate_enters_and_only_as_whom_it_says() {
     let served = Served::start().await;
     let machine = served.create(json!({})).await;

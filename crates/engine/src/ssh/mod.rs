@@ -137,6 +137,7 @@ impl Door {
                     auth_rejection_time_initial: Some(Duration::ZERO),
                     max_auth_attempts: 20,
                     inactivity_timeout: None,
+                    window_size: session::WINDOW,
                     keepalive_interval: Some(KEEPALIVE),
                     nodelay: true,
                     ..Config::default()

@@ -15,12 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::certificate::{Admitted, Authority};
-use super::pump::{Inlet, Input, Outlets};
+use super::pump::{pipes, Inlet, Input, Outlet};
 use crate::isolation::PtySize;
 use crate::machine::exec::Streamed;
 use crate::machine::live::{Busy, Machine};
 use crate::machine::output::Stream;
-use crate::machine::processes::Command;
+use crate::machine::processes::{Chunk, Command};
 use crate::machine::shells::Shell;
 use crate::machine::{Engine, Error};
 
@@ -34,6 +34,10 @@ const DEFAULT_SIZE: PtySize = PtySize { cols: 80, rows: 24 };
 const CHUNK: usize = 32 << 10;
 /// What a terminal takes as the end of input.
 const END_OF_INPUT: u8 = 4;
+/// What a client may send before the program has taken it.
+pub(super) const WINDOW: u32 = 1 << 20;
+/// Between the bytes of a channel whose program does not read.
+const TRICKLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// Exit code of what did not start. The same as that of `ssh` for its own errors.
 const NOT_STARTED: u32 = 255;
 /// Serves `scp` and `sftp`, wherever the distribution of the machine puts it.
@@ -125,7 +129,7 @@ impl Session {
                     machine: streamed.machine.clone(),
                     command: streamed.command.clone(),
                 };
-                let (inlet, outlets, sent) = Inlet::new(writer);
+                let (inlet, input, output, sent) = pipes(writer);
                 let closed = CancellationToken::new();
                 let engine = self.engine.clone();
                 known.state = Some(State::Running {
@@ -137,7 +141,8 @@ impl Session {
                     engine,
                     streamed,
                     has_terminal,
-                    outlets,
+                    input,
+                    output,
                     sent,
                     closed,
                 ));
@@ -150,20 +155,11 @@ impl Session {
         Ok(())
     }
 
-    async fn put(&mut self, channel: ChannelId, input: Input, connection: &mut Connection) -> Done {
-        let Some(Line {
-            state: Some(State::Running { inlet, .. }),
-            ..
-        }) = self.lines.get(&channel)
-        else {
-            return Ok(());
-        };
-        if inlet.put(input).await.is_err() {
-            tracing::debug!("an SSH channel was closed: nobody read it, in either direction");
-            self.lines.remove(&channel);
-            return connection.close(channel);
+    fn inlet(&self, channel: ChannelId) -> Option<&Inlet> {
+        match self.lines.get(&channel)?.state.as_ref()? {
+            State::Running { inlet, .. } => Some(inlet),
+            State::Fresh(_) => None,
         }
-        Ok(())
     }
 }
 
@@ -236,7 +232,7 @@ impl Handler for Session {
         let id = channel.id();
         let (_, writer) = channel.split();
         reply.accept().await;
-        let (inlet, outlets, sent) = Inlet::new(writer);
+        let (inlet, input, output, sent) = pipes(writer);
         let closed = CancellationToken::new();
         let line = Line {
             state: Some(State::Running {
@@ -248,7 +244,7 @@ impl Handler for Session {
             size: None,
         };
         self.lines.insert(id, line);
-        tokio::spawn(serve_port(stream, busy, outlets, sent, closed));
+        tokio::spawn(serve_port(stream, busy, input, output, sent, closed));
         Ok(())
     }
 
@@ -340,12 +336,32 @@ impl Handler for Session {
         self.start(channel, Some(SFTP.into()), connection).await
     }
 
-    async fn data(&mut self, channel: ChannelId, data: &[u8], connection: &mut Connection) -> Done {
-        self.put(channel, Input::Data(data.to_vec()), connection).await
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _connection: &mut Connection) -> Done {
+        let Some(inlet) = self.inlet(channel) else {
+            return Ok(());
+        };
+        inlet.put(Input::Data(data.to_vec()));
+        if inlet.is_full() {
+            // The window is as good as shut now; this keeps what still comes through it from keeping anybody busy.
+            tokio::time::sleep(TRICKLE_PAUSE).await;
+        }
+        Ok(())
     }
 
-    async fn channel_eof(&mut self, channel: ChannelId, connection: &mut Connection) -> Done {
-        self.put(channel, Input::End, connection).await
+    /// Asked each time the client was given a new window: how large the next one is. One of two bytes is as good as none,
+    /// and asks again; none would never ask.
+    fn adjust_window(&mut self, channel: ChannelId, _current: u32) -> u32 {
+        match self.inlet(channel) {
+            Some(inlet) if inlet.is_full() => 2,
+            _ => WINDOW,
+        }
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _connection: &mut Connection) -> Done {
+        if let Some(inlet) = self.inlet(channel) {
+            inlet.put(Input::End);
+        }
+        Ok(())
     }
 
     async fn channel_close(&mut self, channel: ChannelId, _connection: &mut Connection) -> Done {
@@ -418,7 +434,8 @@ async fn serve_program(
     engine: Arc<Engine>,
     streamed: Streamed,
     has_terminal: bool,
-    outlets: Outlets,
+    input: Outlet,
+    out: mpsc::Sender<Chunk>,
     sent: JoinHandle<ChannelWriteHalf<Msg>>,
     closed: CancellationToken,
 ) {
@@ -428,7 +445,6 @@ async fn serve_program(
         mut output,
         busy: _busy,
     } = streamed;
-    let Outlets { input, output: out } = outlets;
     let feeding = tokio::spawn(feed(command.clone(), input, has_terminal));
     let running = async {
         while let Some(chunk) = output.recv().await {
@@ -453,8 +469,8 @@ async fn serve_program(
     feeding.abort();
 }
 
-async fn feed(command: Arc<Command>, mut input: mpsc::Receiver<Input>, has_terminal: bool) {
-    while let Some(input) = input.recv().await {
+async fn feed(command: Arc<Command>, mut input: Outlet, has_terminal: bool) {
+    while let Some(input) = input.next().await {
         let is_taken = match input {
             Input::Data(bytes) => command.write(&bytes).await,
             // Closing a terminal would hang up on the program instead.
@@ -474,14 +490,14 @@ async fn feed(command: Arc<Command>, mut input: mpsc::Receiver<Input>, has_termi
 async fn serve_port(
     stream: TcpStream,
     _busy: Busy,
-    outlets: Outlets,
+    mut input: Outlet,
+    output: mpsc::Sender<Chunk>,
     sent: JoinHandle<ChannelWriteHalf<Msg>>,
     closed: CancellationToken,
 ) {
     let (mut reader, mut writer) = stream.into_split();
-    let Outlets { mut input, output } = outlets;
     let feeding = tokio::spawn(async move {
-        while let Some(input) = input.recv().await {
+        while let Some(input) = input.next().await {
             let written = match input {
                 Input::Data(bytes) => writer.write_all(&bytes).await,
                 Input::End => writer.shutdown().await,

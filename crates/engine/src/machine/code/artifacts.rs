@@ -15,6 +15,8 @@ use crate::machine::Engine;
 
 /// Where they are. Machines refuse to have files there through the API.
 pub const DIRECTORY: &str = "/workspace/.nullspace/artifacts";
+/// How long a look may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 const KINDS: [&str; 4] = ["image", "html", "document", "file"];
 /// Prints every description on a line of its own.
 const PRINT_ALL: &str = "cd \"$1\" 2>/dev/null || exit 0; for f in art_*.json; do [ -f \"$f\" ] && head -c 65536 \"$f\" && echo; done; :";
@@ -124,7 +126,11 @@ impl Engine {
         };
         let sink = Sink::Capture(Capture::default());
         let command = self.start_command(machine, wanted, sink, None).await?;
-        command.end().await;
+        // The machine may have put something there that cannot be read to its end.
+        let ended = tokio::time::timeout(PATIENCE, command.end()).await;
+        if ended.is_err() {
+            let _ = self.kill_command(machine, &command).await;
+        }
         machine.processes.forget(command.pid);
         Ok(command.sink(|sink| sink.read().stdout))
     }

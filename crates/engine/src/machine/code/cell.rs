@@ -22,7 +22,7 @@ const MOST_TIMEOUT: u64 = 24 * 3600;
 /// How long a cell that is interrupted may take to end; then its kernel is ended.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Events that may wait for the client. Then the cell waits.
-const WAITING_EVENTS: usize = 64;
+const WAITING_EVENTS: usize = 4;
 
 /// A cell that was checked.
 #[derive(Debug, Clone)]

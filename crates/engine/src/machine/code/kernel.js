@@ -11,7 +11,7 @@ const { PassThrough, Readable } = require('node:stream');
 const { inspect } = require('node:util');
 
 const [context, artifacts, mark] = process.argv.slice(1);
-const LARGEST = 16 << 20;
+const LARGEST = 8 << 20;
 const FORMS = {
   'text/html': 'html',
   'text/markdown': 'markdown',

@@ -27,8 +27,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 LANGUAGE, CONTEXT, ARTIFACTS = sys.argv[1:4]
-# Bytes of one picture or page in an event, and characters of one text. The engine reads lines of 48 MiB.
-LARGEST = 16 << 20
+# Bytes of one picture or page in an event, and characters of one text. The engine reads lines of 16 MiB.
+LARGEST = 8 << 20
 # Forms of a value, as results name them, and how Python objects give them.
 FORMS = {
     "text/html": ("html", "_repr_html_"),

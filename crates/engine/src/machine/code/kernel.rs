@@ -35,7 +35,7 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the mark at the end of a cell may take to come.
 const MARK_PATIENCE: Duration = Duration::from_secs(1);
 /// Most bytes of a line.
-const LONGEST_LINE: usize = 48 << 20;
+const LONGEST_LINE: usize = 16 << 20;
 /// Exit code of a shell that does not find a program.
 const NOT_FOUND: i32 = 127;
 /// Characters of what a kernel said before it ended.
@@ -47,6 +47,8 @@ pub struct Kernel {
     output: mpsc::Receiver<Chunk>,
     /// Of a line that has not come whole.
     held: Vec<u8>,
+    /// How far it was looked through for the end of the line.
+    looked: usize,
     /// What came out beside the lines.
     beside: Beside,
     /// The kernel said that its cell ended.
@@ -164,6 +166,7 @@ impl Kernel {
             command,
             output,
             held: Vec::new(),
+            looked: 0,
             beside: Beside {
                 mark: (context.language == Language::JavaScript).then(|| format!("\0{mark}\0").into_bytes()),
                 decoder: TextDecoder::default(),
@@ -273,12 +276,16 @@ impl Kernel {
 
     async fn line(&mut self) -> Option<Line> {
         loop {
-            if let Some(at) = self.held.iter().position(|byte| *byte == b'\n') {
+            if let Some(at) = self.held[self.looked..].iter().position(|byte| *byte == b'\n') {
+                let at = self.looked + at;
+                self.looked = 0;
                 let line: Vec<u8> = self.held.drain(..=at).collect();
                 return Some(Line::read(&line[..at]));
             }
+            self.looked = self.held.len();
             if self.held.len() > LONGEST_LINE {
                 self.held.clear();
+                self.looked = 0;
                 return None;
             }
             let (stream, bytes) = self.output.recv().await?;

@@ -1,4 +1,4 @@
-//! Cells that run by themselves: asked for, looked at later, cancelled. They are remembered for a day, and the last 256 of
+//! Cells that run by themselves: asked for, looked at later, cancelled. They are remembered for a day, and the last 100 of
 //! a machine.
 
 use std::collections::VecDeque;
@@ -16,15 +16,15 @@ use crate::machine::live::{lock, Machine};
 use crate::machine::{clock, ids, now, unix_micros, Engine};
 
 /// Runs that are remembered.
-const KEPT: usize = 256;
+const KEPT: usize = 100;
 /// Runs that may wait or run.
 const MOST_OPEN: usize = 64;
 /// How long.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of events that one run keeps; what comes after is left out.
-const MOST_KEPT: usize = 32 << 20;
+const MOST_KEPT: usize = 4 << 20;
 /// Events that may wait.
-const WAITING_EVENTS: usize = 64;
+const WAITING_EVENTS: usize = 4;
 const STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "cancelled"];
 
 /// One run.
