@@ -445,6 +445,7 @@ async fn serve_program(
         mut output,
         busy: _busy,
     } = streamed;
+    let sending = sent.abort_handle();
     let feeding = tokio::spawn(feed(command.clone(), input, has_terminal));
     let running = async {
         while let Some(chunk) = output.recv().await {
@@ -464,6 +465,8 @@ async fn serve_program(
             // The machine may be gone too; then so is the program.
             let _ = engine.kill_command(&machine, &command).await;
             command.close_stdin().await;
+            // It may wait for a window that nobody will open.
+            sending.abort();
         }
     }
     feeding.abort();
@@ -495,6 +498,7 @@ async fn serve_port(
     sent: JoinHandle<ChannelWriteHalf<Msg>>,
     closed: CancellationToken,
 ) {
+    let sending = sent.abort_handle();
     let (mut reader, mut writer) = stream.into_split();
     let feeding = tokio::spawn(async move {
         while let Some(input) = input.next().await {
@@ -525,7 +529,7 @@ async fn serve_port(
     };
     tokio::select! {
         () = running => {}
-        () = closed.cancelled() => {}
+        () = closed.cancelled() => sending.abort(),
     }
     feeding.abort();
 }
