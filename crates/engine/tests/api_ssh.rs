@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use russh::client::{self, Handle, Msg};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKeyOrCertificate};
-use russh::{Channel, ChannelMsg, Disconnect};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use serde_json::{json, Value};
 use support::{until, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,6 +109,33 @@ async fn run(session: &Handle<Known>, line: &str) -> Ran {
     to_end(&mut channel).await
 }
 
+/// Sends so many bytes, as fast as they are taken, and then the end.
+fn send_much(writer: ChannelWriteHalf<Msg>, size: usize) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let piece = vec![b'x'; 1 << 20];
+        for _ in 0..size >> 20 {
+            writer.data(&piece[..]).await.unwrap();
+        }
+        writer.eof().await.unwrap();
+    })
+}
+
+/// All that comes, to its end.
+async fn receive(reader: &mut ChannelReadHalf) -> Vec<u8> {
+    let mut all = Vec::new();
+    let reading = async {
+        while let Some(message) = reader.wait().await {
+            if let ChannelMsg::Data { data } = message {
+                all.extend_from_slice(&data);
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reading)
+        .await
+        .expect("it ends");
+    all
+}
+
 #[tokio::test]
 async fn programs_run_with_their_streams_their_variables_and_their_exit_code() {
     let served = Served::start().await;
@@ -161,27 +188,10 @@ async fn a_program_that_gives_back_what_it_gets_does_not_wait_for_itself() {
     // Much more than any buffer between holds, and nobody reads until all of it is sent but what they hold.
     let size = 48 << 20;
     let (mut reader, writer) = channel.split();
-    let sending = tokio::spawn(async move {
-        let piece = vec![b'x'; 1 << 20];
-        for _ in 0..size >> 20 {
-            writer.data(&piece[..]).await.unwrap();
-        }
-        writer.eof().await.unwrap();
-    });
+    let sending = send_much(writer, size);
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let mut got = 0;
-    let reading = async {
-        while let Some(message) = reader.wait().await {
-            if let ChannelMsg::Data { data } = message {
-                got += data.len();
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), reading)
-        .await
-        .expect("it ends");
+    assert_eq!(receive(&mut reader).await.len(), size);
     sending.await.unwrap();
-    assert_eq!(got, size);
     drop(session);
     served.stop().await;
 }
@@ -196,29 +206,13 @@ async fn a_program_that_does_not_read_holds_up_its_own_client_alone() {
     channel.exec(true, "sleep 2; wc -c").await.unwrap();
     let size = 40 << 20;
     let (mut reader, writer) = channel.split();
-    let sending = tokio::spawn(async move {
-        let piece = vec![b'x'; 1 << 20];
-        for _ in 0..size >> 20 {
-            writer.data(&piece[..]).await.unwrap();
-        }
-        writer.eof().await.unwrap();
-    });
+    let sending = send_much(writer, size);
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(!sending.is_finished(), "somebody took 40 MiB that nobody read");
     let other = tokio::time::timeout(Duration::from_secs(1), run(&session, "echo beside")).await;
     assert_eq!(other.expect("others go on").text(), "beside\n");
-    let mut text = String::new();
-    let reading = async {
-        while let Some(message) = reader.wait().await {
-            if let ChannelMsg::Data { data } = message {
-                text.push_str(std::str::from_utf8(&data).unwrap());
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), reading)
-        .await
-        .expect("it ends");
-    assert_eq!(text.trim(), size.to_string());
+    let printed = receive(&mut reader).await;
+    assert_eq!(String::from_utf8(printed).unwrap().trim(), size.to_string());
     sending.await.unwrap();
     served.stop().await;
 }
