@@ -5,7 +5,9 @@ import { codeMethods, Execution } from './code.js';
 import { NullspaceError } from './errors.js';
 import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
-import { crashed, openUpload, sshIdentity, track, trapped } from './runtime.js';
+import { crashed, openUpload, setGlue, sshIdentity, trapped } from './runtime.js';
+
+setGlue(glue);
 
 const {
   CodeInterpreter,
@@ -131,8 +133,6 @@ const keep = (value) => {
   return value;
 };
 
-const settle = (result) => (result instanceof Promise ? track(result).then(keep) : result);
-
 /** Handles that were let go of. */
 const closed = new WeakSet();
 
@@ -141,9 +141,12 @@ const call = (method, self, args) => {
   if (closed.has(self))
     throw new NullspaceError({ code: 'handle_closed', message: 'this handle was closed: connect to get another one' });
   try {
-    return settle(method.apply(self, args));
+    return method.apply(self, args);
   } catch (error) {
-    if (!trapped(error)) throw error;
+    if (!trapped(error)) {
+      if (loaded && !(error instanceof NullspaceError)) glue.unwound();
+      throw error;
+    }
     glue.replaceInstance();
     throw crashed(String(error.message));
   }
@@ -174,7 +177,7 @@ for (const name of Object.keys(classes)) {
       const given = args.slice(0, parameters);
       while (given.length < parameters) given.push(undefined);
       try {
-        return await call(method, type, [...given, client]);
+        return keep(await call(method, type, [...given, client]));
       } catch (error) {
         throw located(error, run);
       }
@@ -209,7 +212,7 @@ for (const name of Object.keys(classes)) {
       // Every method answers with a promise: what goes wrong, goes into it.
       const run = async function (...args) {
         try {
-          return await call(value, this, args);
+          return keep(await call(value, this, args));
         } catch (error) {
           throw located(error, run);
         }

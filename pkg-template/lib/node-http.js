@@ -45,33 +45,27 @@ const plan = (url) => {
 };
 
 /**
- * Sends one request. `head` is "METHOD\nURL\nname\nvalue\n...".
+ * Sends one request and gives what ends it. `head` is "DECODER\nMETHOD\nURL\nname\nvalue\n...".
  *
- * The promise never rejects. It resolves with `{ status, answer }` (2xx), `{ status, text }` (any other status), both
- * with the few headers that matter, or `{ phase, timedOut, message }` when no whole answer came. `phase` is how far it
+ * `settled` is called once, unless the request was ended: with `{ status, answer }` (2xx), `{ status, text }` (any other
+ * status), both with the few headers that matter, or `{ phase, timedOut, message }` when no whole answer came. `phase` is how far it
  * got: connect, write, read, protocol, or decode when the answer came and was not what it should be.
  *
  * `content` is `{ value }` of content.js, sent instead of `body`. When it is there, or the answer's bytes are wanted as they
  * are (`#...`), the time limit is for silence, not for the whole.
  */
-export const exchange = (head, body, content, decoder, timeoutMs, { decode, streamError }) => {
-  const [method, address, ...fields] = head.split('\n');
+export const exchange = (head, body, content, timeoutMs, { decode, streamError, done: settled }) => {
+  const [decoder, method, address, ...fields] = head.split('\n');
   let request;
   let phase = () => 'connect';
   let done = false;
   let timer;
-  let settle;
-  const promise = new Promise((resolve) => {
-    settle = resolve;
-  });
   const finish = (outcome) => {
     if (done) return;
     done = true;
     clearTimeout(timer);
-    settle(outcome);
-    // What ends a request is held longer than the request; it must not hold the answer.
-    settle = undefined;
     request = undefined;
+    settled(outcome);
   };
 
   const start = (mayRepeat) => {
@@ -160,14 +154,11 @@ export const exchange = (head, body, content, decoder, timeoutMs, { decode, stre
   arm();
   start(method === 'GET');
 
-  return {
-    promise,
-    cancel() {
-      if (done) return;
-      const unwanted = request;
-      finish({ phase: 'connect', timedOut: false, message: 'cancelled' });
-      unwanted?.destroy();
-    },
+  return () => {
+    if (done) return;
+    done = true;
+    clearTimeout(timer);
+    request?.destroy();
   };
 };
 

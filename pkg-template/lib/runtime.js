@@ -3,8 +3,8 @@
 import { bytesOf, contentNamed } from './content.js';
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
+import { exchange as fetchExchange } from './fetch-http.js';
 import { openSocket } from './socket.js';
-import { transfer as transferBytes } from './transfer.js';
 import { openSource } from './upload.js';
 
 export { holdContent, holdMultipart, releaseContent } from './content.js';
@@ -39,8 +39,22 @@ const slots = () => {
   };
 };
 
-/** Rejects the calls in flight: their promises belong to an instance that will never settle them. */
-const pending = slots();
+/** Calls in flight, by the number of their task. An instance that crashed never settles them: {@link crashed} does. */
+const waiting = [];
+
+/** The promise of a task that must wait. */
+export const pending = (place) =>
+  new Promise((resolve, reject) => {
+    waiting[place] = { resolve, reject };
+  });
+
+/** Settles it. */
+export const settle = (place, good, value) => {
+  const { resolve, reject } = waiting[place];
+  waiting[place] = undefined;
+  if (good) resolve(value);
+  else reject(value);
+};
 
 const crash = (message) =>
   new NullspaceError({
@@ -49,7 +63,10 @@ const crash = (message) =>
     retryable: false,
   });
 
-/** Ends of what the instance has under way: timers and requests that nobody would end after a crash. */
+/** Ends of the requests under way, by the number that the module gave them. */
+const requests = [];
+
+/** Ends of what else it has under way: timers and sockets that nobody would end after a crash. */
 const live = slots();
 const whileAlive = (cancel) => {
   const place = live.add(cancel);
@@ -59,11 +76,16 @@ const whileAlive = (cancel) => {
   };
 };
 
+/** Counts crashes: what was asked by an instance that is gone is not answered to the next one. */
+let crashes = 0;
+
 /** Called by the panic hook and for traps that have none. */
 export const crashed = (message) => {
   const error = crash(message);
-  const lost = pending.takeAll();
-  for (const reject of lost) reject(error);
+  crashes += 1;
+  for (const call of waiting) call?.reject(error);
+  waiting.length = 0;
+  for (const end of requests.splice(0)) end?.();
   const ends = live.takeAll();
   for (const end of ends) end();
   return error;
@@ -97,22 +119,6 @@ export const stale = () =>
 export const illegal = (name) => {
   throw new TypeError(`${name} has no public constructor: handles come from calls such as Machine.create()`);
 };
-
-/** A promise that also rejects when the module crashes. */
-export const track = (promise) =>
-  new Promise((resolve, reject) => {
-    const place = pending.add(reject);
-    promise.then(
-      (value) => {
-        pending.remove(place, reject);
-        resolve(value);
-      },
-      (error) => {
-        pending.remove(place, reject);
-        reject(error);
-      },
-    );
-  });
 
 // ---- Answers -------------------------------------------------------------------------------------------------
 
@@ -177,26 +183,57 @@ const dispatcherReplaced = () => {
   return dispatcher !== undefined && dispatcher?.constructor?.name !== 'Agent';
 };
 
-/** Whether requests go through the platform's own transport: no `fetch` was given, and none was put in place of the global one. */
-export const hasExchange = () =>
+/** Whether requests go through the platform's own transport: nothing was put in the place of the global `fetch`. */
+const hasExchange = () =>
   platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
 
-/** Sends one request. See node-http.js for what comes back. */
-export const exchange = (head, body, content, decoder, timeoutMs) => {
-  const entry = contentNamed(content);
-  const started = platform.exchange(head, body, entry, decoder, timeoutMs, { decode, streamError });
-  return { promise: started.promise, cancel: whileAlive(started.cancel) };
+/** What runtime.js calls in the module: lib.js tells, since the glue imports this file. */
+let glue;
+export const setGlue = (exports) => {
+  glue = exports;
 };
 
-/** The same through `fetch`: see transfer.js. */
-export const transfer = (fetch, head, body, content, decoder, timeoutMs) => {
-  const { collectsStreams } = platform;
-  const started = transferBytes(fetch, head, body, content, decoder, timeoutMs, {
-    decode,
-    collects: collectsStreams === true,
-    streamError,
-  });
-  return { promise: started.promise, cancel: whileAlive(started.cancel) };
+/**
+ * Sends a request and hands its outcome to the module: through the platform's own transport, or through `fetch`, if the caller gave
+ * one or there is no other. See node-http.js and fetch-http.js.
+ */
+export const exchange = (place, fetch, head, body, content, timeoutMs) => {
+  const asker = crashes;
+  let over = false;
+  const done = (outcome) => {
+    over = true;
+    if (asker !== crashes) return;
+    requests[place] = undefined;
+    const { answer, phase, text, dispatchProof } = outcome;
+    try {
+      glue.exchanged(place, phase === undefined && text === undefined, answer, dispatchProof, outcome);
+    } catch (error) {
+      // A trap has no caller here who could catch it.
+      if (trapped(error)) glue.replaceInstance();
+      else {
+        glue.unwound();
+        throw error;
+      }
+    }
+  };
+  const entry = contentNamed(content);
+  const end =
+    fetch === undefined && hasExchange()
+      ? platform.exchange(head, body, entry, timeoutMs, { decode, streamError, done })
+      : fetchExchange(fetch, head, body, entry, timeoutMs, {
+          decode,
+          collects: platform.collectsStreams === true,
+          streamError,
+          done,
+        });
+  if (!over) requests[place] = end;
+};
+
+/** Ends a request whose outcome nobody wants any more. */
+export const cancel = (place) => {
+  const end = requests[place];
+  requests[place] = undefined;
+  end?.();
 };
 
 /** What a stream of bytes fails with once it was handed over. */
@@ -242,12 +279,6 @@ export const base64 = (value) => {
   for (let index = 0; index < bytes.length; index += 8192)
     binary += String.fromCharCode(...bytes.subarray(index, index + 8192));
   return btoa(binary);
-};
-
-/** Ends a `fetch`. */
-export const abortController = () => {
-  const controller = new AbortController();
-  return { signal: controller.signal, cancel: whileAlive(() => controller.abort()) };
 };
 
 /** A value of the environment; none in browsers and on the edge. */

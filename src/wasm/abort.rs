@@ -3,36 +3,27 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use js_sys::Promise;
+use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::race::{race, First};
 
-#[wasm_bindgen]
-extern "C" {
-    /// Anything that looks like an `AbortSignal`: other realms and polyfills have classes of their own.
-    #[derive(Clone)]
-    pub type Signal;
-    #[wasm_bindgen(method, getter)]
-    fn aborted(this: &Signal) -> bool;
-    #[wasm_bindgen(method, getter)]
-    fn reason(this: &Signal) -> JsValue;
-    #[wasm_bindgen(method, js_name = addEventListener)]
-    fn listen(this: &Signal, event: &str, listener: &JsValue);
-    #[wasm_bindgen(method, js_name = removeEventListener)]
-    fn forget(this: &Signal, event: &str, listener: &JsValue);
-}
+/// Anything that looks like one: other realms and polyfills have classes of their own.
+pub type Signal = web_sys::AbortSignal;
 
 /// A listener that goes with its owner: one signal often serves thousands of calls.
 struct Listener<'a> {
     signal: &'a Signal,
-    resolve: JsValue,
+    resolve: Function,
 }
 
 impl Drop for Listener<'_> {
     fn drop(&mut self) {
-        self.signal.forget("abort", &self.resolve);
+        // Fails for no signal that took it.
+        let _ = self
+            .signal
+            .remove_event_listener_with_callback("abort", &self.resolve);
     }
 }
 
@@ -47,7 +38,8 @@ pub async fn abortable(
     }
     let mut resolve = JsValue::UNDEFINED;
     let aborted = Promise::new(&mut |resolve_it, _| resolve = resolve_it.into());
-    signal.listen("abort", &resolve);
+    let resolve: Function = resolve.unchecked_into();
+    signal.add_event_listener_with_callback("abort", &resolve)?;
     let listener = Listener { signal, resolve };
     let outcome = race(call, JsFuture::from(aborted)).await;
     drop(listener);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use js_sys::{Promise, Reflect};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 
 use super::abort::{abortable, Signal};
 use super::convert;
+use super::task;
 use super::throw;
 use super::transport::{Host, JsAnswer, JsTransport};
 use crate::client::call::Outcome;
@@ -124,7 +124,7 @@ type OnHandle = Box<dyn FnOnce(Option<Value>) -> Call>;
 type OnHandleTimed = Box<dyn FnOnce(Option<Duration>) -> Call>;
 
 fn class_call(options: JsValue, client: JsValue, call: OnClass) -> Promise {
-    promise(Box::pin(async move {
+    task::start(Box::pin(async move {
         let given = Given::read(&options, &client)?;
         let (transport, signal) = (given.transport.clone(), given.signal.clone());
         run(transport, signal, call(given)).await
@@ -143,7 +143,7 @@ fn timed_call(transport: JsTransport, options: JsValue, call: OnHandleTimed) -> 
 }
 
 fn handle_call(transport: JsTransport, options: JsValue, call: OnHandle) -> Promise {
-    promise(Box::pin(async move {
+    task::start(Box::pin(async move {
         let read = optional(&options)?;
         let signal = if options.is_object() {
             signal(Reflect::get(&options, &"signal".into())?)?
@@ -152,10 +152,6 @@ fn handle_call(transport: JsTransport, options: JsValue, call: OnHandle) -> Prom
         };
         run(transport, signal, call(read)).await
     }))
-}
-
-fn promise(call: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>) -> Promise {
-    future_to_promise(call)
 }
 
 async fn run(transport: JsTransport, signal: Option<Signal>, call: Call) -> Result<JsValue, JsValue> {

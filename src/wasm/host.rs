@@ -1,6 +1,6 @@
 //! What the package's JavaScript gives to Rust: `pkg-template/lib/runtime.js`.
 
-use js_sys::Promise;
+use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -13,29 +13,26 @@ extern "C" {
     /// Rejects every call in flight: this instance is about to be replaced.
     pub fn crashed(message: &str);
 
-    /// Whether the runtime has a transport of its own and the global `fetch` is still the original one.
-    #[wasm_bindgen(js_name = hasExchange)]
-    pub fn has_exchange() -> bool;
-
-    /// Starts a request through the runtime's own transport. `head` is `METHOD\nURL\nname\nvalue\n...`; an empty
-    /// `decoder` leaves the answer unread.
+    /// Sends a request: through the runtime's own transport where there is one, or through `fetch`, which is the caller's if it is given.
+    /// `head` is `DECODER\nMETHOD\nURL\nname\nvalue\n...`; an empty decoder leaves the answer unread. It is answered by a
+    /// call of `exchanged` with `place`, maybe before this returns.
     pub fn exchange(
+        place: u32,
+        fetch: Option<&Function>,
         head: &str,
         body: Option<&str>,
         content: Option<u32>,
-        decoder: &str,
         timeout_ms: f64,
-    ) -> Exchange;
+    );
 
-    /// The same through `fetch`, the caller's or the global one.
-    pub fn transfer(
-        fetch: &JsValue,
-        head: &str,
-        body: Option<&str>,
-        content: Option<u32>,
-        decoder: &str,
-        timeout_ms: f64,
-    ) -> Exchange;
+    /// Ends a request: it is not answered any more.
+    pub fn cancel(place: u32);
+
+    /// The promise of a task that must wait.
+    pub fn pending(place: u32) -> Promise;
+
+    /// Settles it.
+    pub fn settle(place: u32, good: bool, value: &JsValue);
 
     /// Keeps bytes to be sent, and names them; 0 for what is none. `size` becomes known with [`content_size`].
     #[wasm_bindgen(js_name = holdContent)]
@@ -49,11 +46,7 @@ extern "C" {
     #[wasm_bindgen(js_name = releaseContent)]
     pub fn release_content(content: u32) -> JsValue;
 
-    /// Text of a 2xx answer -> checked value; throws text that names the place.
-    #[wasm_bindgen(catch)]
-    pub fn decode(decoder: &str, text: &JsValue) -> Result<JsValue, JsValue>;
-
-    /// The same of a frame, which is parsed already.
+    /// A parsed frame -> checked value; throws text that names the place.
     #[wasm_bindgen(catch)]
     pub fn shape(decoder: &str, frame: &JsValue) -> Result<JsValue, JsValue>;
 
@@ -150,32 +143,11 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn cancel(this: &RawTimer);
 
-    #[wasm_bindgen(js_name = abortController)]
-    fn abort_controller() -> RawAbort;
-
-    type RawAbort;
-    #[wasm_bindgen(method, getter)]
-    fn signal(this: &RawAbort) -> web_sys::AbortSignal;
-    #[wasm_bindgen(method)]
-    fn cancel(this: &RawAbort);
-
-    /// A request under way.
-    pub type Exchange;
-    /// Resolves with an [`Outcome`]; never rejects.
-    #[wasm_bindgen(method, getter)]
-    pub fn promise(this: &Exchange) -> Promise;
-    /// Ends it; nothing happens when it is over.
-    #[wasm_bindgen(method)]
-    pub fn cancel(this: &Exchange);
-
     /// How a request ended.
     pub type Outcome;
     /// HTTP status; absent when no whole answer came.
     #[wasm_bindgen(method, getter)]
     pub fn status(this: &Outcome) -> Option<u16>;
-    /// The decoded answer of a 2xx status.
-    #[wasm_bindgen(method, getter)]
-    pub fn answer(this: &Outcome) -> JsValue;
     /// The body of any other status.
     #[wasm_bindgen(method, getter)]
     pub fn text(this: &Outcome) -> Option<String>;
@@ -185,9 +157,6 @@ extern "C" {
     /// Header `retry-after`.
     #[wasm_bindgen(method, getter, js_name = retryAfter)]
     pub fn retry_after(this: &Outcome) -> Option<String>;
-    /// Header `x-nullspace-dispatch-proof`.
-    #[wasm_bindgen(method, getter, js_name = dispatchProof)]
-    pub fn dispatch_proof(this: &Outcome) -> Option<String>;
     /// How far a request without a whole answer got: `connect`, `write`, `read`, `protocol`, `decode`.
     #[wasm_bindgen(method, getter)]
     pub fn phase(this: &Outcome) -> Option<String>;
@@ -197,6 +166,9 @@ extern "C" {
     /// What went wrong.
     #[wasm_bindgen(method, getter)]
     pub fn message(this: &Outcome) -> Option<String>;
+    /// What was thrown, when something was.
+    #[wasm_bindgen(method, getter)]
+    pub fn cause(this: &Outcome) -> JsValue;
 }
 
 /// A wait that ends with its owner: a timer that nobody awaits would keep a Node process alive.
@@ -217,38 +189,6 @@ impl Timer {
 }
 
 impl Drop for Timer {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// A signal for a `fetch`, which it ends with its owner. Aborting what is over does nothing.
-#[must_use]
-pub struct AbortOnDrop(RawAbort);
-
-impl AbortOnDrop {
-    /// Not aborted.
-    pub fn new() -> Self {
-        Self(abort_controller())
-    }
-
-    /// What `fetch` listens to.
-    pub fn signal(&self) -> web_sys::AbortSignal {
-        self.0.signal()
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// Ends a request with its owner: an aborted or timed out call leaves no open socket.
-#[must_use]
-pub struct CancelOnDrop(pub Exchange);
-
-impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }

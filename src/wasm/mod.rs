@@ -5,15 +5,14 @@
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`events`]: webhooks, streams of events, the monitor
 //! - [`stream`], [`terminals`]: commands and terminals on their WebSocket; [`socket`]: the WebSocket
-//! - [`transport`]: requests, by [`host`] (what the package's JavaScript gives) or [`fetch`]
-//! - [`abort`], [`race`]: ends of calls
+//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives
+//! - [`task`]: calls under way; [`abort`], [`race`]: their ends
 
 mod abort;
 mod call;
 mod code;
 mod convert;
 mod events;
-mod fetch;
 mod files;
 mod git;
 mod host;
@@ -25,6 +24,7 @@ mod process;
 mod race;
 mod socket;
 mod stream;
+mod task;
 mod terminals;
 mod throw;
 mod transport;

@@ -10,9 +10,9 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::fetch::{self, Fetched, Outgoing};
-use super::host::{self, CancelOnDrop, Outcome, Timer};
+use super::host::{self, Timer};
 use super::socket::{self, JsSocket};
+use super::task::{Answered, Exchange};
 use crate::core::config::Environment;
 use crate::transport::{
     Answer, Body, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
@@ -77,106 +77,6 @@ impl JsTransport {
             .position(|(reason, _)| message.contains(reason.as_str()))?;
         causes.remove(at).map(|(_, cause)| cause)
     }
-
-    /// Through JavaScript of the package: Node's own transport, else bytes that pass by `fetch`.
-    async fn send_through(&self, request: &Request, native: bool) -> Result<Reply<JsAnswer>, TransportError> {
-        let mut head = String::with_capacity(256);
-        head.push_str(request.method);
-        head.push('\n');
-        head.push_str(&request.url);
-        for (name, value) in &request.headers {
-            head.push('\n');
-            head.push_str(name);
-            head.push('\n');
-            head.push_str(value);
-        }
-        let timeout = request.timeout.as_secs_f64() * 1000.0;
-        let (body, decoder) = (request.body.as_deref(), request.decoder.name());
-        let content = request.content.map(|content| content.0);
-        let exchange = CancelOnDrop(if native {
-            host::exchange(&head, body, content, decoder, timeout)
-        } else {
-            let fetch = self.inner.fetch.clone().map_or(JsValue::UNDEFINED, JsValue::from);
-            host::transfer(&fetch, &head, body, content, decoder, timeout)
-        });
-        // It never rejects: see node-http.js.
-        let outcome = JsFuture::from(exchange.0.promise())
-            .await
-            .unwrap_or(JsValue::UNDEFINED);
-        let outcome: Outcome = outcome.unchecked_into();
-        if let Some(phase) = outcome.phase() {
-            return Err(TransportError {
-                phase: phase_named(&phase),
-                timed_out: outcome.timed_out().unwrap_or(false),
-                reason: outcome.message().unwrap_or_default(),
-            });
-        }
-        let text = outcome.text();
-        // Each look at the outcome leaves the module: what nobody asks for stays outside.
-        let tells = text.is_some() || self.has_hooks();
-        Ok(Reply {
-            status: if tells { outcome.status().unwrap_or(0) } else { 200 },
-            request_id: if tells { outcome.request_id() } else { None },
-            retry_after: if text.is_some() {
-                outcome.retry_after()
-            } else {
-                None
-            },
-            dispatch_proof: outcome.dispatch_proof(),
-            body: match text {
-                Some(text) => Body::Text(text),
-                None => Body::Answer(JsAnswer(outcome.answer())),
-            },
-        })
-    }
-
-    async fn send_fetch(&self, request: &Request) -> Result<Reply<JsAnswer>, TransportError> {
-        let outgoing = Outgoing {
-            method: request.method,
-            url: &request.url,
-            headers: &request.headers,
-            body: request.body.as_deref(),
-            decoder: request.decoder.name(),
-            timeout_ms: request.timeout.as_secs_f64() * 1000.0,
-        };
-        let (status, headers, body) = match fetch::send(self.inner.fetch.as_ref(), &outgoing).await {
-            Fetched::Answer {
-                status,
-                headers,
-                answer,
-            } => (status, headers, Body::Answer(JsAnswer(answer))),
-            Fetched::Refused {
-                status,
-                headers,
-                text,
-            } => (status, headers, Body::Text(text)),
-            Fetched::Failed {
-                phase,
-                timed_out,
-                message,
-                cause,
-            } => {
-                if let Some(cause) = cause {
-                    let mut causes = self.inner.causes.borrow_mut();
-                    // Those of tries that were repeated are never asked for.
-                    causes.truncate(CAUSES - 1);
-                    causes.push_front((message.clone(), cause));
-                }
-                return Err(TransportError {
-                    phase: phase_named(phase),
-                    timed_out,
-                    reason: message,
-                });
-            }
-        };
-        Ok(Reply {
-            status,
-            request_id: headers.get("x-request-id"),
-            retry_after: headers.get("retry-after"),
-            dispatch_proof: headers.get("x-nullspace-dispatch-proof"),
-            body,
-        })
-    }
 }
 
 fn phase_named(name: &str) -> Phase {
@@ -195,13 +95,58 @@ impl Transport for JsTransport {
     type Socket = JsSocket;
 
     async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
-        if self.inner.fetch.is_none() && host::has_exchange() {
-            self.send_through(&request, true).await
-        } else if request.content.is_some() || request.decoder.name().starts_with('#') {
-            self.send_through(&request, false).await
-        } else {
-            self.send_fetch(&request).await
+        let mut head = String::with_capacity(256);
+        for part in [request.decoder.name(), "\n", request.method, "\n", &request.url] {
+            head.push_str(part);
         }
+        for (name, value) in &request.headers {
+            for part in ["\n", name, "\n", value] {
+                head.push_str(part);
+            }
+        }
+        let timeout = request.timeout.as_secs_f64() * 1000.0;
+        let body = request.body.as_deref();
+        let content = request.content.map(|content| content.0);
+        let Answered {
+            answer,
+            dispatch_proof,
+            outcome,
+        } = Exchange::start(|place| {
+            host::exchange(place, self.inner.fetch.as_ref(), &head, body, content, timeout);
+        })
+        .await;
+        if let Some(answer) = answer {
+            let tells = self.has_hooks();
+            return Ok(Reply {
+                status: if tells { outcome.status().unwrap_or(0) } else { 200 },
+                request_id: if tells { outcome.request_id() } else { None },
+                retry_after: None,
+                dispatch_proof,
+                body: Body::Answer(JsAnswer(answer)),
+            });
+        }
+        if let Some(phase) = outcome.phase() {
+            let reason = outcome.message().unwrap_or_default();
+            let cause = outcome.cause();
+            if !cause.is_undefined() {
+                let mut causes = self.inner.causes.borrow_mut();
+                // Those of tries that were repeated are never asked for.
+                causes.truncate(CAUSES - 1);
+                causes.push_front((reason.clone(), cause));
+            }
+            return Err(TransportError {
+                phase: phase_named(&phase),
+                timed_out: outcome.timed_out().unwrap_or(false),
+                reason,
+            });
+        }
+        Ok(Reply {
+            status: outcome.status().unwrap_or(0),
+            request_id: outcome.request_id(),
+            retry_after: outcome.retry_after(),
+            dispatch_proof,
+            body: Body::Text(outcome.text().unwrap_or_default()),
+        })
     }
 
     async fn open(&self, opening: Opening) -> Result<JsSocket, Unopened> {

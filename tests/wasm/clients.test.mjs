@@ -263,3 +263,31 @@ test('pools belong to their client as well', async () =>
     await held.getInfo();
     assert.equal(requests[1].headers.authorization, 'Bearer pool-key');
   }));
+
+test('a hook may call the SDK, and what a getter of the caller throws ends its own call alone', async () =>
+  using(await serve(), async (server) => {
+    const inner = [];
+    const other = new Nullspace(server.options);
+    const { Machine } = new Nullspace({
+      ...server.options,
+      onRequest: () => inner.push(other.Machine.list()),
+    });
+    const held = await Machine.create();
+    const [answers, asked] = [await Promise.all([held.getInfo(), Machine.list()]), inner.length];
+    assert.equal(answers[0].id, held.id);
+    assert.equal(asked, 3);
+    assert.equal((await Promise.all(inner)).length, 3);
+
+    const content = new Proxy(
+      {},
+      {
+        get: () => {
+          throw new RangeError('not that');
+        },
+      },
+    );
+    const waiting = held.getInfo();
+    await assert.rejects(held.files.write('/a', content), RangeError);
+    assert.equal((await waiting).id, held.id);
+    assert.equal((await held.getInfo()).id, held.id);
+  }));
