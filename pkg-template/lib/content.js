@@ -108,3 +108,16 @@ export const wholeBody = (decoder, chunks) => {
     throw "the file is no UTF-8 text: read it with { format: 'bytes' }";
   }
 };
+
+/** An error body beyond this is cut: it is shown to a person. */
+export const ERROR_BODY_LIMIT = 1 << 20;
+
+/** Puts a decoded answer into an outcome, or why it is none. */
+export const answered = (outcome, read) => {
+  try {
+    outcome.answer = read();
+  } catch (reason) {
+    outcome.phase = 'decode';
+    outcome.message = typeof reason === 'string' ? reason : reason.message;
+  }
+};

@@ -1,9 +1,6 @@
 // The transport of browsers, workers and the edge, and of callers who gave a `fetch` of their own.
 
-import { isRaw, wholeBody } from './content.js';
-
-/** An error body beyond this is cut: it is shown to a person. */
-const ERROR_BODY_LIMIT = 1 << 20;
+import { answered, ERROR_BODY_LIMIT, isRaw, wholeBody } from './content.js';
 
 /**
  * Sends one request through `fetch`, the caller's or the global one. What is given and told is that of `exchange` in
@@ -14,6 +11,8 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
   const silence = content !== undefined || isRaw(decoder);
   const controller = new AbortController();
   let over = false;
+  // The body was handed over as a stream: the timer is the stream's from then on.
+  let handed = false;
   let late;
   let timer;
   const settle = (outcome) => {
@@ -26,7 +25,8 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
   // Tells at once: not every `fetch` listens to its signal.
   const arm = () => {
     clearTimeout(timer);
-    if (!(timeoutMs > 0 && timeoutMs <= 0x7fffffff)) return;
+    // Content may go on when nobody waits any more: a timer for it would keep the process.
+    if ((over && !handed) || !(timeoutMs > 0 && timeoutMs <= 0x7fffffff)) return;
     timer = setTimeout(() => {
       late = `${silence ? 'nothing moved for' : 'no whole answer within'} ${timeoutMs / 1000} s`;
       settle({ phase: 'read', timedOut: true, message: late });
@@ -73,9 +73,9 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
     } else if (decoder === '#stream') {
       const stopped = (error) => streamError(late ?? messageOf(error), error);
       outcome.answer = watched(response.body, alive, () => clearTimeout(timer), stopped);
-      // From here on the timer is the stream's.
-      over = true;
-      settled(outcome);
+      handed = true;
+      settle(outcome);
+      arm();
     } else if (isRaw(decoder)) {
       const chunks = [];
       const reader = response.body?.getReader();
@@ -83,10 +83,10 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
         alive();
         chunks.push(step.value);
       }
-      finish(outcome, () => wholeBody(decoder, chunks));
+      answered(outcome, () => wholeBody(decoder, chunks));
     } else if (decoder !== '') {
       const text = await response.text();
-      finish(outcome, () => decode(decoder, text));
+      answered(outcome, () => decode(decoder, text));
     }
     settle(outcome);
   };
@@ -98,15 +98,6 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
     clearTimeout(timer);
     controller.abort();
   };
-};
-
-const finish = (outcome, read) => {
-  try {
-    outcome.answer = read();
-  } catch (reason) {
-    outcome.phase = 'decode';
-    outcome.message = typeof reason === 'string' ? reason : reason.message;
-  }
 };
 
 /**

@@ -3,13 +3,10 @@
 //
 // `process.getBuiltinModule` instead of `import`: bundlers leave it alone, and nothing is loaded before it is used.
 
-import { isRaw, pump, sizeOf, wholeBody } from './content.js';
+import { answered, ERROR_BODY_LIMIT, isRaw, pump, sizeOf, wholeBody } from './content.js';
 import { proxyFor, tunnelAgent } from './node-proxy.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
-
-/** An error body beyond this is cut: it is shown to a person. */
-const ERROR_BODY_LIMIT = 1 << 20;
 
 const agents = new Map();
 
@@ -92,16 +89,16 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
     let sent;
     let connected = false;
     let written = false;
-    let answered = false;
+    let responded = false;
     const fail = (error) => {
       if (done) return;
       // The server closed a kept connection just as it was used again: nobody read this request.
-      if (mayRepeat && sent.reusedSocket && !answered && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) {
+      if (mayRepeat && sent.reusedSocket && !responded && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) {
         start(false);
         return;
       }
       const protocol = String(error.code).startsWith('HPE_');
-      const reached = protocol ? 'protocol' : !connected ? 'connect' : answered || written ? 'read' : 'write';
+      const reached = protocol ? 'protocol' : !connected ? 'connect' : responded || written ? 'read' : 'write';
       finish({ phase: reached, timedOut: false, message: describe(error, reached) });
     };
     try {
@@ -128,7 +125,7 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
     sent.once('finish', () => (written = true));
     sent.on('error', fail);
     sent.once('response', (response) => {
-      answered = true;
+      responded = true;
       const handed = read(response, decoder, { decode, streamError, alive }, finish, fail);
       // A server that refuses what is still being sent is not sent the rest.
       if (!handed && content && !written) response.once('close', () => sent.destroy());
@@ -206,12 +203,7 @@ const read = (response, decoder, { decode, streamError, alive }, finish, fail) =
   let size = 0;
   const end = () => {
     if (good && isRaw(decoder)) {
-      try {
-        outcome.answer = wholeBody(decoder, chunks);
-      } catch (reason) {
-        outcome.phase = 'decode';
-        outcome.message = reason;
-      }
+      answered(outcome, () => wholeBody(decoder, chunks));
       finish(outcome);
       return;
     }
@@ -219,12 +211,7 @@ const read = (response, decoder, { decode, streamError, alive }, finish, fail) =
     if (!good) {
       outcome.text = text;
     } else if (decoder !== '') {
-      try {
-        outcome.answer = decode(decoder, text);
-      } catch (reason) {
-        outcome.phase = 'decode';
-        outcome.message = reason;
-      }
+      answered(outcome, () => decode(decoder, text));
     }
     finish(outcome);
   };

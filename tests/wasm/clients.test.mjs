@@ -291,3 +291,22 @@ test('a hook may call the SDK, and what a getter of the caller throws ends its o
     assert.equal((await waiting).id, held.id);
     assert.equal((await held.getInfo()).id, held.id);
   }));
+
+test('content that goes on after the answer leaves no timer', async () =>
+  using(await serve(), async (server) => {
+    let more;
+    const fetch = async (url, init) => {
+      const reader = init.body?.getReader?.();
+      if (!reader) return globalThis.fetch(url, init);
+      await reader.read();
+      more = () => reader.read();
+      return new Response('{"error":{"code":"invalid_request","message":"no"}}', { status: 400 });
+    };
+    const held = await Machine.create({ ...server.options, fetch });
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const before = timers();
+    const body = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(8)) });
+    await assert.rejects(held.files.write('/a', body), { code: 'invalid_request' });
+    assert.equal((await more()).done, false);
+    assert.equal(timers(), before);
+  }));
