@@ -24,6 +24,7 @@ set -euo pipefail
 
 TARGET=wasm32-unknown-unknown
 LAYOUT=1 # of the private folder; raise it when it changes
+OLDEST=90 # minor version of the Debian packages
 DIR=${WASM_TOOLCHAIN_DIR:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/wasm32-rust-toolchain}
 case $DIR in /*) ;; *) DIR=$PWD/$DIR ;; esac
 OTHERWISE="install it with 'rustup target add $TARGET' where rustup has network access"
@@ -113,12 +114,18 @@ mkdir -p "$STAGE/debs" "$STAGE/lib" "$STAGE/bin" "$STAGE/build/src"
 
 record() { apt-cache show --no-all-versions "$1" 2>/dev/null; }
 dependency() { record "$1" | sed -n 's/^Depends: //p' | grep -oE "$2" | head -n1 || true; }
-if [ -z "$(record rustc-web)" ] || [ -z "$(record rust-web-src)" ]; then
+# Old package lists offer what the release came with, whose sources lack the crates that the standard library needs;
+# updates of the release bring them.
+known() {
+  local minor
+  minor=$(record rust-web-src | sed -nE 's/^Version: 1\.([0-9]+).*/\1/p' | head -n1)
+  [ -n "$(record rustc-web)" ] && [ "${minor:-0}" -ge "$OLDEST" ]
+}
+if ! known; then
   log "reading apt's package lists"
   as_root apt-get update -qq >&2 || log "apt-get update failed (it needs root)"
 fi
-[ -n "$(record rustc-web)" ] && [ -n "$(record rust-web-src)" ] ||
-  die "apt offers no rustc-web and rust-web-src; $OTHERWISE"
+known || die "apt offers no rustc-web and rust-web-src of Rust 1.$OLDEST or later; $OTHERWISE"
 
 if ! have cc; then
   log "installing a C compiler, which links build scripts and proc macros"

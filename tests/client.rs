@@ -11,7 +11,7 @@ use nullspace::core::options::{Fields, Value};
 use nullspace::core::snapshots::keyed;
 use nullspace::core::warm_pool::wait;
 use nullspace::transport::script::{Act, Script};
-use nullspace::transport::Phase;
+use nullspace::transport::{Body, Phase, Reply, TransportError};
 
 const MACHINE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512},"template":"base","created_at":"2026-01-01T00:00:00Z","cwd":"/workspace"}"#;
 const DONE: &str = r#"{"exit_code":0,"stdout":"hi\n","stderr":""}"#;
@@ -210,7 +210,7 @@ fn a_rate_limit_waits_as_told_then_gives_up() {
         .on("GET", path, 200, MACHINE);
     let client = plain(&script);
     script
-        .run(Machine::info_by_id(&client, "mch_1", None, None))
+        .send(Machine::info_by_id(&client, "mch_1", None, None))
         .unwrap();
     assert_eq!(script.slept(), [100, 1000]);
 
@@ -220,7 +220,7 @@ fn a_rate_limit_waits_as_told_then_gives_up() {
             .on("GET", path, 429, LIMITED)
             .with_header("retry-after", "2");
     }
-    let limited = error(script.run(Machine::info_by_id(&plain(&script), "mch_1", None, None)));
+    let limited = error(script.send(Machine::info_by_id(&plain(&script), "mch_1", None, None)));
     assert_eq!(
         (limited.kind, limited.retry_after, limited.status),
         (Kind::RateLimit, Some(2.0), Some(429))
@@ -228,14 +228,76 @@ fn a_rate_limit_waits_as_told_then_gives_up() {
     script.finished();
 }
 
+fn first_answer(status: u16, text: &str) -> Result<Reply<serde_json::Value>, TransportError> {
+    Ok(Reply {
+        status,
+        request_id: Some("req-1".to_owned()),
+        retry_after: Some("0.1".to_owned()),
+        dispatch_proof: None,
+        body: Body::Text(text.to_owned()),
+    })
+}
+
+#[test]
+fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
+    let path = "/v1/machines/mch_1";
+    let single = |script: &Script| Machine::info_by_id(&plain(script), "mch_1", None, None);
+    let script = Script::new()
+        .on("GET", path, 429, LIMITED)
+        .on("GET", path, 200, MACHINE);
+    let call = single(&script);
+    let (request, field) = call.bare().unwrap();
+    assert_eq!(
+        (request.method, request.url.as_str(), field),
+        ("GET", "http://server/v1/machines/mch_1", None)
+    );
+    assert_eq!(
+        Script::header(&request, "Authorization").as_deref(),
+        Some("Bearer key-1")
+    );
+    assert!(script.sent().is_empty(), "nothing has gone out by itself");
+    let info = script.run(call.go_on(first_answer(429, LIMITED))).unwrap();
+    assert_eq!(info["id"], "mch_1");
+    assert_eq!(
+        script.slept(),
+        [100, 1000],
+        "the answer from outside was the first"
+    );
+    script.finished();
+
+    // What has failed is an error as ever, and no read is repeated.
+    let script = Script::new();
+    let failed =
+        error(script.run(single(&script).go_on(first_answer(404, r#"{"error":"gone","code":"not_found"}"#))));
+    assert_eq!(
+        (failed.kind, failed.status, failed.request_id.as_deref()),
+        (Kind::NotFound, Some(404), Some("req-1"))
+    );
+    let lost = TransportError {
+        phase: Phase::Read,
+        timed_out: false,
+        reason: "cut".to_owned(),
+    };
+    assert_eq!(
+        error(script.run(single(&script).go_on(Err(lost)))).message,
+        "getMachine failed: cut"
+    );
+    script.finished();
+
+    // The caller's function must be asked first: nothing can be sent outside.
+    let script = Script::new().keys(&[Ok("k")]);
+    let asked = client(&script, Value::Opaque("a function".to_owned()));
+    assert!(Machine::info_by_id(&asked, "mch_1", None, None).bare().is_none());
+}
+
 #[test]
 fn reads_and_kills_are_not_repeated() {
     let script = Script::new().expect("GET", "/v1/machines/mch_1", Act::Fail(Phase::Read));
-    let failed = error(script.run(Machine::info_by_id(&plain(&script), "mch_1", None, None)));
+    let failed = error(script.send(Machine::info_by_id(&plain(&script), "mch_1", None, None)));
     assert_eq!(failed.message, "getMachine failed: scripted");
     let script = Script::new().on("DELETE", "/v1/machines/mch_1", 500, "oops");
     assert_eq!(
-        error(script.run(Machine::kill_by_id(&plain(&script), "mch_1", None))).code,
+        error(script.send(Machine::kill_by_id(&plain(&script), "mch_1", None))).code,
         "unknown"
     );
 }
@@ -252,7 +314,7 @@ fn a_key_function_is_asked_once_and_again_after_a_401() {
     let client = client(&script, Value::Opaque("a function".to_owned()));
     for _ in 0..2 {
         script
-            .run(Machine::info_by_id(&client, "mch_1", None, None))
+            .send(Machine::info_by_id(&client, "mch_1", None, None))
             .unwrap();
     }
     let keys: Vec<_> = script
@@ -273,8 +335,8 @@ fn calls_at_once_share_one_question() {
         .on("GET", path, 200, MACHINE);
     let client = client(&script, Value::Opaque("a function".to_owned()));
     script.run(async {
-        let mut first = std::pin::pin!(Machine::info_by_id(&client, "mch_1", None, None));
-        let mut second = std::pin::pin!(Machine::info_by_id(&client, "mch_1", None, None));
+        let mut first = std::pin::pin!(Machine::info_by_id(&client, "mch_1", None, None).send());
+        let mut second = std::pin::pin!(Machine::info_by_id(&client, "mch_1", None, None).send());
         let mut done = [false, false];
         std::future::poll_fn(|context| {
             use std::future::Future;
@@ -302,12 +364,12 @@ fn what_the_key_function_throws_passes_through_and_the_next_call_asks_again() {
         .keys(&[Err("boom"), Ok("k")])
         .on("GET", "/v1/machines/mch_1", 200, MACHINE);
     let client = client(&script, Value::Opaque("a function".to_owned()));
-    match script.run(Machine::info_by_id(&client, "mch_1", None, None)) {
+    match script.send(Machine::info_by_id(&client, "mch_1", None, None)) {
         Err(Failure::Thrown(thrown)) => assert_eq!(thrown, "boom"),
         _ => panic!("nothing was thrown"),
     }
     script
-        .run(Machine::info_by_id(&client, "mch_1", None, None))
+        .send(Machine::info_by_id(&client, "mch_1", None, None))
         .unwrap();
 }
 
@@ -337,8 +399,8 @@ fn the_dispatch_proof_is_repeated_on_exec_and_nowhere_else() {
         .on("POST", "/v1/machines/mch_1/exec", 200, DONE)
         .on("GET", "/v1/machines/mch_1", 200, MACHINE);
     let machine = create(&plain(&script), &[]).unwrap();
-    script.run(machine.run(&text("ls"), None)).unwrap();
-    script.run(machine.info(None, None)).unwrap();
+    script.send(machine.run(&text("ls"), None)).unwrap();
+    script.send(machine.info(None, None)).unwrap();
     let proofs: Vec<_> = script
         .sent()
         .iter()
@@ -355,12 +417,12 @@ fn a_long_command_is_not_cut_by_the_http_limit_unless_one_was_given() {
         .on("POST", "/v1/machines/mch_1/exec", 200, DONE);
     let machine = create(&plain(&script), &[]).unwrap();
     let long = object(&[("timeout", Value::Number(600.0))]);
-    script.run(machine.run(&text("make"), Some(&long))).unwrap();
+    script.send(machine.run(&text("make"), Some(&long))).unwrap();
     let limited = object(&[
         ("timeout", Value::Number(600.0)),
         ("requestTimeout", Value::Number(5.0)),
     ]);
-    script.run(machine.run(&text("make"), Some(&limited))).unwrap();
+    script.send(machine.run(&text("make"), Some(&limited))).unwrap();
     let limits: Vec<_> = script.sent().iter().map(|r| r.timeout.as_secs()).collect();
     assert_eq!(limits, [120, 610, 5]);
 }

@@ -47,7 +47,7 @@ fn a_lease_is_moved_and_the_new_one_comes_back() {
     );
     let machine = machine(&script);
     let set = lease::set_timeout(&Value::Number(60.0), None).unwrap();
-    let lease = script.run(machine.set_timeout(&set)).unwrap();
+    let lease = script.send(machine.set_timeout(&set)).unwrap();
     assert_eq!(lease["timeoutMs"], 60_000);
     let sent = &script.sent()[1];
     assert_eq!(body(sent), json!({ "timeout_ms": 60_000 }));
@@ -61,9 +61,9 @@ fn a_pause_has_five_minutes_unless_told_otherwise() {
         .on("POST", "/v1/machines/mch_1/hibernate", 200, SNAPSHOT)
         .on("POST", "/v1/machines/mch_1/hibernate", 200, SNAPSHOT);
     let machine = machine(&script);
-    let info = script.run(machine.pause(None)).unwrap();
+    let info = script.send(machine.pause(None)).unwrap();
     assert_eq!(info["machineId"], "mch_1");
-    script.run(machine.pause(Some(Duration::from_secs(5)))).unwrap();
+    script.send(machine.pause(Some(Duration::from_secs(5)))).unwrap();
     let times: Vec<Duration> = script.sent()[1..].iter().map(|sent| sent.timeout).collect();
     assert_eq!(times, [Duration::from_secs(300), Duration::from_secs(5)]);
 }
@@ -108,14 +108,14 @@ fn snapshots_are_made_listed_described_and_deleted() {
         .on("DELETE", "/v1/snapshots/snap_1", 204, "");
     let machine = machine(&script);
     let client = client(&script);
-    let made = script.run(machine.create_snapshot(keyed(json!({})))).unwrap();
+    let made = script.send(machine.create_snapshot(keyed(json!({})))).unwrap();
     assert_eq!(made["sizeBytes"], 4096);
     let options = given(json!({ "machineId": "mch_1" }));
     let fields = snapshots::list_fields(&options).unwrap();
-    let list = script.run(snapshot::list(&client, &fields)).unwrap();
+    let list = script.send(snapshot::list(&client, &fields)).unwrap();
     assert_eq!(list[0]["id"], "snap_1");
-    script.run(snapshot::get(&client, "snap_1")).unwrap();
-    script.run(snapshot::delete(&client, "snap_1")).unwrap();
+    script.send(snapshot::get(&client, "snap_1")).unwrap();
+    script.send(snapshot::delete(&client, "snap_1")).unwrap();
     script.finished();
 }
 
@@ -129,10 +129,10 @@ fn a_policy_is_replaced_and_the_new_one_comes_back() {
     );
     let machine = machine(&script);
     let policy = given(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/8"] }));
-    let now = script.run(machine.update_egress(&policy, None)).unwrap();
+    let now = script.send(machine.update_egress(&policy, None)).unwrap();
     assert_eq!(now["denyCidrs"], json!(["10.0.0.0/8"]));
     let wrong = given(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/99"] }));
-    let refused = error(script.run(machine.update_egress(&wrong, None)));
+    let refused = error(script.send(machine.update_egress(&wrong, None)));
     assert!(
         refused.message.contains("policy.denyCidrs[0]"),
         "{}",
@@ -158,14 +158,14 @@ fn events_of_one_machine_and_of_all_are_asked_for_by_page() {
         );
     let machine = machine(&script);
     let page = script
-        .run(machine.events(Some(&given(json!({ "limit": 2, "order": "asc" })))))
+        .send(machine.events(Some(&given(json!({ "limit": 2, "order": "asc" })))))
         .unwrap();
     assert_eq!(page["hasMore"], false);
     let options = given(json!({ "operation": "fork", "snapshotId": "snap_1" }));
     let known = [&events::LIST[..], &events::LIST_ALL, &config::CLIENT_OPTIONS];
     let fields = Fields::new("", Some(&options), &known).unwrap();
     script
-        .run(lifecycle::all_events(&client(&script), &fields))
+        .send(lifecycle::all_events(&client(&script), &fields))
         .unwrap();
     script.finished();
 }
@@ -195,10 +195,10 @@ fn a_pool_is_changed_and_turned() {
     script
         .run(held.update(Some(&given(json!({ "memoryMb": 1024 })))))
         .unwrap();
-    script.run(held.enable(None)).unwrap();
-    script.run(held.disable(None)).unwrap();
-    script.run(held.drain(None)).unwrap();
-    script.run(held.reconcile(None)).unwrap();
+    script.send(held.enable(None)).unwrap();
+    script.send(held.disable(None)).unwrap();
+    script.send(held.drain(None)).unwrap();
+    script.send(held.reconcile(None)).unwrap();
     script.finished();
     let sent = script.sent();
     assert_eq!(body(&sent[1]), json!({ "max_ready": 5 }));
@@ -234,10 +234,10 @@ fn a_background_command_is_started_fed_and_ended() {
     };
     assert_eq!(pid, 7);
     script
-        .run(machine.send_stdin(7, &Value::Text("hi\n".into()), None))
+        .send(machine.send_stdin(7, &Value::Text("hi\n".into()), None))
         .unwrap();
-    assert_eq!(script.run(machine.logs(7, None)).unwrap()["output"], "a");
-    script.run(machine.kill_process(7, None)).unwrap();
+    assert_eq!(script.send(machine.logs(7, None)).unwrap()["output"], "a");
+    script.send(machine.kill_process(7, None)).unwrap();
     let sent = script.sent();
     assert_eq!(
         body(&sent[1]),
@@ -438,7 +438,7 @@ fn a_long_program_outlives_the_http_limit() {
     let machine = machine(&script);
     let options = given(json!({ "timeout": 600 }));
     script
-        .run(machine.code_run(&Value::Text("x".into()), Some(&options)))
+        .send(machine.code_run(&Value::Text("x".into()), Some(&options)))
         .unwrap();
     assert_eq!(script.sent()[1].timeout, Duration::from_secs(610));
 }
@@ -455,7 +455,7 @@ fn a_wait_for_a_service_outlives_the_http_limit_unless_one_was_asked_for() {
         json!({ "timeout": 60, "requestTimeout": 5 }),
     ] {
         let request = previews::wait(Some(&given(options))).unwrap();
-        let answer = script.run(machine.wait_for_preview(8080, &request)).unwrap();
+        let answer = script.send(machine.wait_for_preview(8080, &request)).unwrap();
         assert_eq!(answer["ready"], false);
     }
     let times: Vec<Duration> = script.sent()[1..].iter().map(|sent| sent.timeout).collect();
@@ -479,9 +479,9 @@ fn grants_are_listed_by_port_and_revoked_by_id() {
             r#"{"error":"no","code":"preview_grant_not_found"}"#,
         );
     let machine = machine(&script);
-    assert_eq!(script.run(machine.preview_urls(None, None)).unwrap(), json!([]));
-    script.run(machine.preview_urls(Some(8080), None)).unwrap();
-    let gone = error(script.run(machine.revoke_preview_url("pvg_/1", None)));
+    assert_eq!(script.send(machine.preview_urls(None, None)).unwrap(), json!([]));
+    script.send(machine.preview_urls(Some(8080), None)).unwrap();
+    let gone = error(script.send(machine.revoke_preview_url("pvg_/1", None)));
     assert_eq!(gone.kind, Kind::NotFound);
     script.finished();
 }

@@ -5,6 +5,7 @@
 
 import { answered, ERROR_BODY_LIMIT, isRaw, pump, sizeOf, wholeBody } from './content.js';
 import { proxyFor, tunnelAgent } from './node-proxy.js';
+import { releaseLimit, restartLimit, startLimit } from './node-timers.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
 
@@ -24,21 +25,52 @@ const agentFor = (secure, proxy) => {
   return agent;
 };
 
-const plan = (url) => {
+/** What is known of an origin, so that no URL is parsed for a call. */
+const origins = new Map();
+
+const ORIGINS = 32;
+
+// What `new URL` would leave as it is.
+const PLAIN = /^\/[\w\-.~%!$&'()*+,;=:@/?]*$/;
+
+const originOf = (text) => {
+  let origin = origins.get(text);
+  if (!origin) {
+    const url = new URL(text);
+    const secure = url.protocol === 'https:';
+    origin = { url, secure, host: url.host, hostname: url.hostname.replace(/^\[|\]$/g, ''), port: portOf(url) };
+    if (origins.size >= ORIGINS) origins.clear();
+    origins.set(text, origin);
+  }
+  return origin;
+};
+
+const portOf = ({ port, protocol }) => port || (protocol === 'https:' ? 443 : 80);
+
+/** Where a request goes, and by which way. The environment decides anew each time: programs change it. */
+const plan = (address) => {
+  const cut = address.indexOf('/', address.indexOf('//') + 2);
+  let path = cut < 0 ? '/' : address.slice(cut);
+  if (!PLAIN.test(path) || path.includes('/.')) {
+    const url = new URL(address);
+    path = url.pathname + url.search;
+  }
+  const { url, secure, host, hostname, port } = originOf(cut < 0 ? address : address.slice(0, cut));
   const proxy = proxyFor(url);
-  const secure = url.protocol === 'https:';
   if (proxy && !secure) {
     // A proxy reads the whole URL of a plain request.
     const through = proxy.protocol === 'https:';
     return {
       secure: through,
       agent: agentFor(through),
-      target: proxy,
-      path: url.href,
+      host,
+      hostname: proxy.hostname.replace(/^\[|\]$/g, ''),
+      port: portOf(proxy),
+      path: `${url.origin}${path}`,
       authorization: proxy.authorization,
     };
   }
-  return { secure, agent: agentFor(secure, proxy), target: url, path: url.pathname + url.search };
+  return { secure, agent: agentFor(secure, proxy), host, hostname, port, path, authorization: undefined };
 };
 
 /**
@@ -56,27 +88,29 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
   let request;
   let phase = () => 'connect';
   let done = false;
-  let timer;
+  let limit;
+  const unlimited = () => {
+    if (limit) releaseLimit(limit);
+    limit = undefined;
+  };
   const finish = (outcome) => {
     if (done) return;
     done = true;
-    clearTimeout(timer);
+    unlimited();
     request = undefined;
     settled(outcome);
   };
 
   const start = (mayRepeat) => {
-    let url;
     let way;
     try {
-      url = new URL(address);
-      way = plan(url);
+      way = plan(address);
     } catch (error) {
       finish({ phase: 'connect', timedOut: false, message: error.message });
       return;
     }
     // Raw headers: Node then adds none by itself, and builds no map of them.
-    const headers = ['Host', url.host, ...fields];
+    const headers = ['Host', way.host, ...fields];
     if (way.authorization) headers.push('Proxy-Authorization', way.authorization);
     const size = content ? sizeOf(content.value) : undefined;
     if (size !== undefined) headers.push('Content-Length', String(size));
@@ -84,7 +118,6 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
     else if (body !== undefined) headers.push('Content-Length', String(Buffer.byteLength(body)));
     else if (method !== 'GET' && method !== 'HEAD') headers.push('Content-Length', '0');
 
-    const { target } = way;
     const client = builtin(way.secure ? 'node:https' : 'node:http');
     let sent;
     let connected = false;
@@ -102,29 +135,33 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
       finish({ phase: reached, timedOut: false, message: describe(error, reached) });
     };
     try {
-      request = sent = client.request({
+      const options = {
         agent: way.agent,
-        protocol: way.secure ? 'https:' : 'http:',
-        host: target.hostname.replace(/^\[|\]$/g, ''),
-        port: target.port || (way.secure ? 443 : 80),
-        servername: way.secure ? hostName(target.hostname) : undefined,
+        host: way.hostname,
+        port: way.port,
         path: way.path,
         method,
         headers,
-      });
+      };
+      // Only then: a property more costs a call in clear two percent, as does `protocol`, which the module knows.
+      if (way.secure) options.servername = hostName(way.hostname);
+      request = sent = client.request(options);
     } catch (error) {
       finish({ phase: 'connect', timedOut: false, message: error.message });
       return;
     }
     // No property of the request: one more shape of that object makes the engine keep requests, and their answers, for long.
     phase = () => (!connected ? 'connect' : written ? 'read' : 'write');
-    sent.once('socket', (socket) => {
-      if (!socket.connecting) connected = true;
-      else socket.once(way.secure ? 'secureConnect' : 'connect', () => (connected = true));
-    });
-    sent.once('finish', () => (written = true));
+    // A kept connection is there at once.
+    if (sent.reusedSocket) connected = true;
+    else
+      sent.on('socket', (socket) => {
+        if (!socket.connecting) connected = true;
+        else socket.once(way.secure ? 'secureConnect' : 'connect', () => (connected = true));
+      });
+    sent.on('finish', () => (written = true));
     sent.on('error', fail);
-    sent.once('response', (response) => {
+    sent.on('response', (response) => {
       responded = true;
       const handed = read(response, decoder, { decode, streamError, alive }, finish, fail);
       // A server that refuses what is still being sent is not sent the rest.
@@ -135,26 +172,24 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
   };
 
   const silence = content !== undefined || isRaw(decoder);
-  const arm = () => {
-    clearTimeout(timer);
-    if (done || !(timeoutMs > 0 && timeoutMs <= 0x7fffffff)) return;
-    timer = setTimeout(() => {
-      const late = request;
-      const reached = phase();
-      const what =
-        reached === 'connect' ? 'no connection within' : silence ? 'nothing moved for' : 'no whole answer within';
-      finish({ phase: reached, timedOut: true, message: `${what} ${timeoutMs / 1000} s` });
-      late?.destroy();
-    }, timeoutMs);
+  const late = () => {
+    const open = request;
+    const reached = phase();
+    const what =
+      reached === 'connect' ? 'no connection within' : silence ? 'nothing moved for' : 'no whole answer within';
+    finish({ phase: reached, timedOut: true, message: `${what} ${timeoutMs / 1000} s` });
+    open?.destroy();
   };
-  const alive = silence ? arm : () => {};
-  arm();
+  const alive = () => {
+    if (silence && limit) restartLimit(limit);
+  };
+  if (timeoutMs > 0 && timeoutMs <= 0x7fffffff) limit = startLimit(timeoutMs, late);
   start(method === 'GET');
 
   return () => {
     if (done) return;
     done = true;
-    clearTimeout(timer);
+    unlimited();
     request?.destroy();
   };
 };
@@ -184,16 +219,26 @@ const send = (request, content, alive, fail) => {
   );
 };
 
+/** A header, the first of its name. `headers` of Node would make a map of all. */
+const headerOf = (raw, name) => {
+  for (let index = 0; index < raw.length; index += 2)
+    if (raw[index].length === name.length && raw[index].toLowerCase() === name) return raw[index + 1];
+  return undefined;
+};
+
 /** Reads the answer; whether its body was handed over as a stream. */
 const read = (response, decoder, { decode, streamError, alive }, finish, fail) => {
   const status = response.statusCode;
   const good = status >= 200 && status < 300;
-  const { headers } = response;
+  const { rawHeaders } = response;
   const outcome = {
     status,
-    requestId: headers['x-request-id'],
-    retryAfter: headers['retry-after'],
-    dispatchProof: headers['x-nullspace-dispatch-proof'],
+    requestId: headerOf(rawHeaders, 'x-request-id'),
+    retryAfter: headerOf(rawHeaders, 'retry-after'),
+    dispatchProof: headerOf(rawHeaders, 'x-nullspace-dispatch-proof'),
+    answer: undefined,
+    phase: undefined,
+    text: undefined,
   };
   if (good && decoder === '#stream') {
     finish({ ...outcome, answer: streamOf(response, streamError) });
@@ -225,11 +270,11 @@ const read = (response, decoder, { decode, streamError, alive }, finish, fail) =
     }
     chunks.push(chunk);
   });
-  response.once('end', () => {
+  response.on('end', () => {
     if (response.complete) end();
     else fail(new Error('the answer ended early'));
   });
-  response.once('error', fail);
+  response.on('error', fail);
   return false;
 };
 
@@ -280,7 +325,7 @@ const streamOf = (response, streamError) => {
 };
 
 // No server name is sent for addresses.
-const hostName = (name) => (builtin('node:net').isIP(name.replace(/^\[|\]$/g, '')) ? '' : name);
+const hostName = (name) => (builtin('node:net').isIP(name) ? '' : name);
 
 const describe = (error, phase) => {
   if (error instanceof AggregateError && error.errors?.length > 0)

@@ -42,6 +42,9 @@ const slots = () => {
 /** Calls in flight, by the number of their task. An instance that crashed never settles them: {@link crashed} does. */
 const waiting = [];
 
+/** What rejects the calls that are one request, by the number of that: see {@link ask}. */
+const asked = [];
+
 /** The promise of a task that must wait. */
 export const pending = (place) =>
   new Promise((resolve, reject) => {
@@ -85,6 +88,7 @@ export const crashed = (message) => {
   crashes += 1;
   for (const call of waiting) call?.reject(error);
   waiting.length = 0;
+  for (const reject of asked.splice(0)) reject?.(error);
   for (const end of requests.splice(0)) end?.();
   const ends = live.takeAll();
   for (const end of ends) end();
@@ -194,19 +198,18 @@ export const setGlue = (exports) => {
 };
 
 /**
- * Sends a request and hands its outcome to the module: through the platform's own transport, or through `fetch`, if the caller gave
- * one or there is no other. See node-http.js and fetch-http.js.
+ * Sends a request: through the platform's own transport, or through `fetch`, if the caller gave one or there is no other. See
+ * node-http.js and fetch-http.js.
  */
-export const exchange = (place, fetch, head, body, content, timeoutMs) => {
+const send = (place, fetch, head, body, content, timeoutMs, take) => {
   const asker = crashes;
   let over = false;
   const done = (outcome) => {
     over = true;
     if (asker !== crashes) return;
     requests[place] = undefined;
-    const { answer, phase, text, dispatchProof } = outcome;
     try {
-      glue.exchanged(place, phase === undefined && text === undefined, answer, dispatchProof, outcome);
+      take(outcome, outcome.phase === undefined && outcome.text === undefined);
     } catch (error) {
       // A trap has no caller here who could catch it.
       if (trapped(error)) glue.replaceInstance();
@@ -228,6 +231,25 @@ export const exchange = (place, fetch, head, body, content, timeoutMs) => {
         });
   if (!over) requests[place] = end;
 };
+
+/** Sends a request and hands its outcome to the module. */
+export const exchange = (place, fetch, head, body, content, timeoutMs) =>
+  send(place, fetch, head, body, content, timeoutMs, (outcome, good) =>
+    glue.exchanged(place, good, outcome.answer, outcome.dispatchProof, outcome),
+  );
+
+/** Sends the request of a call that is no more than that, and settles the call; the module hears only that it is over, or goes on. */
+export const ask = (place, fetch, head, body, timeoutMs, field) =>
+  new Promise((resolve, reject) => {
+    asked[place] = reject;
+    send(place, fetch, head, body, undefined, timeoutMs, (outcome, good) => {
+      const { answer } = outcome;
+      if (good) glue.answered(place);
+      const value = good ? answer : glue.unanswered(place, outcome.dispatchProof, outcome);
+      asked[place] = undefined;
+      resolve(good && field !== undefined ? answer[field] : value);
+    });
+  });
 
 /** Ends a request whose outcome nobody wants any more. */
 export const cancel = (place) => {

@@ -12,7 +12,8 @@ use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
 use crate::core::{http, retry};
 use crate::transport::{
-    Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
+    Answer, Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Text, Transport,
+    TransportError,
 };
 
 /// HTTP time of calls without a longer one.
@@ -34,10 +35,13 @@ impl<X> From<Error> for Failure<X> {
 }
 
 /// A call under way.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>> + 'a>>;
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Outcome<T, <T as Transport>::Answer>> + 'a>>;
 
 /// A result of a call.
 pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
+
+/// What makes a call of one request: it, or what is wrong with the caller's options.
+pub type Planned<T> = Outcome<T, Single<T>>;
 
 /// What is sent, before key and headers.
 #[derive(Debug, Clone)]
@@ -84,6 +88,82 @@ impl Call {
             timeout,
             idempotency_key: None,
             proof: None,
+        }
+    }
+}
+
+/// A call that is one request, whose answer is what the caller gets: checked, and not yet sent. Most calls are.
+#[must_use = "it is not sent yet"]
+pub struct Single<T> {
+    client: Client<T>,
+    call: Call,
+    /// The one field of the answer that the caller gets. Its decoder demands it.
+    field: Option<&'static str>,
+    /// What becomes of an error.
+    failed: fn(Error) -> Error,
+}
+
+impl<T: Transport> Single<T> {
+    /// The caller gets the whole answer; nothing when it is not read.
+    pub fn new(client: &Client<T>, call: Call) -> Self {
+        Self {
+            client: client.clone(),
+            call,
+            field: None,
+            failed: |error| error,
+        }
+    }
+
+    /// The caller gets one field of the answer.
+    pub fn field(mut self, name: &'static str) -> Self {
+        self.field = Some(name);
+        self
+    }
+
+    /// The caller gets other errors.
+    pub fn failed(mut self, error: fn(Error) -> Error) -> Self {
+        self.failed = error;
+        self
+    }
+
+    /// What it goes through.
+    pub fn transport(&self) -> &T {
+        self.client.transport()
+    }
+
+    /// Sends it.
+    pub fn send(self) -> Pending<'static, T> {
+        Box::pin(self.end(None))
+    }
+
+    /// The request, for a transport that sends it without this crate's help, and the field that the caller gets; then the answer
+    /// must be good, or be given to [`Single::go_on`]. `None` when something of the caller's has to be asked or told.
+    pub fn bare(&self) -> Option<(Request, Option<&'static str>)> {
+        match &self.client.settings().key {
+            Key::Fixed(key) if !self.transport().has_hooks() => {
+                Some((self.client.request(&self.call, key), self.field))
+            }
+            _ => None,
+        }
+    }
+
+    /// Does what follows the first answer.
+    pub fn go_on(self, first: Result<Reply<T::Answer>, TransportError>) -> Pending<'static, T> {
+        Box::pin(self.end(Some(first)))
+    }
+
+    async fn end(self, first: Option<Result<Reply<T::Answer>, TransportError>>) -> Outcome<T, T::Answer> {
+        let sent = Cell::new(u32::from(first.is_some()));
+        let answer = match self.client.call_counted(&self.call, &sent, first).await {
+            Ok(sent) => sent.answer,
+            Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
+            Err(thrown) => return Err(thrown),
+        };
+        match self.field {
+            None => Ok(answer),
+            Some(name) => Ok(answer.any(name).ok_or_else(|| {
+                Error::invalid_response(format!("{}: the answer has no {name}", self.call.operation))
+            })?),
         }
     }
 }
@@ -158,16 +238,24 @@ impl<T: Transport> Client<T> {
     /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state
     /// machine stays small that way.
     pub fn call<'a>(&'a self, call: &'a Call) -> Pending<'a, T> {
-        Box::pin(async move { self.call_counted(call, &Cell::new(0)).await })
+        Box::pin(async move { Ok(self.call_counted(call, &Cell::new(0), None).await?.answer) })
     }
 
-    /// The same, telling how many requests went out even when the call is given up.
-    pub(super) async fn call_counted(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Sent<T::Answer>> {
-        self.try_once(call, sent).await.map_err(|failed| match failed {
-            Failed::Api(error) => Failure::Error(error),
-            Failed::Transport(error) => Failure::Error(describe(call, &error)),
-            Failed::Thrown(thrown) => Failure::Thrown(thrown),
-        })
+    /// The same, telling how many requests went out even when the call is given up. `first`: the answer of a request that was
+    /// sent already.
+    pub(super) async fn call_counted(
+        &self,
+        call: &Call,
+        sent: &Cell<u32>,
+        first: Option<Result<Reply<T::Answer>, TransportError>>,
+    ) -> Outcome<T, Sent<T::Answer>> {
+        self.try_after(call, sent, first)
+            .await
+            .map_err(|failed| match failed {
+                Failed::Api(error) => Failure::Error(error),
+                Failed::Transport(error) => Failure::Error(describe(call, &error)),
+                Failed::Thrown(thrown) => Failure::Thrown(thrown),
+            })
     }
 
     /// One try, that is: until the key is right and the rate limit lets it through. `sent` counts requests.
@@ -176,11 +264,23 @@ impl<T: Transport> Client<T> {
         call: &Call,
         sent: &Cell<u32>,
     ) -> Result<Sent<T::Answer>, Failed<T::Thrown>> {
+        self.try_after(call, sent, None).await
+    }
+
+    async fn try_after(
+        &self,
+        call: &Call,
+        sent: &Cell<u32>,
+        mut first: Option<Result<Reply<T::Answer>, TransportError>>,
+    ) -> Result<Sent<T::Answer>, Failed<T::Thrown>> {
         let mut limited = 0;
         let mut asked_again = false;
         loop {
             let key = self.key().await?;
-            let reply = self.exchange(call, &key, sent).await?;
+            let reply = match first.take() {
+                Some(reply) => reply.map_err(Failed::Transport)?,
+                None => self.exchange(call, &key, sent).await?,
+            };
             let text = match reply.body {
                 Body::Answer(answer) => {
                     return Ok(Sent {
@@ -290,28 +390,27 @@ impl<T: Transport> Client<T> {
     }
 
     fn request(&self, call: &Call, key: &str) -> Request {
-        let mut headers = Vec::with_capacity(6 + self.inner.settings.headers.len());
-        headers.push(("Authorization".to_owned(), format!("Bearer {key}")));
-        headers.push(("Accept".to_owned(), "application/json".to_owned()));
+        let mut headers: Vec<(Text, Text)> = Vec::with_capacity(6 + self.inner.settings.headers.len());
+        headers.push(("Authorization".into(), ["Bearer ", key].concat().into()));
+        headers.push(("Accept".into(), "application/json".into()));
         if call.body.is_some() {
-            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+            headers.push(("Content-Type".into(), "application/json".into()));
         }
-        if let Some((_, kind)) = &call.content {
-            headers.push(("Content-Type".to_owned(), kind.clone()));
+        let mut given = |name: &'static str, value: Option<&String>| {
+            if let Some(value) = value {
+                headers.push((name.into(), value.clone().into()));
+            }
+        };
+        given("Content-Type", call.content.as_ref().map(|(_, kind)| kind));
+        given("X-Nullspace-Part-Sha256", call.part_digest.as_ref());
+        given("Idempotency-Key", call.idempotency_key.as_ref());
+        given("X-Nullspace-Dispatch-Proof", call.proof.as_ref());
+        for (name, value) in &self.inner.settings.headers {
+            headers.push((name.clone().into(), value.clone().into()));
         }
-        if let Some(digest) = &call.part_digest {
-            headers.push(("X-Nullspace-Part-Sha256".to_owned(), digest.clone()));
-        }
-        if let Some(key) = &call.idempotency_key {
-            headers.push(("Idempotency-Key".to_owned(), key.clone()));
-        }
-        if let Some(proof) = &call.proof {
-            headers.push(("X-Nullspace-Dispatch-Proof".to_owned(), proof.clone()));
-        }
-        headers.extend(self.inner.settings.headers.iter().cloned());
         Request {
             method: call.method,
-            url: format!("{}{}", self.inner.settings.base_url, call.path),
+            url: [self.inner.settings.base_url.as_str(), &call.path].concat(),
             headers,
             body: call.body.clone(),
             content: call.content.as_ref().map(|(content, _)| *content),

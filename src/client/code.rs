@@ -1,13 +1,13 @@
 //! The code interpreter of a machine. Source: PROTOCOL.md section 8.
 
-use super::call::Outcome;
+use super::call::Single;
 use super::machine::Machine;
 use crate::core::code::Request;
 use crate::transport::Transport;
 
 impl<T: Transport> Machine<T> {
-    /// Sends one of its requests.
-    pub async fn code(&self, request: Request) -> Outcome<T, T::Answer> {
+    /// One of its requests.
+    pub fn code(&self, request: Request) -> Single<T> {
         let mut call = self.on(
             request.operation,
             request.method,
@@ -20,6 +20,6 @@ impl<T: Transport> Machine<T> {
             call.timeout = call.timeout.max(request.least_request_timeout);
         }
         call.body = request.body;
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value as Json};
 
-use super::call::{Call, Outcome};
+use super::call::{Call, Outcome, Planned, Single};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
 use crate::core::files::{self, Common};
@@ -18,18 +18,18 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(300);
 const BYTES: &str = "application/octet-stream";
 
 impl<T: Transport> Machine<T> {
-    async fn files_post(
+    fn files_post(
         &self,
         operation: &'static str,
         verb: &str,
         body: Json,
         decoder: Decoder,
         common: &Common,
-    ) -> Outcome<T, T::Answer> {
+    ) -> Single<T> {
         let under = format!("/files/{verb}");
         let mut call = self.on(operation, "POST", &under, decoder, common.request_timeout);
         call.body = Some(common.body(body));
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     fn bytes_call(
@@ -52,24 +52,18 @@ impl<T: Transport> Machine<T> {
     }
 
     /// The bytes of a file, in the form that the options ask for.
-    pub async fn read_file(&self, path: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn read_file(&self, path: &Value, options: Option<&Value>) -> Planned<T> {
         let (common, decoder) = files::read(options)?;
         let mut call = self.bytes_call("downloadFile", "GET", files::path("path", path)?, &common);
         call.decoder = decoder;
-        Ok(self.client.call(&call).await?.answer)
+        Ok(self.single(call))
     }
 
     /// Writes a short text.
-    pub async fn write_text(
-        &self,
-        path: &Value,
-        text: &str,
-        options: Option<&Value>,
-    ) -> Outcome<T, T::Answer> {
+    pub fn write_text(&self, path: &Value, text: &str, options: Option<&Value>) -> Planned<T> {
         let common = Common::read(options)?;
         let body = json!({ "path": files::path("path", path)?, "content": text, "encoding": "utf8" });
-        self.files_post("writeFile", "write", body, Decoder::FileInfo, &common)
-            .await
+        Ok(self.files_post("writeFile", "write", body, Decoder::FileInfo, &common))
     }
 
     /// Writes bytes that pass by, and then describes the file.
@@ -100,6 +94,7 @@ impl<T: Transport> Machine<T> {
             Decoder::FileInfo,
             common,
         )
+        .send()
         .await
     }
 
@@ -119,7 +114,7 @@ impl<T: Transport> Machine<T> {
         );
         call.timeout = self.client.timeout(common.request_timeout, TRANSFER_TIMEOUT);
         call.content = Some((content, format!("multipart/form-data; boundary={boundary}")));
-        let answer = self.client.call(&call).await?.answer;
+        let answer = self.client.call(&call).await?;
         let results = answer
             .inner("results")
             .ok_or_else(|| Error::invalid_response("batchWriteFiles: the answer has no results"))?;
@@ -150,7 +145,7 @@ impl<T: Transport> Machine<T> {
     }
 
     /// What a directory holds.
-    pub async fn list_files(&self, path: Option<&Value>, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn list_files(&self, path: Option<&Value>, options: Option<&Value>) -> Planned<T> {
         let (common, depth) = files::list(options)?;
         let path = match path {
             Some(path) => files::path("path", path)?,
@@ -165,7 +160,7 @@ impl<T: Transport> Machine<T> {
             Decoder::FileList,
             common.request_timeout,
         );
-        Ok(self.client.call(&call).await?.answer)
+        Ok(self.single(call))
     }
 
     /// A short text, for what the SDK itself has to know of it.
@@ -174,87 +169,78 @@ impl<T: Transport> Machine<T> {
         let common = Common::read(None)?;
         let answer = self
             .files_post("readFile", "read", body, Decoder::ReadFile, &common)
+            .send()
             .await?;
         Ok(answer.text("content").unwrap_or_default())
     }
 
-    /// Whether there is something at a path.
-    pub async fn file_exists(&self, path: &Value, options: Option<&Value>) -> Outcome<T, bool> {
+    fn existence(&self, path: &Value, options: Option<&Value>) -> Planned<T> {
         let body = json!({ "path": files::path("path", path)? });
         let common = Common::read(options)?;
-        let answer = self
-            .files_post("fileExists", "exists", body, Decoder::FileExists, &common)
-            .await?;
+        Ok(self.files_post("fileExists", "exists", body, Decoder::FileExists, &common))
+    }
+
+    /// Whether there is something at a path.
+    pub fn file_exists(&self, path: &Value, options: Option<&Value>) -> Planned<T> {
+        Ok(self.existence(path, options)?.field("exists"))
+    }
+
+    /// The same, for the SDK itself.
+    pub(super) async fn is_there(&self, path: &Value) -> Outcome<T, bool> {
+        let answer = self.existence(path, None)?.send().await?;
         Ok(answer.flag("exists") == Some(true))
     }
 
     /// Describes what is at a path.
-    pub async fn file_info(&self, path: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn file_info(&self, path: &Value, options: Option<&Value>) -> Planned<T> {
         let body = json!({ "path": files::path("path", path)? });
         let common = Common::read(options)?;
-        self.files_post("getFileInfo", "info", body, Decoder::FileInfo, &common)
-            .await
+        Ok(self.files_post("getFileInfo", "info", body, Decoder::FileInfo, &common))
     }
 
     /// Makes a directory and what leads to it, or removes whatever is at a path: `verb`.
-    pub async fn at_path(
+    pub fn at_path(
         &self,
         operation: &'static str,
         verb: &str,
         path: &Value,
         options: Option<&Value>,
-    ) -> Outcome<T, ()> {
+    ) -> Planned<T> {
         let body = json!({ "path": files::path("path", path)? });
         let common = Common::read(options)?;
-        self.files_post(operation, verb, body, Decoder::Nothing, &common)
-            .await
-            .map(drop)
+        Ok(self.files_post(operation, verb, body, Decoder::Nothing, &common))
     }
 
     /// Renames, or moves.
-    pub async fn rename_file(
-        &self,
-        from: &Value,
-        to: &Value,
-        options: Option<&Value>,
-    ) -> Outcome<T, T::Answer> {
+    pub fn rename_file(&self, from: &Value, to: &Value, options: Option<&Value>) -> Planned<T> {
         let body = json!({ "old_path": files::path("from", from)?, "new_path": files::path("to", to)? });
         let common = Common::read(options)?;
-        self.files_post("renameFile", "rename", body, Decoder::FileInfo, &common)
-            .await
+        Ok(self.files_post("renameFile", "rename", body, Decoder::FileInfo, &common))
     }
 
     /// Sets permissions.
-    pub async fn set_file_permissions(
+    pub fn set_file_permissions(
         &self,
         path: &Value,
         permissions: &Value,
         options: Option<&Value>,
-    ) -> Outcome<T, ()> {
+    ) -> Planned<T> {
         let body = json!({
             "path": files::path("path", path)?,
             "permissions": files::permissions(permissions)?,
         });
         let common = Common::read(options)?;
-        self.files_post(
+        Ok(self.files_post(
             "setFilePermissions",
             "permissions",
             body,
             Decoder::Nothing,
             &common,
-        )
-        .await
-        .map(drop)
+        ))
     }
 
     /// Lines that match a pattern (`find`), or names of files that do (`search`).
-    pub async fn matching(
-        &self,
-        verb: &str,
-        path: &Value,
-        pattern: &Value,
-        options: Option<&Value>,
-    ) -> Outcome<T, T::Answer> {
+    pub fn matching(&self, verb: &str, path: &Value, pattern: &Value, options: Option<&Value>) -> Planned<T> {
         let body = json!({
             "path": files::path("path", path)?,
             "pattern": files::text("pattern", pattern, false)?,
@@ -264,35 +250,34 @@ impl<T: Transport> Machine<T> {
             _ => ("searchFiles", Decoder::Texts),
         };
         let common = Common::read(options)?;
-        self.files_post(operation, verb, body, decoder, &common).await
+        Ok(self.files_post(operation, verb, body, decoder, &common))
     }
 
     /// Replaces in files.
-    pub async fn replace_in_files(
+    pub fn replace_in_files(
         &self,
         paths: &Value,
         pattern: &Value,
         replacement: &Value,
         options: Option<&Value>,
-    ) -> Outcome<T, T::Answer> {
+    ) -> Planned<T> {
         let body = json!({
             "files": files::paths(paths)?,
             "pattern": files::text("pattern", pattern, false)?,
             "replacement": files::text("replacement", replacement, true)?,
         });
         let common = Common::read(options)?;
-        self.files_post("replaceInFiles", "replace", body, Decoder::ReplaceResult, &common)
-            .await
+        Ok(self.files_post("replaceInFiles", "replace", body, Decoder::ReplaceResult, &common))
     }
 
     /// An address for one download or upload without the key: `verb` is `download-url` or `upload-url`.
-    pub async fn file_url(&self, verb: &str, path: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn file_url(&self, verb: &str, path: &Value, options: Option<&Value>) -> Planned<T> {
         let (operation, decoder) = match verb {
             "download-url" => ("createDownloadUrl", Decoder::DownloadUrl),
             _ => ("createUploadUrl", Decoder::UploadUrl),
         };
         let body = json!({ "path": files::path("path", path)? });
         let common = Common::read(options)?;
-        self.files_post(operation, verb, body, decoder, &common).await
+        Ok(self.files_post(operation, verb, body, decoder, &common))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value as Json};
 
-use super::call::{Failure, Outcome};
+use super::call::{Failure, Outcome, Planned, Single};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
 use crate::core::git::{self, Given};
@@ -45,14 +45,14 @@ fn git_error(mut error: Error) -> Error {
 }
 
 impl<T: Transport> Machine<T> {
-    async fn git(
+    fn git(
         &self,
         operation: &'static str,
         method: &'static str,
         verb: &str,
         given: Given<'_>,
         decoder: Decoder,
-    ) -> Outcome<T, T::Answer> {
+    ) -> Single<T> {
         let mut under = format!("/git/{verb}");
         let body = Json::Object(given.body);
         if method == "GET" {
@@ -75,94 +75,82 @@ impl<T: Transport> Machine<T> {
         }
         call.body = (method != "GET").then(|| body.to_string());
         call.proof = self.proof.clone();
-        match self.client.call(&call).await {
-            Ok(sent) => Ok(sent.answer),
-            Err(Failure::Error(error)) => Err(git_error(error).into()),
-            Err(thrown) => Err(thrown),
-        }
+        self.single(call).failed(git_error)
     }
 
     /// Clones: where it went.
-    pub async fn git_clone(&self, url: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn git_clone(&self, url: &Value, options: Option<&Value>) -> Planned<T> {
         let url = git::url(url)?;
         let mut given = Given::read(options, &["branch", "depth", "auth"])?;
         given.text("branch", "branch")?.count("depth", "depth")?.auth()?;
         given.put("url", url);
-        self.git("gitClone", "POST", "clone", given, Decoder::GitCloneResponse)
-            .await
+        Ok(self.git("gitClone", "POST", "clone", given, Decoder::GitCloneResponse))
     }
 
     /// What has changed.
-    pub async fn git_status(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn git_status(&self, options: Option<&Value>) -> Planned<T> {
         let given = Given::read(options, &[])?;
-        self.git("gitStatus", "GET", "status", given, Decoder::GitStatus)
-            .await
+        Ok(self.git("gitStatus", "GET", "status", given, Decoder::GitStatus))
     }
 
     /// Commits.
-    pub async fn git_log(&self, options: Option<&Value>) -> Outcome<T, Option<T::Answer>> {
+    pub fn git_log(&self, options: Option<&Value>) -> Planned<T> {
         let mut given = Given::read(options, &["limit"])?;
         given.count("limit", "limit")?;
-        let log = self.git("gitLog", "GET", "log", given, Decoder::GitLog).await?;
-        Ok(log.inner("commits"))
+        let call = self.git("gitLog", "GET", "log", given, Decoder::GitLog);
+        Ok(call.field("commits"))
     }
 
     /// Local branches.
-    pub async fn git_branches(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn git_branches(&self, options: Option<&Value>) -> Planned<T> {
         let given = Given::read(options, &[])?;
-        self.git("gitBranches", "GET", "branch", given, Decoder::GitBranchList)
-            .await
+        Ok(self.git("gitBranches", "GET", "branch", given, Decoder::GitBranchList))
     }
 
     /// Makes or deletes a branch: `action`.
-    pub async fn git_branch(&self, action: &str, name: &Value, options: Option<&Value>) -> Outcome<T, ()> {
+    pub fn git_branch(&self, action: &str, name: &Value, options: Option<&Value>) -> Planned<T> {
         let name = options::filled("name", name)?.to_owned();
         let mut given = Given::read(options, if action == "delete" { &["force"] } else { &[] })?;
         given.flag("force", "force")?;
         given.put("name", name);
         given.put("action", action);
-        self.git("gitBranch", "POST", "branch", given, Decoder::Nothing)
-            .await
-            .map(drop)
+        Ok(self.git("gitBranch", "POST", "branch", given, Decoder::Nothing))
     }
 
     /// Changes to a branch, tag or commit.
-    pub async fn git_checkout(&self, reference: &Value, options: Option<&Value>) -> Outcome<T, ()> {
+    pub fn git_checkout(&self, reference: &Value, options: Option<&Value>) -> Planned<T> {
         let reference = options::filled("ref", reference)?.to_owned();
         let mut given = Given::read(options, &["create"])?;
         given.put("create", false);
         given.flag("create", "create")?;
         given.put("ref", reference);
-        self.git("gitCheckout", "POST", "checkout", given, Decoder::Nothing)
-            .await
-            .map(drop)
+        Ok(self.git("gitCheckout", "POST", "checkout", given, Decoder::Nothing))
     }
 
     /// Adds files; everything when none are named.
-    pub async fn git_add(&self, options: Option<&Value>) -> Outcome<T, ()> {
+    pub fn git_add(&self, options: Option<&Value>) -> Planned<T> {
         let mut given = Given::read(options, &["files"])?;
         if !given.files()? {
             given.put("files", Vec::<String>::new());
         }
-        self.git("gitAdd", "POST", "add", given, Decoder::Nothing)
-            .await
-            .map(drop)
+        Ok(self.git("gitAdd", "POST", "add", given, Decoder::Nothing))
     }
 
     /// Commits what is named, else everything.
-    pub async fn git_commit(&self, message: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn git_commit(&self, message: &Value, options: Option<&Value>) -> Planned<T> {
         let message = options::filled("message", message)?.to_owned();
         let mut given = Given::read(options, &["files", "author"])?;
         let named = given.files()?;
         given.author()?;
         given.put("add_all", !named);
         given.put("message", message);
-        self.git("gitCommit", "POST", "commit", given, Decoder::GitCommitResponse)
-            .await
+        Ok(self
+            .git("gitCommit", "POST", "commit", given, Decoder::GitCommitResponse)
+            .field("sha"))
     }
 
     /// Pulls or pushes: what git said.
-    pub async fn git_sync(&self, verb: &str, options: Option<&Value>) -> Outcome<T, String> {
+    pub fn git_sync(&self, verb: &str, options: Option<&Value>) -> Planned<T> {
         let more: &[&str] = match verb {
             "push" => &["remote", "branch", "auth", "setUpstream"],
             _ => &["remote", "branch", "auth"],
@@ -175,10 +163,8 @@ impl<T: Transport> Machine<T> {
             given.flag("setUpstream", "set_upstream")?;
         }
         let operation = if verb == "push" { "gitPush" } else { "gitPull" };
-        let said = self
-            .git(operation, "POST", verb, given, Decoder::GitSyncResponse)
-            .await?;
-        Ok(said.text("summary").unwrap_or_default())
+        let call = self.git(operation, "POST", verb, given, Decoder::GitSyncResponse);
+        Ok(call.field("summary"))
     }
 
     /// Runs git through the machine's commands: what it printed.
@@ -194,6 +180,7 @@ impl<T: Transport> Machine<T> {
         }
         let done = self
             .exec(body.to_string(), timeout, Duration::from_secs(70))
+            .send()
             .await?;
         let code = done.number("exitCode").unwrap_or_default() as i64;
         if code == 0 {
@@ -299,8 +286,11 @@ impl<T: Transport> Machine<T> {
         let key = options::filled("privateKey", key)?;
         let home = at_home(SSH);
         let directory = Value::Text(home.clone());
-        self.at_path("makeDirectory", "mkdir", &directory, None).await?;
-        self.set_file_permissions(&directory, &Value::Text("0700".to_owned()), None)
+        self.at_path("makeDirectory", "mkdir", &directory, None)?
+            .send()
+            .await?;
+        self.set_file_permissions(&directory, &Value::Text("0700".to_owned()), None)?
+            .send()
             .await?;
         let text = format!("{}\n", key.trim_end());
         self.keep_secret(&format!("{home}/id_rsa"), &text).await?;
@@ -314,7 +304,7 @@ impl<T: Transport> Machine<T> {
     async fn append_secret(&self, path: &str, line: &str) -> Outcome<T, ()> {
         let at = Value::Text(path.to_owned());
         let mut text = String::new();
-        if self.file_exists(&at, None).await? {
+        if self.is_there(&at).await? {
             let before = self.read_small(&at).await?;
             text.push_str(&before);
         }
@@ -326,9 +316,10 @@ impl<T: Transport> Machine<T> {
     async fn keep_secret(&self, path: &str, text: &str) -> Outcome<T, ()> {
         let path = Value::Text(path.to_owned());
         // Empty first: it must not be readable for a moment.
-        self.write_text(&path, "", None).await?;
-        self.set_file_permissions(&path, &Value::Text("0600".to_owned()), None)
+        self.write_text(&path, "", None)?.send().await?;
+        self.set_file_permissions(&path, &Value::Text("0600".to_owned()), None)?
+            .send()
             .await?;
-        self.write_text(&path, text, None).await.map(drop)
+        self.write_text(&path, text, None)?.send().await.map(drop)
     }
 }

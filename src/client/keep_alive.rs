@@ -42,7 +42,7 @@ where
             request: plan.request.clone(),
             request_timeout: plan.request_timeout,
         };
-        self.set_timeout(&set).await?;
+        self.set_timeout(&set)?.send().await?;
         let state = Rc::new(State {
             stopped: Cell::new(false),
             ended: Cell::new(false),
@@ -78,7 +78,11 @@ where
         loop {
             transport.sleep(pause).await;
             let asked = transport.now_ms();
-            match self.set_timeout(set).await {
+            let sent = match self.set_timeout(set) {
+                Ok(call) => call.send().await,
+                Err(failure) => Err(failure),
+            };
+            match sent {
                 Ok(_) => {
                     renewed = asked;
                     pause = every;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::call::{json, Call, Client, Outcome, Planned, Single, DEFAULT_TIMEOUT};
 use super::machine::{Machine, RESUME_TIMEOUT};
 use super::orphan::Unclaimed;
 use crate::core::error::Error;
@@ -15,7 +15,7 @@ use crate::transport::{Answer, Decoder, Transport};
 
 impl<T: Transport> Machine<T> {
     /// Moves the end of the lease.
-    pub async fn set_timeout(&self, set: &SetTimeout) -> Outcome<T, T::Answer> {
+    pub fn set_timeout(&self, set: &SetTimeout) -> Planned<T> {
         let mut call = self.on(
             "setMachineTimeout",
             "POST",
@@ -24,13 +24,13 @@ impl<T: Transport> Machine<T> {
             set.request_timeout,
         );
         call.body = Some(json(&set.request)?);
-        Ok(self.client.call(&call).await?.answer)
+        Ok(self.single(call))
     }
 
     /// Freezes the machine into a snapshot; a resume makes it run again.
-    pub async fn pause(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn pause(&self, timeout: Option<Duration>) -> Single<T> {
         let call = self.long("hibernateMachine", "/hibernate", Decoder::SnapshotInfo, timeout);
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// Makes a second machine that goes on from where this one is.
@@ -44,19 +44,19 @@ impl<T: Transport> Machine<T> {
     }
 
     async fn send_fork(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Self> {
-        let answer = self.client.call_counted(call, sent).await?.answer;
+        let answer = self.client.call_counted(call, sent, None).await?.answer;
         let timeout = self.client.timeout(None, DEFAULT_TIMEOUT);
         Ok(Self::of(&self.client, &answer, timeout)?)
     }
 
     /// Keeps the machine as it is now, for later creates.
-    pub async fn create_snapshot(&self, keyed: Keyed) -> Outcome<T, T::Answer> {
+    pub fn create_snapshot(&self, keyed: Keyed) -> Single<T> {
         let call = self.keyed("createSnapshot", "/snapshots", Decoder::SnapshotInfo, keyed);
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// Replaces the whole network policy; the answer is the new one.
-    pub async fn update_egress(&self, policy: &Value, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn update_egress(&self, policy: &Value, timeout: Option<Duration>) -> Planned<T> {
         let request = egress::update(policy)?;
         let mut call = self.on(
             "updateMachineEgress",
@@ -66,14 +66,11 @@ impl<T: Transport> Machine<T> {
             timeout,
         );
         call.body = Some(json(&request)?);
-        let answer = self.client.call(&call).await?.answer;
-        Ok(answer
-            .inner("egress")
-            .ok_or_else(|| Error::invalid_response("updateMachineEgress: the answer has no policy"))?)
+        Ok(self.single(call).field("egress"))
     }
 
     /// Where a port can be reached.
-    pub async fn host(&self, port: &Value, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn host(&self, port: &Value, timeout: Option<Duration>) -> Planned<T> {
         let port = previews::port(port)?;
         let mut call = self.on(
             "getMachineHost",
@@ -83,12 +80,12 @@ impl<T: Transport> Machine<T> {
             timeout,
         );
         call.body = Some(format!("{{\"port\":{port}}}"));
-        Ok(self.client.call(&call).await?.answer)
+        Ok(self.single(call))
     }
 
     /// URL of a port. Servers without public host names give only a host; the scheme is then that of the API.
     pub async fn url(&self, port: &Value, websocket: bool, timeout: Option<Duration>) -> Outcome<T, String> {
-        let host = self.host(port, timeout).await?;
+        let host = self.host(port, timeout)?.send().await?;
         if let Some(url) = host.text(if websocket { "websocketUrl" } else { "url" }) {
             return Ok(url);
         }
@@ -105,7 +102,7 @@ impl<T: Transport> Machine<T> {
     }
 
     /// What happened to it, a page.
-    pub async fn events(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn events(&self, options: Option<&Value>) -> Planned<T> {
         let fields = config::call_fields(options, &events::LIST)?;
         let query = events::list(&fields)?;
         let mut call = self.on(
@@ -116,7 +113,7 @@ impl<T: Transport> Machine<T> {
             fields.seconds("requestTimeout")?,
         );
         call.path = http::with_query(&call.path, &query);
-        Ok(self.client.call(&call).await?.answer)
+        Ok(self.single(call))
     }
 
     fn keyed(&self, operation: &'static str, under: &str, decoder: Decoder, keyed: Keyed) -> Call {
@@ -143,36 +140,28 @@ impl<T: Transport> Machine<T> {
 }
 
 /// What happened to all machines and snapshots, a page.
-pub async fn all_events<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
-    events_at(client, "listLifecycleEvents", "/v1/lifecycle/events", fields).await
+pub fn all_events<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Planned<T> {
+    events_at(client, "listLifecycleEvents", "/v1/lifecycle/events", fields)
 }
 
 /// What happened to a snapshot, a page: also when it is gone.
-pub async fn snapshot_events<T: Transport>(
-    client: &Client<T>,
-    id: &str,
-    fields: &Fields<'_>,
-) -> Outcome<T, T::Answer> {
+pub fn snapshot_events<T: Transport>(client: &Client<T>, id: &str, fields: &Fields<'_>) -> Planned<T> {
     let path = format!("/v1/snapshots/{}/lifecycle", http::encode(id));
-    events_at(client, "listSnapshotLifecycleEvents", &path, fields).await
+    events_at(client, "listSnapshotLifecycleEvents", &path, fields)
 }
 
 /// What happened to a machine, a page: also when it is gone.
-pub async fn machine_events<T: Transport>(
-    client: &Client<T>,
-    id: &str,
-    fields: &Fields<'_>,
-) -> Outcome<T, T::Answer> {
+pub fn machine_events<T: Transport>(client: &Client<T>, id: &str, fields: &Fields<'_>) -> Planned<T> {
     let path = format!("/v1/machines/{}/lifecycle", http::encode(id));
-    events_at(client, "listMachineLifecycleEvents", &path, fields).await
+    events_at(client, "listMachineLifecycleEvents", &path, fields)
 }
 
-async fn events_at<T: Transport>(
+fn events_at<T: Transport>(
     client: &Client<T>,
     operation: &'static str,
     path: &str,
     fields: &Fields<'_>,
-) -> Outcome<T, T::Answer> {
+) -> Planned<T> {
     let query = events::list(fields)?;
     let call = Call::new(
         operation,
@@ -181,5 +170,5 @@ async fn events_at<T: Transport>(
         Decoder::LifecycleEvents,
         client.timeout(None, DEFAULT_TIMEOUT),
     );
-    Ok(client.call(&call).await?.answer)
+    Ok(Single::new(client, call))
 }

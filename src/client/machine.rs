@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::call::{describe, json, Call, Client, Failed, Failure, Outcome, DEFAULT_TIMEOUT};
+use super::call::{describe, json, Call, Client, Failed, Failure, Outcome, Planned, Single, DEFAULT_TIMEOUT};
 use super::orphan::{KillOnDrop, Unclaimed};
 use super::stream::Running;
 use crate::core::error::Error;
@@ -132,7 +132,7 @@ impl<T: Transport> Machine<T> {
 
     /// Takes up a machine; a paused one is resumed. `timeout`: a new lease.
     pub async fn connect(client: &Client<T>, id: &str, lease: Option<Duration>) -> Outcome<T, Self> {
-        let info = Self::info_by_id(client, id, None, None).await?;
+        let info = Self::info_by_id(client, id, None, None).send().await?;
         let found = if info.text("status").as_deref() == Some("paused") {
             Self::resume(client, id).await?
         } else {
@@ -162,28 +162,26 @@ impl<T: Transport> Machine<T> {
             Decoder::MachineHandle,
             timeout,
         );
-        let sent = client.call(&call).await?;
-        Ok(Self::of(
-            client,
-            &sent.answer,
-            client.timeout(None, DEFAULT_TIMEOUT),
-        )?)
+        let answer = client.call(&call).await?;
+        Ok(Self::of(client, &answer, client.timeout(None, DEFAULT_TIMEOUT))?)
     }
 
     /// Describes a machine without resuming it. `fields`: the names wanted, comma-joined.
-    pub async fn info_by_id(
+    pub fn info_by_id(
         client: &Client<T>,
         id: &str,
         fields: Option<String>,
         timeout: Option<Duration>,
-    ) -> Outcome<T, T::Answer> {
+    ) -> Single<T> {
         let decoder = if fields.is_some() {
             Decoder::MachineRow
         } else {
             Decoder::MachineInfo
         };
-        let query: Vec<_> = fields.map(|fields| ("fields", fields)).into_iter().collect();
-        let url = http::with_query(&path(id), &query);
+        let url = match fields {
+            Some(fields) => http::with_query(&path(id), &[("fields", fields)]),
+            None => path(id),
+        };
         let call = Call::new(
             "getMachine",
             "GET",
@@ -191,15 +189,11 @@ impl<T: Transport> Machine<T> {
             decoder,
             client.timeout(timeout, DEFAULT_TIMEOUT),
         );
-        Ok(client.call(&call).await?.answer)
+        Single::new(client, call)
     }
 
     /// Samples of a machine.
-    pub async fn metrics_by_id(
-        client: &Client<T>,
-        id: &str,
-        timeout: Option<Duration>,
-    ) -> Outcome<T, T::Answer> {
+    pub fn metrics_by_id(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Single<T> {
         let timeout = client.timeout(timeout, DEFAULT_TIMEOUT);
         let call = Call::new(
             "getMachineMetrics",
@@ -208,11 +202,11 @@ impl<T: Transport> Machine<T> {
             Decoder::MachineMetricsList,
             timeout,
         );
-        Ok(client.call(&call).await?.answer)
+        Single::new(client, call)
     }
 
     /// Destroys a machine.
-    pub async fn kill_by_id(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn kill_by_id(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Single<T> {
         let call = Call::new(
             "destroyMachine",
             "DELETE",
@@ -220,7 +214,7 @@ impl<T: Transport> Machine<T> {
             Decoder::Nothing,
             client.timeout(timeout, DEFAULT_TIMEOUT),
         );
-        client.call(&call).await.map(drop)
+        Single::new(client, call)
     }
 
     /// Makes a machine, runs one command, destroys the machine whatever happened.
@@ -236,7 +230,7 @@ impl<T: Transport> Machine<T> {
         let mut tries = 0;
         let result = loop {
             tries += 1;
-            match guard.exec(text.clone(), None, least).await {
+            match guard.exec(text.clone(), None, least).send().await {
                 Err(Failure::Error(error))
                     if error.code == "exec_failed" && tries < retry::RUN_ONCE_TRIES =>
                 {
@@ -260,38 +254,37 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Describes the machine.
-    pub async fn info(&self, fields: Option<String>, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
-        Self::info_by_id(&self.client, &self.id, fields, Some(self.time(timeout))).await
+    pub fn info(&self, fields: Option<String>, timeout: Option<Duration>) -> Single<T> {
+        Self::info_by_id(&self.client, &self.id, fields, Some(self.time(timeout)))
     }
 
     /// Whether its status is `running`.
     pub async fn is_running(&self, timeout: Option<Duration>) -> Outcome<T, bool> {
-        Ok(self.info(None, timeout).await?.text("status").as_deref() == Some("running"))
+        Ok(self.info(None, timeout).send().await?.text("status").as_deref() == Some("running"))
     }
 
     /// Samples of the machine.
-    pub async fn metrics(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
-        Self::metrics_by_id(&self.client, &self.id, Some(self.time(timeout))).await
+    pub fn metrics(&self, timeout: Option<Duration>) -> Single<T> {
+        Self::metrics_by_id(&self.client, &self.id, Some(self.time(timeout)))
     }
 
     /// Destroys the machine.
-    pub async fn kill(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
-        Self::kill_by_id(&self.client, &self.id, Some(self.time(timeout))).await
+    pub fn kill(&self, timeout: Option<Duration>) -> Single<T> {
+        Self::kill_by_id(&self.client, &self.id, Some(self.time(timeout)))
     }
 
     /// Runs a command in the foreground.
-    pub async fn run(&self, command: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn run(&self, command: &Value, options: Option<&Value>) -> Planned<T> {
         let run = exec::run(command, options)?;
         if run.request.background == Some(true) {
             let what = "is not supported here: run the command in the foreground";
             return Err(Error::option("background", what).into());
         }
-        self.exec(
+        Ok(self.exec(
             json(&run.request)?,
             run.request_timeout,
             run.least_request_timeout,
-        )
-        .await
+        ))
     }
 
     /// Runs a command: in the foreground to its end, in the background without waiting.
@@ -306,25 +299,18 @@ impl<T: Transport> Machine<T> {
         if run.request.background == Some(true) {
             return self.start(body, run.request_timeout).await.map(Ran::Started);
         }
-        self.exec(body, run.request_timeout, run.least_request_timeout)
-            .await
-            .map(Ran::Ended)
+        let call = self.exec(body, run.request_timeout, run.least_request_timeout);
+        call.send().await.map(Ran::Ended)
     }
 
     /// Runs a program given as text.
-    pub async fn code_run(&self, code: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn code_run(&self, code: &Value, options: Option<&Value>) -> Planned<T> {
         let run = exec::code_run(code, options)?;
         let body = json(&run.request)?;
-        self.exec(body, run.request_timeout, run.least_request_timeout)
-            .await
+        Ok(self.exec(body, run.request_timeout, run.least_request_timeout))
     }
 
-    pub(super) async fn exec(
-        &self,
-        body: String,
-        timeout: Option<Duration>,
-        least: Duration,
-    ) -> Outcome<T, T::Answer> {
+    pub(super) fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Single<T> {
         let mut call = self.on("execMachine", "POST", "/exec", Decoder::ExecResponse, timeout);
         // A long command must not die of the HTTP limit that nobody asked for.
         if timeout.is_none() && !self.client.has_timeout() {
@@ -332,7 +318,11 @@ impl<T: Transport> Machine<T> {
         }
         call.body = Some(body);
         call.proof = self.proof.clone();
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
+    }
+
+    pub(super) fn single(&self, call: Call) -> Single<T> {
+        Single::new(&self.client, call)
     }
 
     pub(super) fn on(
@@ -343,18 +333,12 @@ impl<T: Transport> Machine<T> {
         decoder: Decoder,
         timeout: Option<Duration>,
     ) -> Call {
-        Call::new(
-            operation,
-            method,
-            format!("{}{under}", path(&self.id)),
-            decoder,
-            self.time(timeout),
-        )
+        Call::new(operation, method, self.under(under), decoder, self.time(timeout))
     }
 
     /// A path under this machine, for a socket.
     pub(super) fn under(&self, under: &str) -> String {
-        format!("{}{under}", path(&self.id))
+        ["/v1/machines/", &http::encode(&self.id), under].concat()
     }
 
     fn time(&self, timeout: Option<Duration>) -> Duration {
@@ -363,7 +347,7 @@ impl<T: Transport> Machine<T> {
 }
 
 fn path(id: &str) -> String {
-    format!("/v1/machines/{}", http::encode(id))
+    ["/v1/machines/", &http::encode(id)].concat()
 }
 
 /// The fields of `runOnce` that its command has: environment and directory belong to its machine.

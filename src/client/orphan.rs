@@ -53,7 +53,7 @@ impl<T: Transport> Drop for Unclaimed<'_, T> {
         call.decoder = Decoder::MachineRow;
         self.client.transport().spawn(async move {
             if let Ok(machine) = Machine::send_create(&client, &call, &Cell::new(0)).await {
-                let _ = machine.kill(None).await;
+                let _ = machine.kill(None).send().await;
             }
         });
     }
@@ -72,9 +72,9 @@ impl<T: Transport> KillOnDrop<T> {
 
     /// Destroys it now.
     pub async fn kill(mut self) -> Outcome<T, ()> {
-        let killed = self.machine.kill(None).await;
+        let killed = self.machine.kill(None).send().await;
         self.gone = true;
-        killed
+        killed.map(drop)
     }
 }
 
@@ -91,7 +91,7 @@ impl<T: Transport> Drop for KillOnDrop<T> {
         if !self.gone {
             let machine = self.machine.clone();
             self.machine.transport().spawn(async move {
-                let _ = machine.kill(None).await;
+                let _ = machine.kill(None).send().await;
             });
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Outcome, Single, DEFAULT_TIMEOUT};
 use crate::core::http;
 use crate::core::machine::List;
 use crate::transport::{Answer, Decoder, Transport};
@@ -33,17 +33,9 @@ impl<T: Transport> Page<T> {
     }
 
     /// Rows with the fields asked for, all of one page.
-    pub async fn rows(client: &Client<T>, list: &List) -> Outcome<T, T::Answer> {
-        Ok(client
-            .call(&call(
-                client,
-                list,
-                list.next_token.clone(),
-                None,
-                Decoder::MachineRows,
-            ))
-            .await?
-            .answer)
+    pub fn rows(client: &Client<T>, list: &List) -> Single<T> {
+        let token = list.next_token.clone();
+        Single::new(client, call(client, list, token, None, Decoder::MachineRows))
     }
 
     /// The transport of its client.
@@ -83,8 +75,7 @@ async fn read<T: Transport>(
 ) -> Outcome<T, State<T::Answer>> {
     let answer = client
         .call(&call(client, list, token, timeout, Decoder::ListMachinesResponse))
-        .await?
-        .answer;
+        .await?;
     let more = answer.flag("hasNext") == Some(true);
     Ok(State {
         items: answer.inner("items"),

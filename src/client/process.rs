@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::call::{json, Call, Outcome};
+use super::call::{json, Call, Outcome, Planned, Single};
 use super::machine::Machine;
 use crate::core::error::Error;
 use crate::core::exec::{self, Wait};
@@ -26,12 +26,12 @@ impl<T: Transport> Machine<T> {
         );
         call.body = Some(body);
         call.proof = self.proof.clone();
-        let pid = self.client.call(&call).await?.answer.number("pid");
+        let pid = self.client.call(&call).await?.number("pid");
         Ok(pid.ok_or_else(|| Error::invalid_response("execMachine: the answer has no pid"))? as u32)
     }
 
     /// What the API started here.
-    pub async fn processes(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn processes(&self, timeout: Option<Duration>) -> Single<T> {
         let call = self.on(
             "listProcesses",
             "GET",
@@ -39,11 +39,11 @@ impl<T: Transport> Machine<T> {
             Decoder::ProcessList,
             timeout,
         );
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// What a process printed so far.
-    pub async fn logs(&self, pid: u32, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn logs(&self, pid: u32, timeout: Option<Duration>) -> Single<T> {
         let call = self.process(
             "getProcessLogs",
             "GET",
@@ -52,17 +52,17 @@ impl<T: Transport> Machine<T> {
             Decoder::ProcessLogs,
             timeout,
         );
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// Ends a process and its children.
-    pub async fn kill_process(&self, pid: u32, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn kill_process(&self, pid: u32, timeout: Option<Duration>) -> Single<T> {
         let call = self.process("killProcess", "POST", pid, "kill", Decoder::Nothing, timeout);
-        self.client.call(&call).await.map(drop)
+        self.single(call)
     }
 
     /// Writes to the standard input of a process.
-    pub async fn send_stdin(&self, pid: u32, data: &Value, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn send_stdin(&self, pid: u32, data: &Value, timeout: Option<Duration>) -> Planned<T> {
         let request = exec::stdin(data)?;
         let mut call = self.process(
             "sendProcessStdin",
@@ -73,7 +73,7 @@ impl<T: Transport> Machine<T> {
             timeout,
         );
         call.body = Some(json(&request)?);
-        self.client.call(&call).await.map(drop)
+        Ok(self.single(call))
     }
 
     /// Waits for the end of a process: its logs, with the exit code.
@@ -95,7 +95,7 @@ impl<T: Transport> Machine<T> {
             transport.sleep(pause).await;
         }
         for _ in 0..EXIT_CODE_LOOKS {
-            let logs = self.logs(pid, wait.request_timeout).await?;
+            let logs = self.logs(pid, wait.request_timeout).send().await?;
             if logs.number("exitCode").is_some() {
                 return Ok(logs);
             }
@@ -108,7 +108,7 @@ impl<T: Transport> Machine<T> {
     }
 
     async fn is_listed_running(&self, pid: u32, timeout: Option<Duration>) -> Outcome<T, bool> {
-        let list = self.processes(timeout).await?;
+        let list = self.processes(timeout).send().await?;
         let mut running = false;
         list.each(&mut |process| {
             running |= process.number("pid") == Some(f64::from(pid)) && process.flag("running") == Some(true);

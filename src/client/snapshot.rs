@@ -1,6 +1,6 @@
 //! Snapshots that outlive their machine. Source: PROTOCOL.md section 3.
 
-use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Planned, Single, DEFAULT_TIMEOUT};
 use crate::core::options::Fields;
 use crate::core::{http, snapshots};
 use crate::transport::{Decoder, Transport};
@@ -8,34 +8,38 @@ use crate::transport::{Decoder, Transport};
 const PATH: &str = "/v1/snapshots";
 
 /// All that match.
-pub async fn list<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
+pub fn list<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Planned<T> {
     let path = http::with_query(PATH, &snapshots::list(fields)?);
-    send(client, "listSnapshots", "GET", path, Decoder::SnapshotList).await
+    Ok(single(
+        client,
+        "listSnapshots",
+        "GET",
+        path,
+        Decoder::SnapshotList,
+    ))
 }
 
 /// Describes one.
-pub async fn get<T: Transport>(client: &Client<T>, id: &str) -> Outcome<T, T::Answer> {
-    send(client, "getSnapshot", "GET", path(id), Decoder::SnapshotInfo).await
+pub fn get<T: Transport>(client: &Client<T>, id: &str) -> Single<T> {
+    single(client, "getSnapshot", "GET", path(id), Decoder::SnapshotInfo)
 }
 
 /// Deletes one.
-pub async fn delete<T: Transport>(client: &Client<T>, id: &str) -> Outcome<T, ()> {
-    send(client, "deleteSnapshot", "DELETE", path(id), Decoder::Nothing)
-        .await
-        .map(drop)
+pub fn delete<T: Transport>(client: &Client<T>, id: &str) -> Single<T> {
+    single(client, "deleteSnapshot", "DELETE", path(id), Decoder::Nothing)
 }
 
 fn path(id: &str) -> String {
     format!("{PATH}/{}", http::encode(id))
 }
 
-async fn send<T: Transport>(
+fn single<T: Transport>(
     client: &Client<T>,
     operation: &'static str,
     method: &'static str,
     path: String,
     decoder: Decoder,
-) -> Outcome<T, T::Answer> {
+) -> Single<T> {
     let call = Call::new(
         operation,
         method,
@@ -43,5 +47,5 @@ async fn send<T: Transport>(
         decoder,
         client.timeout(None, DEFAULT_TIMEOUT),
     );
-    Ok(client.call(&call).await?.answer)
+    Single::new(client, call)
 }

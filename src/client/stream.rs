@@ -167,7 +167,7 @@ impl<T: Transport> Running<T> {
         };
         let machine = self.machine.clone();
         self.transport.spawn(async move {
-            let _ = machine.kill_process(pid, None).await;
+            let _ = machine.kill_process(pid, None).send().await;
         });
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{json, Value as Json};
 
-use super::call::Outcome;
+use super::call::{Outcome, Single};
 use super::machine::Machine;
 use super::socket::cut_off;
 use crate::core::error::{Error, Kind};
@@ -26,31 +26,31 @@ const WAITING: usize = 256;
 
 impl<T: Transport> Machine<T> {
     /// Sessions that are open.
-    pub async fn terminals(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn terminals(&self, timeout: Option<Duration>) -> Single<T> {
         let call = self.on("listPtySessions", "GET", "/pty", Decoder::PtySessionList, timeout);
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// One of them.
-    pub async fn terminal(&self, id: &str, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn terminal(&self, id: &str, timeout: Option<Duration>) -> Single<T> {
         let under = format!("/pty/{}", http::encode(id));
         let call = self.on("getPtySession", "GET", &under, Decoder::PtySession, timeout);
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// Ends one, and what runs in it.
-    pub async fn kill_terminal(&self, id: &str, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn kill_terminal(&self, id: &str, timeout: Option<Duration>) -> Single<T> {
         let under = format!("/pty/{}", http::encode(id));
         let call = self.on("killPtySession", "DELETE", &under, Decoder::Nothing, timeout);
-        self.client.call(&call).await.map(drop)
+        self.single(call)
     }
 
     /// Tells one its size.
-    pub async fn resize_terminal(&self, id: &str, size: Size, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn resize_terminal(&self, id: &str, size: Size, timeout: Option<Duration>) -> Single<T> {
         let under = format!("/pty/{}/resize", http::encode(id));
         let mut call = self.on("resizePtySession", "POST", &under, Decoder::Nothing, timeout);
         call.body = Some(json!({ "cols": size.cols, "rows": size.rows }).to_string());
-        self.client.call(&call).await.map(drop)
+        self.single(call)
     }
 
     /// Opens a session, or takes one up: `first` is the frame that says which.
@@ -259,15 +259,13 @@ impl<T: Transport> Session<T> {
     }
 
     /// Tells it its size.
-    pub async fn resize(&self, size: Size, timeout: Option<Duration>) -> Outcome<T, ()> {
-        self.machine
-            .resize_terminal(&self.session_id, size, timeout)
-            .await
+    pub fn resize(&self, size: Size, timeout: Option<Duration>) -> Single<T> {
+        self.machine.resize_terminal(&self.session_id, size, timeout)
     }
 
     /// Ends it, and what runs in it.
-    pub async fn kill(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
-        self.machine.kill_terminal(&self.session_id, timeout).await
+    pub fn kill(&self, timeout: Option<Duration>) -> Single<T> {
+        self.machine.kill_terminal(&self.session_id, timeout)
     }
 
     /// Leaves it open.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::call::{Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Failure, Outcome, Planned, Single, DEFAULT_TIMEOUT};
 use super::machine::Machine;
 use crate::core::error::Error;
 use crate::core::http;
@@ -36,13 +36,13 @@ impl<T: Transport> Volume<T> {
             None,
         );
         call.body = Some(json!({ "name": name }).to_string());
-        Self::of(client, &client.call(&call).await?.answer)
+        Self::of(client, &client.call(&call).await?)
     }
 
     /// Takes up a volume by its id.
     pub async fn get(client: &Client<T>, id: &str) -> Outcome<T, Self> {
         let call = on_volumes(client, "getVolume", "GET", path(id), Decoder::VolumeInfo, None);
-        Self::of(client, &client.call(&call).await?.answer)
+        Self::of(client, &client.call(&call).await?)
     }
 
     /// Takes up a volume by its exact name; makes it if there is none and `or_make` says so.
@@ -50,12 +50,12 @@ impl<T: Transport> Volume<T> {
         let path = format!("{PATH}/by-name/{}", http::encode(name));
         let call = on_volumes(client, "getVolumeByName", "GET", path, Decoder::VolumeInfo, None);
         match client.call(&call).await {
-            Ok(sent) => Self::of(client, &sent.answer),
+            Ok(answer) => Self::of(client, &answer),
             Err(Failure::Error(error)) if or_make && error.code == "not_found" => {
                 match Self::create(client, name).await {
                     // Somebody else made it meanwhile.
                     Err(Failure::Error(error)) if error.status == Some(409) => {
-                        Self::of(client, &client.call(&call).await?.answer)
+                        Self::of(client, &client.call(&call).await?)
                     }
                     made => made,
                 }
@@ -65,7 +65,7 @@ impl<T: Transport> Volume<T> {
     }
 
     /// All volumes.
-    pub async fn list(client: &Client<T>) -> Outcome<T, T::Answer> {
+    pub fn list(client: &Client<T>) -> Single<T> {
         let call = on_volumes(
             client,
             "listVolumes",
@@ -74,7 +74,7 @@ impl<T: Transport> Volume<T> {
             Decoder::VolumeList,
             None,
         );
-        Ok(client.call(&call).await?.answer)
+        Single::new(client, call)
     }
 
     fn of(client: &Client<T>, answer: &T::Answer) -> Outcome<T, Self> {
@@ -95,7 +95,7 @@ impl<T: Transport> Volume<T> {
     }
 
     /// Describes it.
-    pub async fn info(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn info(&self, timeout: Option<Duration>) -> Single<T> {
         let path = path(&self.id);
         let call = on_volumes(
             &self.client,
@@ -105,11 +105,11 @@ impl<T: Transport> Volume<T> {
             Decoder::VolumeInfo,
             timeout,
         );
-        Ok(self.client.call(&call).await?.answer)
+        Single::new(&self.client, call)
     }
 
     /// Machines that have it mounted.
-    pub async fn attachments(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn attachments(&self, timeout: Option<Duration>) -> Single<T> {
         let path = format!("{}/attachments", path(&self.id));
         let decoder = Decoder::VolumeAttachmentList;
         let call = on_volumes(
@@ -120,11 +120,11 @@ impl<T: Transport> Volume<T> {
             decoder,
             timeout,
         );
-        Ok(self.client.call(&call).await?.answer)
+        Single::new(&self.client, call)
     }
 
     /// Deletes it and its files.
-    pub async fn delete(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn delete(&self, timeout: Option<Duration>) -> Single<T> {
         let path = path(&self.id);
         let call = on_volumes(
             &self.client,
@@ -134,41 +134,41 @@ impl<T: Transport> Volume<T> {
             Decoder::Nothing,
             timeout,
         );
-        self.client.call(&call).await.map(drop)
+        Single::new(&self.client, call)
     }
 }
 
 impl<T: Transport> Machine<T> {
     /// Its volumes.
-    pub async fn volumes(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn volumes(&self, timeout: Option<Duration>) -> Single<T> {
         let decoder = Decoder::VolumeAttachmentList;
         let call = self.on("listMachineVolumes", "GET", "/volumes", decoder, timeout);
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 
     /// Mounts a volume.
-    pub async fn attach_volume(&self, volume: &Value, options: Option<&Value>) -> Outcome<T, T::Answer> {
+    pub fn attach_volume(&self, volume: &Value, options: Option<&Value>) -> Planned<T> {
         let (mount, timeout) = volumes::attach(volume, options)?;
         let decoder = Decoder::VolumeAttachment;
         let mut call = self.on("attachMachineVolume", "POST", "/volumes", decoder, timeout);
         let body =
             serde_json::to_string(&mount).map_err(|error| Error::invalid_request(error.to_string()))?;
         call.body = Some(body);
-        Ok(self.client.call(&call).await?.answer)
+        Ok(self.single(call))
     }
 
     /// `DELETE`, `GET .../health` or `POST .../remount` of an attachment.
-    pub async fn on_attachment(
+    pub fn on_attachment(
         &self,
         operation: &'static str,
         method: &'static str,
         id: &str,
         verb: &str,
         timeout: Option<Duration>,
-    ) -> Outcome<T, T::Answer> {
+    ) -> Single<T> {
         let under = format!("/volumes/{}{verb}", http::encode(id));
         let call = self.on(operation, method, &under, Decoder::VolumeAttachment, timeout);
-        Ok(self.client.call(&call).await?.answer)
+        self.single(call)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nullspace_wire::warm_pool::PoolResources;
 
-use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::call::{json, Call, Client, Outcome, Single, DEFAULT_TIMEOUT};
 use crate::core::error::{Error, Kind};
 use crate::core::http;
 use crate::core::options::{shown, Fields, Value};
@@ -35,7 +35,7 @@ impl<T: Transport> WarmPool<T> {
         );
         call.body =
             Some(serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?);
-        Self::of(client, &client.call(&call).await?.answer)
+        Self::of(client, &client.call(&call).await?)
     }
 
     /// Takes up a pool that is there.
@@ -48,11 +48,11 @@ impl<T: Transport> WarmPool<T> {
             Decoder::WarmPool,
             None,
         );
-        Self::of(client, &client.call(&call).await?.answer)
+        Self::of(client, &client.call(&call).await?)
     }
 
     /// All that match.
-    pub async fn list(client: &Client<T>, query: &[(&str, String)]) -> Outcome<T, T::Answer> {
+    pub fn list(client: &Client<T>, query: &[(&str, String)]) -> Single<T> {
         let call = pools(
             client,
             "listTemplateWarmPools",
@@ -61,7 +61,7 @@ impl<T: Transport> WarmPool<T> {
             Decoder::WarmPoolList,
             None,
         );
-        Ok(client.call(&call).await?.answer)
+        Single::new(client, call)
     }
 
     fn of(client: &Client<T>, answer: &T::Answer) -> Outcome<T, Self> {
@@ -80,7 +80,7 @@ impl<T: Transport> WarmPool<T> {
     }
 
     /// Describes the pool.
-    pub async fn info(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn info(&self, timeout: Option<Duration>) -> Single<T> {
         let call = pools(
             &self.client,
             "getTemplateWarmPool",
@@ -89,11 +89,11 @@ impl<T: Transport> WarmPool<T> {
             Decoder::WarmPool,
             timeout,
         );
-        Ok(self.client.call(&call).await?.answer)
+        Single::new(&self.client, call)
     }
 
     /// Destroys the pool.
-    pub async fn delete(&self, timeout: Option<Duration>) -> Outcome<T, ()> {
+    pub fn delete(&self, timeout: Option<Duration>) -> Single<T> {
         let call = pools(
             &self.client,
             "deleteTemplateWarmPool",
@@ -102,14 +102,14 @@ impl<T: Transport> WarmPool<T> {
             Decoder::Nothing,
             timeout,
         );
-        self.client.call(&call).await.map(drop)
+        Single::new(&self.client, call)
     }
 
     /// Changes what was given. A change of one number of the size asks for the others first: the wire wants all.
     pub async fn update(&self, options: Option<&Value>) -> Outcome<T, T::Answer> {
         let mut change = warm_pool::update(options)?;
         if change.size.is_given() {
-            let info = self.info(change.request_timeout).await?;
+            let info = self.info(change.request_timeout).send().await?;
             let size = info.inner("resources");
             let now = |name: &str| size.as_ref().and_then(|size| size.number(name));
             change.request.resources = Some(change.size.over(&PoolResources {
@@ -120,38 +120,32 @@ impl<T: Transport> WarmPool<T> {
         }
         let mut call = self.on("updateTemplateWarmPool", "PATCH", "", change.request_timeout);
         call.body = Some(json(&change.request)?);
-        Ok(self.client.call(&call).await?.answer)
+        self.client.call(&call).await
     }
 
     /// Lets it serve and fill.
-    pub async fn enable(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
-        self.turn("enableTemplateWarmPool", "/enable", timeout).await
+    pub fn enable(&self, timeout: Option<Duration>) -> Single<T> {
+        self.turn("enableTemplateWarmPool", "/enable", timeout)
     }
 
     /// Lets it neither serve nor fill.
-    pub async fn disable(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
-        self.turn("disableTemplateWarmPool", "/disable", timeout).await
+    pub fn disable(&self, timeout: Option<Duration>) -> Single<T> {
+        self.turn("disableTemplateWarmPool", "/disable", timeout)
     }
 
     /// Destroys its ready machines.
-    pub async fn drain(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
-        self.turn("drainTemplateWarmPool", "/drain", timeout).await
+    pub fn drain(&self, timeout: Option<Duration>) -> Single<T> {
+        self.turn("drainTemplateWarmPool", "/drain", timeout)
     }
 
     /// Compares what there is with what there should be, now.
-    pub async fn reconcile(&self, timeout: Option<Duration>) -> Outcome<T, T::Answer> {
+    pub fn reconcile(&self, timeout: Option<Duration>) -> Single<T> {
         self.turn("reconcileTemplateWarmPool", "/reconcile", timeout)
-            .await
     }
 
-    async fn turn(
-        &self,
-        operation: &'static str,
-        under: &str,
-        timeout: Option<Duration>,
-    ) -> Outcome<T, T::Answer> {
+    fn turn(&self, operation: &'static str, under: &str, timeout: Option<Duration>) -> Single<T> {
         let call = self.on(operation, "POST", under, timeout);
-        Ok(self.client.call(&call).await?.answer)
+        Single::new(&self.client, call)
     }
 
     fn on(
@@ -174,7 +168,7 @@ impl<T: Transport> WarmPool<T> {
         let transport = self.client.transport();
         let end = transport.now_ms() + wait.timeout.as_secs_f64() * 1000.0;
         loop {
-            let info = self.info(wait.request_timeout).await?;
+            let info = self.info(wait.request_timeout).send().await?;
             progress(&info).map_err(super::Failure::Thrown)?;
             let ready = info
                 .inner("status")

@@ -1,6 +1,6 @@
 //! Lifecycle webhooks and their deliveries. Source: PROTOCOL.md section 10.
 
-use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Planned, Single, DEFAULT_TIMEOUT};
 use crate::core::error::Error;
 use crate::core::options::Fields;
 use crate::core::{events, http};
@@ -9,24 +9,23 @@ use crate::transport::{Decoder, Transport};
 const PATH: &str = "/v1/lifecycle/webhooks";
 
 /// Makes one.
-pub async fn create<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
+pub fn create<T: Transport>(client: &Client<T>, fields: &Fields<'_>) -> Planned<T> {
     let body = body(events::webhook(fields, false)?)?;
     let path = PATH.to_owned();
-    send(
+    Ok(single(
         client,
         "createLifecycleWebhook",
         "POST",
         path,
         Decoder::Webhook,
         Some(body),
-    )
-    .await
+    ))
 }
 
 /// All of them.
-pub async fn list<T: Transport>(client: &Client<T>) -> Outcome<T, T::Answer> {
+pub fn list<T: Transport>(client: &Client<T>) -> Single<T> {
     let path = PATH.to_owned();
-    send(
+    single(
         client,
         "listLifecycleWebhooks",
         "GET",
@@ -34,12 +33,11 @@ pub async fn list<T: Transport>(client: &Client<T>) -> Outcome<T, T::Answer> {
         Decoder::WebhookList,
         None,
     )
-    .await
 }
 
 /// Describes one.
-pub async fn get<T: Transport>(client: &Client<T>, id: &str) -> Outcome<T, T::Answer> {
-    send(
+pub fn get<T: Transport>(client: &Client<T>, id: &str) -> Single<T> {
+    single(
         client,
         "getLifecycleWebhook",
         "GET",
@@ -47,30 +45,24 @@ pub async fn get<T: Transport>(client: &Client<T>, id: &str) -> Outcome<T, T::An
         Decoder::Webhook,
         None,
     )
-    .await
 }
 
 /// Changes one.
-pub async fn update<T: Transport>(
-    client: &Client<T>,
-    id: &str,
-    fields: &Fields<'_>,
-) -> Outcome<T, T::Answer> {
+pub fn update<T: Transport>(client: &Client<T>, id: &str, fields: &Fields<'_>) -> Planned<T> {
     let body = body(events::webhook(fields, true)?)?;
-    send(
+    Ok(single(
         client,
         "updateLifecycleWebhook",
         "PATCH",
         path(id),
         Decoder::Webhook,
         Some(body),
-    )
-    .await
+    ))
 }
 
 /// Deletes one.
-pub async fn delete<T: Transport>(client: &Client<T>, id: &str) -> Outcome<T, ()> {
-    send(
+pub fn delete<T: Transport>(client: &Client<T>, id: &str) -> Single<T> {
+    single(
         client,
         "deleteLifecycleWebhook",
         "DELETE",
@@ -78,32 +70,25 @@ pub async fn delete<T: Transport>(client: &Client<T>, id: &str) -> Outcome<T, ()
         Decoder::Nothing,
         None,
     )
-    .await
-    .map(drop)
 }
 
 /// A page of its deliveries, newest first.
-pub async fn deliveries<T: Transport>(
-    client: &Client<T>,
-    id: &str,
-    fields: &Fields<'_>,
-) -> Outcome<T, T::Answer> {
+pub fn deliveries<T: Transport>(client: &Client<T>, id: &str, fields: &Fields<'_>) -> Planned<T> {
     let path = http::with_query(&format!("{}/deliveries", path(id)), &events::deliveries(fields)?);
-    send(
+    Ok(single(
         client,
         "listLifecycleWebhookDeliveries",
         "GET",
         path,
         Decoder::DeliveryList,
         None,
-    )
-    .await
+    ))
 }
 
 /// One of them, with its event and attempts.
-pub async fn delivery<T: Transport>(client: &Client<T>, id: &str, delivery: &str) -> Outcome<T, T::Answer> {
+pub fn delivery<T: Transport>(client: &Client<T>, id: &str, delivery: &str) -> Single<T> {
     let path = format!("{}/deliveries/{}", path(id), http::encode(delivery));
-    send(
+    single(
         client,
         "getLifecycleWebhookDelivery",
         "GET",
@@ -111,7 +96,6 @@ pub async fn delivery<T: Transport>(client: &Client<T>, id: &str, delivery: &str
         Decoder::Delivery,
         None,
     )
-    .await
 }
 
 fn path(id: &str) -> String {
@@ -122,16 +106,16 @@ fn body(fields: serde_json::Map<String, serde_json::Value>) -> Result<String, Er
     serde_json::to_string(&fields).map_err(|error| Error::invalid_request(error.to_string()))
 }
 
-async fn send<T: Transport>(
+fn single<T: Transport>(
     client: &Client<T>,
     operation: &'static str,
     method: &'static str,
     path: String,
     decoder: Decoder,
     body: Option<String>,
-) -> Outcome<T, T::Answer> {
+) -> Single<T> {
     let timeout = client.timeout(None, DEFAULT_TIMEOUT);
     let mut call = Call::new(operation, method, path, decoder, timeout);
     call.body = body;
-    Ok(client.call(&call).await?.answer)
+    Single::new(client, call)
 }

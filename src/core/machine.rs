@@ -462,16 +462,13 @@ fn snake_case(name: &str) -> String {
 /// An id that a caller gave. `.` and `..` are refused: as a segment of a path, also percent-encoded, they would be
 /// taken out of the URL, and a delete would go to another address.
 pub fn id(name: &str, value: &Value) -> Result<String, Error> {
-    match value {
-        Value::Text(text) if [".", ".."].contains(&text.trim()) => Err(Error::option(
-            name,
-            &format!("must be an id, not '{}'", text.trim()),
-        )),
-        Value::Text(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        Value::Text(_) => Err(Error::option(name, "must not be empty")),
-        other => Err(Error::option(
-            name,
-            &format!("must be a string, not {}", other.kind()),
-        )),
+    let Value::Text(text) = value else {
+        let what = format!("must be a string, not {}", value.kind());
+        return Err(Error::option(name, &what));
+    };
+    match text.trim() {
+        "" => Err(Error::option(name, "must not be empty")),
+        text @ ("." | "..") => Err(Error::option(name, &format!("must be an id, not '{text}'"))),
+        text => Ok(text.to_owned()),
     }
 }

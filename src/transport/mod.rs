@@ -67,6 +67,9 @@ pub trait Transport: Clone + 'static {
     fn spawn(&self, task: impl std::future::Future<Output = ()> + 'static);
 }
 
+/// What a header consists of: mostly constants.
+pub type Text = std::borrow::Cow<'static, str>;
+
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -75,7 +78,7 @@ pub struct Request {
     /// Absolute.
     pub url: String,
     /// Names and values, valid ones.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(Text, Text)>,
     /// JSON text.
     pub body: Option<String>,
     /// Bytes to send instead; their type is in the headers.

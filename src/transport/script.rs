@@ -19,6 +19,7 @@ use super::{
     Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
     Transport, TransportError, Unopened,
 };
+use crate::client::call::{Outcome, Planned, Single};
 
 /// What the other side does with one request.
 #[derive(Debug, Clone)]
@@ -180,7 +181,7 @@ impl Script {
             .headers
             .iter()
             .find(|(n, _)| n == name)
-            .map(|(_, v)| v.clone())
+            .map(|(_, v)| v.clone().into_owned())
     }
 
     /// Fails unless everything expected was asked for.
@@ -215,6 +216,14 @@ impl Script {
         panic!("the future waits for an answer that will not come");
     }
 
+    /// Sends a call of one request.
+    pub fn send(&self, call: impl Into<Planned<Script>>) -> Outcome<Script, Value> {
+        match call.into() {
+            Ok(single) => self.run(single.send()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Polls a future once and gives it up if it waits: what an abort does.
     pub fn poll<V>(&self, future: impl Future<Output = V>) -> Option<V> {
         let mut future = std::pin::pin!(future);
@@ -237,6 +246,12 @@ impl Script {
                 "a task waits for an answer that will not come"
             );
         }
+    }
+}
+
+impl From<Single<Script>> for Planned<Script> {
+    fn from(single: Single<Script>) -> Self {
+        Ok(single)
     }
 }
 

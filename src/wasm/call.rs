@@ -11,10 +11,10 @@ use wasm_bindgen::prelude::*;
 
 use super::abort::{abortable, Signal};
 use super::convert;
-use super::task;
+use super::task::{self, Answered};
 use super::throw;
 use super::transport::{Host, JsAnswer, JsTransport};
-use crate::client::call::Outcome;
+use crate::client::call::{Outcome, Planned, Single};
 use crate::client::machine::call_options;
 use crate::client::{Client, Failure};
 use crate::core::config::{self, CLIENT_OPTIONS};
@@ -117,6 +117,62 @@ fn in_js<V: IntoJs + 'static>(call: Pin<Box<dyn Future<Output = Outcome<JsTransp
     Box::pin(async { call.await.map(V::into_js) })
 }
 
+/// A call on a handle that is one request. It begins before this returns: the check can borrow what it is given.
+pub fn single(options: &JsValue, plan: &dyn Fn(Option<&Value>) -> Planned<JsTransport>) -> Promise {
+    settled(optional(options).and_then(|read| {
+        let signal = match options.is_object() {
+            true => signal(Reflect::get(options, &"signal".into())?)?,
+            false => None,
+        };
+        begin(signal, &|| plan(read.as_ref()))
+    }))
+}
+
+/// The same, of a call that takes no options but a time and a signal.
+pub fn single_timed(options: &JsValue, plan: &dyn Fn(Option<Duration>) -> Planned<JsTransport>) -> Promise {
+    single(options, &|read| plan(call_options(read, &[])?.0))
+}
+
+/// The same, of a static function.
+pub fn single_on_class(
+    options: &JsValue,
+    client: &JsValue,
+    plan: &dyn Fn(&Given) -> Planned<JsTransport>,
+) -> Promise {
+    settled(Given::read(options, client).and_then(|given| begin(given.signal.clone(), &|| plan(&given))))
+}
+
+fn settled(begun: Result<Promise, JsValue>) -> Promise {
+    begun.unwrap_or_else(|error| Promise::reject(&error))
+}
+
+fn begin(signal: Option<Signal>, plan: &dyn Fn() -> Planned<JsTransport>) -> Result<Promise, JsValue> {
+    if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
+        return Err(signal.reason());
+    }
+    let single = plan().map_err(|failure| throw::failure(failure, None))?;
+    if signal.is_none() {
+        if let Some(request) = single.bare() {
+            return Ok(task::ask(single, request));
+        }
+    }
+    let transport = single.transport().clone();
+    Ok(task::start(Box::pin(async move {
+        let call = Box::pin(async { single.send().await.map(IntoJs::into_js) });
+        run(transport, signal, call).await
+    })))
+}
+
+/// What follows a first answer that was none, of a call that [`task::ask`] began.
+pub fn go_on(single: Single<JsTransport>, answered: Answered) -> Promise {
+    let transport = single.transport().clone();
+    let first = transport.reply(answered);
+    task::start(Box::pin(async move {
+        let call = Box::pin(async { single.go_on(first).await.map(IntoJs::into_js) });
+        run(transport, None, call).await
+    }))
+}
+
 // From here on nothing is generic: it is compiled once.
 
 type OnClass = Box<dyn FnOnce(Given) -> Call>;
@@ -182,7 +238,7 @@ pub fn named(argument_name: &str, js: &JsValue) -> Outcome<JsTransport, String> 
 
 /// Options of a static call, and what they say about the client.
 pub struct Given {
-    /// The options of the call over those of its client.
+    /// The options of the call over those of its client; without the latter when that is [`Given::known`].
     pub options: Value,
     transport: JsTransport,
     signal: Option<Signal>,
@@ -193,7 +249,6 @@ pub struct Given {
 /// What was made of the options of a `Nullspace`, which never change: reading them again would be most of a short call.
 struct Known {
     options: JsValue,
-    read: Value,
     transport: JsTransport,
     signal: Option<Signal>,
     client: Client<JsTransport>,
@@ -212,19 +267,16 @@ fn says_nothing_of_the_client(own: &Value) -> bool {
 
 impl Known {
     /// The client of an object that was read before, for a call with these options of its own.
-    fn find(object: &JsValue, own: &Value) -> Option<Given> {
-        let Value::Object(list) = own else { return None };
-        if !says_nothing_of_the_client(own) {
-            return None;
+    fn find(object: &JsValue, own: Value) -> Result<Given, Value> {
+        if !says_nothing_of_the_client(&own) {
+            return Err(own);
         }
         CLIENTS.with_borrow(|known| {
-            let known = known.iter().find(|known| known.options == *object)?;
-            let mut options = list.clone();
-            if let Value::Object(read) = &known.read {
-                options.extend(read.iter().cloned());
-            }
-            Some(Given {
-                options: Value::Object(options),
+            let Some(known) = known.iter().find(|known| known.options == *object) else {
+                return Err(own);
+            };
+            Ok(Given {
+                options: own,
                 transport: known.transport.clone(),
                 signal: known.signal.clone(),
                 known: Some(known.client.clone()),
@@ -243,7 +295,6 @@ impl Known {
         }
         let known = Known {
             options: object.clone(),
-            read: Value::Object(read),
             transport: client.transport().clone(),
             signal,
             client: client.clone(),
@@ -258,13 +309,14 @@ impl Known {
 impl Given {
     /// Reads the options of a call and those of the client it was made on.
     pub fn read(options: &JsValue, client: &JsValue) -> Result<Self, JsValue> {
-        let own = match optional(options)? {
+        let mut own = match optional(options)? {
             Some(value) => value,
             None => Value::Object(Vec::new()),
         };
         if client.is_object() {
-            if let Some(given) = Known::find(client, &own) {
-                return Ok(given);
+            match Known::find(client, own) {
+                Ok(given) => return Ok(given),
+                Err(unknown) => own = unknown,
             }
         }
         let is_plain = says_nothing_of_the_client(&own);

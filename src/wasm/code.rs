@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_handle};
+use super::call::{argument, single};
 use super::machine::Machine;
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
@@ -33,10 +33,8 @@ impl Machine {
 impl CodeInterpreter {
     /// Sends the request of a verb.
     pub fn send(&self, verb: String, about: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |inner, read| async move {
-            inner
-                .code(code::request(&verb, &argument(&about)?, read.as_ref())?)
-                .await
+        single(&options, &|read| {
+            Ok(self.machine.code(code::request(&verb, &argument(&about)?, read)?))
         })
     }
 }

@@ -16,17 +16,18 @@ pub fn value(js: &JsValue) -> Result<Value, JsValue> {
 }
 
 fn read(js: &JsValue, depth: usize) -> Result<Value, JsValue> {
-    if js.is_null() {
-        return Ok(Value::Null);
-    }
-    if let Some(flag) = js.as_bool() {
-        return Ok(Value::Bool(flag));
+    // Each question leaves the module; most values are texts.
+    if let Some(text) = js.as_string() {
+        return Ok(Value::Text(text));
     }
     if let Some(number) = js.as_f64() {
         return Ok(Value::Number(number));
     }
-    if let Some(text) = js.as_string() {
-        return Ok(Value::Text(text));
+    if let Some(flag) = js.as_bool() {
+        return Ok(Value::Bool(flag));
+    }
+    if js.is_null() {
+        return Ok(Value::Null);
     }
     if !js.is_object() {
         return Ok(Value::Opaque(kind_of(js)));

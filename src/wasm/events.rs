@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{named, on_class, on_handle, on_handle_timed, Handle};
+use super::call::{named, on_class, on_handle, on_handle_timed, single_on_class, Handle};
 use super::lifecycle::{Lifecycle, MachineLifecycle};
 use super::transport::JsTransport;
 use crate::client::events::Feed as Inner;
@@ -19,56 +19,56 @@ impl Lifecycle {
     /// Makes a webhook.
     #[wasm_bindgen(js_name = createWebhook)]
     pub fn create_webhook(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&events::WEBHOOK)?;
-            webhooks::create(&given.client(&fields)?, &fields).await
+            webhooks::create(&given.client(&fields)?, &fields)
         })
     }
 
     /// All webhooks.
     #[wasm_bindgen(js_name = listWebhooks)]
     pub fn list_webhooks(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&[])?;
-            webhooks::list(&given.client(&fields)?).await
+            Ok(webhooks::list(&given.client(&fields)?))
         })
     }
 
     /// Describes one.
     #[wasm_bindgen(js_name = getWebhook)]
     pub fn get_webhook(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            webhooks::get(&client, &id).await
+            Ok(webhooks::get(&client, &id))
         })
     }
 
     /// Changes one.
     #[wasm_bindgen(js_name = updateWebhook)]
     pub fn update_webhook(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&events::WEBHOOK)?;
             let id = named("id", &id)?;
-            webhooks::update(&given.client(&fields)?, &id, &fields).await
+            webhooks::update(&given.client(&fields)?, &id, &fields)
         })
     }
 
     /// Deletes one.
     #[wasm_bindgen(js_name = deleteWebhook)]
     pub fn delete_webhook(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            webhooks::delete(&client, &id).await
+            Ok(webhooks::delete(&client, &id))
         })
     }
 
     /// A page of its deliveries.
     #[wasm_bindgen(js_name = listWebhookDeliveries)]
     pub fn list_webhook_deliveries(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&["offset", "limit"])?;
             let id = named("id", &id)?;
-            webhooks::deliveries(&given.client(&fields)?, &id, &fields).await
+            webhooks::deliveries(&given.client(&fields)?, &id, &fields)
         })
     }
 
@@ -80,9 +80,9 @@ impl Lifecycle {
         options: JsValue,
         client: JsValue,
     ) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            webhooks::delivery(&client, &id, &named("deliveryId", &delivery)?).await
+            Ok(webhooks::delivery(&client, &id, &named("deliveryId", &delivery)?))
         })
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_handle, IntoJs};
+use super::call::{argument, on_handle, single, IntoJs};
 use super::host;
 use super::machine::Machine;
 use super::transport::{JsAnswer, JsTransport};
@@ -63,23 +63,11 @@ impl Drop for Held {
     }
 }
 
-/// A call that takes a path and options.
-macro_rules! of_path {
-    ($self:ident, $path:ident, $options:ident, |$machine:ident, $at:ident, $read:ident| $call:expr) => {
-        on_handle(&$self.machine, $options, |$machine, $read| async move {
-            let $at = &argument(&$path)?;
-            let $read = $read.as_ref();
-            $call.await
-        })
-    };
-}
-
 #[wasm_bindgen]
 impl Files {
     /// Reads a file.
     pub fn read(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| machine
-            .read_file(at, read))
+        single(&options, &|read| self.machine.read_file(&argument(&path)?, read))
     }
 
     /// Writes a file.
@@ -87,7 +75,7 @@ impl Files {
         on_handle(&self.machine, options, |machine, read| async move {
             let path = argument(&path)?;
             if let Some(text) = content.as_string().filter(|text| text.len() <= files::SMALL_TEXT) {
-                return machine.write_text(&path, &text, read.as_ref()).await;
+                return machine.write_text(&path, &text, read.as_ref())?.send().await;
             }
             let held = Held::new(&content).ok_or_else(|| files::no_content("content"))?;
             let written = machine.write_bytes(&path, held.content(), read.as_ref()).await;
@@ -125,74 +113,72 @@ impl Files {
 
     /// What a directory holds.
     pub fn list(&self, path: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
+        single(&options, &|read| {
             let path = Some(argument(&path)?).filter(|_| !path.is_undefined());
-            machine.list_files(path.as_ref(), read.as_ref()).await
+            self.machine.list_files(path.as_ref(), read)
         })
     }
 
     /// Whether there is something.
     pub fn exists(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| machine
-            .file_exists(at, read))
+        single(&options, &|read| {
+            self.machine.file_exists(&argument(&path)?, read)
+        })
     }
 
     /// Describes it.
     pub fn info(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| machine
-            .file_info(at, read))
+        single(&options, &|read| self.machine.file_info(&argument(&path)?, read))
     }
 
     /// Makes a directory.
     pub fn mkdir(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| machine.at_path(
-            "makeDirectory",
-            "mkdir",
-            at,
-            read
-        ))
+        single(&options, &|read| {
+            self.machine
+                .at_path("makeDirectory", "mkdir", &argument(&path)?, read)
+        })
     }
 
     /// Removes what is there.
     pub fn remove(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| machine.at_path(
-            "removeFile",
-            "remove",
-            at,
-            read
-        ))
+        single(&options, &|read| {
+            self.machine
+                .at_path("removeFile", "remove", &argument(&path)?, read)
+        })
     }
 
     /// Renames or moves it.
     pub fn rename(&self, from: JsValue, to: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
+        single(&options, &|read| {
             let (from, to): (Value, Value) = (argument(&from)?, argument(&to)?);
-            machine.rename_file(&from, &to, read.as_ref()).await
+            self.machine.rename_file(&from, &to, read)
         })
     }
 
     /// Sets permissions.
     #[wasm_bindgen(js_name = setPermissions)]
     pub fn set_permissions(&self, path: JsValue, permissions: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
+        single(&options, &|read| {
             let (path, mode) = (argument(&path)?, argument(&permissions)?);
-            machine.set_file_permissions(&path, &mode, read.as_ref()).await
+            self.machine.set_file_permissions(&path, &mode, read)
         })
     }
 
     /// Lines that match.
     #[wasm_bindgen(js_name = findFiles)]
     pub fn find_files(&self, path: JsValue, pattern: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| async move {
-            machine.matching("find", at, &argument(&pattern)?, read).await
+        single(&options, &|read| {
+            self.machine
+                .matching("find", &argument(&path)?, &argument(&pattern)?, read)
         })
     }
 
     /// Names that match.
     #[wasm_bindgen(js_name = searchFiles)]
     pub fn search_files(&self, path: JsValue, pattern: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| async move {
-            machine.matching("search", at, &argument(&pattern)?, read).await
+        single(&options, &|read| {
+            self.machine
+                .matching("search", &argument(&path)?, &argument(&pattern)?, read)
         })
     }
 
@@ -205,29 +191,32 @@ impl Files {
         replacement: JsValue,
         options: JsValue,
     ) -> Promise {
-        of_path!(self, list, options, |machine, at, read| async move {
-            machine
-                .replace_in_files(at, &argument(&pattern)?, &argument(&replacement)?, read)
-                .await
+        single(&options, &|read| {
+            self.machine.replace_in_files(
+                &argument(&list)?,
+                &argument(&pattern)?,
+                &argument(&replacement)?,
+                read,
+            )
         })
     }
 
     /// An address for a download.
     #[wasm_bindgen(js_name = downloadUrl)]
     pub fn download_url(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| async move {
-            let answer = machine.file_url("download-url", at, read).await?;
-            Ok(answer.text("url").unwrap_or_default())
+        single(&options, &|read| {
+            Ok(self
+                .machine
+                .file_url("download-url", &argument(&path)?, read)?
+                .field("url"))
         })
     }
 
     /// An address for an upload.
     #[wasm_bindgen(js_name = uploadUrl)]
     pub fn upload_url(&self, path: JsValue, options: JsValue) -> Promise {
-        of_path!(self, path, options, |machine, at, read| machine.file_url(
-            "upload-url",
-            at,
-            read
-        ))
+        single(&options, &|read| {
+            self.machine.file_url("upload-url", &argument(&path)?, read)
+        })
     }
 }

@@ -2,15 +2,14 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Promise};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_handle};
+use super::call::{argument, on_handle, single};
 use super::machine::Machine;
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
 use crate::core::options::Value;
-use crate::transport::Answer as _;
 
 /// Git in a machine.
 #[wasm_bindgen(skip_typescript)]
@@ -33,87 +32,67 @@ impl Machine {
 impl Git {
     /// Clones a repository.
     pub fn clone(&self, url: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_clone(&argument(&url)?, read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.git_clone(&argument(&url)?, read))
     }
 
     /// What has changed.
     pub fn status(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_status(read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.git_status(read))
     }
 
     /// Commits, newest first.
     pub fn log(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            let commits = machine.git_log(read.as_ref()).await?;
-            Ok(commits.map_or_else(|| Array::new().into(), |commits| commits.0))
-        })
+        single(&options, &|read| self.machine.git_log(read))
     }
 
     /// Local branches.
     pub fn branches(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_branches(read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.git_branches(read))
     }
 
     /// Makes a branch.
     #[wasm_bindgen(js_name = createBranch)]
     pub fn create_branch(&self, name: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine
-                .git_branch("create", &argument(&name)?, read.as_ref())
-                .await
+        single(&options, &|read| {
+            self.machine.git_branch("create", &argument(&name)?, read)
         })
     }
 
     /// Deletes one.
     #[wasm_bindgen(js_name = deleteBranch)]
     pub fn delete_branch(&self, name: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine
-                .git_branch("delete", &argument(&name)?, read.as_ref())
-                .await
+        single(&options, &|read| {
+            self.machine.git_branch("delete", &argument(&name)?, read)
         })
     }
 
     /// Changes to a branch, tag or commit.
     pub fn checkout(&self, reference: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_checkout(&argument(&reference)?, read.as_ref()).await
+        single(&options, &|read| {
+            self.machine.git_checkout(&argument(&reference)?, read)
         })
     }
 
     /// Adds files.
     pub fn add(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_add(read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.git_add(read))
     }
 
     /// Commits.
     pub fn commit(&self, message: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            let done = machine.git_commit(&argument(&message)?, read.as_ref()).await?;
-            Ok(done.text("sha").unwrap_or_default())
+        single(&options, &|read| {
+            self.machine.git_commit(&argument(&message)?, read)
         })
     }
 
     /// Pulls.
     pub fn pull(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_sync("pull", read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.git_sync("pull", read))
     }
 
     /// Pushes.
     pub fn push(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.git_sync("push", read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.git_sync("push", read))
     }
 
     /// What is not added yet.

@@ -25,6 +25,17 @@ extern "C" {
         timeout_ms: f64,
     );
 
+    /// The same, of a call that is this one request: its promise. A good answer, or a field of it, is given to it, followed by a
+    /// call of `answered`; of any other end it gets what `unanswered` gives.
+    pub fn ask(
+        place: u32,
+        fetch: Option<&Function>,
+        head: &str,
+        body: Option<&str>,
+        timeout_ms: f64,
+        field: Option<&str>,
+    ) -> Promise;
+
     /// Ends a request: it is not answered any more.
     pub fn cancel(place: u32);
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_class, on_handle, on_handle_timed};
+use super::call::{argument, named, on_handle, on_handle_timed, single, single_on_class, single_timed};
 use super::machine::{handle, Machine};
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
@@ -18,17 +18,15 @@ impl Machine {
     /// Moves the end of the lease.
     #[wasm_bindgen(js_name = setTimeout)]
     pub fn set_timeout(&self, seconds: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.inner, options, |inner, read| async move {
-            let set = lease::set_timeout(&argument(&seconds)?, read.as_ref())?;
-            inner.set_timeout(&set).await
+        single(&options, &|read| {
+            let set = lease::set_timeout(&argument(&seconds)?, read)?;
+            self.inner.set_timeout(&set)
         })
     }
 
     /// Freezes the machine.
     pub fn pause(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.pause(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.pause(timeout)))
     }
 
     /// The same.
@@ -46,25 +44,23 @@ impl Machine {
     /// Keeps the machine as it is now.
     #[wasm_bindgen(js_name = createSnapshot)]
     pub fn create_snapshot(&self, options: JsValue) -> Promise {
-        on_handle(&self.inner, options, |inner, read| async move {
-            inner.create_snapshot(snapshots::keyed(read.as_ref())?).await
+        single(&options, &|read| {
+            Ok(self.inner.create_snapshot(snapshots::keyed(read)?))
         })
     }
 
     /// Replaces the whole network policy.
     #[wasm_bindgen(js_name = updateEgress)]
     pub fn update_egress(&self, policy: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.update_egress(&argument(&policy)?, timeout).await
+        single_timed(&options, &|timeout| {
+            self.inner.update_egress(&argument(&policy)?, timeout)
         })
     }
 
     /// Where a port can be reached.
     #[wasm_bindgen(js_name = getHost)]
     pub fn get_host(&self, port: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.host(&argument(&port)?, timeout).await
-        })
+        single_timed(&options, &|timeout| self.inner.host(&argument(&port)?, timeout))
     }
 
     /// URL of a port.
@@ -102,9 +98,7 @@ pub struct MachineLifecycle {
 impl MachineLifecycle {
     /// A page of them.
     pub fn list(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |inner, read| async move {
-            inner.events(read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.events(read))
     }
 }
 
@@ -117,9 +111,9 @@ impl Lifecycle {
     /// A page of them.
     #[wasm_bindgen(js_name = listEvents)]
     pub fn list_events(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&[&events::LIST[..], &events::LIST_ALL].concat())?;
-            lifecycle::all_events(&given.client(&fields)?, &fields).await
+            lifecycle::all_events(&given.client(&fields)?, &fields)
         })
     }
 }
@@ -129,20 +123,20 @@ impl Lifecycle {
     /// A page of those of a machine.
     #[wasm_bindgen(js_name = listMachineEvents)]
     pub fn list_machine_events(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&events::LIST)?;
             let id = named("id", &id)?;
-            lifecycle::machine_events(&given.client(&fields)?, &id, &fields).await
+            lifecycle::machine_events(&given.client(&fields)?, &id, &fields)
         })
     }
 
     /// A page of those of a snapshot.
     #[wasm_bindgen(js_name = listSnapshotEvents)]
     pub fn list_snapshot_events(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&events::LIST)?;
             let id = named("id", &id)?;
-            lifecycle::snapshot_events(&given.client(&fields)?, &id, &fields).await
+            lifecycle::snapshot_events(&given.client(&fields)?, &id, &fields)
         })
     }
 }
@@ -155,26 +149,26 @@ pub struct Snapshot;
 impl Snapshot {
     /// All that match.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = snapshots::list_fields(&given.options)?;
-            snapshot::list(&given.client(&fields)?, &fields).await
+            snapshot::list(&given.client(&fields)?, &fields)
         })
     }
 
     /// Describes one.
     pub fn get(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            snapshot::get(&client, &id).await
+            Ok(snapshot::get(&client, &id))
         })
     }
 
     /// Deletes one.
     #[wasm_bindgen(js_name = delete)]
     pub fn destroy(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            snapshot::delete(&client, &id).await
+            Ok(snapshot::delete(&client, &id))
         })
     }
 }

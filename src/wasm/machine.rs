@@ -6,7 +6,9 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_class, on_handle, on_handle_timed, Handle};
+use super::call::{
+    argument, named, on_class, on_handle_timed, single, single_on_class, single_timed, Handle,
+};
 use super::transport::JsTransport;
 use crate::client::machine::{call_options, Machine as Inner};
 use crate::client::page::Page;
@@ -84,7 +86,7 @@ impl Machine {
             let list = machine::list(&fields)?;
             let client = given.client(&fields)?;
             if list.rows {
-                return Ok(Page::rows(&client, &list).await?.0);
+                return Ok(Page::rows(&client, &list).send().await?.0);
             }
             Ok(MachinePage {
                 inner: Rc::new(Page::first(&client, list).await?),
@@ -96,31 +98,31 @@ impl Machine {
     /// Describes a machine.
     #[wasm_bindgen(js_name = getInfoById)]
     pub fn get_info_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = given.fields(&["fields"])?;
             let (id, names) = (
                 machine::id("id", &argument(&id)?)?,
                 machine::field_names(&fields)?,
             );
-            Inner::info_by_id(&given.client(&fields)?, &id, names, None).await
+            Ok(Inner::info_by_id(&given.client(&fields)?, &id, names, None))
         })
     }
 
     /// Samples of a machine.
     #[wasm_bindgen(js_name = getMetricsById)]
     pub fn get_metrics_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            Inner::metrics_by_id(&client, &id, None).await
+            Ok(Inner::metrics_by_id(&client, &id, None))
         })
     }
 
     /// Destroys a machine.
     #[wasm_bindgen(js_name = killById)]
     pub fn kill_by_id(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            Inner::kill_by_id(&client, &id, None).await
+            Ok(Inner::kill_by_id(&client, &id, None))
         })
     }
 
@@ -163,9 +165,9 @@ impl Machine {
     /// Describes the machine.
     #[wasm_bindgen(js_name = getInfo)]
     pub fn get_info(&self, options: JsValue) -> Promise {
-        on_handle(&self.inner, options, |inner, read| async move {
-            let (timeout, names) = call_options(read.as_ref(), &["fields"])?;
-            inner.info(names, timeout).await
+        single(&options, &|read| {
+            let (timeout, names) = call_options(read, &["fields"])?;
+            Ok(self.inner.info(names, timeout))
         })
     }
 
@@ -180,16 +182,12 @@ impl Machine {
     /// Samples of the machine.
     #[wasm_bindgen(js_name = getMetrics)]
     pub fn get_metrics(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.metrics(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.metrics(timeout)))
     }
 
     /// Destroys the machine.
     pub fn kill(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.kill(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.kill(timeout)))
     }
 }
 

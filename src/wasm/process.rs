@@ -6,7 +6,7 @@ use std::time::Duration;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_handle, on_handle_timed, Handle};
+use super::call::{argument, on_handle, on_handle_timed, single, single_timed, Handle};
 use super::machine::{Commands, Machine};
 use super::race::{race, First};
 use super::stream::{self, Hooks, Live};
@@ -84,34 +84,30 @@ impl Commands {
 
     /// What the API started in the machine.
     pub fn list(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |inner, timeout| async move {
-            inner.processes(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.machine.processes(timeout)))
     }
 
     /// Ends a process and its children.
     pub fn kill(&self, pid: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |inner, timeout| async move {
-            let pid = exec::pid(&argument(&pid)?)?;
-            inner.kill_process(pid, timeout).await
+        single_timed(&options, &|timeout| {
+            Ok(self.machine.kill_process(exec::pid(&argument(&pid)?)?, timeout))
         })
     }
 
     /// Writes to the standard input of a process.
     #[wasm_bindgen(js_name = sendStdin)]
     pub fn send_stdin(&self, pid: JsValue, data: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |inner, timeout| async move {
+        single_timed(&options, &|timeout| {
             let pid = exec::pid(&argument(&pid)?)?;
-            inner.send_stdin(pid, &argument(&data)?, timeout).await
+            self.machine.send_stdin(pid, &argument(&data)?, timeout)
         })
     }
 
     /// What a process printed so far.
     #[wasm_bindgen(js_name = getLogs)]
     pub fn get_logs(&self, pid: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |inner, timeout| async move {
-            let pid = exec::pid(&argument(&pid)?)?;
-            inner.logs(pid, timeout).await
+        single_timed(&options, &|timeout| {
+            Ok(self.machine.logs(exec::pid(&argument(&pid)?)?, timeout))
         })
     }
 }
@@ -137,9 +133,8 @@ impl Command {
 
     /// Ends it and its children.
     pub fn kill(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.process, options, |(inner, pid, _), timeout| async move {
-            inner.kill_process(pid, timeout).await
-        })
+        let (machine, pid, _) = &self.process;
+        single_timed(&options, &|timeout| Ok(machine.kill_process(*pid, timeout)))
     }
 
     /// Hears no more of it; it goes on.
@@ -166,17 +161,17 @@ impl Command {
     /// Writes to its standard input.
     #[wasm_bindgen(js_name = sendStdin)]
     pub fn send_stdin(&self, data: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.process, options, |(inner, pid, _), timeout| async move {
-            inner.send_stdin(pid, &argument(&data)?, timeout).await
+        let (machine, pid, _) = &self.process;
+        single_timed(&options, &|timeout| {
+            machine.send_stdin(*pid, &argument(&data)?, timeout)
         })
     }
 
     /// What it printed so far.
     #[wasm_bindgen(js_name = getLogs)]
     pub fn get_logs(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.process, options, |(inner, pid, _), timeout| async move {
-            inner.logs(pid, timeout).await
-        })
+        let (machine, pid, _) = &self.process;
+        single_timed(&options, &|timeout| Ok(machine.logs(*pid, timeout)))
     }
 }
 
@@ -223,8 +218,6 @@ impl Process {
     /// Runs one to its end.
     #[wasm_bindgen(js_name = codeRun)]
     pub fn code_run(&self, code: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |inner, read| async move {
-            inner.code_run(&argument(&code)?, read.as_ref()).await
-        })
+        single(&options, &|read| self.machine.code_run(&argument(&code)?, read))
     }
 }

@@ -15,7 +15,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
+use super::call;
 use super::host;
+use super::transport::JsTransport;
+use crate::client::call::Single;
+use crate::transport::Request;
 
 /// A call, as JavaScript sees its end.
 pub type Work = Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>;
@@ -146,6 +150,52 @@ pub struct Answered {
 enum Under {
     Waiting(Waker),
     Answered(Answered),
+    /// JavaScript settles its call, unless there is more to do than to give the answer.
+    Single(Box<Single<JsTransport>>),
+}
+
+/// Begins a call that is one request and needs no other function of the caller's. A good answer does not come in here: its call
+/// ends with [`answered`]; any other end comes as [`unanswered`].
+pub fn ask(single: Single<JsTransport>, request: (Request, Option<&str>)) -> Promise {
+    let transport = single.transport().clone();
+    let place = REQUESTS.with_borrow_mut(|requests| {
+        let place = requests.reserve();
+        requests.put(place, Under::Single(Box::new(single)));
+        place
+    });
+    let (request, field) = request;
+    transport.ask(place, &request, field)
+}
+
+fn asked(place: u32) -> Option<Box<Single<JsTransport>>> {
+    REQUESTS.with_borrow_mut(|requests| {
+        let under = requests.take(place);
+        requests.release(place);
+        match under {
+            Some(Under::Single(single)) => Some(single),
+            _ => None,
+        }
+    })
+}
+
+/// Called by runtime.js: the answer of a single request has been given to the caller.
+#[wasm_bindgen]
+pub fn answered(place: u32) {
+    drop(asked(place));
+}
+
+/// Called by runtime.js: a single request had no good answer. What its call gives in the end.
+#[wasm_bindgen]
+pub fn unanswered(place: u32, proof: Option<String>, outcome: JsValue) -> Promise {
+    let answered = Answered {
+        answer: None,
+        dispatch_proof: proof,
+        outcome: outcome.unchecked_into(),
+    };
+    match asked(place) {
+        Some(single) => call::go_on(*single, answered),
+        None => Promise::resolve(&JsValue::UNDEFINED),
+    }
 }
 
 /// Called by runtime.js: a request has ended. `good`: with a 2xx status and a decoded answer.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_handle, on_handle_timed, Handle};
+use super::call::{argument, named, on_handle, on_handle_timed, single_timed, Handle};
 use super::host;
 use super::machine::Machine;
 use super::race::{race, First};
@@ -76,30 +76,28 @@ impl Pty {
 
     /// Those that are open.
     pub fn list(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |machine, timeout| async move {
-            machine.terminals(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.machine.terminals(timeout)))
     }
 
     /// One of them.
     pub fn get(&self, id: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |machine, timeout| async move {
-            machine.terminal(&named("sessionId", &id)?, timeout).await
+        single_timed(&options, &|timeout| {
+            Ok(self.machine.terminal(&named("sessionId", &id)?, timeout))
         })
     }
 
     /// Ends one.
     pub fn kill(&self, id: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |machine, timeout| async move {
-            machine.kill_terminal(&named("sessionId", &id)?, timeout).await
+        single_timed(&options, &|timeout| {
+            Ok(self.machine.kill_terminal(&named("sessionId", &id)?, timeout))
         })
     }
 
     /// Tells one its size.
     pub fn resize(&self, id: JsValue, size: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |machine, timeout| async move {
+        single_timed(&options, &|timeout| {
             let (id, size) = (named("sessionId", &id)?, terminals::size(&argument(&size)?)?);
-            machine.resize_terminal(&id, size, timeout).await
+            Ok(self.machine.resize_terminal(&id, size, timeout))
         })
     }
 }
@@ -164,8 +162,8 @@ impl PtySession {
 
     /// Tells it its size.
     pub fn resize(&self, size: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.open, options, |(session, _), timeout| async move {
-            session.resize(terminals::size(&argument(&size)?)?, timeout).await
+        single_timed(&options, &|timeout| {
+            Ok(self.open.0.resize(terminals::size(&argument(&size)?)?, timeout))
         })
     }
 
@@ -190,9 +188,7 @@ impl PtySession {
 
     /// Ends it.
     pub fn kill(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.open, options, |(session, _), timeout| async move {
-            session.kill(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.open.0.kill(timeout)))
     }
 
     /// Leaves it open.
@@ -208,7 +204,7 @@ impl PtySession {
         on_handle_timed(&self.open, JsValue::UNDEFINED, |(session, _), _| async move {
             if session.created {
                 // Quietly: it may have ended by itself.
-                let _ = session.kill(None).await;
+                let _ = session.kill(None).send().await;
             }
             session.disconnect();
             Ok(())

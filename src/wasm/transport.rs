@@ -69,52 +69,25 @@ impl JsTransport {
         })
     }
 
-    /// What the `fetch` threw whose failure became this message.
-    pub fn take_cause(&self, message: &str) -> Option<JsValue> {
-        let mut causes = self.inner.causes.borrow_mut();
-        let at = causes
-            .iter()
-            .position(|(reason, _)| message.contains(reason.as_str()))?;
-        causes.remove(at).map(|(_, cause)| cause)
+    /// Sends a request whose good answer JavaScript gives to the caller: see [`super::task::ask`].
+    pub fn ask(&self, place: u32, request: &Request, field: Option<&str>) -> Promise {
+        host::ask(
+            place,
+            self.inner.fetch.as_ref(),
+            &head(request),
+            request.body.as_deref(),
+            milliseconds(request.timeout),
+            field,
+        )
     }
-}
 
-fn phase_named(name: &str) -> Phase {
-    match name {
-        "connect" => Phase::Connect,
-        "write" => Phase::Write,
-        "protocol" => Phase::Protocol,
-        "decode" => Phase::Decode,
-        _ => Phase::Read,
-    }
-}
-
-impl Transport for JsTransport {
-    type Answer = JsAnswer;
-    type Thrown = JsValue;
-    type Socket = JsSocket;
-
-    async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
-        let mut head = String::with_capacity(256);
-        for part in [request.decoder.name(), "\n", request.method, "\n", &request.url] {
-            head.push_str(part);
-        }
-        for (name, value) in &request.headers {
-            for part in ["\n", name, "\n", value] {
-                head.push_str(part);
-            }
-        }
-        let timeout = request.timeout.as_secs_f64() * 1000.0;
-        let body = request.body.as_deref();
-        let content = request.content.map(|content| content.0);
+    /// What a request ended with.
+    pub fn reply(&self, answered: Answered) -> Result<Reply<JsAnswer>, TransportError> {
         let Answered {
             answer,
             dispatch_proof,
             outcome,
-        } = Exchange::start(|place| {
-            host::exchange(place, self.inner.fetch.as_ref(), &head, body, content, timeout);
-        })
-        .await;
+        } = answered;
         if let Some(answer) = answer {
             let tells = self.has_hooks();
             return Ok(Reply {
@@ -147,6 +120,66 @@ impl Transport for JsTransport {
             dispatch_proof,
             body: Body::Text(outcome.text().unwrap_or_default()),
         })
+    }
+
+    /// What the `fetch` threw whose failure became this message.
+    pub fn take_cause(&self, message: &str) -> Option<JsValue> {
+        let mut causes = self.inner.causes.borrow_mut();
+        let at = causes
+            .iter()
+            .position(|(reason, _)| message.contains(reason.as_str()))?;
+        causes.remove(at).map(|(_, cause)| cause)
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// `DECODER\nMETHOD\nURL\nname\nvalue\n...`: one text crosses faster than many.
+fn head(request: &Request) -> String {
+    let mut head = String::with_capacity(256);
+    for part in [request.decoder.name(), "\n", request.method, "\n", &request.url] {
+        head.push_str(part);
+    }
+    for (name, value) in &request.headers {
+        for part in ["\n", name, "\n", value] {
+            head.push_str(part);
+        }
+    }
+    head
+}
+
+fn phase_named(name: &str) -> Phase {
+    match name {
+        "connect" => Phase::Connect,
+        "write" => Phase::Write,
+        "protocol" => Phase::Protocol,
+        "decode" => Phase::Decode,
+        _ => Phase::Read,
+    }
+}
+
+impl Transport for JsTransport {
+    type Answer = JsAnswer;
+    type Thrown = JsValue;
+    type Socket = JsSocket;
+
+    async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
+        let head = head(&request);
+        let content = request.content.map(|content| content.0);
+        let answered = Exchange::start(|place| {
+            host::exchange(
+                place,
+                self.inner.fetch.as_ref(),
+                &head,
+                request.body.as_deref(),
+                content,
+                milliseconds(request.timeout),
+            );
+        })
+        .await;
+        self.reply(answered)
     }
 
     async fn open(&self, opening: Opening) -> Result<JsSocket, Unopened> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_class, on_handle, on_handle_timed, Handle};
+use super::call::{argument, named, on_class, single, single_on_class, single_timed, Handle};
 use super::machine::Machine;
 use super::transport::JsTransport;
 use crate::client::machine::Machine as OfMachine;
@@ -63,8 +63,8 @@ impl Volume {
 
     /// All of them.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
-            Inner::list(&given.client(&given.fields(&[])?)?).await
+        single_on_class(&options, &client, &|given| {
+            Ok(Inner::list(&given.client(&given.fields(&[])?)?))
         })
     }
 
@@ -83,24 +83,18 @@ impl Volume {
     /// Describes it.
     #[wasm_bindgen(js_name = getInfo)]
     pub fn get_info(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.info(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.info(timeout)))
     }
 
     /// Machines that have it mounted.
     pub fn attachments(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.attachments(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.attachments(timeout)))
     }
 
     /// Deletes it.
     #[wasm_bindgen(js_name = delete)]
     pub fn destroy(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.delete(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.delete(timeout)))
     }
 }
 
@@ -125,15 +119,13 @@ impl Machine {
 impl MachineVolumes {
     /// What is mounted.
     pub fn list(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.machine, options, |machine, timeout| async move {
-            machine.volumes(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.machine.volumes(timeout)))
     }
 
     /// Mounts one.
     pub fn attach(&self, volume: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            machine.attach_volume(&argument(&volume)?, read.as_ref()).await
+        single(&options, &|read| {
+            self.machine.attach_volume(&argument(&volume)?, read)
         })
     }
 
@@ -162,9 +154,9 @@ impl MachineVolumes {
         method: &'static str,
         verb: &'static str,
     ) -> Promise {
-        on_handle_timed(&self.machine, options, move |machine, timeout| async move {
+        single_timed(&options, &|timeout| {
             let id = named("attachmentId", &attachment)?;
-            machine.on_attachment(operation, method, &id, verb, timeout).await
+            Ok(self.machine.on_attachment(operation, method, &id, verb, timeout))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_class, on_handle, on_handle_timed, Handle};
+use super::call::{argument, on_class, on_handle, single_on_class, single_timed, Handle};
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::warm_pool::WarmPool as Inner;
 use crate::client::Failure;
@@ -53,10 +53,10 @@ impl TemplateWarmPool {
 
     /// All that match.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        single_on_class(&options, &client, &|given| {
             let fields = warm_pool::list_fields(&given.options)?;
             let query = warm_pool::list(&fields)?;
-            Inner::list(&given.client(&fields)?, &query).await
+            Ok(Inner::list(&given.client(&fields)?, &query))
         })
     }
 
@@ -69,17 +69,13 @@ impl TemplateWarmPool {
     /// Describes the pool.
     #[wasm_bindgen(js_name = getInfo)]
     pub fn get_info(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.info(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.info(timeout)))
     }
 
     /// Destroys the pool.
     #[wasm_bindgen(js_name = delete)]
     pub fn destroy(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.delete(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.delete(timeout)))
     }
 
     /// Changes what is given.
@@ -91,30 +87,22 @@ impl TemplateWarmPool {
 
     /// Lets it serve and fill.
     pub fn enable(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.enable(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.enable(timeout)))
     }
 
     /// Lets it neither serve nor fill.
     pub fn disable(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.disable(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.disable(timeout)))
     }
 
     /// Destroys its ready machines.
     pub fn drain(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.drain(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.drain(timeout)))
     }
 
     /// Compares what there is with what there should be.
     pub fn reconcile(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.inner, options, |inner, timeout| async move {
-            inner.reconcile(timeout).await
-        })
+        single_timed(&options, &|timeout| Ok(self.inner.reconcile(timeout)))
     }
 
     /// Waits until enough machines are ready.
