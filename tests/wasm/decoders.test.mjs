@@ -77,3 +77,40 @@ test('metadata named like a prototype stays data', () => {
   assert.deepEqual(Object.keys(value.metadata), ['__proto__']);
   assert.equal(value.a, undefined);
 });
+
+test('what is decoded is a plain object, as one that was written by hand', () => {
+  const info = decoders.MachineInfo({ ...small }, '');
+  assert.equal(Object.getPrototypeOf(info), Object.prototype);
+  assert.equal(info.constructor, Object);
+  assert.deepEqual(structuredClone(info), info);
+});
+
+test('times are those of Date, whatever their form', () => {
+  const texts = ['2024-02-29T00:00:00Z', '2023-02-28T23:59:59.9Z', '2023-02-29T00:00:00Z', '1969-12-31T23:59:59.999Z'];
+  texts.push('2026-01-02T03:04:05.678901Z', '2026-01-02T03:04:05.123456789Z', '2026-01-02T03:04:05.12Z');
+  texts.push(
+    '2026-01-02T03:04:05+02:00',
+    '2026-01-02T03:04:05.5-11:30',
+    '2026-01-01T24:00:00Z',
+    '2000-02-29T12:00:00Z',
+  );
+  texts.push('0000-01-01T00:00:00Z', '0000-02-29T00:00:00Z', '0001-03-01T00:00:00.5Z', '9999-12-31T23:59:59.999Z');
+  // The last and the first days of all months of four centuries.
+  for (let month = 0; month < 4800; month++)
+    for (const day of [-1, 0, 1])
+      texts.push(new Date(Date.UTC(1800, month, day, 13, month % 60, 59, month % 1000)).toISOString());
+  for (const text of texts) {
+    const { createdAt } = decoders.MachineInfo({ ...small, created_at: text }, '');
+    assert.equal(createdAt.getTime(), new Date(text).getTime(), text);
+  }
+  for (const text of [
+    '2026-13-01T00:00:00Z',
+    '2026-00-10T00:00:00Z',
+    '2026-01-32T00:00:00Z',
+    '2026-01-01T00:61:00Z',
+    '',
+  ]) {
+    assert.ok(Number.isNaN(new Date(text).getTime()));
+    rejects('MachineInfo', { ...small, created_at: text }, 'expected an RFC 3339 time at created_at, got a string');
+  }
+});
