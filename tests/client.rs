@@ -59,7 +59,10 @@ fn plain(script: &Script) -> Client<Script> {
 fn create(client: &Client<Script>, options: &[(&str, Value)]) -> Result<Machine<Script>, Failure<String>> {
     let options = object(options);
     let fields = create_fields(&options).unwrap();
-    client.transport().clone().run(Machine::create(client, &fields))
+    client
+        .transport()
+        .clone()
+        .run(Machine::create(Machine::creation(client, &fields)?))
 }
 
 fn error<V>(result: Result<V, Failure<String>>) -> Error {
@@ -154,7 +157,9 @@ fn a_create_given_up_half_way_is_cleaned_up_with_the_same_key() {
     let client = plain(&script);
     let options = object(&[]);
     let fields = create_fields(&options).unwrap();
-    assert!(script.poll(Machine::create(&client, &fields)).is_none());
+    assert!(script
+        .poll(Machine::create(Machine::creation(&client, &fields).ok().unwrap()))
+        .is_none());
     script.run_tasks();
     script.finished();
     let sent = script.sent();
@@ -180,7 +185,9 @@ fn a_create_given_up_with_a_key_of_the_callers_own_is_left_to_the_caller() {
     let client = plain(&script);
     let options = object(&[("idempotencyKey", text("job-42"))]);
     let fields = create_fields(&options).unwrap();
-    assert!(script.poll(Machine::create(&client, &fields)).is_none());
+    assert!(script
+        .poll(Machine::create(Machine::creation(&client, &fields).ok().unwrap()))
+        .is_none());
     script.run_tasks();
     script.finished();
 }
@@ -195,7 +202,9 @@ fn a_fork_given_up_half_way_is_cleaned_up() {
         .on("POST", fork, 201, child)
         .on("DELETE", "/v1/machines/mch_2", 200, "{}");
     let machine = create(&plain(&script), &[]).unwrap();
-    assert!(script.poll(machine.fork(keyed(None).unwrap())).is_none());
+    assert!(script
+        .poll(machine.forking(keyed(None).unwrap()).send())
+        .is_none());
     script.run_tasks();
     script.finished();
 }
@@ -256,8 +265,8 @@ fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
         Some("Bearer key-1")
     );
     assert!(script.sent().is_empty(), "nothing has gone out by itself");
-    let info = script.run(call.go_on(first_answer(429, LIMITED))).unwrap();
-    assert_eq!(info["id"], "mch_1");
+    let info = script.run(call.finish(Some(first_answer(429, LIMITED)))).unwrap();
+    assert_eq!(info.answer["id"], "mch_1");
     assert_eq!(
         script.slept(),
         [100, 1000],
@@ -267,8 +276,9 @@ fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
 
     // What has failed is an error as ever, and no read is repeated.
     let script = Script::new();
-    let failed =
-        error(script.run(single(&script).go_on(first_answer(404, r#"{"error":"gone","code":"not_found"}"#))));
+    let failed = error(
+        script.run(single(&script).finish(Some(first_answer(404, r#"{"error":"gone","code":"not_found"}"#)))),
+    );
     assert_eq!(
         (failed.kind, failed.status, failed.request_id.as_deref()),
         (Kind::NotFound, Some(404), Some("req-1"))
@@ -279,7 +289,7 @@ fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
         reason: "cut".to_owned(),
     };
     assert_eq!(
-        error(script.run(single(&script).go_on(Err(lost)))).message,
+        error(script.run(single(&script).finish(Some(Err(lost))))).message,
         "getMachine failed: cut"
     );
     script.finished();
@@ -496,14 +506,19 @@ fn pages_repeat_the_filters_and_end_when_the_server_says_so() {
     let query = object(&[("template", text("base"))]);
     let options = object(&[("limit", Value::Number(1.0)), ("query", query)]);
     let fields = list_fields(&options).unwrap();
-    let page = script
-        .run(Page::first(&client, list(&fields).unwrap()))
-        .ok()
-        .unwrap();
+    let list = list(&fields).unwrap();
+    let answer = script.send(Page::reading(&client, &list)).unwrap();
+    let page = Page::first(client, list, &answer);
     assert_eq!(page.next_token().as_deref(), Some("t 2"));
     assert_eq!(script.run(page.next(None)).ok().unwrap()[0]["id"], "mch_1");
     assert_eq!(page.next_token(), None);
     assert_eq!(script.run(page.next(None)).ok().unwrap(), serde_json::json!([]));
+}
+
+fn pool_of(script: &Script) -> WarmPool<Script> {
+    let client = plain(script);
+    let answer = script.send(WarmPool::reading(&client, "twp_1", None)).unwrap();
+    WarmPool::of(&client, &answer).unwrap()
 }
 
 #[test]
@@ -518,7 +533,7 @@ fn waiting_for_a_pool_looks_every_interval_and_ends_in_time() {
     for ready in [0, 0, 1, 2] {
         script = script.on("GET", path, 200, &pool(ready));
     }
-    let found = script.run(WarmPool::get(&plain(&script), "twp_1")).unwrap();
+    let found = pool_of(&script);
     let looks = std::cell::Cell::new(0);
     let options = object(&[]);
     let info = script.run(found.wait_until_ready(&wait(Some(&options)).unwrap(), |_| {
@@ -532,7 +547,7 @@ fn waiting_for_a_pool_looks_every_interval_and_ends_in_time() {
     for _ in 0..4 {
         script = script.on("GET", path, 200, &pool(1));
     }
-    let found = script.run(WarmPool::get(&plain(&script), "twp_1")).unwrap();
+    let found = pool_of(&script);
     let short = object(&[("timeout", Value::Number(1.5))]);
     let late = error(script.run(found.wait_until_ready(&wait(Some(&short)).unwrap(), |_| Ok(()))));
     assert_eq!((late.kind, late.code.as_str()), (Kind::Timeout, "timeout"));

@@ -13,7 +13,7 @@ use nullspace::transport::Phase;
 use serde_json::{json, Value as Json};
 
 mod support;
-use support::{body, client, error, given};
+use support::{body, client, error, given, machine};
 
 const HANDLE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
 const FORKED: &str =
@@ -27,10 +27,6 @@ const ENDED: &str = r#"[{"pid":7,"command":"sleep","running":false}]"#;
 /// A script whose first request takes a machine up.
 fn script() -> Script {
     Script::new().on("POST", "/v1/machines/mch_1/resume", 200, HANDLE)
-}
-
-fn machine(script: &Script) -> Machine<Script> {
-    script.run(Machine::resume(&client(script), "mch_1")).unwrap()
 }
 
 fn keyed(options: Json) -> snapshots::Keyed {
@@ -77,13 +73,14 @@ fn a_fork_is_another_machine_with_a_key_of_its_own() {
         FORKED,
     );
     let machine = machine(&script);
-    let fork = script.run(machine.fork(keyed(json!({})))).unwrap();
+    let forked = script.send(machine.forking(keyed(json!({})))).unwrap();
+    let fork = Machine::taken_up(&client(&script), &forked).unwrap();
     assert_eq!(
         (fork.id.as_str(), fork.cwd.as_deref()),
         ("mch_2", Some("/workspace"))
     );
     script
-        .run(machine.fork(keyed(json!({ "idempotencyKey": "mine" }))))
+        .send(machine.forking(keyed(json!({ "idempotencyKey": "mine" }))))
         .unwrap();
     let sent = script.sent();
     let keys: Vec<_> = sent[1..]
@@ -188,7 +185,10 @@ fn a_pool_is_changed_and_turned() {
         .on("POST", &format!("{path}/disable"), 200, pool)
         .on("POST", &format!("{path}/drain"), 200, pool)
         .on("POST", &format!("{path}/reconcile"), 200, pool);
-    let held = script.run(WarmPool::get(&client(&script), "twp_1")).unwrap();
+    let answer = script
+        .send(WarmPool::reading(&client(&script), "twp_1", None))
+        .unwrap();
+    let held = WarmPool::of(&client(&script), &answer).unwrap();
     script
         .run(held.update(Some(&given(json!({ "maxReady": 5 })))))
         .unwrap();

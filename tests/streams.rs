@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nullspace::client::machine::{Machine, Ran};
+use nullspace::client::machine::Ran;
 use nullspace::client::stream::{Event, Running};
 use nullspace::core::error::Kind;
 use nullspace::core::exec;
@@ -14,14 +14,10 @@ use proptest::prelude::*;
 use serde_json::{json, Value as Json};
 
 mod support;
-use support::{client, error, given};
+use support::{error, given, machine};
 
 const HANDLE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
 const SOCKET: &str = "/v1/machines/mch_1/ws?channel=exec";
-
-fn machine(script: &Script) -> Machine<Script> {
-    script.run(Machine::resume(&client(script), "mch_1")).unwrap()
-}
 
 fn script() -> Script {
     Script::new().on("POST", "/v1/machines/mch_1/resume", 200, HANDLE)

@@ -238,16 +238,30 @@ export const exchange = (place, fetch, head, body, content, timeoutMs) =>
     glue.exchanged(place, good, outcome.answer, outcome.dispatchProof, outcome),
   );
 
-/** Sends the request of a call that is no more than that, and settles the call; the module hears only that it is over, or goes on. */
-export const ask = (place, fetch, head, body, timeoutMs, field) =>
+/**
+ * Sends the request of a call that is no more than that, and settles the call. A `plain` answer, or the field of it, is what the
+ * caller gets, and the module hears only that it is over; another it makes something of; and without a good one it goes on.
+ */
+export const ask = (place, fetch, head, body, timeoutMs, plain, field) =>
   new Promise((resolve, reject) => {
     asked[place] = reject;
     send(place, fetch, head, body, undefined, timeoutMs, (outcome, good) => {
-      const { answer } = outcome;
-      if (good) glue.answered(place);
-      const value = good ? answer : glue.unanswered(place, outcome.dispatchProof, outcome);
+      const { answer, dispatchProof } = outcome;
+      let value;
+      if (!good) value = glue.unanswered(place, dispatchProof, outcome);
+      else if (plain) {
+        glue.answered(place);
+        value = field === undefined ? answer : answer[field];
+      } else {
+        try {
+          value = glue.made(place, answer, dispatchProof);
+        } catch (error) {
+          if (trapped(error)) throw error;
+          reject(error);
+        }
+      }
       asked[place] = undefined;
-      resolve(good && field !== undefined ? answer[field] : value);
+      resolve(value);
     });
   });
 

@@ -8,8 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::key::AskedKey;
+use super::orphan::Unclaimed;
 use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
+use crate::core::retry::CreateFailure;
 use crate::core::{http, retry};
 use crate::transport::{
     Answer, Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Text, Transport,
@@ -39,6 +41,9 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Outcome<T, <T as Transport
 
 /// A result of a call.
 pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
+
+/// The end of a call of one request.
+pub type Finishing<T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>>>>;
 
 /// What makes a call of one request: it, or what is wrong with the caller's options.
 pub type Planned<T> = Outcome<T, Single<T>>;
@@ -101,6 +106,16 @@ pub struct Single<T> {
     field: Option<&'static str>,
     /// What becomes of an error.
     failed: fn(Error) -> Error,
+    making: Option<Making>,
+}
+
+/// What a call sees to when it makes a machine.
+#[derive(Clone, Copy)]
+struct Making {
+    /// The caller chose the idempotency key.
+    own_key: bool,
+    /// It is sent until its answer is certain.
+    again: bool,
 }
 
 impl<T: Transport> Single<T> {
@@ -111,7 +126,15 @@ impl<T: Transport> Single<T> {
             call,
             field: None,
             failed: |error| error,
+            making: None,
         }
+    }
+
+    /// It makes a machine, which must not be left without an owner: see [`Unclaimed`]. `again`: the same is sent until the answer is
+    /// certain.
+    pub(super) fn making(mut self, own_key: bool, again: bool) -> Self {
+        self.making = Some(Making { own_key, again });
+        self
     }
 
     /// The caller gets one field of the answer.
@@ -131,13 +154,28 @@ impl<T: Transport> Single<T> {
         self.client.transport()
     }
 
+    /// Its client.
+    pub fn client(&self) -> &Client<T> {
+        &self.client
+    }
+
+    /// Its HTTP time.
+    pub fn timeout(&self) -> Duration {
+        self.call.timeout
+    }
+
     /// Sends it.
     pub fn send(self) -> Pending<'static, T> {
-        Box::pin(self.end(None))
+        Box::pin(async { Ok(self.end(None).await?.answer) })
+    }
+
+    /// Sends it; `first` is the answer of the request when it was sent already, and not the end.
+    pub fn finish(self, first: Option<Result<Reply<T::Answer>, TransportError>>) -> Finishing<T> {
+        Box::pin(self.end(first))
     }
 
     /// The request, for a transport that sends it without this crate's help, and the field that the caller gets; then the answer
-    /// must be good, or be given to [`Single::go_on`]. `None` when something of the caller's has to be asked or told.
+    /// must be good, or be given to [`Single::finish`]. `None` when something of the caller's has to be asked or told.
     pub fn bare(&self) -> Option<(Request, Option<&'static str>)> {
         match &self.client.settings().key {
             Key::Fixed(key) if !self.transport().has_hooks() => {
@@ -147,24 +185,34 @@ impl<T: Transport> Single<T> {
         }
     }
 
-    /// Does what follows the first answer.
-    pub fn go_on(self, first: Result<Reply<T::Answer>, TransportError>) -> Pending<'static, T> {
-        Box::pin(self.end(Some(first)))
-    }
-
-    async fn end(self, first: Option<Result<Reply<T::Answer>, TransportError>>) -> Outcome<T, T::Answer> {
-        let sent = Cell::new(u32::from(first.is_some()));
-        let answer = match self.client.call_counted(&self.call, &sent, first).await {
-            Ok(sent) => sent.answer,
-            Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
-            Err(thrown) => return Err(thrown),
+    async fn end(
+        self,
+        first: Option<Result<Reply<T::Answer>, TransportError>>,
+    ) -> Outcome<T, Sent<T::Answer>> {
+        let count = Cell::new(u32::from(first.is_some()));
+        let (client, call) = (&self.client, &self.call);
+        let outcome = match self.making {
+            None => client.call_counted(call, &count, first).await,
+            Some(making) => {
+                let mut unclaimed = Unclaimed::new(client, call, making.own_key, count);
+                let outcome = match making.again {
+                    true => client.call_until_certain(call, &unclaimed.sent, first).await,
+                    false => client.call_counted(call, &unclaimed.sent, first).await,
+                };
+                unclaimed.settle(&outcome);
+                outcome
+            }
         };
-        match self.field {
-            None => Ok(answer),
-            Some(name) => Ok(answer.any(name).ok_or_else(|| {
-                Error::invalid_response(format!("{}: the answer has no {name}", self.call.operation))
-            })?),
+        let mut sent = match outcome {
+            Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
+            outcome => outcome?,
+        };
+        if let Some(name) = self.field {
+            sent.answer = sent.answer.any(name).ok_or_else(|| {
+                Error::invalid_response(format!("{}: the answer has no {name}", call.operation))
+            })?;
         }
+        Ok(sent)
     }
 }
 
@@ -256,6 +304,38 @@ impl<T: Transport> Client<T> {
                 Failed::Transport(error) => Failure::Error(describe(call, &error)),
                 Failed::Thrown(thrown) => Failure::Thrown(thrown),
             })
+    }
+
+    /// Sends a call that makes something, the same again until its answer is certain. `sent` counts requests.
+    pub(super) async fn call_until_certain(
+        &self,
+        call: &Call,
+        sent: &Cell<u32>,
+        mut first: Option<Result<Reply<T::Answer>, TransportError>>,
+    ) -> Outcome<T, Sent<T::Answer>> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let failed = match self.try_after(call, sent, first.take()).await {
+                Ok(answered) => return Ok(answered),
+                Err(failed) => failed,
+            };
+            let (delay, failure) = match failed {
+                Failed::Api(error) => (
+                    retry::after_failed_create(tried, CreateFailure::Api(&error)),
+                    Failure::Error(error),
+                ),
+                Failed::Transport(error) => (
+                    retry::after_failed_create(tried, CreateFailure::Transport(&error)),
+                    Failure::Error(describe(call, &error)),
+                ),
+                Failed::Thrown(thrown) => (None, Failure::Thrown(thrown)),
+            };
+            match delay {
+                Some(delay) => self.inner.transport.sleep(delay).await,
+                None => return Err(failure),
+            }
+        }
     }
 
     /// One try, that is: until the key is right and the rate limit lets it through. `sent` counts requests.

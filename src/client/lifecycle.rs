@@ -1,11 +1,9 @@
 //! What happens to a machine as a whole: leases, pauses, forks, snapshots, its network. Source: PROTOCOL.md section 3.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use super::call::{json, Call, Client, Outcome, Planned, Single, DEFAULT_TIMEOUT};
 use super::machine::{Machine, RESUME_TIMEOUT};
-use super::orphan::Unclaimed;
 use crate::core::error::Error;
 use crate::core::lease::SetTimeout;
 use crate::core::options::{Fields, Value};
@@ -34,19 +32,10 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Makes a second machine that goes on from where this one is.
-    pub async fn fork(&self, keyed: Keyed) -> Outcome<T, Self> {
+    pub fn forking(&self, keyed: Keyed) -> Single<T> {
         let own_key = keyed.idempotency_key.is_some();
         let call = self.keyed("forkMachine", "/fork", Decoder::MachineHandle, keyed);
-        let mut unclaimed = Unclaimed::new(&self.client, &call, own_key);
-        let result = self.send_fork(&call, &unclaimed.sent).await;
-        unclaimed.settle(&result);
-        result
-    }
-
-    async fn send_fork(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Self> {
-        let answer = self.client.call_counted(call, sent, None).await?.answer;
-        let timeout = self.client.timeout(None, DEFAULT_TIMEOUT);
-        Ok(Self::of(&self.client, &answer, timeout)?)
+        self.single(call).making(own_key, false)
     }
 
     /// Keeps the machine as it is now, for later creates.

@@ -1,14 +1,13 @@
 //! Machines. Source: PROTOCOL.md sections 3 and 4.
 
-use std::cell::Cell;
 use std::time::Duration;
 
-use super::call::{describe, json, Call, Client, Failed, Failure, Outcome, Planned, Single, DEFAULT_TIMEOUT};
-use super::orphan::{KillOnDrop, Unclaimed};
+use super::call::{json, Call, Client, Failure, Outcome, Planned, Sent, Single, DEFAULT_TIMEOUT};
+use super::orphan::KillOnDrop;
 use super::stream::Running;
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
-use crate::core::retry::{self, CreateFailure};
+use crate::core::retry;
 use crate::core::{config, exec, http, machine};
 use crate::transport::{Answer, Decoder, Transport};
 
@@ -47,8 +46,8 @@ pub struct Machine<T> {
 }
 
 impl<T: Transport> Machine<T> {
-    /// Makes a machine. The same key and body are sent until the answer is certain.
-    pub async fn create(client: &Client<T>, fields: &Fields<'_>) -> Outcome<T, Self> {
+    /// What makes a machine: the same key and body, until the answer is certain. Its answer becomes a machine in [`Machine::made`].
+    pub fn creation(client: &Client<T>, fields: &Fields<'_>) -> Planned<T> {
         let request = machine::create(fields)?;
         let key = match fields.filled("idempotencyKey")? {
             Some(key) => {
@@ -57,57 +56,35 @@ impl<T: Transport> Machine<T> {
             }
             None => None,
         };
-        Self::create_with(client, machine::create_body(&request)?, key).await
+        Ok(Self::creation_with(client, machine::create_body(&request)?, key))
     }
 
     /// `key`: the caller's own.
-    async fn create_with(client: &Client<T>, body: String, key: Option<String>) -> Outcome<T, Self> {
-        let timeout = client.timeout(None, CREATE_TIMEOUT);
+    fn creation_with(client: &Client<T>, body: String, key: Option<String>) -> Single<T> {
         let mut call = Call::new(
             "createMachine",
             "POST",
             "/v1/machines".to_owned(),
             Decoder::CreateMachineResponse,
-            timeout,
+            client.timeout(None, CREATE_TIMEOUT),
         );
         call.body = Some(body);
         let own_key = key.is_some();
         call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
-        let mut unclaimed = Unclaimed::new(client, &call, own_key);
-        let result = Self::send_create(client, &call, &unclaimed.sent).await;
-        unclaimed.settle(&result);
-        result
+        Single::new(client, call).making(own_key, true)
     }
 
-    /// Sends a create until its answer is certain. `sent` counts requests.
-    pub(super) async fn send_create(client: &Client<T>, call: &Call, sent: &Cell<u32>) -> Outcome<T, Self> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let failed = match client.try_once(call, sent).await {
-                Ok(answered) => {
-                    let mut made = Self::of(client, &answered.answer, call.timeout)?;
-                    made.proof = answered.dispatch_proof;
-                    return Ok(made);
-                }
-                Err(failed) => failed,
-            };
-            let (delay, failure) = match failed {
-                Failed::Api(error) => (
-                    retry::after_failed_create(tried, CreateFailure::Api(&error)),
-                    Failure::Error(error),
-                ),
-                Failed::Transport(error) => (
-                    retry::after_failed_create(tried, CreateFailure::Transport(&error)),
-                    Failure::Error(describe(call, &error)),
-                ),
-                Failed::Thrown(thrown) => (None, Failure::Thrown(thrown)),
-            };
-            match delay {
-                Some(delay) => client.transport().sleep(delay).await,
-                None => return Err(failure),
-            }
-        }
+    /// Makes a machine.
+    pub async fn create(creation: Single<T>) -> Outcome<T, Self> {
+        let (client, timeout) = (creation.client().clone(), creation.timeout());
+        Ok(Self::made(&client, creation.finish(None).await?, timeout)?)
+    }
+
+    /// The machine that an answer is about. `timeout`: HTTP time of its later calls.
+    pub fn made(client: &Client<T>, sent: Sent<T::Answer>, timeout: Duration) -> Result<Self, Error> {
+        let mut made = Self::of(client, &sent.answer, timeout)?;
+        made.proof = sent.dispatch_proof;
+        Ok(made)
     }
 
     /// The same for calls that the caller did not make: hooks are not told.
@@ -133,11 +110,11 @@ impl<T: Transport> Machine<T> {
     /// Takes up a machine; a paused one is resumed. `timeout`: a new lease.
     pub async fn connect(client: &Client<T>, id: &str, lease: Option<Duration>) -> Outcome<T, Self> {
         let info = Self::info_by_id(client, id, None, None).send().await?;
-        let found = if info.text("status").as_deref() == Some("paused") {
-            Self::resume(client, id).await?
-        } else {
-            Self::of(client, &info, client.timeout(None, DEFAULT_TIMEOUT))?
+        let answer = match info.text("status").as_deref() {
+            Some("paused") => Self::resuming(client, id).send().await?,
+            _ => info,
         };
+        let found = Self::taken_up(client, &answer)?;
         if let Some(lease) = lease {
             let mut call = found.on(
                 "setMachineTimeout",
@@ -152,18 +129,21 @@ impl<T: Transport> Machine<T> {
         Ok(found)
     }
 
-    /// Resumes a paused machine.
-    pub async fn resume(client: &Client<T>, id: &str) -> Outcome<T, Self> {
-        let timeout = client.timeout(None, RESUME_TIMEOUT);
+    /// What resumes a paused machine.
+    pub fn resuming(client: &Client<T>, id: &str) -> Single<T> {
         let call = Call::new(
             "resumeMachine",
             "POST",
             format!("{}/resume", path(id)),
             Decoder::MachineHandle,
-            timeout,
+            client.timeout(None, RESUME_TIMEOUT),
         );
-        let answer = client.call(&call).await?;
-        Ok(Self::of(client, &answer, client.timeout(None, DEFAULT_TIMEOUT))?)
+        Single::new(client, call)
+    }
+
+    /// The machine that an answer is about, of which its maker learns no more.
+    pub fn taken_up(client: &Client<T>, answer: &T::Answer) -> Result<Self, Error> {
+        Self::of(client, answer, client.timeout(None, DEFAULT_TIMEOUT))
     }
 
     /// Describes a machine without resuming it. `fields`: the names wanted, comma-joined.
@@ -222,7 +202,7 @@ impl<T: Transport> Machine<T> {
         let timeout = exec::timeout(fields)?;
         let request = exec::request(command, &machine_free(fields), timeout)?;
         let body = machine::create_for_run_once(fields, timeout)?;
-        let made = Self::create_with(client, machine::create_body(&body)?, None).await?;
+        let made = Self::create(Self::creation_with(client, machine::create_body(&body)?, None)).await?;
         let guard = KillOnDrop::new(made);
         let text =
             serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?;

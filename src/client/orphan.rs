@@ -22,18 +22,18 @@ pub(super) struct Unclaimed<'a, T: Transport> {
 }
 
 impl<'a, T: Transport> Unclaimed<'a, T> {
-    /// `own_key`: the caller chose the idempotency key.
-    pub fn new(client: &'a Client<T>, call: &'a Call, own_key: bool) -> Self {
+    /// `own_key`: the caller chose the idempotency key. `sent`: so far.
+    pub fn new(client: &'a Client<T>, call: &'a Call, own_key: bool, sent: Cell<u32>) -> Self {
         Self {
             client,
             call,
-            sent: Cell::new(0),
+            sent,
             settled: own_key,
         }
     }
 
     /// The call has ended by itself. With a machine, or with an error that says that there is none, nothing is left.
-    pub fn settle(&mut self, result: &Outcome<T, Machine<T>>) {
+    pub fn settle<V>(&mut self, result: &Outcome<T, V>) {
         let unread = |error: &Error| error.kind == Kind::InvalidResponse;
         self.settled |= match result {
             Ok(_) => true,
@@ -52,7 +52,10 @@ impl<T: Transport> Drop for Unclaimed<'_, T> {
         // Only the id matters, and the rest may be what could not be read.
         call.decoder = Decoder::MachineRow;
         self.client.transport().spawn(async move {
-            if let Ok(machine) = Machine::send_create(&client, &call, &Cell::new(0)).await {
+            let Ok(sent) = client.call_until_certain(&call, &Cell::new(0), None).await else {
+                return;
+            };
+            if let Ok(machine) = Machine::made(&client, sent, call.timeout) {
                 let _ = machine.kill(None).send().await;
             }
         });

@@ -21,15 +21,36 @@ struct State<A> {
     next_token: Option<String>,
 }
 
+impl<A: Answer> State<A> {
+    fn of(answer: &A) -> Self {
+        let more = answer.flag("hasNext") == Some(true);
+        Self {
+            items: answer.inner("items"),
+            next_token: match more {
+                true => answer.text("nextToken").filter(|token| !token.is_empty()),
+                false => None,
+            },
+        }
+    }
+}
+
 impl<T: Transport> Page<T> {
-    /// Reads the first page.
-    pub async fn first(client: &Client<T>, list: List) -> Outcome<T, Self> {
-        let state = read(client, &list, list.next_token.clone(), None).await?;
-        Ok(Self {
-            client: client.clone(),
+    /// What reads the first page. Its answer becomes one in [`Page::first`].
+    pub fn reading(client: &Client<T>, list: &List) -> Single<T> {
+        let token = list.next_token.clone();
+        Single::new(
+            client,
+            call(client, list, token, None, Decoder::ListMachinesResponse),
+        )
+    }
+
+    /// The first page.
+    pub fn first(client: Client<T>, list: List, answer: &T::Answer) -> Self {
+        Self {
+            client,
             list,
-            state: RefCell::new(state),
-        })
+            state: RefCell::new(State::of(answer)),
+        }
     }
 
     /// Rows with the fields asked for, all of one page.
@@ -60,27 +81,13 @@ impl<T: Transport> Page<T> {
         let Some(token) = self.next_token() else {
             return Ok(T::Answer::nothing());
         };
-        let mut state = read(&self.client, &self.list, Some(token), timeout).await?;
+        let decoder = Decoder::ListMachinesResponse;
+        let call = call(&self.client, &self.list, Some(token), timeout, decoder);
+        let mut state = State::of(&self.client.call(&call).await?);
         let items = state.items.take();
         *self.state.borrow_mut() = state;
         Ok(items.unwrap_or_else(T::Answer::nothing))
     }
-}
-
-async fn read<T: Transport>(
-    client: &Client<T>,
-    list: &List,
-    token: Option<String>,
-    timeout: Option<Duration>,
-) -> Outcome<T, State<T::Answer>> {
-    let answer = client
-        .call(&call(client, list, token, timeout, Decoder::ListMachinesResponse))
-        .await?;
-    let more = answer.flag("hasNext") == Some(true);
-    Ok(State {
-        items: answer.inner("items"),
-        next_token: answer.text("nextToken").filter(|token| more && !token.is_empty()),
-    })
 }
 
 fn call<T: Transport>(

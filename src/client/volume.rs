@@ -25,8 +25,8 @@ pub struct Volume<T> {
 }
 
 impl<T: Transport> Volume<T> {
-    /// Makes a volume.
-    pub async fn create(client: &Client<T>, name: &str) -> Outcome<T, Self> {
+    /// What makes a volume.
+    pub fn creation(client: &Client<T>, name: &str) -> Single<T> {
         let mut call = on_volumes(
             client,
             "createVolume",
@@ -36,13 +36,13 @@ impl<T: Transport> Volume<T> {
             None,
         );
         call.body = Some(json!({ "name": name }).to_string());
-        Self::of(client, &client.call(&call).await?)
+        Single::new(client, call)
     }
 
-    /// Takes up a volume by its id.
-    pub async fn get(client: &Client<T>, id: &str) -> Outcome<T, Self> {
-        let call = on_volumes(client, "getVolume", "GET", path(id), Decoder::VolumeInfo, None);
-        Self::of(client, &client.call(&call).await?)
+    /// What takes up a volume by its id.
+    pub fn reading(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Single<T> {
+        let call = on_volumes(client, "getVolume", "GET", path(id), Decoder::VolumeInfo, timeout);
+        Single::new(client, call)
     }
 
     /// Takes up a volume by its exact name; makes it if there is none and `or_make` says so.
@@ -50,14 +50,14 @@ impl<T: Transport> Volume<T> {
         let path = format!("{PATH}/by-name/{}", http::encode(name));
         let call = on_volumes(client, "getVolumeByName", "GET", path, Decoder::VolumeInfo, None);
         match client.call(&call).await {
-            Ok(answer) => Self::of(client, &answer),
+            Ok(answer) => Ok(Self::of(client, &answer)?),
             Err(Failure::Error(error)) if or_make && error.code == "not_found" => {
-                match Self::create(client, name).await {
+                match Self::creation(client, name).send().await {
                     // Somebody else made it meanwhile.
                     Err(Failure::Error(error)) if error.status == Some(409) => {
-                        Self::of(client, &client.call(&call).await?)
+                        Ok(Self::of(client, &client.call(&call).await?)?)
                     }
-                    made => made,
+                    made => Ok(Self::of(client, &made?)?),
                 }
             }
             Err(failure) => Err(failure),
@@ -77,7 +77,8 @@ impl<T: Transport> Volume<T> {
         Single::new(client, call)
     }
 
-    fn of(client: &Client<T>, answer: &T::Answer) -> Outcome<T, Self> {
+    /// The volume that an answer is about.
+    pub fn of(client: &Client<T>, answer: &T::Answer) -> Result<Self, Error> {
         let text = |field: &str| {
             let missing = || Error::invalid_response(format!("the volume has no {field}"));
             answer.text(field).ok_or_else(missing)
@@ -96,16 +97,7 @@ impl<T: Transport> Volume<T> {
 
     /// Describes it.
     pub fn info(&self, timeout: Option<Duration>) -> Single<T> {
-        let path = path(&self.id);
-        let call = on_volumes(
-            &self.client,
-            "getVolume",
-            "GET",
-            path,
-            Decoder::VolumeInfo,
-            timeout,
-        );
-        Single::new(&self.client, call)
+        Self::reading(&self.client, &self.id, timeout)
     }
 
     /// Machines that have it mounted.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nullspace_wire::warm_pool::PoolResources;
 
-use super::call::{json, Call, Client, Outcome, Single, DEFAULT_TIMEOUT};
+use super::call::{json, Call, Client, Outcome, Planned, Single, DEFAULT_TIMEOUT};
 use crate::core::error::{Error, Kind};
 use crate::core::http;
 use crate::core::options::{shown, Fields, Value};
@@ -22,8 +22,8 @@ pub struct WarmPool<T> {
 }
 
 impl<T: Transport> WarmPool<T> {
-    /// Makes a pool.
-    pub async fn create(client: &Client<T>, template: &str, fields: &Fields<'_>) -> Outcome<T, Self> {
+    /// What makes a pool.
+    pub fn creation(client: &Client<T>, template: &str, fields: &Fields<'_>) -> Planned<T> {
         let request = warm_pool::create(template, fields)?;
         let mut call = pools(
             client,
@@ -33,22 +33,21 @@ impl<T: Transport> WarmPool<T> {
             Decoder::WarmPool,
             None,
         );
-        call.body =
-            Some(serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?);
-        Self::of(client, &client.call(&call).await?)
+        call.body = Some(json(&request)?);
+        Ok(Single::new(client, call))
     }
 
-    /// Takes up a pool that is there.
-    pub async fn get(client: &Client<T>, id: &str) -> Outcome<T, Self> {
+    /// What takes up a pool that is there.
+    pub fn reading(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Single<T> {
         let call = pools(
             client,
             "getTemplateWarmPool",
             "GET",
             path(id),
             Decoder::WarmPool,
-            None,
+            timeout,
         );
-        Self::of(client, &client.call(&call).await?)
+        Single::new(client, call)
     }
 
     /// All that match.
@@ -64,7 +63,8 @@ impl<T: Transport> WarmPool<T> {
         Single::new(client, call)
     }
 
-    fn of(client: &Client<T>, answer: &T::Answer) -> Outcome<T, Self> {
+    /// The pool that an answer is about.
+    pub fn of(client: &Client<T>, answer: &T::Answer) -> Result<Self, Error> {
         let id = answer
             .text("id")
             .ok_or_else(|| Error::invalid_response("the warm pool has no id"))?;
@@ -81,15 +81,7 @@ impl<T: Transport> WarmPool<T> {
 
     /// Describes the pool.
     pub fn info(&self, timeout: Option<Duration>) -> Single<T> {
-        let call = pools(
-            &self.client,
-            "getTemplateWarmPool",
-            "GET",
-            path(&self.id),
-            Decoder::WarmPool,
-            timeout,
-        );
-        Single::new(&self.client, call)
+        Self::reading(&self.client, &self.id, timeout)
     }
 
     /// Destroys the pool.

@@ -25,14 +25,15 @@ extern "C" {
         timeout_ms: f64,
     );
 
-    /// The same, of a call that is this one request: its promise. A good answer, or a field of it, is given to it, followed by a
-    /// call of `answered`; of any other end it gets what `unanswered` gives.
+    /// The same, of a call that is this one request: its promise. It gets a `plain` answer, or the field of it, after a call of
+    /// `answered`; else what `made` makes of it; and what `unanswered` gives when no good one came.
     pub fn ask(
         place: u32,
         fetch: Option<&Function>,
         head: &str,
         body: Option<&str>,
         timeout_ms: f64,
+        plain: bool,
         field: Option<&str>,
     ) -> Promise;
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_handle, on_handle_timed, single, single_on_class, single_timed};
-use super::machine::{handle, Machine};
+use super::call::{argument, asked, named, on_handle_timed, single, single_on_class, single_timed, Asked};
+use super::machine::{taken_up, Machine};
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
 use crate::client::{lifecycle, snapshot};
@@ -36,8 +36,9 @@ impl Machine {
 
     /// Makes a second machine that goes on from here.
     pub fn fork(&self, options: JsValue) -> Promise {
-        on_handle(&self.inner, options, |inner, read| async move {
-            Ok(handle(inner.fork(snapshots::keyed(read.as_ref())?).await?))
+        asked(&options, &|read| {
+            let forking = self.inner.forking(snapshots::keyed(read)?);
+            Ok(Asked::handle(forking, taken_up))
         })
     }
 

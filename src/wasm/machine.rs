@@ -7,11 +7,14 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use super::call::{
-    argument, named, on_class, on_handle_timed, single, single_on_class, single_timed, Handle,
+    argument, asked_on_class, named, on_class, on_handle_timed, single, single_on_class, single_timed, Asked,
+    Handle,
 };
-use super::transport::JsTransport;
+use super::transport::{JsAnswer, JsTransport};
+use crate::client::call::{Client, Sent};
 use crate::client::machine::{call_options, Machine as Inner};
 use crate::client::page::Page;
+use crate::core::error::Error;
 use crate::core::machine;
 
 /// A machine, as JavaScript holds it.
@@ -44,20 +47,28 @@ impl Handle for Rc<Page<JsTransport>> {
     }
 }
 
-pub(super) fn handle(inner: Inner<JsTransport>) -> JsValue {
+fn handle(inner: Inner<JsTransport>) -> JsValue {
     Machine {
         inner: Rc::new(inner),
     }
     .into()
 }
 
+pub(super) fn taken_up(client: &Client<JsTransport>, sent: Sent<JsAnswer>) -> Result<JsValue, Error> {
+    Ok(handle(Inner::taken_up(client, &sent.answer)?))
+}
+
 #[wasm_bindgen]
 impl Machine {
     /// Makes a machine.
     pub fn create(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let fields = machine::create_fields(&given.options)?;
-            Ok(handle(Inner::create(&given.client(&fields)?, &fields).await?))
+            let creation = Inner::creation(&given.client(&fields)?, &fields)?;
+            let (client, timeout) = (creation.client().clone(), creation.timeout());
+            Ok(Asked::made(creation, move |sent| {
+                Ok(handle(Inner::made(&client, sent, timeout)?))
+            }))
         })
     }
 
@@ -73,25 +84,26 @@ impl Machine {
 
     /// Resumes a paused machine.
     pub fn resume(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            Ok(handle(Inner::resume(&client, &id).await?))
+            Ok(Asked::handle(Inner::resuming(&client, &id), taken_up))
         })
     }
 
     /// Machines, page by page; rows when `fields` is given.
     pub fn list(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let fields = machine::list_fields(&given.options)?;
             let list = machine::list(&fields)?;
             let client = given.client(&fields)?;
             if list.rows {
-                return Ok(Page::rows(&client, &list).send().await?.0);
+                return Ok(Asked::plainly(Page::rows(&client, &list)));
             }
-            Ok(MachinePage {
-                inner: Rc::new(Page::first(&client, list).await?),
-            }
-            .into())
+            let reading = Page::reading(&client, &list);
+            Ok(Asked::made(reading, move |sent| {
+                let inner = Rc::new(Page::first(client, list, &sent.answer));
+                Ok(MachinePage { inner }.into())
+            }))
         })
     }
 

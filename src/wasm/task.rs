@@ -15,10 +15,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call;
-use super::host;
-use super::transport::JsTransport;
-use crate::client::call::Single;
+use super::call::Asked;
+use super::transport::JsAnswer;
+use super::{host, throw};
+use crate::client::call::Sent;
 use crate::transport::Request;
 
 /// A call, as JavaScript sees its end.
@@ -150,41 +150,54 @@ pub struct Answered {
 enum Under {
     Waiting(Waker),
     Answered(Answered),
-    /// JavaScript settles its call, unless there is more to do than to give the answer.
-    Single(Box<Single<JsTransport>>),
+    /// JavaScript settles its call.
+    Asked(Box<Asked>),
 }
 
-/// Begins a call that is one request and needs no other function of the caller's. A good answer does not come in here: its call
-/// ends with [`answered`]; any other end comes as [`unanswered`].
-pub fn ask(single: Single<JsTransport>, request: (Request, Option<&str>)) -> Promise {
-    let transport = single.transport().clone();
+/// Begins a call that is one request and needs no function of the caller's on its way. JavaScript settles it: with a good answer
+/// after [`answered`] or [`made`], or with what [`unanswered`] gives.
+pub fn ask(asked: Asked, (request, field): (Request, Option<&str>)) -> Promise {
+    let transport = asked.transport().clone();
+    let plain = asked.is_plain();
     let place = REQUESTS.with_borrow_mut(|requests| {
         let place = requests.reserve();
-        requests.put(place, Under::Single(Box::new(single)));
+        requests.put(place, Under::Asked(Box::new(asked)));
         place
     });
-    let (request, field) = request;
-    transport.ask(place, &request, field)
+    transport.ask(place, &request, plain, field)
 }
 
-fn asked(place: u32) -> Option<Box<Single<JsTransport>>> {
+fn take_asked(place: u32) -> Option<Box<Asked>> {
     REQUESTS.with_borrow_mut(|requests| {
         let under = requests.take(place);
         requests.release(place);
         match under {
-            Some(Under::Single(single)) => Some(single),
+            Some(Under::Asked(asked)) => Some(asked),
             _ => None,
         }
     })
 }
 
-/// Called by runtime.js: the answer of a single request has been given to the caller.
+/// Called by runtime.js: a good answer has come, and the caller gets it as it is.
 #[wasm_bindgen]
 pub fn answered(place: u32) {
-    drop(asked(place));
+    drop(take_asked(place));
 }
 
-/// Called by runtime.js: a single request had no good answer. What its call gives in the end.
+/// Called by runtime.js: a good answer has come. What the caller gets.
+#[wasm_bindgen]
+pub fn made(place: u32, answer: JsValue, proof: Option<String>) -> Result<JsValue, JsValue> {
+    let Some(asked) = take_asked(place) else {
+        return Ok(answer);
+    };
+    let sent = Sent {
+        answer: JsAnswer(answer),
+        dispatch_proof: proof,
+    };
+    asked.end(sent).map_err(|error| throw::error(&error, None))
+}
+
+/// Called by runtime.js: no good answer has come. What the call gives in the end.
 #[wasm_bindgen]
 pub fn unanswered(place: u32, proof: Option<String>, outcome: JsValue) -> Promise {
     let answered = Answered {
@@ -192,8 +205,8 @@ pub fn unanswered(place: u32, proof: Option<String>, outcome: JsValue) -> Promis
         dispatch_proof: proof,
         outcome: outcome.unchecked_into(),
     };
-    match asked(place) {
-        Some(single) => call::go_on(*single, answered),
+    match take_asked(place) {
+        Some(asked) => asked.go_on(answered),
         None => Promise::resolve(&JsValue::UNDEFINED),
     }
 }

@@ -70,13 +70,14 @@ impl JsTransport {
     }
 
     /// Sends a request whose good answer JavaScript gives to the caller: see [`super::task::ask`].
-    pub fn ask(&self, place: u32, request: &Request, field: Option<&str>) -> Promise {
+    pub fn ask(&self, place: u32, request: &Request, plain: bool, field: Option<&str>) -> Promise {
         host::ask(
             place,
             self.inner.fetch.as_ref(),
             &head(request),
             request.body.as_deref(),
             milliseconds(request.timeout),
+            plain,
             field,
         )
     }

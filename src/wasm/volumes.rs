@@ -5,11 +5,15 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_class, single, single_on_class, single_timed, Handle};
+use super::call::{
+    argument, asked_on_class, named, on_class, single, single_on_class, single_timed, Asked, Handle,
+};
 use super::machine::Machine;
-use super::transport::JsTransport;
+use super::transport::{JsAnswer, JsTransport};
+use crate::client::call::{Client, Sent};
 use crate::client::machine::Machine as OfMachine;
 use crate::client::volume::Volume as Inner;
+use crate::core::error::Error;
 
 /// A directory that outlives machines, as JavaScript holds it.
 #[wasm_bindgen(skip_typescript)]
@@ -30,21 +34,26 @@ fn handle(inner: Inner<JsTransport>) -> JsValue {
     .into()
 }
 
+fn taken_up(client: &Client<JsTransport>, sent: Sent<JsAnswer>) -> Result<JsValue, Error> {
+    Ok(handle(Inner::of(client, &sent.answer)?))
+}
+
 #[wasm_bindgen]
 impl Volume {
     /// Makes one.
     pub fn create(name: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let client = given.client(&given.fields(&[])?)?;
-            Ok(handle(Inner::create(&client, &named("name", &name)?).await?))
+            let creation = Inner::creation(&client, &named("name", &name)?);
+            Ok(Asked::handle(creation, taken_up))
         })
     }
 
     /// Takes one up by its id.
     pub fn get(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            Ok(handle(Inner::get(&client, &id).await?))
+            Ok(Asked::handle(Inner::reading(&client, &id, None), taken_up))
         })
     }
 

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_class, on_handle, single_on_class, single_timed, Handle};
+use super::call::{argument, asked_on_class, on_handle, single_on_class, single_timed, Asked, Handle};
 use super::transport::{JsAnswer, JsTransport};
+use crate::client::call::{Client, Sent};
 use crate::client::warm_pool::WarmPool as Inner;
 use crate::client::Failure;
+use crate::core::error::Error;
 use crate::core::{machine, warm_pool};
 
 /// Machines held ready, as JavaScript holds them.
@@ -30,24 +32,27 @@ fn handle(inner: Inner<JsTransport>) -> JsValue {
     .into()
 }
 
+fn taken_up(client: &Client<JsTransport>, sent: Sent<JsAnswer>) -> Result<JsValue, Error> {
+    Ok(handle(Inner::of(client, &sent.answer)?))
+}
+
 #[wasm_bindgen]
 impl TemplateWarmPool {
     /// Makes a pool.
     pub fn create(template: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let fields = warm_pool::create_fields(&given.options)?;
             let template = machine::id("template", &argument(&template)?)?;
-            Ok(handle(
-                Inner::create(&given.client(&fields)?, &template, &fields).await?,
-            ))
+            let creation = Inner::creation(&given.client(&fields)?, &template, &fields)?;
+            Ok(Asked::handle(creation, taken_up))
         })
     }
 
     /// Takes up a pool.
     pub fn get(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
+        asked_on_class(&options, &client, &|given| {
             let (client, id) = given.on(&id)?;
-            Ok(handle(Inner::get(&client, &id).await?))
+            Ok(Asked::handle(Inner::reading(&client, &id, None), taken_up))
         })
     }
 

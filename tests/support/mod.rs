@@ -1,6 +1,7 @@
 //! What several of these tests need.
 #![allow(dead_code)] // each of them uses a part
 
+use nullspace::client::machine::Machine;
 use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::Error;
@@ -44,6 +45,13 @@ pub fn client(script: &Script) -> Client<Script> {
     let options = given(json!({ "apiKey": "key-1", "baseUrl": BASE_URL }));
     let fields = Fields::new("", Some(&options), &[&config::CLIENT_OPTIONS]).unwrap();
     Client::new(config::settings(&fields, &Nowhere).unwrap(), script.clone())
+}
+
+/// The machine of a script whose first answer resumes it.
+pub fn machine(script: &Script) -> Machine<Script> {
+    let client = client(script);
+    let answer = script.send(Machine::resuming(&client, "mch_1")).unwrap();
+    Machine::taken_up(&client, &answer).unwrap()
 }
 
 /// The error of a call that must fail.
