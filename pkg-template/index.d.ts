@@ -2607,6 +2607,7 @@ export class NullspaceError extends Error {
   readonly details?: unknown;
   /** Detail of template builds and uploads. */
   readonly errorDetail?: unknown;
+  /** What was thrown below: by a given `fetch`, or in Node by the connection, with its `code`. */
   readonly cause?: unknown;
   toJSON(): Record<string, unknown>;
 }

@@ -77,7 +77,7 @@ const plan = (address) => {
  * Sends one request and gives what ends it. `head` is "DECODER\nMETHOD\nURL\nname\nvalue\n...".
  *
  * `settled` is called once, unless the request was ended: with `{ status, answer }` (2xx), `{ status, text }` (any other
- * status), both with the few headers that matter, or `{ phase, timedOut, message }` when no whole answer came. `phase` is how far it
+ * status), both with the few headers that matter, or `{ phase, timedOut, message, cause }` when no whole answer came. `phase` is how far it
  * got: connect, write, read, protocol, or decode when the answer came and was not what it should be.
  *
  * `content` is `{ value }` of content.js, sent instead of `body`. When it is there, or the answer's bytes are wanted as they
@@ -106,7 +106,7 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
     try {
       way = plan(address);
     } catch (error) {
-      finish({ phase: 'connect', timedOut: false, message: error.message });
+      finish({ phase: 'connect', timedOut: false, message: error.message, cause: error });
       return;
     }
     // Raw headers: Node then adds none by itself, and builds no map of them.
@@ -132,7 +132,7 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
       }
       const protocol = String(error.code).startsWith('HPE_');
       const reached = protocol ? 'protocol' : !connected ? 'connect' : responded || written ? 'read' : 'write';
-      finish({ phase: reached, timedOut: false, message: describe(error, reached) });
+      finish({ phase: reached, timedOut: false, message: describe(error, reached), cause: error });
     };
     try {
       const options = {
@@ -147,7 +147,7 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
       if (way.secure) options.servername = hostName(way.hostname);
       request = sent = client.request(options);
     } catch (error) {
-      finish({ phase: 'connect', timedOut: false, message: error.message });
+      finish({ phase: 'connect', timedOut: false, message: error.message, cause: error });
       return;
     }
     // No property of the request: one more shape of that object makes the engine keep requests, and their answers, for long.

@@ -205,10 +205,7 @@ impl<'a, E: Environment> Files<'a, E> {
             let home = environment.home();
             let json = |path: Option<String>| {
                 let text = environment.read(&path?)?;
-                serde_json::from_str::<serde_json::Value>(&text)
-                    .ok()?
-                    .as_object()
-                    .cloned()
+                super::json::parse(&text)?.as_object().cloned()
             };
             let xdg = environment
                 .env("XDG_CONFIG_HOME")

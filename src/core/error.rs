@@ -178,7 +178,7 @@ impl Error {
         header_request_id: Option<&str>,
         retry_after: Option<f64>,
     ) -> Self {
-        let parsed = serde_json::from_str::<Value>(body).ok();
+        let parsed = super::json::parse(body);
         if parsed.as_ref().is_some_and(|value| !value.is_object()) {
             return Self::malformed(status, header_request_id, "JSON that is no object");
         }

@@ -4,6 +4,7 @@
 //! - [`config`]: where the key and the address come from
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
+//! - [`json`]: reading JSON text
 //! - [`http`]: paths, queries, headers, what may be shown of them
 //! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`code`], [`files`], [`uploads`], [`git`], [`warm_pool`]: the requests of each resource
 
@@ -17,6 +18,7 @@ pub mod files;
 pub mod frames;
 pub mod git;
 pub mod http;
+pub mod json;
 pub mod lease;
 pub mod machine;
 pub mod monitor;

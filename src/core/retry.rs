@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::Error;
+use super::json;
 use crate::transport::{Phase, TransportError};
 
 /// `Retry-After` when it is absent or unparsable, seconds.
@@ -19,8 +20,8 @@ pub const RUN_ONCE_DELAY: Duration = Duration::from_millis(250);
 /// The header's seconds: a decimal number; anything else counts as 1.
 pub fn retry_after_seconds(header: Option<&str>) -> f64 {
     header
-        // serde_json's parser is there anyway; that of `str::parse` is 5 KB of wasm more.
-        .and_then(|text| serde_json::from_str::<f64>(text.trim()).ok())
+        // Not `str::parse`, which is 5 KB of wasm.
+        .and_then(|text| json::parse(text.trim())?.as_f64())
         .filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
         .unwrap_or(DEFAULT_RETRY_AFTER)
 }

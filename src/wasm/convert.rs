@@ -15,6 +15,29 @@ pub fn value(js: &JsValue) -> Result<Value, JsValue> {
     read(js, 0)
 }
 
+/// Reads JSON text; see `core::json`.
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))] // read by clippy there
+pub fn json(text: &str) -> Option<serde_json::Value> {
+    let parsed = js_sys::JSON::parse(text).ok()?;
+    Some(tree(value(&parsed).ok()?))
+}
+
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+fn tree(value: Value) -> serde_json::Value {
+    match value {
+        Value::Null | Value::Opaque(_) => serde_json::Value::Null,
+        Value::Bool(flag) => flag.into(),
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => (number as i64).into(),
+        Value::Number(number) => number.into(),
+        Value::Text(text) => text.into(),
+        Value::List(list) => list.into_iter().map(tree).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (name, tree(value)))
+            .collect(),
+    }
+}
+
 fn read(js: &JsValue, depth: usize) -> Result<Value, JsValue> {
     // Each question leaves the module; most values are texts.
     if let Some(text) = js.as_string() {

@@ -11,7 +11,7 @@
 mod abort;
 mod call;
 mod code;
-mod convert;
+pub(crate) mod convert;
 mod events;
 mod files;
 mod git;

@@ -145,6 +145,11 @@ for (const transport of ['node:http', 'fetch']) {
       code: 'transport_error',
     });
     assert.ok(Date.now() - started < 20_000);
+    // What went wrong below is there for programs: fetch wraps it once more.
+    await assert.rejects(Machine.getInfoById('mch_1', { ...server.options, ...more }), ({ cause }) => {
+      assert.equal((cause.cause ?? cause).code, 'ECONNREFUSED');
+      return true;
+    });
   });
 
   test(`${transport}: an error envelope becomes its class, with all it says`, async () => {

@@ -76,21 +76,22 @@ impl Engine {
         let _volumes = self.volumes.read().await;
         let volumes = self.mounts_of(&plan, &origin).await?;
         let record = record(&plan, &origin, checkout, volumes);
-        let brought_up = self.bring_up(record, ready, origin.start.as_ref(), ticket).await;
+        let snapshot_of = origin.snapshot.as_ref().map(|(snapshot, _)| snapshot);
+        let happened = |id: &str| match snapshot_of {
+            Some(snapshot) => Event::of(Operation::ResumeFromSnapshot, id)
+                .snapshot(&snapshot.id)
+                .between(&snapshot.machine_id, id),
+            None => Event::of(Operation::Create, id),
+        };
+        let brought_up = self
+            .bring_up(record, ready, origin.start.as_ref(), ticket, happened)
+            .await;
         // From here on the machine holds its files, or nobody does.
-        let snapshot = origin.snapshot.map(|(snapshot, _pin)| snapshot);
+        drop(origin.snapshot);
         if brought_up.is_err() {
             self.collect_layers().await;
         }
-        let (body, id) = brought_up?;
-        let mut event = Event::of(Operation::Create, &id);
-        if let Some(snapshot) = &snapshot {
-            event = Event::of(Operation::ResumeFromSnapshot, &id)
-                .snapshot(&snapshot.id)
-                .between(&snapshot.machine_id, &id);
-        }
-        self.record_event(event).await;
-        Ok(body)
+        brought_up
     }
 
     /// Resolves what the machine is made of.
@@ -199,15 +200,16 @@ impl Engine {
         }
     }
 
-    /// Starts a machine for the record, or gives it the ready one, and answers JSON and the id. Nothing is left on an
-    /// error.
+    /// Starts a machine for the record, or gives it the ready one, and answers JSON. `happened` is the event of its id. Nothing is
+    /// left on an error.
     pub(super) async fn bring_up(
         self: &Arc<Self>,
         mut record: Record,
         ready: Option<Ready>,
         start: Option<&StartCommand>,
         ticket: Option<Ticket>,
-    ) -> Result<(String, String)> {
+        happened: impl FnOnce(&str) -> Event,
+    ) -> Result<String> {
         if let Some(ready) = &ready {
             record.id = ready.id.clone();
         }
@@ -217,25 +219,29 @@ impl Engine {
         let turn = machine.turn().await;
         self.add_live(&machine);
         let opened = async {
-            let row = record.row();
-            let inserted = self.store.call(move |c| {
-                let transaction = c.transaction()?;
-                machines::insert(&transaction, &row)?;
-                transaction.commit()
-            });
-            inserted.await?;
-            let running = match ready {
-                Some(ready) => ready.running,
-                None => self.start_whole(&record, start).await?,
+            let (running, is_stored) = match ready {
+                // It runs: there is nothing that an engine that ends meanwhile would have to know.
+                Some(ready) => (ready.running, false),
+                None => {
+                    let row = record.row();
+                    let inserted = self.store.call(move |c| {
+                        let transaction = c.transaction()?;
+                        machines::insert(&transaction, &row)?;
+                        transaction.commit()
+                    });
+                    inserted.await?;
+                    (self.start_whole(&record, start).await?, true)
+                }
             };
-            self.answer(&machine, running, ticket).await
+            self.answer(&machine, running, is_stored, ticket, happened(&id))
+                .await
         };
         let opened = opened.await;
         match opened {
             Ok(body) => {
                 drop(turn);
                 self.supervise(machine);
-                Ok((body, id))
+                Ok(body)
             }
             Err(error) => {
                 self.undo(&machine, &error).await;
@@ -244,12 +250,14 @@ impl Engine {
         }
     }
 
-    /// Marks the machine as running, keeps the answer for its key and gives it.
+    /// Marks the machine as running, keeps the answer for its key and gives it: all that is stored of it in one transaction.
     async fn answer(
         &self,
         machine: &Arc<Machine>,
         running: Arc<dyn Running>,
+        is_stored: bool,
         ticket: Option<Ticket>,
+        event: Event,
     ) -> Result<String> {
         let warnings = running.warnings().to_vec();
         machine.set_running(Some(running));
@@ -267,8 +275,30 @@ impl Engine {
         };
         let body = serde_json::to_string(&response).map_err(|e| Error::internal("writing an answer", e))?;
         let kept = body.clone();
-        let keep = move |c: &rusqlite::Connection| ticket.map_or(Ok(()), |t| t.keep(c, &kept));
-        machine.update_with(&self.store, |_| (), keep).await?;
+        let mut noted = self.note(event);
+        let stored = machine.change(
+            |_| (),
+            |record| {
+                let row = record.row();
+                self.store.send(move |connection| {
+                    let transaction = connection.transaction()?;
+                    match is_stored {
+                        true => machines::update(&transaction, &row.id, &row.status, &row.record)?,
+                        false => machines::insert(&transaction, &row)?,
+                    }
+                    if let Some(ticket) = ticket {
+                        ticket.keep(&transaction, &kept)?;
+                    }
+                    let is_queued = noted.store(&transaction)?;
+                    transaction.commit()?;
+                    noted.tell();
+                    Ok(is_queued)
+                })
+            },
+        );
+        if stored.done().await? {
+            self.sender.wake();
+        }
         Ok(body)
     }
 

@@ -4,6 +4,7 @@ use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::JsonObject;
 use rusqlite::Connection;
 use serde_json::Value;
+use tokio::sync::broadcast;
 
 use super::error::{Error, Result};
 use super::{clock, ids, Engine};
@@ -153,21 +154,41 @@ pub fn log(machine: &str, what: &str) {
     tracing::info!(%machine, "{what}");
 }
 
-/// Stores an event and what webhooks are to be sent; says whether there is such.
-fn store(
-    connection: &mut Connection,
-    mut row: NewEvent,
-    event: &mut LifecycleEventInfo,
-) -> rusqlite::Result<bool> {
-    let transaction = connection.transaction()?;
-    if let Some(machine) = &event.machine_id {
-        event.metadata = metadata(&transaction, machine)?;
+/// An event that is to be stored, and then told to whoever listens.
+pub(super) struct Noted {
+    event: LifecycleEventInfo,
+    listeners: broadcast::Sender<LifecycleEventInfo>,
+}
+
+impl Noted {
+    /// Stores it and what webhooks are to be sent; says whether there is such. To be called in the transaction of what happened: an
+    /// event that a listener may have seen is delivered too, whatever ends the engine.
+    pub fn store(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let event = &mut self.event;
+        if let Some(machine) = &event.machine_id {
+            event.metadata = metadata(connection, machine)?;
+        }
+        let row = NewEvent {
+            id: event.id.clone(),
+            occurred_at: clock::unix_micros(&event.occurred_at.0).unwrap_or_default(),
+            operation: event.operation.clone(),
+            status: event.status.clone(),
+            machine_id: event.machine_id.clone(),
+            snapshot_id: event.snapshot_id.clone(),
+            source_machine_id: event.source_machine_id.clone(),
+            target_machine_id: event.target_machine_id.clone(),
+            record: serde_json::to_string(&event).unwrap_or_default(),
+        };
+        events::insert(connection, &row)?;
+        webhooks_queue::enqueue(connection, &row, &event.occurred_at.0, ids::event)
     }
-    row.record = serde_json::to_string(&event).unwrap_or_default();
-    events::insert(&transaction, &row)?;
-    let is_queued = webhooks_queue::enqueue(&transaction, &row, &event.occurred_at.0, ids::event)?;
-    transaction.commit()?;
-    Ok(is_queued)
+
+    /// Tells it. To be called where it was stored, in the order of storing: who comes back after the last event it heard has
+    /// missed none.
+    pub fn tell(self) {
+        // Nobody may be listening.
+        let _ = self.listeners.send(self.event);
+    }
 }
 
 /// The metadata of a machine: events carry it, so that streams can ask for those of a project. One that is gone is
@@ -192,8 +213,8 @@ fn metadata(connection: &Connection, machine: &str) -> rusqlite::Result<JsonObje
 }
 
 impl Engine {
-    /// Stores an event and sends it on. A failure is logged: what happened has happened.
-    pub(super) async fn record_event(&self, event: Event) {
+    /// Begins to record an event.
+    pub(super) fn note(&self, event: Event) -> Noted {
         let event = event.0;
         tracing::info!(
             machine = event.machine_id.as_deref().unwrap_or("-"),
@@ -201,25 +222,22 @@ impl Engine {
             status = %event.status,
             "lifecycle"
         );
-        let row = NewEvent {
-            id: event.id.clone(),
-            occurred_at: clock::unix_micros(&event.occurred_at.0).unwrap_or_default(),
-            operation: event.operation.clone(),
-            status: event.status.clone(),
-            machine_id: event.machine_id.clone(),
-            snapshot_id: event.snapshot_id.clone(),
-            source_machine_id: event.source_machine_id.clone(),
-            target_machine_id: event.target_machine_id.clone(),
-            record: String::new(),
-        };
-        let listeners = self.events.clone();
+        Noted {
+            event,
+            listeners: self.events.clone(),
+        }
+    }
+
+    /// Stores an event and sends it on. A failure is logged: what happened has happened.
+    pub(super) async fn record_event(&self, event: Event) {
+        let mut noted = self.note(event);
         let stored = self.store.call(move |c| {
-            let mut event = event;
-            // One transaction: an event that a listener may have seen is delivered too, whatever ends the engine.
-            let stored = store(c, row, &mut event);
-            // Told here, in the order of storing: who comes back after the last event it heard has missed none.
-            // Nobody may be listening.
-            let _ = listeners.send(event);
+            let stored = c.transaction().and_then(|transaction| {
+                let is_queued = noted.store(&transaction)?;
+                transaction.commit()?;
+                Ok(is_queued)
+            });
+            noted.tell();
             stored
         });
         match stored.await {

@@ -49,14 +49,12 @@ impl Engine {
             traffic_access_token: parent.traffic_access_token.as_ref().map(|_| ids::secret("tat")),
             ..parent.clone()
         });
-        let brought_up = self.bring_up(record, None, None, ticket).await;
+        let happened = |child: &str| Event::of(Operation::Fork, id).between(id, child);
+        let brought_up = self.bring_up(record, None, None, ticket, happened).await;
         drop(pin);
         if brought_up.is_err() {
             self.collect_layers().await;
         }
-        let (body, child) = brought_up?;
-        self.record_event(Event::of(Operation::Fork, id).between(id, &child))
-            .await;
-        Ok(body)
+        brought_up
     }
 }

@@ -20,7 +20,7 @@ use super::status::Rules;
 use super::terminals::Terminals;
 use super::{clock, status};
 use crate::isolation::Running;
-use crate::store::{machines, Store};
+use crate::store::{machines, Sent, Store};
 
 /// Locks a mutex whose owner may have panicked: the data behind ours is whole after every statement.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -146,19 +146,27 @@ impl Machine {
         change: impl FnOnce(&mut Record),
         also: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()> + Send + 'static,
     ) -> Result<()> {
-        let sent = {
-            let mut record = lock(&self.record);
-            change(&mut record);
+        let sent = self.change(change, |record| {
             let (id, status, json) = (record.id.clone(), status::name(record.status), record.to_json());
-            // Sent under the lock: a later change cannot overtake this one.
             store.send(move |connection| {
                 let transaction = connection.transaction()?;
                 machines::update(&transaction, &id, status, &json)?;
                 also(&transaction)?;
                 transaction.commit()
             })
-        };
+        });
         Ok(sent.done().await?)
+    }
+
+    /// Changes the record and sends it to be stored. Under the lock: a later change cannot overtake this one.
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Record),
+        send: impl FnOnce(&Record) -> Sent<T>,
+    ) -> Sent<T> {
+        let mut record = lock(&self.record);
+        change(&mut record);
+        send(&record)
     }
 
     /// Changes the record in memory only.
