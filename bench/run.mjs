@@ -146,6 +146,7 @@ const cold = async () => {
     const scripts = {
       empty: '',
       'nullspace (import)': `const { Machine } = await import('nullspace'); await Machine.getInfoById('mch_1', { apiKey: 'k', baseUrl: process.argv[1] });`,
+      'node:http by hand, one file imported': `const { clients } = await import('./clients.mjs'); await (await clients['node:http']())(process.argv[1]).get();`,
       fetch: `await (await fetch(process.argv[1] + '/v1/machines/mch_1')).json();`,
       'openai (import alone)': `await import('openai');`,
       'e2b (import alone)': `await import('e2b');`,

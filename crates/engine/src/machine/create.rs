@@ -283,7 +283,7 @@ impl Engine {
                 self.store.send(move |connection| {
                     let transaction = connection.transaction()?;
                     match is_stored {
-                        true => machines::update(&transaction, &row.id, &row.status, &row.record)?,
+                        true => machines::update(&transaction, &row.id, row.status, &row.record)?,
                         false => machines::insert(&transaction, &row)?,
                     }
                     if let Some(ticket) = ticket {
