@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::key::AskedKey;
-use super::orphan::Unclaimed;
 use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
 use crate::core::retry::CreateFailure;
 use crate::core::{http, retry};
 use crate::transport::{
-    Answer, Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Text, Transport,
+    Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Text, Transport,
     TransportError,
 };
 
@@ -41,12 +40,6 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Outcome<T, <T as Transport
 
 /// A result of a call.
 pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
-
-/// The end of a call of one request.
-pub type Finishing<T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>>>>;
-
-/// What makes a call of one request: it, or what is wrong with the caller's options.
-pub type Planned<T> = Outcome<T, Single<T>>;
 
 /// What is sent, before key and headers.
 #[derive(Debug, Clone)]
@@ -94,125 +87,6 @@ impl Call {
             idempotency_key: None,
             proof: None,
         }
-    }
-}
-
-/// A call that is one request, whose answer is what the caller gets: checked, and not yet sent. Most calls are.
-#[must_use = "it is not sent yet"]
-pub struct Single<T> {
-    client: Client<T>,
-    call: Call,
-    /// The one field of the answer that the caller gets. Its decoder demands it.
-    field: Option<&'static str>,
-    /// What becomes of an error.
-    failed: fn(Error) -> Error,
-    making: Option<Making>,
-}
-
-/// What a call sees to when it makes a machine.
-#[derive(Clone, Copy)]
-struct Making {
-    /// The caller chose the idempotency key.
-    own_key: bool,
-    /// It is sent until its answer is certain.
-    again: bool,
-}
-
-impl<T: Transport> Single<T> {
-    /// The caller gets the whole answer; nothing when it is not read.
-    pub fn new(client: &Client<T>, call: Call) -> Self {
-        Self {
-            client: client.clone(),
-            call,
-            field: None,
-            failed: |error| error,
-            making: None,
-        }
-    }
-
-    /// It makes a machine, which must not be left without an owner: see [`Unclaimed`]. `again`: the same is sent until the answer is
-    /// certain.
-    pub(super) fn making(mut self, own_key: bool, again: bool) -> Self {
-        self.making = Some(Making { own_key, again });
-        self
-    }
-
-    /// The caller gets one field of the answer.
-    pub fn field(mut self, name: &'static str) -> Self {
-        self.field = Some(name);
-        self
-    }
-
-    /// The caller gets other errors.
-    pub fn failed(mut self, error: fn(Error) -> Error) -> Self {
-        self.failed = error;
-        self
-    }
-
-    /// What it goes through.
-    pub fn transport(&self) -> &T {
-        self.client.transport()
-    }
-
-    /// Its client.
-    pub fn client(&self) -> &Client<T> {
-        &self.client
-    }
-
-    /// Its HTTP time.
-    pub fn timeout(&self) -> Duration {
-        self.call.timeout
-    }
-
-    /// Sends it.
-    pub fn send(self) -> Pending<'static, T> {
-        Box::pin(async { Ok(self.end(None).await?.answer) })
-    }
-
-    /// Sends it; `first` is the answer of the request when it was sent already, and not the end.
-    pub fn finish(self, first: Option<Result<Reply<T::Answer>, TransportError>>) -> Finishing<T> {
-        Box::pin(self.end(first))
-    }
-
-    /// The request, for a transport that sends it without this crate's help, and the field that the caller gets; then the answer
-    /// must be good, or be given to [`Single::finish`]. `None` when something of the caller's has to be asked or told.
-    pub fn bare(&self) -> Option<(Request, Option<&'static str>)> {
-        match &self.client.settings().key {
-            Key::Fixed(key) if !self.transport().has_hooks() => {
-                Some((self.client.request(&self.call, key), self.field))
-            }
-            _ => None,
-        }
-    }
-
-    async fn end(
-        self,
-        first: Option<Result<Reply<T::Answer>, TransportError>>,
-    ) -> Outcome<T, Sent<T::Answer>> {
-        let count = Cell::new(u32::from(first.is_some()));
-        let (client, call) = (&self.client, &self.call);
-        let outcome = match self.making {
-            None => client.call_counted(call, &count, first).await,
-            Some(making) => {
-                let mut unclaimed = Unclaimed::new(client, call, making.own_key, count);
-                let outcome = match making.again {
-                    true => client.call_until_certain(call, &unclaimed.sent, first).await,
-                    false => client.call_counted(call, &unclaimed.sent, first).await,
-                };
-                unclaimed.settle(&outcome);
-                outcome
-            }
-        };
-        let mut sent = match outcome {
-            Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
-            outcome => outcome?,
-        };
-        if let Some(name) = self.field {
-            sent.answer = sent.answer.any(name).ok_or_else(|| {
-                Error::invalid_response(format!("{}: the answer has no {name}", call.operation))
-            })?;
-        }
-        Ok(sent)
     }
 }
 
@@ -469,7 +343,7 @@ impl<T: Transport> Client<T> {
         result.map_err(Failed::Transport)
     }
 
-    fn request(&self, call: &Call, key: &str) -> Request {
+    pub(super) fn request(&self, call: &Call, key: &str) -> Request {
         let mut headers: Vec<(Text, Text)> = Vec::with_capacity(6 + self.inner.settings.headers.len());
         headers.push(("Authorization".into(), ["Bearer ", key].concat().into()));
         headers.push(("Accept".into(), "application/json".into()));

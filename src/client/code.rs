@@ -1,7 +1,7 @@
 //! The code interpreter of a machine. Source: PROTOCOL.md section 8.
 
-use super::call::Single;
 use super::machine::Machine;
+use super::single::Single;
 use crate::core::code::Request;
 use crate::transport::Transport;
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{json, Value as Json};
 
-use super::call::{Call, Outcome, Planned, Single};
+use super::call::{Call, Outcome};
 use super::machine::Machine;
+use super::single::{Planned, Single};
 use crate::core::error::{Error, Kind};
 use crate::core::files::{self, Common};
 use crate::core::options::Value;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::call::{json, Call, Client, Outcome, Planned, Single, DEFAULT_TIMEOUT};
+use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
 use super::machine::{Machine, RESUME_TIMEOUT};
+use super::single::{Planned, Single};
 use crate::core::error::Error;
 use crate::core::lease::SetTimeout;
 use crate::core::options::{Fields, Value};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::call::{json, Call, Client, Failure, Outcome, Planned, Sent, Single, DEFAULT_TIMEOUT};
+use super::call::{json, Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
+use super::single::{Planned, Single};
 use super::stream::Running;
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};

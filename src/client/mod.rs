@@ -1,6 +1,6 @@
 //! What a user does, generic over the transport.
 //!
-//! - [`call`]: one call: key, hooks, rate limits, errors
+//! - [`call`]: one call: key, hooks, rate limits, errors; [`single`]: calls of one request
 //! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`code`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`]: machines; [`page`]: their lists
 //! - [`stream`], [`terminals`]: a command, a terminal on its WebSocket
 //! - [`events`]: events and the monitor on their WebSockets, over lost connections
@@ -19,6 +19,7 @@ mod orphan;
 pub mod page;
 pub mod preview;
 pub mod process;
+pub mod single;
 pub mod snapshot;
 mod socket;
 pub mod stream;

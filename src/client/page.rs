@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::call::{Call, Client, Outcome, Single, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::single::Single;
 use crate::core::http;
 use crate::core::machine::List;
 use crate::transport::{Answer, Decoder, Transport};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::call::Single;
 use super::machine::Machine;
+use super::single::Single;
 use crate::core::http;
 use crate::core::previews::Request;
 use crate::transport::{Decoder, Transport};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::call::{json, Call, Outcome, Planned, Single};
+use super::call::{json, Call, Outcome};
 use super::machine::Machine;
+use super::single::{Planned, Single};
 use crate::core::error::Error;
 use crate::core::exec::{self, Wait};
 use crate::core::options::Value;

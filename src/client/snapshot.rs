@@ -1,6 +1,7 @@
 //! Snapshots that outlive their machine. Source: PROTOCOL.md section 3.
 
-use super::call::{Call, Client, Planned, Single, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, DEFAULT_TIMEOUT};
+use super::single::{Planned, Single};
 use crate::core::options::Fields;
 use crate::core::{http, snapshots};
 use crate::transport::{Decoder, Transport};

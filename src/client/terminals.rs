@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{json, Value as Json};
 
-use super::call::{Outcome, Single};
+use super::call::Outcome;
 use super::machine::Machine;
+use super::single::Single;
 use super::socket::cut_off;
 use crate::core::error::{Error, Kind};
 use crate::core::frames::{self, Pty};

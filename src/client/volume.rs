@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::call::{Call, Client, Failure, Outcome, Planned, Single, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
 use super::machine::Machine;
+use super::single::{Planned, Single};
 use crate::core::error::Error;
 use crate::core::http;
 use crate::core::options::Value;

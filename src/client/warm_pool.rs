@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nullspace_wire::warm_pool::PoolResources;
 
-use super::call::{json, Call, Client, Outcome, Planned, Single, DEFAULT_TIMEOUT};
+use super::call::{json, Call, Client, Outcome, DEFAULT_TIMEOUT};
+use super::single::{Planned, Single};
 use crate::core::error::{Error, Kind};
 use crate::core::http;
 use crate::core::options::{shown, Fields, Value};

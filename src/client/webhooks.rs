@@ -1,6 +1,7 @@
 //! Lifecycle webhooks and their deliveries. Source: PROTOCOL.md section 10.
 
-use super::call::{Call, Client, Planned, Single, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, DEFAULT_TIMEOUT};
+use super::single::{Planned, Single};
 use crate::core::error::Error;
 use crate::core::options::Fields;
 use crate::core::{events, http};

@@ -19,7 +19,8 @@ use super::{
     Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
     Transport, TransportError, Unopened,
 };
-use crate::client::call::{Outcome, Planned, Single};
+use crate::client::call::Outcome;
+use crate::client::single::{Planned, Single};
 
 /// What the other side does with one request.
 #[derive(Debug, Clone)]

@@ -11,17 +11,16 @@ use wasm_bindgen::prelude::*;
 
 use super::abort::{abortable, Signal};
 use super::convert;
-use super::task::{self, Answered};
+use super::task;
 use super::throw;
 use super::transport::{Host, JsAnswer, JsTransport};
-use crate::client::call::{Outcome, Planned, Sent, Single};
+use crate::client::call::Outcome;
 use crate::client::machine::call_options;
 use crate::client::{Client, Failure};
 use crate::core::config::{self, CLIENT_OPTIONS};
 use crate::core::error::Error;
 use crate::core::machine;
 use crate::core::options::{Fields, Value};
-use crate::transport::{Reply, TransportError};
 
 /// A call under way. Boxed, so that what surrounds it is compiled once, not once for each export.
 pub type Call = Pin<Box<dyn Future<Output = Outcome<JsTransport, JsValue>>>>;
@@ -118,136 +117,6 @@ fn in_js<V: IntoJs + 'static>(call: Pin<Box<dyn Future<Output = Outcome<JsTransp
     Box::pin(async { call.await.map(V::into_js) })
 }
 
-/// A call on a handle that is one request. It begins before this returns: the check can borrow what it is given.
-pub fn single(options: &JsValue, plan: &dyn Fn(Option<&Value>) -> Planned<JsTransport>) -> Promise {
-    asked(options, &|read| plan(read).map(Asked::plainly))
-}
-
-/// A call on a handle that is one request, of whose answer something is made.
-pub fn asked(options: &JsValue, plan: &dyn Fn(Option<&Value>) -> Outcome<JsTransport, Asked>) -> Promise {
-    settled(optional(options).and_then(|read| {
-        let signal = match options.is_object() {
-            true => signal(Reflect::get(options, &"signal".into())?)?,
-            false => None,
-        };
-        begin(signal, &|| plan(read.as_ref()))
-    }))
-}
-
-/// The same, of a call that takes no options but a time and a signal.
-pub fn single_timed(options: &JsValue, plan: &dyn Fn(Option<Duration>) -> Planned<JsTransport>) -> Promise {
-    single(options, &|read| plan(call_options(read, &[])?.0))
-}
-
-/// The same, of a static function.
-pub fn single_on_class(
-    options: &JsValue,
-    client: &JsValue,
-    plan: &dyn Fn(&Given) -> Planned<JsTransport>,
-) -> Promise {
-    asked_on_class(options, client, &|given| plan(given).map(Asked::plainly))
-}
-
-/// A static function of one request, of whose answer something is made.
-pub fn asked_on_class(
-    options: &JsValue,
-    client: &JsValue,
-    plan: &dyn Fn(&Given) -> Outcome<JsTransport, Asked>,
-) -> Promise {
-    settled(Given::read(options, client).and_then(|given| begin(given.signal.clone(), &|| plan(&given))))
-}
-
-/// A call of one request, and what the caller gets of its answer.
-pub struct Asked {
-    single: Single<JsTransport>,
-    /// Nothing: the answer itself.
-    make: Option<Make>,
-}
-
-type Make = Box<dyn FnOnce(Sent<JsAnswer>) -> Result<JsValue, Error>>;
-
-impl Asked {
-    /// The caller gets the answer, or the field of it.
-    pub fn plainly(single: Single<JsTransport>) -> Self {
-        Self { single, make: None }
-    }
-
-    /// The caller gets what is made of the answer.
-    pub fn made(
-        single: Single<JsTransport>,
-        make: impl FnOnce(Sent<JsAnswer>) -> Result<JsValue, Error> + 'static,
-    ) -> Self {
-        let make: Option<Make> = Some(Box::new(make));
-        Self { single, make }
-    }
-
-    /// The caller gets a handle, which is made of the answer and the client.
-    pub fn handle(
-        single: Single<JsTransport>,
-        make: fn(&Client<JsTransport>, Sent<JsAnswer>) -> Result<JsValue, Error>,
-    ) -> Self {
-        let client = single.client().clone();
-        Self::made(single, move |sent| make(&client, sent))
-    }
-
-    /// What it goes through.
-    pub fn transport(&self) -> &JsTransport {
-        self.single.transport()
-    }
-
-    /// Whether JavaScript can give the answer to the caller.
-    pub fn is_plain(&self) -> bool {
-        self.make.is_none()
-    }
-
-    /// Ends with a good answer.
-    pub fn end(self, sent: Sent<JsAnswer>) -> Result<JsValue, Error> {
-        match self.make {
-            Some(make) => make(sent),
-            None => Ok(sent.answer.0),
-        }
-    }
-
-    /// Sends it, or goes on after a first answer that was none.
-    fn finish(self, first: Option<Result<Reply<JsAnswer>, TransportError>>) -> Call {
-        let finishing = self.single.finish(first);
-        let make = self.make;
-        Box::pin(async {
-            let sent = finishing.await?;
-            Ok(match make {
-                Some(make) => make(sent)?,
-                None => sent.answer.0,
-            })
-        })
-    }
-
-    /// What follows a first answer that was none.
-    pub fn go_on(self, answered: Answered) -> Promise {
-        let transport = self.transport().clone();
-        let call = self.finish(Some(transport.reply(answered)));
-        task::start(Box::pin(run(transport, None, call)))
-    }
-}
-
-fn settled(begun: Result<Promise, JsValue>) -> Promise {
-    begun.unwrap_or_else(|error| Promise::reject(&error))
-}
-
-fn begin(signal: Option<Signal>, plan: &dyn Fn() -> Outcome<JsTransport, Asked>) -> Result<Promise, JsValue> {
-    if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
-        return Err(signal.reason());
-    }
-    let asked = plan().map_err(|failure| throw::failure(failure, None))?;
-    if signal.is_none() {
-        if let Some(request) = asked.single.bare() {
-            return Ok(task::ask(asked, request));
-        }
-    }
-    let transport = asked.transport().clone();
-    let call = asked.finish(None);
-    Ok(task::start(Box::pin(run(transport, signal, call))))
-}
-
 // From here on nothing is generic: it is compiled once.
 
 type OnClass = Box<dyn FnOnce(Given) -> Call>;
@@ -275,17 +144,23 @@ fn timed_call(transport: JsTransport, options: JsValue, call: OnHandleTimed) -> 
 
 fn handle_call(transport: JsTransport, options: JsValue, call: OnHandle) -> Promise {
     task::start(Box::pin(async move {
-        let read = optional(&options)?;
-        let signal = if options.is_object() {
-            signal(Reflect::get(&options, &"signal".into())?)?
-        } else {
-            None
-        };
+        let (read, signal) = options_of_handle(&options)?;
         run(transport, signal, call(read)).await
     }))
 }
 
-async fn run(transport: JsTransport, signal: Option<Signal>, call: Call) -> Result<JsValue, JsValue> {
+/// What the options of a call on a handle hold, and the signal among them.
+pub fn options_of_handle(options: &JsValue) -> Result<(Option<Value>, Option<Signal>), JsValue> {
+    let read = optional(options)?;
+    let signal = match options.is_object() {
+        true => signal(Reflect::get(options, &"signal".into())?)?,
+        false => None,
+    };
+    Ok((read, signal))
+}
+
+/// Runs a call under its signal, and makes its failure what JavaScript gets.
+pub async fn run(transport: JsTransport, signal: Option<Signal>, call: Call) -> Result<JsValue, JsValue> {
     abortable(
         signal.as_ref(),
         Box::pin(async {
@@ -441,6 +316,11 @@ impl Given {
     /// What its calls go through.
     pub fn transport(&self) -> JsTransport {
         self.transport.clone()
+    }
+
+    /// What may give the call up.
+    pub fn signal(&self) -> Option<Signal> {
+        self.signal.clone()
     }
 
     /// The client that the options describe.

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, single};
+use super::call::argument;
 use super::machine::Machine;
+use super::single::single;
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
 use crate::core::code;

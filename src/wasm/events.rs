@@ -6,8 +6,9 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{named, on_class, on_handle, on_handle_timed, single_on_class, Handle};
+use super::call::{named, on_class, on_handle, on_handle_timed, Handle};
 use super::lifecycle::{Lifecycle, MachineLifecycle};
+use super::single::single_on_class;
 use super::transport::JsTransport;
 use crate::client::events::Feed as Inner;
 use crate::client::webhooks;

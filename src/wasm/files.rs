@@ -5,9 +5,10 @@ use std::rc::Rc;
 use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_handle, single, IntoJs};
+use super::call::{argument, on_handle, IntoJs};
 use super::host;
 use super::machine::Machine;
+use super::single::single;
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::call::Outcome;
 use crate::client::machine::Machine as Inner;

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, asked, named, on_handle_timed, single, single_on_class, single_timed, Asked};
+use super::call::{argument, named, on_handle_timed};
 use super::machine::{taken_up, Machine};
+use super::single::{asked, single, single_on_class, single_timed, Asked};
 use super::transport::JsTransport;
 use crate::client::machine::Machine as Inner;
 use crate::client::{lifecycle, snapshot};

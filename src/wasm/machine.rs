@@ -6,10 +6,8 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{
-    argument, asked_on_class, named, on_class, on_handle_timed, single, single_on_class, single_timed, Asked,
-    Handle,
-};
+use super::call::{argument, named, on_class, on_handle_timed, Handle};
+use super::single::{asked_on_class, single, single_on_class, single_timed, Asked};
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::call::{Client, Sent};
 use crate::client::machine::{call_options, Machine as Inner};

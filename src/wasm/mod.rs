@@ -22,6 +22,7 @@ mod machine;
 mod preview;
 mod process;
 mod race;
+mod single;
 mod socket;
 mod stream;
 mod task;

@@ -3,8 +3,9 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, single, single_timed};
+use super::call::argument;
 use super::machine::Machine;
+use super::single::{single, single_timed};
 use crate::core::{config, machine, previews};
 
 #[wasm_bindgen]

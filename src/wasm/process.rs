@@ -6,9 +6,10 @@ use std::time::Duration;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, on_handle, on_handle_timed, single, single_timed, Handle};
+use super::call::{argument, on_handle, on_handle_timed, Handle};
 use super::machine::{Commands, Machine};
 use super::race::{race, First};
+use super::single::{single, single_timed};
 use super::stream::{self, Hooks, Live};
 use super::transport::JsTransport;
 use crate::client::call::Outcome;

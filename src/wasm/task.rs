@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::Asked;
+use super::single::Asked;
 use super::transport::JsAnswer;
 use super::{host, throw};
 use crate::client::call::Sent;

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_handle, on_handle_timed, single_timed, Handle};
+use super::call::{argument, named, on_handle, on_handle_timed, Handle};
 use super::host;
 use super::machine::Machine;
 use super::race::{race, First};
+use super::single::single_timed;
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::machine::Machine as Inner;
 use crate::client::terminals::Session;

@@ -37,7 +37,7 @@ impl Environment for Host {
     }
 }
 
-/// Functions of the caller, and the last thing that a `fetch` threw. Clones share all of it.
+/// Functions of the caller, and what failed requests threw. Clones share all of it.
 #[derive(Clone)]
 pub struct JsTransport {
     inner: Rc<Inner>,
@@ -49,7 +49,7 @@ struct Inner {
     api_key: Option<Function>,
     on_request: Option<Function>,
     on_response: Option<Function>,
-    /// What failed `fetch`es threw, by what is said of it: becomes the `cause` of a transport error. Calls at once share it.
+    /// What failed requests threw, by what is said of it: becomes the `cause` of a transport error. Calls at once share it.
     causes: RefCell<VecDeque<(String, JsValue)>>,
 }
 
@@ -123,7 +123,7 @@ impl JsTransport {
         })
     }
 
-    /// What the `fetch` threw whose failure became this message.
+    /// What was thrown when a request failed whose failure became this message.
     pub fn take_cause(&self, message: &str) -> Option<JsValue> {
         let mut causes = self.inner.causes.borrow_mut();
         let at = causes

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{
-    argument, asked_on_class, named, on_class, single, single_on_class, single_timed, Asked, Handle,
-};
+use super::call::{argument, named, on_class, Handle};
 use super::machine::Machine;
+use super::single::{asked_on_class, single, single_on_class, single_timed, Asked};
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::call::{Client, Sent};
 use crate::client::machine::Machine as OfMachine;

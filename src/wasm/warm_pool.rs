@@ -5,7 +5,8 @@ use std::rc::Rc;
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, asked_on_class, on_handle, single_on_class, single_timed, Asked, Handle};
+use super::call::{argument, on_handle, Handle};
+use super::single::{asked_on_class, single_on_class, single_timed, Asked};
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::call::{Client, Sent};
 use crate::client::warm_pool::WarmPool as Inner;
