@@ -248,17 +248,17 @@ export const ask = (place, fetch, head, body, timeoutMs, plain, field) =>
     send(place, fetch, head, body, undefined, timeoutMs, (outcome, good) => {
       const { answer, dispatchProof } = outcome;
       let value;
-      if (!good) value = glue.unanswered(place, dispatchProof, outcome);
-      else if (plain) {
-        glue.answered(place);
-        value = field === undefined ? answer : answer[field];
-      } else {
-        try {
-          value = glue.made(place, answer, dispatchProof);
-        } catch (error) {
-          if (trapped(error)) throw error;
-          reject(error);
-        }
+      try {
+        if (!good) value = glue.unanswered(place, dispatchProof, outcome);
+        else if (plain) {
+          glue.answered(place);
+          value = field === undefined ? answer : answer[field];
+        } else value = glue.made(place, answer, dispatchProof);
+      } catch (error) {
+        // A trap ends all calls: see `send`. Anything else ends this one.
+        if (trapped(error)) throw error;
+        glue.unwound();
+        reject(error);
       }
       asked[place] = undefined;
       resolve(value);
