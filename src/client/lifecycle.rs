@@ -32,7 +32,7 @@ impl<T: Transport> Machine<T> {
         self.single(call)
     }
 
-    /// Makes a second machine that goes on from where this one is.
+    /// What makes a second machine that goes on from where this one is. Its answer becomes one in [`Machine::taken_up`].
     pub fn forking(&self, keyed: Keyed) -> Single<T> {
         let own_key = keyed.idempotency_key.is_some();
         let call = self.keyed("forkMachine", "/fork", Decoder::MachineHandle, keyed);

@@ -15,14 +15,12 @@ use super::pool::{Pool, Ready, Settings};
 use super::record::canonical;
 use super::validate::{self, Checkout};
 use super::{clock, ids, Engine};
-use crate::isolation::{EgressRules, ExecSpec, Running, StartSpec};
+use crate::isolation::{EgressRules, StartSpec};
 use crate::store::documents::{self, Kind as Document};
 
 /// After a checkout, while others are ready, so long before the next machine starts: the one that was taken is about to run its
 /// first command, and what starts beside it would slow that down.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
-/// Longest wait for a command that does nothing.
-const EXERCISE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Most machines a pool may hold ready on one computer.
 pub const MAX_READY: u32 = 100;
 /// Source: PROTOCOL.md section 12.
@@ -407,7 +405,6 @@ impl Engine {
                     return;
                 }
             }
-            exercise(&running).await;
             if let Err(running) = pool.arrive(id.clone(), running.clone(), generation) {
                 let _ = running.stop().await;
                 pool.changed.notify_one();
@@ -448,22 +445,6 @@ impl Engine {
             pool.drained();
         });
     }
-}
-
-/// Runs a command that does nothing: the first one in a machine takes twice the time of the next, and should not be its owner's.
-async fn exercise(running: &Arc<dyn Running>) {
-    let spec = ExecSpec {
-        argv: vec!["/bin/sh".into(), "-c".into(), ":".into()],
-        cwd: "/".into(),
-        ..Default::default()
-    };
-    let ended = async {
-        if let Ok(process) = running.exec(spec).await {
-            let _ = process.exit.await;
-        }
-    };
-    // A machine without a shell is ready all the same.
-    let _ = tokio::time::timeout(EXERCISE, ended).await;
 }
 
 /// The word by which lists filter.
