@@ -7,7 +7,8 @@ import { answered, ERROR_BODY_LIMIT, isRaw, pump, sizeOf, wholeBody } from './co
 import { proxyFor, tunnelAgent } from './node-proxy.js';
 import { releaseLimit, restartLimit, startLimit } from './node-timers.js';
 
-const builtin = (name) => process.getBuiltinModule(name);
+const modules = {};
+const builtin = (name) => (modules[name] ??= process.getBuiltinModule(name));
 
 const agents = new Map();
 

@@ -13,7 +13,7 @@ use crate::core::error::{Error, Kind};
 use crate::core::retry::CreateFailure;
 use crate::core::{http, retry};
 use crate::transport::{
-    Body, Content, Decoder, Phase, Reply, Request, RequestEvent, ResponseEvent, Text, Transport,
+    Body, Content, Decoder, Headers, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport,
     TransportError,
 };
 
@@ -307,7 +307,7 @@ impl<T: Transport> Client<T> {
         let mut started = 0.0;
         if hooked {
             let mut headers = BTreeMap::new();
-            for (name, value) in &request.headers {
+            for (name, value) in request.headers.iter() {
                 headers.insert(name.to_ascii_lowercase(), http::shown_header(name, value));
             }
             let event = RequestEvent {
@@ -344,23 +344,26 @@ impl<T: Transport> Client<T> {
     }
 
     pub(super) fn request(&self, call: &Call, key: &str) -> Request {
-        let mut headers: Vec<(Text, Text)> = Vec::with_capacity(6 + self.inner.settings.headers.len());
-        headers.push(("Authorization".into(), ["Bearer ", key].concat().into()));
-        headers.push(("Accept".into(), "application/json".into()));
+        let mut headers = Headers::default();
+        headers.push("Authorization", &["Bearer ", key]);
+        headers.push("Accept", &["application/json"]);
         if call.body.is_some() {
-            headers.push(("Content-Type".into(), "application/json".into()));
+            headers.push("Content-Type", &["application/json"]);
         }
-        let mut given = |name: &'static str, value: Option<&String>| {
+        if let Some((_, kind)) = &call.content {
+            headers.push("Content-Type", &[kind]);
+        }
+        for (name, value) in [
+            ("X-Nullspace-Part-Sha256", &call.part_digest),
+            ("Idempotency-Key", &call.idempotency_key),
+            ("X-Nullspace-Dispatch-Proof", &call.proof),
+        ] {
             if let Some(value) = value {
-                headers.push((name.into(), value.clone().into()));
+                headers.push(name, &[value]);
             }
-        };
-        given("Content-Type", call.content.as_ref().map(|(_, kind)| kind));
-        given("X-Nullspace-Part-Sha256", call.part_digest.as_ref());
-        given("Idempotency-Key", call.idempotency_key.as_ref());
-        given("X-Nullspace-Dispatch-Proof", call.proof.as_ref());
+        }
         for (name, value) in &self.inner.settings.headers {
-            headers.push((name.clone().into(), value.clone().into()));
+            headers.push(name, &[value]);
         }
         Request {
             method: call.method,

@@ -67,9 +67,6 @@ pub trait Transport: Clone + 'static {
     fn spawn(&self, task: impl std::future::Future<Output = ()> + 'static);
 }
 
-/// What a header consists of: mostly constants.
-pub type Text = std::borrow::Cow<'static, str>;
-
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -77,8 +74,8 @@ pub struct Request {
     pub method: &'static str,
     /// Absolute.
     pub url: String,
-    /// Names and values, valid ones.
-    pub headers: Vec<(Text, Text)>,
+    /// Of the API and of the caller.
+    pub headers: Headers,
     /// JSON text.
     pub body: Option<String>,
     /// Bytes to send instead; their type is in the headers.
@@ -87,6 +84,40 @@ pub struct Request {
     pub decoder: Decoder,
     /// For the whole exchange; when bytes are sent or given back as they are, for silence.
     pub timeout: Duration,
+}
+
+/// Headers, valid ones: a text of `\nname\nvalue` for each, as they cross into JavaScript.
+#[derive(Debug, Clone)]
+pub struct Headers(String);
+
+impl Default for Headers {
+    fn default() -> Self {
+        // Enough for those that most requests have.
+        Self(String::with_capacity(160))
+    }
+}
+
+impl Headers {
+    /// Adds one. `value`: its parts.
+    pub fn push(&mut self, name: &str, value: &[&str]) {
+        self.0.push('\n');
+        self.0.push_str(name);
+        self.0.push('\n');
+        for part in value {
+            self.0.push_str(part);
+        }
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut lines = self.0.split('\n').skip(1);
+        std::iter::from_fn(move || Some((lines.next()?, lines.next()?)))
+    }
+
+    /// The text.
+    pub fn as_text(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Names bytes that the transport holds: they never come in here.

@@ -181,8 +181,8 @@ impl Script {
         request
             .headers
             .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.clone().into_owned())
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v.to_owned())
     }
 
     /// Fails unless everything expected was asked for.

@@ -139,16 +139,9 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// `DECODER\nMETHOD\nURL\nname\nvalue\n...`: one text crosses faster than many.
 fn head(request: &Request) -> String {
-    let mut head = String::with_capacity(256);
-    for part in [request.decoder.name(), "\n", request.method, "\n", &request.url] {
-        head.push_str(part);
-    }
-    for (name, value) in &request.headers {
-        for part in ["\n", name, "\n", value] {
-            head.push_str(part);
-        }
-    }
-    head
+    let headers = request.headers.as_text();
+    let (decoder, method, url) = (request.decoder.name(), request.method, request.url.as_str());
+    [decoder, "\n", method, "\n", url, headers].concat()
 }
 
 fn phase_named(name: &str) -> Phase {

@@ -185,6 +185,8 @@ impl Killer {
         // A machine frozen by a version 1 freezer does not hear the signal.
         let _ = self.group.freeze(false);
         let _ = rustix::process::pidfd_send_signal(&*self.pidfd, rustix::process::Signal::KILL);
+        // After the signal: nothing in the machine runs any more but to its end.
+        self.group.hurry();
     }
 }
 
