@@ -7,8 +7,7 @@ import { answered, ERROR_BODY_LIMIT, isRaw, pump, sizeOf, wholeBody } from './co
 import { proxyFor, tunnelAgent } from './node-proxy.js';
 import { releaseLimit, restartLimit, startLimit } from './node-timers.js';
 
-const modules = {};
-const builtin = (name) => (modules[name] ??= process.getBuiltinModule(name));
+const builtin = (name) => process.getBuiltinModule(name);
 
 const agents = new Map();
 
@@ -39,12 +38,15 @@ const originOf = (text) => {
   if (!origin) {
     const url = new URL(text);
     const secure = url.protocol === 'https:';
-    origin = { url, secure, host: url.host, hostname: url.hostname.replace(/^\[|\]$/g, ''), port: portOf(url) };
+    origin = { url, secure, host: url.host, hostname: unbracketed(url), port: portOf(url) };
     if (origins.size >= ORIGINS) origins.clear();
     origins.set(text, origin);
   }
   return origin;
 };
+
+/** An IPv6 address as `http.request` takes it. */
+const unbracketed = ({ hostname }) => hostname.replace(/^\[|\]$/g, '');
 
 const portOf = ({ port, protocol }) => port || (protocol === 'https:' ? 443 : 80);
 
@@ -65,7 +67,7 @@ const plan = (address) => {
       secure: through,
       agent: agentFor(through),
       host,
-      hostname: proxy.hostname.replace(/^\[|\]$/g, ''),
+      hostname: unbracketed(proxy),
       port: portOf(proxy),
       path: `${url.origin}${path}`,
       authorization: proxy.authorization,

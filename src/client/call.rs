@@ -97,6 +97,17 @@ pub(crate) enum Failed<X> {
     Thrown(X),
 }
 
+impl<X> Failed<X> {
+    /// What the call fails with.
+    pub(crate) fn of(self, call: &Call) -> Failure<X> {
+        match self {
+            Failed::Api(error) => Failure::Error(error),
+            Failed::Transport(error) => Failure::Error(describe(call, &error)),
+            Failed::Thrown(thrown) => Failure::Thrown(thrown),
+        }
+    }
+}
+
 /// Settings and a transport. Cheap to clone: clones share the key.
 #[derive(Clone)]
 pub struct Client<T> {
@@ -173,11 +184,7 @@ impl<T: Transport> Client<T> {
     ) -> Outcome<T, Sent<T::Answer>> {
         self.try_after(call, sent, first)
             .await
-            .map_err(|failed| match failed {
-                Failed::Api(error) => Failure::Error(error),
-                Failed::Transport(error) => Failure::Error(describe(call, &error)),
-                Failed::Thrown(thrown) => Failure::Thrown(thrown),
-            })
+            .map_err(|failed| failed.of(call))
     }
 
     /// Sends a call that makes something, the same again until its answer is certain. `sent` counts requests.
@@ -194,20 +201,16 @@ impl<T: Transport> Client<T> {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
-            let (delay, failure) = match failed {
-                Failed::Api(error) => (
-                    retry::after_failed_create(tried, CreateFailure::Api(&error)),
-                    Failure::Error(error),
-                ),
-                Failed::Transport(error) => (
-                    retry::after_failed_create(tried, CreateFailure::Transport(&error)),
-                    Failure::Error(describe(call, &error)),
-                ),
-                Failed::Thrown(thrown) => (None, Failure::Thrown(thrown)),
+            let delay = match &failed {
+                Failed::Api(error) => retry::after_failed_create(tried, CreateFailure::Api(error)),
+                Failed::Transport(error) => {
+                    retry::after_failed_create(tried, CreateFailure::Transport(error))
+                }
+                Failed::Thrown(_) => None,
             };
             match delay {
                 Some(delay) => self.inner.transport.sleep(delay).await,
-                None => return Err(failure),
+                None => return Err(failed.of(call)),
             }
         }
     }

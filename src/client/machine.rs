@@ -205,8 +205,7 @@ impl<T: Transport> Machine<T> {
         let body = machine::create_for_run_once(fields, timeout)?;
         let made = Self::create(Self::creation_with(client, machine::create_body(&body)?, None)).await?;
         let guard = KillOnDrop::new(made);
-        let text =
-            serde_json::to_string(&request).map_err(|error| Error::invalid_request(error.to_string()))?;
+        let text = json(&request)?;
         let least = exec::least_request_timeout(timeout);
         let mut tries = 0;
         let result = loop {
@@ -319,7 +318,9 @@ impl<T: Transport> Machine<T> {
 
     /// A path under this machine, for a socket.
     pub(super) fn under(&self, under: &str) -> String {
-        ["/v1/machines/", &http::encode(&self.id), under].concat()
+        let mut path = path(&self.id);
+        path.push_str(under);
+        path
     }
 
     fn time(&self, timeout: Option<Duration>) -> Duration {

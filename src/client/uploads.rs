@@ -371,14 +371,11 @@ async fn repeated<T: Transport>(client: &Client<T>, call: &Call) -> Outcome<T, T
     loop {
         match client.try_once(call, &Cell::new(0)).await {
             Ok(sent) => return Ok(sent.answer),
-            Err(Failed::Transport(error)) if tried < uploads::RETRIES => {
-                let _ = error;
+            Err(Failed::Transport(_)) if tried < uploads::RETRIES => {
                 client.transport().sleep(uploads::delay(tried)).await;
                 tried += 1;
             }
-            Err(Failed::Transport(error)) => return Err(describe(call, &error).into()),
-            Err(Failed::Api(error)) => return Err(error.into()),
-            Err(Failed::Thrown(thrown)) => return Err(Failure::Thrown(thrown)),
+            Err(failed) => return Err(failed.of(call)),
         }
     }
 }

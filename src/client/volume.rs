@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::call::{Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
+use super::call::{self, Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
 use super::machine::Machine;
 use super::single::{Planned, Single};
 use crate::core::error::Error;
@@ -144,9 +144,7 @@ impl<T: Transport> Machine<T> {
         let (mount, timeout) = volumes::attach(volume, options)?;
         let decoder = Decoder::VolumeAttachment;
         let mut call = self.on("attachMachineVolume", "POST", "/volumes", decoder, timeout);
-        let body =
-            serde_json::to_string(&mount).map_err(|error| Error::invalid_request(error.to_string()))?;
-        call.body = Some(body);
+        call.body = Some(call::json(&mount)?);
         Ok(self.single(call))
     }
 

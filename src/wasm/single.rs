@@ -61,6 +61,14 @@ pub struct Asked {
 
 type Make = Box<dyn FnOnce(Sent<JsAnswer>) -> Result<JsValue, Error>>;
 
+/// What the caller gets of a good answer.
+fn given(make: Option<Make>, sent: Sent<JsAnswer>) -> Result<JsValue, Error> {
+    match make {
+        Some(make) => make(sent),
+        None => Ok(sent.answer.0),
+    }
+}
+
 impl Asked {
     /// The caller gets the answer, or the field of it.
     pub fn plainly(single: Single<JsTransport>) -> Self {
@@ -97,23 +105,14 @@ impl Asked {
 
     /// Ends with a good answer.
     pub fn end(self, sent: Sent<JsAnswer>) -> Result<JsValue, Error> {
-        match self.make {
-            Some(make) => make(sent),
-            None => Ok(sent.answer.0),
-        }
+        given(self.make, sent)
     }
 
     /// Sends it, or goes on after a first answer that was none.
     fn finish(self, first: Option<Result<Reply<JsAnswer>, TransportError>>) -> Call {
         let finishing = self.single.finish(first);
         let make = self.make;
-        Box::pin(async {
-            let sent = finishing.await?;
-            Ok(match make {
-                Some(make) => make(sent)?,
-                None => sent.answer.0,
-            })
-        })
+        Box::pin(async { Ok(given(make, finishing.await?)?) })
     }
 
     /// What follows a first answer that was none.
