@@ -27,21 +27,25 @@ const byFetch = (send) => (url) => ({
 const byHand = async () => {
   const { Agent, request } = await import('node:http');
   const agent = new Agent({ keepAlive: true, scheduling: 'lifo' });
-  const send = (address) =>
+  const send = (address, method = 'GET', body = undefined) =>
     new Promise((resolve, reject) => {
       const { host, hostname, port, pathname, search } = new URL(address);
       const headers = ['Host', host, 'Authorization', `Bearer ${KEY}`, 'Accept', 'application/json'];
-      const sent = request({ agent, host: hostname, port, path: pathname + search, method: 'GET', headers });
+      if (body !== undefined) headers.push('Content-Type', 'application/json');
+      if (method !== 'GET') headers.push('Content-Length', String(Buffer.byteLength(body ?? '')));
+      const sent = request({ agent, host: hostname, port, path: pathname + search, method, headers });
       sent.once('error', reject);
       sent.once('response', (response) => {
         const chunks = [];
         response.on('data', (chunk) => chunks.push(chunk));
         response.once('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString())));
       });
-      sent.end();
+      sent.end(body);
     });
   return (url) => ({
     get: () => send(`${url}/v1/machines/mch_1`),
+    create: () => send(`${url}/v1/machines`, 'POST', JSON.stringify(CREATE)),
+    kill: () => send(`${url}/v1/machines/mch_1`, 'DELETE'),
     list: () => send(`${url}/v1/machines?limit=100`),
   });
 };

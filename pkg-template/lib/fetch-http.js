@@ -6,7 +6,7 @@ import { answered, ERROR_BODY_LIMIT, isRaw, wholeBody } from './content.js';
  * Sends one request through `fetch`, the caller's or the global one. What is given and told is that of `exchange` in
  * node-http.js, and `cause` of a failure is what `fetch` threw. `collects`: the runtime's `fetch` cannot send streams.
  */
-export const exchange = (fetch, head, body, content, timeoutMs, { decode, collects, streamError, done: settled }) => {
+export const exchange = (fetch, head, body, content, timeoutMs, { decode, collects, streamError }, settled) => {
   const [decoder, method, url, ...fields] = head.split('\n');
   const silence = content !== undefined || isRaw(decoder);
   const controller = new AbortController();

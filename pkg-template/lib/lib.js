@@ -99,7 +99,8 @@ const constants = {
   Command: ['pid'],
   PtySession: ['sessionId', 'pid'],
 };
-const getters = new Map();
+/** How they are kept, by prototype. */
+const keepers = new Map();
 
 /**
  * The machines of a page read last. What the module holds, and what a handle of it holds, lives until the engine finalizes the
@@ -112,24 +113,17 @@ const { nothingFollows } = MachinePage;
 delete MachinePage.prototype.takeItems;
 delete MachinePage.nothingFollows;
 
-const keepPage = (page) => {
+keepers.set(MachinePage.prototype, (page) => {
+  if (ITEMS in page) return;
   Object.defineProperty(page, ITEMS, { value: takeItems.call(page), writable: true });
   const last = !page.hasNext;
   Object.defineProperty(page, LAST, { value: last, writable: true });
   if (last) freePage.call(page);
-};
+});
 
 const keep = (value) => {
   // Most answers are no handle.
-  if (value?.__wbg_inst === undefined) return value;
-  if (value instanceof MachinePage && !(ITEMS in value)) keepPage(value);
-  for (const name of Object.keys(constants)) {
-    if (value instanceof classes[name] && !kept.has(value)) {
-      const record = {};
-      for (const field of constants[name]) record[field] = getters.get(`${name}.${field}`).call(value);
-      kept.set(value, record);
-    }
-  }
+  if (value?.__wbg_inst !== undefined) keepers.get(Object.getPrototypeOf(value))?.(value);
   return value;
 };
 
@@ -166,6 +160,14 @@ for (const name of Object.keys(classes)) {
   const type = classes[name];
   Object.defineProperty(type, 'name', { value: name, configurable: true });
   statics.set(name, []);
+  const shown = (constants[name] ?? []).map((key) => [key, Object.getOwnPropertyDescriptor(type.prototype, key).get]);
+  if (shown.length > 0)
+    keepers.set(type.prototype, (handle) => {
+      if (kept.has(handle)) return;
+      const record = {};
+      for (const [key, get] of shown) record[key] = get.call(handle);
+      kept.set(handle, record);
+    });
 
   for (const key of Object.getOwnPropertyNames(type)) {
     if (key.startsWith('__') || typeof type[key] !== 'function') continue;
@@ -175,9 +177,9 @@ for (const name of Object.keys(classes)) {
     const run = async (args, client) => {
       if (!loaded) await ready();
       const given = args.slice(0, parameters);
-      while (given.length < parameters) given.push(undefined);
+      given[parameters] = client;
       try {
-        return keep(await call(method, type, [...given, client]));
+        return keep(await call(method, type, given));
       } catch (error) {
         throw located(error, run);
       }
@@ -190,7 +192,6 @@ for (const name of Object.keys(classes)) {
     if (hidden.has(key)) continue;
     const { value, get } = Object.getOwnPropertyDescriptor(type.prototype, key);
     if (get) {
-      getters.set(`${name}.${key}`, get);
       const constant = constants[name]?.includes(key);
       const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git', 'volumes', 'codeInterpreter'].includes(
         key,

@@ -38,42 +38,42 @@ const originOf = (text) => {
   if (!origin) {
     const url = new URL(text);
     const secure = url.protocol === 'https:';
-    origin = { url, secure, host: url.host, hostname: unbracketed(url), port: portOf(url) };
+    origin = { url, host: url.host, direct: routeTo(url, secure, agentFor(secure)) };
     if (origins.size >= ORIGINS) origins.clear();
     origins.set(text, origin);
   }
   return origin;
 };
 
-/** An IPv6 address as `http.request` takes it. */
-const unbracketed = ({ hostname }) => hostname.replace(/^\[|\]$/g, '');
+/** A connection: its module and agent, and what it leads to. */
+const routeTo = (url, secure, agent) => ({
+  client: builtin(secure ? 'node:https' : 'node:http'),
+  secure,
+  agent,
+  hostname: url.hostname.replace(/^\[|\]$/g, ''), // an IPv6 address as `http.request` takes it
+  port: url.port || (secure ? 443 : 80),
+});
 
-const portOf = ({ port, protocol }) => port || (protocol === 'https:' ? 443 : 80);
+const pathOf = (address, cut) => {
+  const path = cut < 0 ? '/' : address.slice(cut);
+  if (PLAIN.test(path) && !path.includes('/.')) return path;
+  const url = new URL(address);
+  return url.pathname + url.search;
+};
 
 /** Where a request goes, and by which way. The environment decides anew each time: programs change it. */
 const plan = (address) => {
   const cut = address.indexOf('/', address.indexOf('//') + 2);
-  let path = cut < 0 ? '/' : address.slice(cut);
-  if (!PLAIN.test(path) || path.includes('/.')) {
-    const url = new URL(address);
-    path = url.pathname + url.search;
-  }
-  const { url, secure, host, hostname, port } = originOf(cut < 0 ? address : address.slice(0, cut));
+  const { url, host, direct } = originOf(cut < 0 ? address : address.slice(0, cut));
+  const path = pathOf(address, cut);
   const proxy = proxyFor(url);
-  if (proxy && !secure) {
-    // A proxy reads the whole URL of a plain request.
-    const through = proxy.protocol === 'https:';
-    return {
-      secure: through,
-      agent: agentFor(through),
-      host,
-      hostname: unbracketed(proxy),
-      port: portOf(proxy),
-      path: `${url.origin}${path}`,
-      authorization: proxy.authorization,
-    };
-  }
-  return { secure, agent: agentFor(secure, proxy), host, hostname, port, path, authorization: undefined };
+  if (!proxy) return { route: direct, host, path, authorization: undefined };
+  if (direct.secure)
+    return { route: { ...direct, agent: agentFor(true, proxy) }, host, path, authorization: undefined };
+  // A proxy reads the whole URL of a plain request.
+  const secure = proxy.protocol === 'https:';
+  const { authorization } = proxy;
+  return { route: routeTo(proxy, secure, agentFor(secure)), host, path: `${url.origin}${path}`, authorization };
 };
 
 /**
@@ -86,95 +86,96 @@ const plan = (address) => {
  * `content` is `{ value }` of content.js, sent instead of `body`. When it is there, or the answer's bytes are wanted as they
  * are (`#...`), the time limit is for silence, not for the whole.
  */
-export const exchange = (head, body, content, timeoutMs, { decode, streamError, done: settled }) => {
-  const [decoder, method, address, ...fields] = head.split('\n');
+export const exchange = (head, body, content, timeoutMs, tools, settled) => {
+  // Raw headers: Node then adds none by itself, and builds no map of them.
+  const headers = head.split('\n');
+  const decoder = headers[0];
+  const method = headers[1];
   let request;
-  let phase = () => 'connect';
-  let done = false;
   let limit;
-  const unlimited = () => {
-    if (limit) releaseLimit(limit);
-    limit = undefined;
-  };
+  let connected = false;
+  let responded = false;
+  // Only reads may be sent twice.
+  let again = headers[1] === 'GET';
+  let done = false;
+  const phase = () => (!connected ? 'connect' : responded || request.writableFinished ? 'read' : 'write');
   const finish = (outcome) => {
     if (done) return;
     done = true;
-    unlimited();
-    request = undefined;
+    if (limit) releaseLimit(limit);
+    limit = request = undefined;
     settled(outcome);
   };
+  const fail = (error, reached) => {
+    if (done) return;
+    const known = reached ?? (String(error.code).startsWith('HPE_') ? 'protocol' : phase());
+    finish({ phase: known, timedOut: false, message: describe(error, known), cause: error });
+  };
+  const silence = content !== undefined || isRaw(decoder);
+  const alive = () => {
+    if (silence && limit) restartLimit(limit);
+  };
 
-  const start = (mayRepeat) => {
-    let way;
-    try {
-      way = plan(address);
-    } catch (error) {
-      finish({ phase: 'connect', timedOut: false, message: error.message, cause: error });
-      return;
-    }
-    // Raw headers: Node then adds none by itself, and builds no map of them.
-    const headers = ['Host', way.host, ...fields];
-    if (way.authorization) headers.push('Proxy-Authorization', way.authorization);
-    const size = content ? sizeOf(content.value) : undefined;
+  let options;
+  let client;
+  try {
+    const { route, host, path, authorization } = plan(headers[2]);
+    headers.shift();
+    headers[0] = 'Host';
+    headers[1] = host;
+    if (authorization) headers.push('Proxy-Authorization', authorization);
+    const size = content ? sizeOf(content.value) : body === undefined ? undefined : Buffer.byteLength(body);
     if (size !== undefined) headers.push('Content-Length', String(size));
     else if (content) headers.push('Transfer-Encoding', 'chunked');
-    else if (body !== undefined) headers.push('Content-Length', String(Buffer.byteLength(body)));
     else if (method !== 'GET' && method !== 'HEAD') headers.push('Content-Length', '0');
+    client = route.client;
+    options = { agent: route.agent, host: route.hostname, port: route.port, path, method, headers };
+    // Only then: a property more costs a call in clear two percent, as does `protocol`, which the module knows.
+    if (route.secure) options.servername = hostName(route.hostname);
+  } catch (error) {
+    fail(error, 'connect');
+    return undefined;
+  }
 
-    const client = builtin(way.secure ? 'node:https' : 'node:http');
+  const start = () => {
     let sent;
-    let connected = false;
-    let written = false;
-    let responded = false;
-    const fail = (error) => {
-      if (done) return;
-      // The server closed a kept connection just as it was used again: nobody read this request.
-      if (mayRepeat && sent.reusedSocket && !responded && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) {
-        start(false);
-        return;
-      }
-      const protocol = String(error.code).startsWith('HPE_');
-      const reached = protocol ? 'protocol' : !connected ? 'connect' : responded || written ? 'read' : 'write';
-      finish({ phase: reached, timedOut: false, message: describe(error, reached), cause: error });
-    };
     try {
-      const options = {
-        agent: way.agent,
-        host: way.hostname,
-        port: way.port,
-        path: way.path,
-        method,
-        headers,
-      };
-      // Only then: a property more costs a call in clear two percent, as does `protocol`, which the module knows.
-      if (way.secure) options.servername = hostName(way.hostname);
-      request = sent = client.request(options);
+      sent = client.request(options);
     } catch (error) {
-      finish({ phase: 'connect', timedOut: false, message: error.message, cause: error });
+      fail(error, 'connect');
       return;
     }
-    // No property of the request: one more shape of that object makes the engine keep requests, and their answers, for long.
-    phase = () => (!connected ? 'connect' : written ? 'read' : 'write');
+    request = sent;
     // A kept connection is there at once.
-    if (sent.reusedSocket) connected = true;
-    else
+    connected = sent.reusedSocket;
+    if (!connected)
       sent.on('socket', (socket) => {
         if (!socket.connecting) connected = true;
-        else socket.once(way.secure ? 'secureConnect' : 'connect', () => (connected = true));
+        else socket.once(options.servername === undefined ? 'connect' : 'secureConnect', () => (connected = true));
       });
-    sent.on('finish', () => (written = true));
-    sent.on('error', fail);
+    sent.on('error', (error) => {
+      // The server closed a kept connection just as it was used again: nobody read this request.
+      if (
+        again &&
+        sent.reusedSocket &&
+        !done &&
+        !responded &&
+        (error.code === 'ECONNRESET' || error.code === 'EPIPE')
+      ) {
+        again = false;
+        start();
+      } else fail(error);
+    });
     sent.on('response', (response) => {
       responded = true;
-      const handed = read(response, decoder, { decode, streamError, alive }, finish, fail);
+      const handed = read(response, decoder, tools, alive, finish, fail);
       // A server that refuses what is still being sent is not sent the rest.
-      if (!handed && content && !written) response.once('close', () => sent.destroy());
+      if (!handed && content && !sent.writableFinished) response.once('close', () => sent.destroy());
     });
     if (content) send(sent, content, alive, fail);
     else sent.end(body);
   };
 
-  const silence = content !== undefined || isRaw(decoder);
   const late = () => {
     const open = request;
     const reached = phase();
@@ -183,16 +184,13 @@ export const exchange = (head, body, content, timeoutMs, { decode, streamError, 
     finish({ phase: reached, timedOut: true, message: `${what} ${timeoutMs / 1000} s` });
     open?.destroy();
   };
-  const alive = () => {
-    if (silence && limit) restartLimit(limit);
-  };
   if (timeoutMs > 0 && timeoutMs <= 0x7fffffff) limit = startLimit(timeoutMs, late);
-  start(method === 'GET');
+  start();
 
   return () => {
     if (done) return;
     done = true;
-    unlimited();
+    if (limit) releaseLimit(limit);
     request?.destroy();
   };
 };
@@ -222,6 +220,28 @@ const send = (request, content, alive, fail) => {
   );
 };
 
+/** How a request ended. The headers of an answer are looked for when somebody asks: mostly nobody does. */
+class Outcome {
+  constructor(response) {
+    this.status = response.statusCode;
+    this.answer = undefined;
+    this.phase = undefined;
+    this.message = undefined;
+    this.text = undefined;
+    this.rawHeaders = response.rawHeaders;
+  }
+
+  get requestId() {
+    return headerOf(this.rawHeaders, 'x-request-id');
+  }
+  get retryAfter() {
+    return headerOf(this.rawHeaders, 'retry-after');
+  }
+  get dispatchProof() {
+    return headerOf(this.rawHeaders, 'x-nullspace-dispatch-proof');
+  }
+}
+
 /** A header, the first of its name. `headers` of Node would make a map of all. */
 const headerOf = (raw, name) => {
   for (let index = 0; index < raw.length; index += 2)
@@ -230,48 +250,32 @@ const headerOf = (raw, name) => {
 };
 
 /** Reads the answer; whether its body was handed over as a stream. */
-const read = (response, decoder, { decode, streamError, alive }, finish, fail) => {
-  const status = response.statusCode;
-  const good = status >= 200 && status < 300;
-  const { rawHeaders } = response;
-  const outcome = {
-    status,
-    requestId: headerOf(rawHeaders, 'x-request-id'),
-    retryAfter: headerOf(rawHeaders, 'retry-after'),
-    dispatchProof: headerOf(rawHeaders, 'x-nullspace-dispatch-proof'),
-    answer: undefined,
-    phase: undefined,
-    text: undefined,
-  };
+const read = (response, decoder, { decode, streamError }, alive, finish, fail) => {
+  const outcome = new Outcome(response);
+  const good = outcome.status >= 200 && outcome.status < 300;
   if (good && decoder === '#stream') {
-    finish({ ...outcome, answer: streamOf(response, streamError) });
+    outcome.answer = streamOf(response, streamError);
+    finish(outcome);
     return true;
   }
   const chunks = [];
   let size = 0;
   const end = () => {
-    if (good && isRaw(decoder)) {
-      answered(outcome, () => wholeBody(decoder, chunks));
-      finish(outcome);
-      return;
-    }
-    const text = chunks.length === 1 ? chunks[0].toString() : Buffer.concat(chunks).toString();
-    if (!good) {
-      outcome.text = text;
-    } else if (decoder !== '') {
-      answered(outcome, () => decode(decoder, text));
+    if (good && isRaw(decoder)) answered(outcome, () => wholeBody(decoder, chunks));
+    else {
+      const text = chunks.length === 1 ? chunks[0].toString() : Buffer.concat(chunks).toString();
+      if (!good) outcome.text = text;
+      else if (decoder !== '') answered(outcome, () => decode(decoder, text));
     }
     finish(outcome);
   };
   response.on('data', (chunk) => {
     alive();
     size += chunk.length;
-    if (!good && size > ERROR_BODY_LIMIT) {
-      response.destroy();
-      end();
-      return;
-    }
     chunks.push(chunk);
+    if (good || size <= ERROR_BODY_LIMIT) return;
+    response.destroy();
+    end();
   });
   response.on('end', () => {
     if (response.complete) end();

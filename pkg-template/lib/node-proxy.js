@@ -2,13 +2,14 @@
 // case before upper case. Credentials are sent to the proxy and appear in no message.
 
 const builtin = (name) => process.getBuiltinModule(name);
-const setting = (name) => process.env[name] || process.env[name.toUpperCase()] || '';
+/** A variable. Both names are given: this is looked up for every call. */
+const setting = (lower, upper) => process.env[lower] || process.env[upper] || '';
 
 const DEFAULT_PORTS = { 'http:': '80', 'https:': '443' };
 
 /** Whether no_proxy covers a host: `*`, `host`, `.domain` or `domain` (with all below it), each with an optional port. */
 const exempt = (hostname, port) =>
-  setting('no_proxy')
+  setting('no_proxy', 'NO_PROXY')
     .split(/[\s,]+/)
     .some((entry) => {
       if (entry === '') return false;
@@ -23,7 +24,8 @@ const exempt = (hostname, port) =>
 
 /** The proxy for a URL: `{ href, protocol, hostname, port, authorization? }`, or undefined. */
 export const proxyFor = (url) => {
-  const value = setting(url.protocol === 'https:' ? 'https_proxy' : 'http_proxy') || setting('all_proxy');
+  const own = url.protocol === 'https:' ? setting('https_proxy', 'HTTPS_PROXY') : setting('http_proxy', 'HTTP_PROXY');
+  const value = own || setting('all_proxy', 'ALL_PROXY');
   if (value === '' || exempt(url.hostname.toLowerCase(), url.port || DEFAULT_PORTS[url.protocol])) return undefined;
   let proxy;
   try {

@@ -8,6 +8,7 @@ import { openSocket } from './socket.js';
 import { openSource } from './upload.js';
 
 export { holdContent, holdMultipart, releaseContent } from './content.js';
+export { told } from './values.js';
 export { toError };
 
 // ---- Crashes -------------------------------------------------------------------------------------------------
@@ -39,11 +40,14 @@ const slots = () => {
   };
 };
 
+/** A table by numbers that are used again. It has room: one that grows after its users were compiled has them compiled once more. */
+const table = () => new Array(64).fill(undefined);
+
 /** Calls in flight, by the number of their task. An instance that crashed never settles them: {@link crashed} does. */
-const waiting = [];
+const waiting = table();
 
 /** What rejects the calls that are one request, by the number of that: see {@link ask}. */
-const asked = [];
+const asked = table();
 
 /** The promise of a task that must wait. */
 export const pending = (place) =>
@@ -67,7 +71,7 @@ const crash = (message) =>
   });
 
 /** Ends of the requests under way, by the number that the module gave them. */
-const requests = [];
+const requests = table();
 
 /** Ends of what else it has under way: timers and sockets that nobody would end after a crash. */
 const live = slots();
@@ -79,6 +83,13 @@ const whileAlive = (cancel) => {
   };
 };
 
+/** What a table holds, which is empty then. */
+const taken = (all) => {
+  const held = all.slice();
+  all.fill(undefined);
+  return held;
+};
+
 /** Counts crashes: what was asked by an instance that is gone is not answered to the next one. */
 let crashes = 0;
 
@@ -86,10 +97,9 @@ let crashes = 0;
 export const crashed = (message) => {
   const error = crash(message);
   crashes += 1;
-  for (const call of waiting) call?.reject(error);
-  waiting.length = 0;
-  for (const reject of asked.splice(0)) reject?.(error);
-  for (const end of requests.splice(0)) end?.();
+  for (const call of taken(waiting)) call?.reject(error);
+  for (const reject of taken(asked)) reject?.(error);
+  for (const end of taken(requests)) end?.();
   const ends = live.takeAll();
   for (const end of ends) end();
   return error;
@@ -182,8 +192,9 @@ export const setPlatform = (parts) => Object.assign(platform, parts);
 const originalFetch = globalThis.fetch;
 
 // Node's fetch keeps the dispatcher of `setGlobalDispatcher` here; unset until fetch is used, then an `Agent`.
+const DISPATCHER = Symbol.for('undici.globalDispatcher.1');
 const dispatcherReplaced = () => {
-  const dispatcher = globalThis[Symbol.for('undici.globalDispatcher.1')];
+  const dispatcher = globalThis[DISPATCHER];
   return dispatcher !== undefined && dispatcher?.constructor?.name !== 'Agent';
 };
 
@@ -195,6 +206,15 @@ const hasExchange = () =>
 let glue;
 export const setGlue = (exports) => {
   glue = exports;
+};
+
+/** What the transports need of here. */
+const tools = {
+  decode: (name, text) => decode(name, text),
+  streamError: (message, cause) => streamError(message, cause),
+  get collects() {
+    return platform.collectsStreams === true;
+  },
 };
 
 /**
@@ -222,13 +242,8 @@ const send = (place, fetch, head, body, content, timeoutMs, take) => {
   const entry = contentNamed(content);
   const end =
     fetch === undefined && hasExchange()
-      ? platform.exchange(head, body, entry, timeoutMs, { decode, streamError, done })
-      : fetchExchange(fetch, head, body, entry, timeoutMs, {
-          decode,
-          collects: platform.collectsStreams === true,
-          streamError,
-          done,
-        });
+      ? platform.exchange(head, body, entry, timeoutMs, tools, done)
+      : fetchExchange(fetch, head, body, entry, timeoutMs, tools, done);
   if (!over) requests[place] = end;
 };
 
@@ -246,14 +261,14 @@ export const ask = (place, fetch, head, body, timeoutMs, plain, field) =>
   new Promise((resolve, reject) => {
     asked[place] = reject;
     send(place, fetch, head, body, undefined, timeoutMs, (outcome, good) => {
-      const { answer, dispatchProof } = outcome;
+      const { answer } = outcome;
       let value;
       try {
-        if (!good) value = glue.unanswered(place, dispatchProof, outcome);
+        if (!good) value = glue.unanswered(place, outcome.dispatchProof, outcome);
         else if (plain) {
           glue.answered(place);
           value = field === undefined ? answer : answer[field];
-        } else value = glue.made(place, answer, dispatchProof);
+        } else value = glue.made(place, answer, outcome.dispatchProof);
       } catch (error) {
         // A trap ends all calls: see `send`. Anything else ends this one.
         if (trapped(error)) throw error;

@@ -2,17 +2,18 @@
 //! tree (functions, `Date`, `Map`, class instances) becomes [`Value::Opaque`], and `core` refuses it by its path, or
 //! knows that this option is handled elsewhere (`signal`, `fetch`, `apiKey`, hooks).
 
-use js_sys::{Array, JsString, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
+use super::host;
 use crate::core::options::Value;
-
-/// Deeper trees are cut: nobody nests options so far, and a cycle would never end.
-const MAX_DEPTH: usize = 64;
 
 /// Reads a value. Own enumerable properties only; `undefined` ones are absent. Fails only with what a getter throws.
 pub fn value(js: &JsValue) -> Result<Value, JsValue> {
-    read(js, 0)
+    if let Some(text) = js.as_string() {
+        return Ok(Value::Text(text));
+    }
+    let told = host::told(js)?;
+    Ok(Reader(&told).value().unwrap_or(Value::Null))
 }
 
 /// Reads JSON text; see `core::json`.
@@ -38,83 +39,54 @@ fn tree(value: Value) -> serde_json::Value {
     }
 }
 
-fn read(js: &JsValue, depth: usize) -> Result<Value, JsValue> {
-    // Each question leaves the module; most values are texts.
-    if let Some(text) = js.as_string() {
-        return Ok(Value::Text(text));
+/// Reads what values.js told. `None` at what it does not write.
+struct Reader<'a>(&'a str);
+
+impl<'a> Reader<'a> {
+    fn value(&mut self) -> Option<Value> {
+        let kind = self.0.as_bytes().first()?;
+        self.0 = self.0.get(1..)?;
+        Some(match kind {
+            b'n' => Value::Null,
+            b't' => Value::Bool(true),
+            b'f' => Value::Bool(false),
+            b'i' => Value::Number(self.until(';')?.parse::<i64>().ok()? as f64),
+            b'd' => Value::Number(js_sys::parse_float(self.until(';')?)),
+            b's' => Value::Text(self.text()?.to_owned()),
+            b'o' => Value::Opaque(self.text()?.to_owned()),
+            b'[' => Value::List(self.many(Self::value)?),
+            _ => Value::Object(self.many(|reader| Some((reader.text()?.to_owned(), reader.value()?)))?),
+        })
     }
-    if let Some(number) = js.as_f64() {
-        return Ok(Value::Number(number));
-    }
-    if let Some(flag) = js.as_bool() {
-        return Ok(Value::Bool(flag));
-    }
-    if js.is_null() {
-        return Ok(Value::Null);
-    }
-    if !js.is_object() {
-        return Ok(Value::Opaque(kind_of(js)));
-    }
-    if depth == MAX_DEPTH {
-        return Ok(Value::Opaque(format!("nested deeper than {MAX_DEPTH} levels")));
-    }
-    if Array::is_array(js) {
-        let array: &Array = js.unchecked_ref();
-        let mut list = Vec::with_capacity(array.length() as usize);
-        for item in array.iter() {
-            list.push(read(&item, depth + 1)?);
+
+    fn many<V>(&mut self, read: impl Fn(&mut Self) -> Option<V>) -> Option<Vec<V>> {
+        let count = self.until(';')?.parse().ok()?;
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            all.push(read(self)?);
         }
-        return Ok(Value::List(list));
+        Some(all)
     }
-    if is_plain(js) {
-        let mut fields = Vec::new();
-        for key in Object::keys(js.unchecked_ref::<Object>()).iter() {
-            let inner = Reflect::get(js, &key)?;
-            if !inner.is_undefined() {
-                fields.push((
-                    String::from(key.unchecked_ref::<JsString>()),
-                    read(&inner, depth + 1)?,
-                ));
+
+    fn until(&mut self, end: char) -> Option<&'a str> {
+        let (before, after) = self.0.split_once(end)?;
+        self.0 = after;
+        Some(before)
+    }
+
+    /// A text after its length in UTF-16 units. Half a pair has become one U+FFFD: one unit as well.
+    fn text(&mut self) -> Option<&'a str> {
+        let mut left: usize = self.until(':')?.parse().ok()?;
+        let mut end = 0;
+        for letter in self.0.chars() {
+            if left == 0 {
+                break;
             }
+            left = left.checked_sub(letter.len_utf16())?;
+            end += letter.len_utf8();
         }
-        return Ok(Value::Object(fields));
-    }
-    // A handle of this package stands for its id: `warmPool: pool`.
-    if Reflect::has(js, &"__wbg_ptr".into())? {
-        if let Some(id) = Reflect::get(js, &"id".into())?.as_string() {
-            return Ok(Value::Object(vec![("id".to_owned(), Value::Text(id))]));
-        }
-    }
-    Ok(Value::Opaque(kind_of(js)))
-}
-
-/// Whether an object was written as `{...}` or has no prototype. Object.prototype is known by having none itself, so
-/// objects of other realms are plain as well.
-fn is_plain(js: &JsValue) -> bool {
-    match Reflect::get_prototype_of(js) {
-        Ok(prototype) => {
-            let prototype: &JsValue = prototype.as_ref();
-            prototype.is_null() || Reflect::get_prototype_of(prototype).is_ok_and(|above| above.is_null())
-        }
-        Err(_) => false,
-    }
-}
-
-/// What it is, as a message says it: `a function`, `a Map`, `undefined`.
-fn kind_of(js: &JsValue) -> String {
-    if js.is_undefined() {
-        return "undefined".to_owned();
-    }
-    if !js.is_object() || js.is_function() {
-        return format!("a {}", js.js_typeof().as_string().unwrap_or_default());
-    }
-    let name = Reflect::get(js, &"constructor".into())
-        .and_then(|constructor| Reflect::get(&constructor, &"name".into()))
-        .ok()
-        .and_then(|name| name.as_string())
-        .filter(|name| !name.is_empty());
-    match name {
-        Some(name) => format!("a {name}"),
-        None => "an object of a class".to_owned(),
+        let (text, after) = self.0.split_at(end);
+        self.0 = after;
+        Some(text)
     }
 }

@@ -10,6 +10,10 @@ extern "C" {
     #[wasm_bindgen(js_name = toError)]
     pub fn to_error(fields: &JsValue) -> JsValue;
 
+    /// A value of the caller as text: see values.js, and `convert`.
+    #[wasm_bindgen(catch)]
+    pub fn told(value: &JsValue) -> Result<String, JsValue>;
+
     /// Rejects every call in flight: this instance is about to be replaced.
     pub fn crashed(message: &str);
 
