@@ -112,7 +112,10 @@ test('a key of the caller, files by scp, a forwarded port, and the policy of the
   writeFileSync(source, 'x'.repeat(300_000));
   const options = wordsOf(access).slice(0, -3);
   const scp = (...words) =>
-    spawnSync('scp', ['-F', 'none', '-O', '-P', String(access.port), ...options, ...words], { encoding: 'utf8' });
+    spawnSync('scp', ['-F', 'none', '-O', '-P', String(access.port), ...options, ...words], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
   const hasScp = ssh(access, 'command -v scp').status === 0;
   if (hasScp) {
     const sent = scp(source, 'root@127.0.0.1:/tmp/file');
@@ -128,7 +131,8 @@ test('a key of the caller, files by scp, a forwarded port, and the policy of the
     'sh',
     [
       '-c',
-      `head -c 200000000 /dev/zero | ${access.command.replace('ssh ', 'ssh -F none -o BatchMode=yes ')} cat | wc -c`,
+      // The limit is in the pipe: `spawnSync` waits for whoever still holds its end.
+      `head -c 200000000 /dev/zero | timeout 90 ${access.command.replace('ssh ', 'ssh -F none -o BatchMode=yes ')} cat | wc -c`,
     ],
     { encoding: 'utf8', timeout: 120_000 },
   );
@@ -145,7 +149,7 @@ test('a key of the caller, files by scp, a forwarded port, and the policy of the
   ]);
   let text;
   await until('the forwarded port answers', async () => {
-    text = await fetch(`http://127.0.0.1:${local}/`)
+    text = await fetch(`http://127.0.0.1:${local}/`, { signal: AbortSignal.timeout(5000) })
       .then((answer) => answer.text())
       .catch(() => undefined);
     return text !== undefined;
