@@ -55,12 +55,19 @@ export const pending = (place) =>
     waiting[place] = { resolve, reject };
   });
 
-/** Settles it. */
+/** Settles it; whether it was there. */
 export const settle = (place, good, value) => {
-  const { resolve, reject } = waiting[place];
+  const call = waiting[place];
+  if (!call) return false;
   waiting[place] = undefined;
-  if (good) resolve(value);
-  else reject(value);
+  if (good) call.resolve(value);
+  else call.reject(value);
+  return true;
+};
+
+/** An exception that came out of the module and is no end of it. Thrown on when no call was waiting for what threw it. */
+export const passed = (error) => {
+  if (!glue.failed(error)) throw error;
 };
 
 const crash = (message) =>
@@ -233,10 +240,7 @@ const send = (place, fetch, head, body, content, timeoutMs, take) => {
     } catch (error) {
       // A trap has no caller here who could catch it.
       if (trapped(error)) glue.replaceInstance();
-      else {
-        glue.unwound();
-        throw error;
-      }
+      else passed(error);
     }
   };
   const entry = contentNamed(content);
@@ -272,7 +276,7 @@ export const ask = (place, fetch, head, body, timeoutMs, plain, field) =>
       } catch (error) {
         // A trap ends all calls: see `send`. Anything else ends this one.
         if (trapped(error)) throw error;
-        glue.unwound();
+        glue.failed(error);
         reject(error);
       }
       asked[place] = undefined;

@@ -47,8 +47,8 @@ extern "C" {
     /// The promise of a task that must wait.
     pub fn pending(place: u32) -> Promise;
 
-    /// Settles it.
-    pub fn settle(place: u32, good: bool, value: &JsValue);
+    /// Settles it. `false` when nobody waits: the task has not come so far.
+    pub fn settle(place: u32, good: bool, value: &JsValue) -> bool;
 
     /// Keeps bytes to be sent, and names them; 0 for what is none. `size` becomes known with [`content_size`].
     #[wasm_bindgen(js_name = holdContent)]

@@ -67,6 +67,8 @@ thread_local! {
     static READY: RefCell<VecDeque<u32>> = const { RefCell::new(VecDeque::new()) };
     /// Whether those are looked at before JavaScript goes on.
     static AWAKE: Cell<bool> = const { Cell::new(false) };
+    /// Tasks that run at this moment. One begins inside another when a function of the caller, such as a hook, makes a call.
+    static RUNNING: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Wakes the task with this number. One that comes late wakes whoever has the number then, which harms nobody.
@@ -101,16 +103,35 @@ fn awake<V>(act: impl FnOnce() -> V) -> V {
     value
 }
 
-/// Called by runtime.js: an exception of JavaScript, such as a getter of the caller's, went through a task and ended it. Others go on.
+/// Called by lib.js: an exception of JavaScript, such as one that a getter of the caller threw, has come through the first step of a call,
+/// which fails with it. Others go on.
 #[wasm_bindgen]
 pub fn unwound() {
     AWAKE.set(false);
     wasm_bindgen_futures::spawn_local(async { awake(|| ()) });
 }
 
+/// Called by runtime.js: the same, in a later step, so that nothing else runs. Whether a call waits for its end: it fails with the exception.
+#[wasm_bindgen]
+pub fn failed(exception: &JsValue) -> bool {
+    unwound();
+    let Some(place) = RUNNING.take().pop() else {
+        return false;
+    };
+    TASKS.with_borrow_mut(|tasks| tasks.release(place));
+    host::settle(place, false, exception)
+}
+
 /// Polls a task. Its result, when it has ended; otherwise it is kept.
 fn go_on(place: u32, mut work: Work, waker: Waker) -> Option<Result<JsValue, JsValue>> {
-    match work.as_mut().poll(&mut Context::from_waker(&waker)) {
+    let outer = RUNNING.with_borrow_mut(|running| {
+        running.push(place);
+        running.len() - 1
+    });
+    let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+    // Also those that an exception ended.
+    RUNNING.with_borrow_mut(|running| running.truncate(outer));
+    match polled {
         Poll::Pending => {
             TASKS.with_borrow_mut(|tasks| tasks.put(place, (work, waker)));
             None

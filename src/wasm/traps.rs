@@ -1,7 +1,17 @@
 //! Ways to crash the module, for tests/wasm (feature `traps`). Never in a published package.
 
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{spawn_local, JsFuture};
+
+use super::task;
+
+#[wasm_bindgen]
+extern "C" {
+    /// As imports are that nobody expects to throw.
+    #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
+    fn get(target: &JsValue, name: &str) -> JsValue;
+}
 
 /// Each one happens at once, or, with `later`, in a microtask that has no caller.
 #[wasm_bindgen(skip_typescript)]
@@ -20,6 +30,14 @@ impl Traps {
     /// A Rust panic: the hook runs, then `unreachable`.
     pub fn panic(later: bool) {
         run(later, || panic!("asked to"));
+    }
+
+    /// No crash: a call whose second step reads `value`, of which it does not think that it may throw.
+    pub fn read(target: JsValue) -> Promise {
+        task::start(Box::pin(async move {
+            JsFuture::from(Promise::resolve(&JsValue::NULL)).await?;
+            Ok(get(&target, "value"))
+        }))
     }
 
     /// Endless recursion: no hook runs.

@@ -69,6 +69,35 @@ for (const kind of ['panic', 'stackOverflow', 'outOfMemory']) {
   }
 }
 
+test('what a getter throws in a later step of a call is what that call fails with, and others go on', async () => {
+  const server = await serve();
+  const uncaught = [];
+  const note = (error) => uncaught.push(error);
+  process.on('uncaughtException', note);
+  try {
+    const machine = await Machine.create(server.options);
+    const thrown = new Error('the getter');
+    for (let round = 0; round < 3; round++) {
+      const others = [machine.getInfo(), machine.isRunning(), Traps.read({ value: round })];
+      await assert.rejects(
+        Traps.read({
+          get value() {
+            throw thrown;
+          },
+        }),
+        (error) => error === thrown,
+      );
+      const [info, running, value] = await Promise.all(others);
+      assert.deepEqual([info.id, running, value], ['mch_1', true, round]);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual(uncaught, []);
+  } finally {
+    process.off('uncaughtException', note);
+    await server.close();
+  }
+});
+
 test('many crashes in a row are survived', async () => {
   const server = await serve();
   try {

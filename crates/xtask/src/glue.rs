@@ -30,8 +30,8 @@ const CHANGES: [(&str, &str, usize); 3] = [
                         }",
         "return f(a, state.b, ...args);
                         } catch (error) {
-                            if (!trapped(error)) throw error;
-                            __wbg_reinit_scheduled = true;
+                            if (trapped(error)) __wbg_reinit_scheduled = true;
+                            else passed(error);
                         } finally {
                             state.a = a;
                             if (!__wbg_reinit_scheduled) real._wbg_cb_unref();
@@ -145,7 +145,7 @@ pub fn patch(generated: &str) -> Result<String> {
     glue = without_repeated_imports(&glue);
 
     Ok(format!(
-        "import {{ illegal, stale, trapped }} from './runtime.js';\n{}\n{ENDING}",
+        "import {{ illegal, passed, stale, trapped }} from './runtime.js';\n{}\n{ENDING}",
         glue.trim_end()
     ))
 }
