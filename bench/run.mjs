@@ -193,7 +193,7 @@ console.log(
 if (wants('calls')) await calls();
 if (wants('decode')) decode();
 if (wants('cold')) await cold();
-const given = { table, verdict, median, rounds, quick: options.quick, startServer };
+const given = { child, table, verdict, median, rounds, quick: options.quick, startServer };
 for (const [part, file] of [
   ['streams', './streams.mjs'],
   ['browser', './browser.mjs'],
