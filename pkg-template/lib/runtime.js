@@ -215,10 +215,14 @@ export const setGlue = (exports) => {
   glue = exports;
 };
 
+/** What a stream of bytes fails with once it was handed over. */
+const streamError = (message, cause) =>
+  toError({ kind: 'transport', code: 'transport_error', message: `the file did not come whole: ${message}`, cause });
+
 /** What the transports need of here. */
 const tools = {
-  decode: (name, text) => decode(name, text),
-  streamError: (message, cause) => streamError(message, cause),
+  decode,
+  streamError,
   get collects() {
     return platform.collectsStreams === true;
   },
@@ -290,10 +294,6 @@ export const cancel = (place) => {
   requests[place] = undefined;
   end?.();
 };
-
-/** What a stream of bytes fails with once it was handed over. */
-const streamError = (message, cause) =>
-  toError({ kind: 'transport', code: 'transport_error', message: `the file did not come whole: ${message}`, cause });
 
 /** What is to be uploaded: see upload.js. What it is not is told by Rust, which checks the rest too. */
 export const openUpload = (given, options) => {

@@ -167,6 +167,29 @@ test('undefined is absent, inherited properties are not options, and a null prot
   }
 });
 
+test('what is passed on verbatim arrives as JSON would have it', async () => {
+  const metadata = {
+    'ключ 😀 }{;:3': 'a:1;😀"\\\n\0[2;',
+    '': '',
+    numbers: [0, -0, -7, 1.5, 1e21, 5e-324, 2 ** 53, Number.MAX_SAFE_INTEGER, -1e-7],
+    others: [true, false, null, [], {}, [[[]]], { a: { b: ['c'] } }],
+  };
+  const server = await serve();
+  try {
+    await Machine.create({ ...server.options, metadata: { ...metadata, half: 'a\ud83d', 'b\udc00': 'c' } });
+    const { half, 'b\ufffd': name, ...sent } = server.requests[0].body.metadata;
+    assert.deepEqual(sent, JSON.parse(JSON.stringify(metadata)));
+    // Half a character is none in UTF-8.
+    assert.deepEqual([half, name], ['a\ufffd', 'c']);
+    let deep = 'end';
+    for (let depth = 0; depth < 60; depth++) deep = { deep };
+    await Machine.create({ ...server.options, metadata: deep });
+    assert.deepEqual(server.requests[1].body.metadata, deep);
+  } finally {
+    await server.close();
+  }
+});
+
 test('a getter that throws, throws through', async () => {
   const mine = new Error('mine');
   const given = {
