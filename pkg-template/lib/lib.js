@@ -160,12 +160,13 @@ for (const name of Object.keys(classes)) {
   const type = classes[name];
   Object.defineProperty(type, 'name', { value: name, configurable: true });
   statics.set(name, []);
-  const shown = (constants[name] ?? []).map((key) => [key, Object.getOwnPropertyDescriptor(type.prototype, key).get]);
-  if (shown.length > 0)
+  const lasting = constants[name] ?? [];
+  const getters = lasting.map((key) => [key, Object.getOwnPropertyDescriptor(type.prototype, key).get]);
+  if (lasting.length > 0)
     keepers.set(type.prototype, (handle) => {
       if (kept.has(handle)) return;
       const record = {};
-      for (const [key, get] of shown) record[key] = get.call(handle);
+      for (const [key, get] of getters) record[key] = get.call(handle);
       kept.set(handle, record);
     });
 
@@ -192,7 +193,7 @@ for (const name of Object.keys(classes)) {
     if (hidden.has(key)) continue;
     const { value, get } = Object.getOwnPropertyDescriptor(type.prototype, key);
     if (get) {
-      const constant = constants[name]?.includes(key);
+      const constant = lasting.includes(key);
       const owned = ['commands', 'lifecycle', 'process', 'pty', 'files', 'git', 'volumes', 'codeInterpreter'].includes(
         key,
       );

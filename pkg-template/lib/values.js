@@ -9,7 +9,7 @@ const MAX_DEPTH = 64;
  * (functions, `Date`, `Map`, class instances) is `o` and what it is: Rust judges it. Throws what a getter throws.
  */
 export const told = (value, depth = 0) => {
-  if (typeof value === 'string') return `s${value.length}:${value}`;
+  if (typeof value === 'string') return `s${sized(value)}`;
   if (typeof value === 'number') return Number.isSafeInteger(value) ? `i${value};` : `d${value};`;
   if (typeof value === 'boolean') return value ? 't' : 'f';
   if (value === null) return 'n';
@@ -27,18 +27,20 @@ export const told = (value, depth = 0) => {
     for (const name of Object.keys(value)) {
       const inner = value[name];
       if (inner === undefined) continue;
-      fields += `${name.length}:${name}${told(inner, depth + 1)}`;
+      fields += sized(name) + told(inner, depth + 1);
       count += 1;
     }
     return `{${count};${fields}`;
   }
   // A handle of this package stands for its id: `warmPool: pool`.
-  if ('__wbg_ptr' in value && typeof value.id === 'string') return `{1;2:id${told(value.id)}`;
+  if ('__wbg_ptr' in value && typeof value.id === 'string') return `{1;${sized('id')}${told(value.id)}`;
   const name = value.constructor?.name;
   return opaque(typeof name === 'string' && name !== '' ? `a ${name}` : 'an object of a class');
 };
 
-const opaque = (what) => `o${what.length}:${what}`;
+const opaque = (what) => `o${sized(what)}`;
+
+const sized = (text) => `${text.length}:${text}`;
 
 /**
  * Whether an object was written as `{...}` or has no prototype. Object.prototype is known by having none itself, so objects of other
