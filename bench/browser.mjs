@@ -8,22 +8,11 @@ import path from 'node:path';
 
 import { chromium } from 'playwright-core';
 
+import { BROWSER_FLAGS, browserPath } from '../scripts/lib/browser.mjs';
 import { removeDirectory, temporaryDirectory } from '../scripts/lib/cleanup.mjs';
-import { browserPath } from '../tests/packaging/browser.mjs';
 
 const installed = path.dirname(createRequire(import.meta.url).resolve('nullspace/package.json'));
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm' };
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--disable-dev-shm-usage',
-];
-
 /** The package's files, and everything else from the canned server. */
 const site = async (api) => {
   const server = http.createServer(async (request, response) => {
@@ -84,7 +73,7 @@ export async function browser({ table, verdict, median, rounds, quick, startServ
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: browserPath(),
     headless: true,
-    args: FLAGS,
+    args: BROWSER_FLAGS,
   });
   try {
     const tab = await context.newPage();

@@ -8,7 +8,7 @@ import { Nullspace } from 'nullspace';
 
 import { endAll, removeDirectory, temporaryDirectory } from '../scripts/lib/cleanup.mjs';
 import { startEngine } from '../scripts/lib/engine.mjs';
-import { engineBinary } from '../scripts/lib/project.mjs';
+import { releaseEngine } from '../scripts/lib/project.mjs';
 
 const time = async (run) => {
   const start = performance.now();
@@ -18,7 +18,7 @@ const time = async (run) => {
 
 /** Runs the parts, each `count` times, and gives their medians in milliseconds. */
 export async function engine({ table, verdict, median, quick }) {
-  const running = await startEngine({ binary: engineBinary, apiKey: 'bench' });
+  const running = await startEngine({ binary: releaseEngine, apiKey: 'bench' });
   const { Machine, Snapshot, TemplateWarmPool } = new Nullspace({ apiKey: 'bench', baseUrl: running.url });
   const count = quick ? 10 : 40;
   const several = async (run) => {
@@ -200,7 +200,7 @@ async function growth(quick) {
   const sizes = quick ? [10, 1000] : [10, 100, 1000, 10_000];
   let base;
   for (const size of sizes) {
-    const running = await startEngine({ binary: engineBinary, apiKey: 'bench', state });
+    const running = await startEngine({ binary: releaseEngine, apiKey: 'bench', state });
     // Rows of machines that died. Written now, since a start keeps only the newest thousand of them.
     addRows(path.join(state, 'state.sqlite'), size);
     const { Machine } = new Nullspace({ apiKey: 'bench', baseUrl: running.url });

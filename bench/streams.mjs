@@ -4,12 +4,12 @@ import { Nullspace } from 'nullspace';
 
 import { endAll } from '../scripts/lib/cleanup.mjs';
 import { startEngine } from '../scripts/lib/engine.mjs';
-import { engineBinary } from '../scripts/lib/project.mjs';
+import { releaseEngine } from '../scripts/lib/project.mjs';
 
 const MIB = 1 << 20;
 
 export async function streams({ child, table, verdict, median, rounds, quick }) {
-  const engine = await startEngine({ binary: engineBinary, apiKey: 'bench' });
+  const engine = await startEngine({ binary: releaseEngine, apiKey: 'bench' });
   const { Machine } = new Nullspace(engine.client);
   try {
     const machine = await Machine.create({ memoryMb: 512, timeout: 3600 });

@@ -4,13 +4,15 @@
 import { spawn } from 'node:child_process';
 
 import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
-import { engineBinary, inRoot, root, tarball } from './lib/project.mjs';
+import { engineBinary, inRoot, releaseEngine, root, tarball } from './lib/project.mjs';
 import { playgroundPackages, runPlayground } from './lib/playground.mjs';
 import { referenceSteps } from './lib/reference.mjs';
 import {
   buildEngine,
   buildPackage,
+  buildReleaseEngine,
   checkRequirements,
+  findBrowser,
   npmPackages,
   packPackage,
   referencePackages,
@@ -40,7 +42,8 @@ const tasks = {
   },
   async bench() {
     await tasks.pack();
-    await buildEngine();
+    await findBrowser();
+    await buildReleaseEngine();
     await step('Install the peers', (current) =>
       current.run('npm', ['install', '--no-audit', '--no-fund', '--no-save', '--no-package-lock', tarball()], {
         cwd: inRoot('bench'),
@@ -66,7 +69,8 @@ const tasks = {
   async soak() {
     process.env.NULLSPACE_TEST_LONG = '1';
     await tasks.pack();
-    await buildEngine();
+    await buildReleaseEngine();
+    process.env.NULLSPACE_TEST_ENGINE = releaseEngine;
     await show(['scripts/test.mjs', 'e2e', ...rest]);
     await step('Long random histories', (current) =>
       current.run('cargo', ['test', '--release', '--locked', '--package', 'nullspace-engine', '--test', 'api_model'], {

@@ -49,7 +49,7 @@ async function runSuite(name, { title, run }) {
 }
 
 try {
-  await prepare();
+  await prepare({ tests: true });
   for (const [name, suite] of Object.entries(suites)) {
     if (chosen.length === 0 || chosen.includes(name)) await runSuite(name, suite);
   }

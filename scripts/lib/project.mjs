@@ -1,6 +1,6 @@
 // Where things are in this repository. Nothing here runs anything.
 
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,8 +15,10 @@ export const devDir = inRoot('.nullspace-dev');
 
 const targetDir = process.env.CARGO_TARGET_DIR ? path.resolve(root, process.env.CARGO_TARGET_DIR) : inRoot('target');
 
-/** The engine as `cargo build --release` leaves it. */
-export const engineBinary = path.join(targetDir, 'release', 'nullspace-engine');
+/** The engine of `npm start` and of the tests. */
+export const engineBinary = path.join(targetDir, 'debug', 'nullspace-engine');
+/** The engine of benchmarks and long tests, at full speed. */
+export const releaseEngine = path.join(targetDir, 'release', 'nullspace-engine');
 
 /** Version of the npm package. */
 export const packageVersion = () => JSON.parse(readFileSync(inRoot('pkg-template', 'package.json'), 'utf8')).version;
@@ -32,6 +34,16 @@ export function requiredRust() {
     return [...text.matchAll(/^rust-version = "([\d.]+)"/gm)].map((match) => match[1]);
   });
   return versions.sort(compareVersions).at(-1);
+}
+
+/** Whether there is a file that may be executed. */
+export function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Orders `1.9` before `1.88.1`. Negative when `a` is older. */

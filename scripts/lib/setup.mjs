@@ -3,27 +3,56 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 
-import { engineBinary, inRoot, packageVersion, tarball } from './project.mjs';
-import { foundVersions, missingRequirements } from './requirements.mjs';
+import { ensureBrowser } from './browser.mjs';
+import { engineBinary, inRoot, packageVersion, releaseEngine, tarball } from './project.mjs';
+import { canInstall, foundVersions, missingRequirements } from './requirements.mjs';
 import { isUnchanged, stamp } from './stamps.mjs';
-import { step } from './steps.mjs';
+import { StepError, step } from './steps.mjs';
 
 /** Everything, in order. */
-export async function prepare() {
-  await checkRequirements({ engine: true });
+export async function prepare({ tests = false } = {}) {
+  await checkRequirements({ engine: true, tests });
   await wasmToolchain();
   await npmPackages();
   await buildPackage();
   await packPackage();
-  await buildEngine();
+  if (tests) {
+    await findBrowser();
+    await buildTests();
+  } else {
+    await buildEngine();
+  }
 }
 
-export const checkRequirements = ({ engine = false } = {}) =>
+/** Looks for what is needed; as root on a system with apt-get, installs what is missing. */
+export const checkRequirements = (needs) =>
   step('Check requirements', async (current) => {
-    const missing = missingRequirements({ engine });
-    for (const line of missing) current.write(`missing: ${line}\n`);
-    if (missing.length > 0) throw new Error(`missing: ${missing.length}`);
+    let missing = missingRequirements(needs);
+    if (missing.packages.length > 0 && canInstall()) {
+      const names = missing.packages.map(({ name }) => name);
+      console.log(`     Installing ${names.join(' ')}`);
+      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+      await current.run('apt-get', ['update', '-qq'], { env });
+      await current.run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names], { env });
+      missing = missingRequirements(needs);
+    }
+    const lines = missing.others.map((line) => `missing: ${line}`);
+    if (missing.packages.length > 0) {
+      lines.push(
+        `missing: ${missing.packages.map(({ what }) => what).join(', ')}; on Debian and Ubuntu:`,
+        `sudo apt-get install -y ${missing.packages.map(({ name }) => name).join(' ')}`,
+      );
+    }
+    for (const line of lines) current.write(`${line}\n`);
+    if (lines.length > 0) throw new StepError(`${missing.others.length + missing.packages.length} missing`);
     current.note = foundVersions();
+  });
+
+/** A browser for the tests. */
+export const findBrowser = () =>
+  step('Find a browser', async (current) => {
+    const install = () => installLocked(current, 'npm-browser', 'tests/browser');
+    current.note = await ensureBrowser(current, install);
   });
 
 /** A compiler for wasm32-unknown-unknown: the script says how it gets one. */
@@ -38,20 +67,22 @@ export const npmPackages = () => npmInstall('Install npm packages', 'npm', '.');
 /** What makes the API reference: kept apart, since it needs a TypeScript of its own. */
 export const referencePackages = () => npmInstall('Install what makes the API reference', 'npm-reference', 'reference');
 
-const npmInstall = (title, name, folder) =>
-  step(title, async (current) => {
-    const inFolder = (file) => path.posix.join(folder, file);
-    const state = {
-      inputs: ['package.json', 'package-lock.json'].map(inFolder),
-      outputs: [inFolder('node_modules/.package-lock.json')],
-    };
-    if (isUnchanged(name, state)) {
-      current.note = 'unchanged';
-      return;
-    }
-    await current.run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: inRoot(folder) });
-    stamp(name, state);
-  });
+const npmInstall = (title, name, folder) => step(title, (current) => installLocked(current, name, folder));
+
+/** Installs what the lock file of a folder names. */
+async function installLocked(current, name, folder) {
+  const inFolder = (file) => path.posix.join(folder, file);
+  const state = {
+    inputs: ['package.json', 'package-lock.json'].map(inFolder),
+    outputs: [inFolder('node_modules/.package-lock.json')],
+  };
+  if (isUnchanged(name, state)) {
+    current.note = 'unchanged';
+    return;
+  }
+  await current.run('npm', ['ci', '--no-audit', '--no-fund'], { cwd: inRoot(folder) });
+  stamp(name, state);
+}
 
 /** What the npm package is made of. */
 const PACKAGE_SOURCES = [
@@ -102,9 +133,27 @@ export const packPackage = () =>
     stamp('tarball', state);
   });
 
+/** The engine alone, as `npm start` needs it. */
 export const buildEngine = () =>
   step('Build the engine', async (current) => {
     // cargo knows best what is unchanged.
-    await current.run('cargo', ['build', '--locked', '--release', '--package', 'nullspace-engine']);
+    await current.run('cargo', ['build', '--locked', '--package', 'nullspace-engine']);
     if (!existsSync(engineBinary)) throw new Error(`cargo made no ${engineBinary}`);
+  });
+
+/** The engine with all that `cargo test` runs: the same crates, compiled once. */
+export const buildTests = () =>
+  step('Build the engine and the Rust tests', async (current) => {
+    await current.run('cargo', ['test', ...TESTED, '--no-run']);
+    if (!existsSync(engineBinary)) throw new Error(`cargo made no ${engineBinary}`);
+  });
+
+/** What `cargo test` builds and runs. xtask is a profile of its own, which is not optimised. */
+export const TESTED = ['--locked', '--workspace', '--exclude', 'xtask'];
+
+/** The engine at full speed, for benchmarks and long tests. */
+export const buildReleaseEngine = () =>
+  step('Build the engine, optimised', async (current) => {
+    await current.run('cargo', ['build', '--locked', '--release', '--package', 'nullspace-engine']);
+    if (!existsSync(releaseEngine)) throw new Error(`cargo made no ${releaseEngine}`);
   });

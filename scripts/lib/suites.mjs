@@ -3,13 +3,14 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 
+import { browserPath } from './browser.mjs';
 import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { playgroundPackages } from './playground.mjs';
 import { contractPython } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
-import { buildTraps, referencePackages } from './setup.mjs';
+import { buildTraps, referencePackages, TESTED } from './setup.mjs';
 
 const CLIPPY = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
 
@@ -33,8 +34,9 @@ export const suites = {
     title: 'cargo test',
     async run(step) {
       // Without documentation examples of binaries; `--no-fail-fast`, so that the sum is one of all tests.
-      const { code, output } = await step.try('cargo', ['test', '--locked', '--workspace', '--no-fail-fast']);
-      return cargoCounts(output, code);
+      const { code, output } = await step.try('cargo', ['test', ...TESTED, '--no-fail-fast']);
+      const tools = await step.try('cargo', ['test', '--locked', '--profile', 'tool', '--package', 'xtask']);
+      return cargoCounts(output + tools.output, code || tools.code);
     },
   },
   clippy: command('clippy', 'cargo', CLIPPY),
@@ -165,6 +167,7 @@ const testEnvironment = () =>
   isolatedEnvironment({
     NULLSPACE_TEST_ENGINE: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary,
     NULLSPACE_TEST_ROOT: root,
+    CHROMIUM: browserPath(),
     // Where to keep pictures of what a person would see.
     ...given('NULLSPACE_TEST_PICTURES'),
     // The long forms: `npm run soak`.

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AuthError, InvalidRequestError, NotFoundError, Nullspace } from 'nullspace';
 
 import { endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { hasBrowser, site } from './support/browser.mjs';
+import { site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
 import { engineForTests, SMALL, until } from './support/engine.mjs';
 
@@ -232,7 +232,7 @@ test('Monitor.subscribe comes back after a cut with a fresh snapshot', async () 
   await machine.kill();
 });
 
-test('in a browser: streams, subscriptions and the monitor', { skip: !hasBrowser }, async () => {
+test('in a browser: streams, subscriptions and the monitor', async () => {
   const seen = await page.run(
     engine,
     async ({ Machine, Lifecycle, Monitor }, small) => {

@@ -16,7 +16,7 @@ import {
   TransportError,
 } from 'nullspace';
 
-import { hasBrowser, site } from './support/browser.mjs';
+import { site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
 import { engineForTests, SMALL, sh } from './support/engine.mjs';
 
@@ -355,7 +355,7 @@ test('through a fetch of the caller it is the same', async () => {
   assert.equal(calls, 8);
 });
 
-test('in a browser: every format, a stream, a File, a batch', { skip: !hasBrowser }, async () => {
+test('in a browser: every format, a stream, a File, a batch', async () => {
   const seen = await page.run(
     engine,
     async ({ Machine }, id) => {

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 
 import { ConflictError, InvalidRequestError, NotFoundError, Nullspace, TransportError } from 'nullspace';
 
-import { hasBrowser, site } from './support/browser.mjs';
+import { site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
 import { engineForTests, SMALL, until } from './support/engine.mjs';
 
@@ -146,7 +146,7 @@ test('wrong options are told before anything is sent', async () => {
   await terminal.kill();
 });
 
-test('in a browser a terminal works over its own WebSocket', { skip: !hasBrowser }, async () => {
+test('in a browser a terminal works over its own WebSocket', async () => {
   const seen = await page.run(
     engine,
     async ({ Machine }, id) => {

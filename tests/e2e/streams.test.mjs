@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { NotFoundError, Nullspace, TransportError } from 'nullspace';
 import { WebSocket } from 'ws';
 
-import { hasBrowser, site } from './support/browser.mjs';
+import { site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
 import { engineForTests, SMALL, sh, until } from './support/engine.mjs';
 
@@ -234,7 +234,7 @@ test('a slow reader slows the command down instead of filling memory', async () 
   assert.ok(resident(process.pid) - before < 64);
 });
 
-test('in a browser: callbacks, streams and errors over its own WebSocket', { skip: !hasBrowser }, async () => {
+test('in a browser: callbacks, streams and errors over its own WebSocket', async () => {
   const seen = await page.run(
     engine,
     async ({ Machine }, id) => {

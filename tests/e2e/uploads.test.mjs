@@ -17,7 +17,7 @@ import {
 } from 'nullspace';
 
 import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { hasBrowser, site } from './support/browser.mjs';
+import { site } from './support/browser.mjs';
 import { engineForTests, SMALL, sh } from './support/engine.mjs';
 
 const page = await site();
@@ -303,7 +303,7 @@ test('a killed engine leaves no half upload', async () => {
   removeDirectory(path.dirname(other.state));
 });
 
-test('in a browser: a File in parts, a list of files, bytes', { skip: !hasBrowser }, async () => {
+test('in a browser: a File in parts, a list of files, bytes', async () => {
   const seen = await page.run(
     engine,
     async ({ Machine }, id) => {

@@ -1,12 +1,13 @@
 // A page in a real Chromium, and a server for it that also passes API calls on: the page and the API then have one
 // origin, whatever origins the API admits.
 
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 
 import { chromium } from 'playwright-core';
+
+import { BROWSER_FLAGS, browserPath } from '../../scripts/lib/browser.mjs';
 
 const TYPES = {
   '.html': 'text/html',
@@ -18,15 +19,6 @@ const TYPES = {
   '.json': 'application/json',
 };
 const LIMIT_MS = 30_000;
-
-/** The browser's program: CHROMIUM, else where Debian and others put it. */
-export const browserPath = () => {
-  const found = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-    (file) => file && existsSync(file),
-  );
-  if (!found) throw new Error('no Chromium: apt-get install chromium, or set CHROMIUM to the program');
-  return found;
-};
 
 /** Serves a folder; /v1/ goes to the API. `csp`: a Content-Security-Policy for the pages. */
 export const siteServer = async (folder, api, { csp } = {}) => {
@@ -67,7 +59,7 @@ export const siteServer = async (folder, api, { csp } = {}) => {
 export const openPage = async (url) => {
   const browser = await chromium.launch({
     executablePath: browserPath(),
-    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    args: BROWSER_FLAGS,
   });
   try {
     const page = await browser.newPage();

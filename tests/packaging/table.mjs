@@ -1,17 +1,15 @@
 // The table of runtimes in the README: what each consumer project shows, and the lines of a run.
 
-import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
-import { browserPath } from './browser.mjs';
+import { browserVersion } from '../../scripts/lib/browser.mjs';
 
 const BEGIN = '<!-- runtimes: made by `npm run test:packaging` -->';
 const END = '<!-- /runtimes -->';
 
 const nodeVersion = () => process.versions.node;
-const chromiumVersion = () =>
-  execFileSync(browserPath(), ['--version'], { encoding: 'utf8' }).match(/[\d.]+/)?.[0] ?? 'unknown';
+const chromiumVersion = () => browserVersion().match(/[\d.]+/)?.[0] ?? 'unknown';
 /** The version of a package that the project has installed. */
 const installed = (name) => async (folder) =>
   JSON.parse(await readFile(path.join(folder, 'node_modules', name, 'package.json'), 'utf8')).version;

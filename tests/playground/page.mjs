@@ -6,9 +6,9 @@ import path from 'node:path';
 
 import { chromium } from 'playwright-core';
 
+import { BROWSER_FLAGS, browserPath } from '../../scripts/lib/browser.mjs';
 import { cleanUpOnSignals, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { startPlayground } from '../../scripts/lib/playground.mjs';
-import { browserPath } from '../packaging/browser.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 // A test that is ended from outside leaves no engine and no browser.
@@ -16,17 +16,6 @@ cleanUpOnSignals();
 
 /** Set it to keep the pictures. */
 const pictures = process.env.NULLSPACE_TEST_PICTURES;
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--disable-dev-shm-usage',
-];
-
 /** Serves the playground and opens it; `close` ends all of it. */
 export async function openPlayground() {
   const served = await startPlayground({ binary: process.env.NULLSPACE_TEST_ENGINE, port: 0 });
@@ -34,7 +23,7 @@ export async function openPlayground() {
   const browser = await chromium.launchPersistentContext(profile, {
     executablePath: browserPath(),
     headless: true,
-    args: FLAGS,
+    args: BROWSER_FLAGS,
     viewport: { width: 1440, height: 900 },
     permissions: ['clipboard-read', 'clipboard-write'],
   });

@@ -1,22 +1,16 @@
 // The packed package on a page of its own origin, in a real Chromium, talking to an engine that admits that origin.
 
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
+import { BROWSER_FLAGS, browserPath } from '../../../scripts/lib/browser.mjs';
 import { removeDirectory, temporaryDirectory } from '../../../scripts/lib/cleanup.mjs';
 
 const installed = path.dirname(createRequire(import.meta.url).resolve('nullspace/package.json'));
 // It stands in the repository, not in the project that only has what users have.
 const { chromium } = createRequire(path.join(process.env.NULLSPACE_TEST_ROOT, 'package.json'))('playwright-core');
-
-const program = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
-  (file) => file && existsSync(file),
-);
-/** Whether there is a browser to drive. */
-export const hasBrowser = program !== undefined;
 
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' };
 
@@ -45,18 +39,9 @@ export async function site() {
     async run(engine, use, ...args) {
       const profile = temporaryDirectory('chromium');
       const browser = await chromium.launchPersistentContext(profile, {
-        executablePath: program,
+        executablePath: browserPath(),
         headless: true,
-        args: [
-          '--no-sandbox',
-          '--disable-gpu',
-          '--disable-quic',
-          '--no-first-run',
-          '--disable-background-networking',
-          '--disable-component-update',
-          '--disable-sync',
-          '--disable-dev-shm-usage',
-        ],
+        args: BROWSER_FLAGS,
       });
       try {
         const page = await browser.newPage();
