@@ -9,10 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use nullspace_wire::{
-    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, upload, volume, warm_pool,
-    webhook,
-};
+use nullspace_wire::answers::Layout;
 use serde_json::Value;
 
 use super::{
@@ -462,84 +459,19 @@ fn decode(decoder: Decoder, body: &str) -> Result<Value, String> {
         return Ok(Value::Null);
     }
     let value: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
-    fn check<D: serde::de::DeserializeOwned>(value: &Value) -> Result<(), String> {
-        D::deserialize(value).map(drop).map_err(|error| error.to_string())
+    // A bare array, which old servers send, is one last page.
+    let value = match decoder.layout() {
+        Some(Layout::Page) if value.is_array() => serde_json::json!({ "items": value, "has_next": false }),
+        _ => value,
+    };
+    decoder.again(&value)?;
+    match decoder.layout() {
+        Some(Layout::Items | Layout::ProjectedItems) => {
+            Ok(renamed(value.get("items").cloned().unwrap_or(value)))
+        }
+        None if decoder != Decoder::Texts => Ok(value),
+        _ => Ok(renamed(value)),
     }
-    match decoder {
-        Decoder::Nothing => Ok(()),
-        Decoder::MachineInfo => check::<machine::MachineInfo>(&value),
-        Decoder::MachineRow => check::<serde_json::Map<String, Value>>(&value),
-        Decoder::CreateMachineResponse => check::<machine::CreateMachineResponse>(&value),
-        Decoder::MachineHandle => check::<machine::MachineHandle>(&value),
-        // A bare array, which old servers send, is one last page.
-        Decoder::ListMachinesResponse if value.is_array() => {
-            check::<Vec<machine::MachineInfo>>(&value)?;
-            return Ok(renamed(serde_json::json!({ "items": value, "has_next": false })));
-        }
-        Decoder::ListMachinesResponse => check::<machine::ListMachinesResponse>(&value),
-        Decoder::MachineRows => return Ok(renamed(value.get("items").cloned().unwrap_or(value))),
-        Decoder::MachineMetricsList => check::<Vec<machine::MachineMetrics>>(&value),
-        Decoder::SetTimeoutResponse => check::<machine::SetTimeoutResponse>(&value),
-        Decoder::ExecResponse => check::<exec::ExecResponse>(&value),
-        Decoder::WarmPool => check::<warm_pool::WarmPool>(&value),
-        Decoder::WarmPoolList => return Ok(renamed(value.get("items").cloned().unwrap_or(value))),
-        Decoder::SnapshotInfo => check::<machine::SnapshotInfo>(&value),
-        Decoder::SnapshotList => check::<Vec<machine::SnapshotInfo>>(&value),
-        Decoder::VolumeInfo => check::<volume::VolumeInfo>(&value),
-        Decoder::VolumeList => check::<Vec<volume::VolumeInfo>>(&value),
-        Decoder::VolumeAttachment => check::<volume::VolumeAttachment>(&value),
-        Decoder::VolumeAttachmentList => check::<Vec<volume::VolumeAttachment>>(&value),
-        Decoder::UpdateEgressResponse => check::<network::UpdateEgressResponse>(&value),
-        Decoder::GetHostResponse => check::<network::GetHostResponse>(&value),
-        Decoder::BackgroundExecResponse => check::<exec::BackgroundExecResponse>(&value),
-        Decoder::ProcessList => check::<Vec<exec::ProcessInfo>>(&value),
-        Decoder::ProcessLogs => check::<exec::ProcessLogs>(&value),
-        Decoder::LifecycleEvents => check::<lifecycle::LifecycleEventListResponse>(&value),
-        Decoder::LifecycleEvent => check::<lifecycle::LifecycleEventInfo>(&value),
-        Decoder::Webhook => check::<webhook::LifecycleWebhookInfo>(&value),
-        Decoder::WebhookList => check::<Vec<webhook::LifecycleWebhookInfo>>(&value),
-        Decoder::DeliveryList => check::<Vec<webhook::LifecycleWebhookDeliveryInfo>>(&value),
-        Decoder::Delivery => check::<webhook::LifecycleWebhookDeliveryDetail>(&value),
-        Decoder::MonitorFrame => check::<monitor::MonitorFrame>(&value),
-        Decoder::PreviewUrl => check::<preview::PreviewUrlResponse>(&value),
-        Decoder::PreviewProxyTarget => check::<preview::PreviewProxyTargetResponse>(&value),
-        Decoder::PreviewReadiness => check::<preview::PreviewReadinessResponse>(&value),
-        Decoder::SshAccess => check::<ssh::SshAccessResponse>(&value),
-        Decoder::CodeContext => check::<code::CodeContext>(&value),
-        Decoder::CodeContextList => check::<Vec<code::CodeContext>>(&value),
-        Decoder::CodeArtifact => check::<code::CodeArtifact>(&value),
-        Decoder::CodeArtifactPage => check::<code::CodeArtifactListResponse>(&value),
-        Decoder::CodeRun => check::<code::CodeRun>(&value),
-        Decoder::CodeRunPage => check::<code::CodeRunListResponse>(&value),
-        Decoder::PreviewRevocation => check::<preview::RevokePreviewGrantResponse>(&value),
-        Decoder::PtySession => check::<exec::PtySessionInfo>(&value),
-        Decoder::PtySessionList => check::<Vec<exec::PtySessionInfo>>(&value),
-        Decoder::Bytes | Decoder::Utf8 | Decoder::Blob | Decoder::Stream => return Ok(value),
-        Decoder::Texts => check::<Vec<String>>(&value),
-        Decoder::FileInfo => check::<files::FileInfo>(&value),
-        Decoder::FileList => check::<Vec<files::FileInfo>>(&value),
-        Decoder::FileExists => check::<files::FileExistsResponse>(&value),
-        Decoder::SearchMatches => check::<Vec<files::SearchMatch>>(&value),
-        Decoder::ReplaceResult => check::<files::ReplaceResult>(&value),
-        Decoder::BatchWrite => check::<files::BatchWriteResponse>(&value),
-        Decoder::DownloadUrl => check::<files::DownloadUrlResponse>(&value),
-        Decoder::UploadUrl => check::<files::UploadUrlResponse>(&value),
-        Decoder::GitCloneResponse => check::<git::GitCloneResponse>(&value),
-        Decoder::GitStatus => check::<git::GitStatus>(&value),
-        Decoder::GitLog => check::<git::GitLog>(&value),
-        Decoder::GitBranchList => check::<git::GitBranchList>(&value),
-        Decoder::GitCommitResponse => check::<git::GitCommitResponse>(&value),
-        Decoder::GitSyncResponse => check::<git::GitSyncResponse>(&value),
-        Decoder::UploadSession => check::<upload::UploadSession>(&value),
-        Decoder::CreateUpload => check::<upload::CreateUploadResponse>(&value),
-        Decoder::CompleteUpload => check::<upload::CompleteUploadResponse>(&value),
-        Decoder::ReadFile => check::<files::ReadFileResponse>(&value),
-        Decoder::PreviewGrants => {
-            check::<preview::ListPreviewGrantsResponse>(&value)?;
-            return Ok(renamed(value.get("items").cloned().unwrap_or(value)));
-        }
-    }?;
-    Ok(renamed(value))
 }
 
 fn renamed(value: Value) -> Value {

@@ -4,6 +4,7 @@
 //! absent and never sent as `null`, because strict clients refuse `null` in most of them; on input `null` and
 //! absence read the same. Source: `spec/openapi.json`, `spec/PROTOCOL.md`.
 //!
+//! - [`api`]: every operation: verb, path, answer; [`answers`]: every kind of answer
 //! - [`machine`]: machines, their lists, leases, metrics, snapshots
 //! - [`lifecycle`]: lifecycle events
 //! - [`network`]: egress policies and preview hosts
@@ -18,6 +19,8 @@
 //! - [`webhook`]: lifecycle webhooks and their deliveries
 //! - [`error`]: the error envelope and its codes
 
+pub mod answers;
+pub mod api;
 pub mod code;
 pub mod error;
 pub mod exec;

@@ -7,109 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
-use nullspace_wire::{
-    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, upload, volume, warm_pool,
-    webhook,
-};
+use nullspace_wire::answers::{Answer, Layout};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
-
-/// How an answer is laid out around its type.
-#[derive(Clone, Copy, PartialEq)]
-enum Layout {
-    /// The type itself.
-    One,
-    /// The type with any subset of its fields: what `fields=` asks for.
-    Projected,
-    /// An array.
-    Many,
-    /// A page `{items, ...}`; a bare array, which old servers send, is one last page.
-    Page,
-    /// The items of a page, as an array, with any subset of their fields.
-    ProjectedItems,
-    /// The items of a page, as an array.
-    Items,
-}
-
-/// Name of the answer (that of `transport::Decoder`), type, layout.
-fn answers(generator: &mut SchemaGenerator) -> Vec<(&'static str, String, Layout)> {
-    let mut list = Vec::new();
-    macro_rules! answer {
-        ($name:literal, $layout:ident, $type:ty) => {{
-            generator.subschema_for::<$type>();
-            list.push((
-                $name,
-                <$type as schemars::JsonSchema>::schema_name().into_owned(),
-                Layout::$layout,
-            ));
-        }};
-    }
-    answer!("MachineInfo", One, machine::MachineInfo);
-    answer!("MachineRow", Projected, machine::MachineInfo);
-    answer!("CreateMachineResponse", One, machine::CreateMachineResponse);
-    answer!("MachineHandle", One, machine::MachineHandle);
-    answer!("ListMachinesResponse", Page, machine::ListMachinesResponse);
-    answer!("MachineRows", ProjectedItems, machine::MachineInfo);
-    answer!("MachineMetricsList", Many, machine::MachineMetrics);
-    answer!("SetTimeoutResponse", One, machine::SetTimeoutResponse);
-    answer!("SnapshotInfo", One, machine::SnapshotInfo);
-    answer!("SnapshotList", Many, machine::SnapshotInfo);
-    answer!("VolumeInfo", One, volume::VolumeInfo);
-    answer!("VolumeList", Many, volume::VolumeInfo);
-    answer!("VolumeAttachment", One, volume::VolumeAttachment);
-    answer!("VolumeAttachmentList", Many, volume::VolumeAttachment);
-    answer!("UpdateEgressResponse", One, network::UpdateEgressResponse);
-    answer!("GetHostResponse", One, network::GetHostResponse);
-    answer!("ExecResponse", One, exec::ExecResponse);
-    answer!("BackgroundExecResponse", One, exec::BackgroundExecResponse);
-    answer!("ProcessList", Many, exec::ProcessInfo);
-    answer!("ProcessLogs", One, exec::ProcessLogs);
-    answer!("LifecycleEvents", One, lifecycle::LifecycleEventListResponse);
-    answer!("LifecycleEvent", One, lifecycle::LifecycleEventInfo);
-    answer!("Webhook", One, webhook::LifecycleWebhookInfo);
-    answer!("WebhookList", Many, webhook::LifecycleWebhookInfo);
-    answer!("DeliveryList", Many, webhook::LifecycleWebhookDeliveryInfo);
-    answer!("Delivery", One, webhook::LifecycleWebhookDeliveryDetail);
-    answer!("MonitorFrame", One, monitor::MonitorFrame);
-    answer!("PreviewUrl", One, preview::PreviewUrlResponse);
-    answer!("PreviewProxyTarget", One, preview::PreviewProxyTargetResponse);
-    answer!("PreviewReadiness", One, preview::PreviewReadinessResponse);
-    answer!("SshAccess", One, ssh::SshAccessResponse);
-    answer!("CodeContext", One, code::CodeContext);
-    answer!("CodeContextList", Many, code::CodeContext);
-    answer!("CodeOutput", One, code::CodeOutput);
-    answer!("CodeResult", One, code::ExecutionResult);
-    answer!("CodeArtifact", One, code::CodeArtifact);
-    answer!("CodeArtifactPage", One, code::CodeArtifactListResponse);
-    answer!("CodeError", One, code::ExecutionError);
-    answer!("CodeRun", One, code::CodeRun);
-    answer!("CodeRunPage", One, code::CodeRunListResponse);
-    answer!("PreviewGrants", Items, preview::PreviewGrantInfo);
-    answer!("PreviewRevocation", One, preview::RevokePreviewGrantResponse);
-    answer!("PtySession", One, exec::PtySessionInfo);
-    answer!("PtySessionList", Many, exec::PtySessionInfo);
-    answer!("FileInfo", One, files::FileInfo);
-    answer!("FileList", Many, files::FileInfo);
-    answer!("FileExists", One, files::FileExistsResponse);
-    answer!("SearchMatches", Many, files::SearchMatch);
-    answer!("ReplaceResult", One, files::ReplaceResult);
-    answer!("BatchWrite", One, files::BatchWriteResponse);
-    answer!("DownloadUrl", One, files::DownloadUrlResponse);
-    answer!("UploadUrl", One, files::UploadUrlResponse);
-    answer!("GitCloneResponse", One, git::GitCloneResponse);
-    answer!("GitStatus", One, git::GitStatus);
-    answer!("GitLog", One, git::GitLog);
-    answer!("GitBranchList", One, git::GitBranchList);
-    answer!("GitCommitResponse", One, git::GitCommitResponse);
-    answer!("GitSyncResponse", One, git::GitSyncResponse);
-    answer!("UploadSession", One, upload::UploadSession);
-    answer!("CreateUpload", One, upload::CreateUploadResponse);
-    answer!("CompleteUpload", One, upload::CompleteUploadResponse);
-    answer!("ReadFile", One, files::ReadFileResponse);
-    answer!("WarmPool", One, warm_pool::WarmPool);
-    answer!("WarmPoolList", Items, warm_pool::WarmPool);
-    list
-}
 
 const PRELUDE: &str = r#"// Generated by `cargo xtask build` from the wire types (crates/wire): do not edit.
 
@@ -211,7 +111,10 @@ const nested = (value, key, decode) => {
 /// The whole file.
 pub fn generate() -> Result<String> {
     let mut generator = SchemaGenerator::default();
-    let answers = answers(&mut generator);
+    let answers: Vec<(&str, String, Layout)> = Answer::TYPED
+        .iter()
+        .filter_map(|answer| Some((answer.name(), answer.schema(&mut generator)?, answer.layout()?)))
+        .collect();
     let definitions = generator.take_definitions(true);
 
     let mut wanted: BTreeSet<(String, bool)> = BTreeSet::new();
@@ -228,7 +131,7 @@ pub fn generate() -> Result<String> {
         let schema = definition(&definitions, name)?;
         file.push_str(&function(&definitions, name, schema, *projected)?);
     }
-    file.push_str("\n/** By the names of the Rust side's `Decoder`. */\nexport const decoders = {\n");
+    file.push_str("\n/** By the names of `Answer`. */\nexport const decoders = {\n");
     for (answer, name, layout) in &answers {
         let one = function_name(name, matches!(layout, Layout::Projected | Layout::ProjectedItems));
         let items = "(Array.isArray(value) ? value : object(value, '').items)";

@@ -1,21 +1,19 @@
 //! Forms of files: `POST .../files/batch-write`, and the part `file` of an upload. Source: PROTOCOL.md section 5.
 
-use std::sync::Arc;
-
 use axum::body::Body as Bytes;
 use axum::extract::{Path, State};
 use axum::http::{header, HeaderMap, StatusCode};
-use axum::routing::post;
-use axum::Router;
 use multer::Multipart;
+use nullspace_wire::api;
 use nullspace_wire::files::{BatchWriteResponse, BatchWriteResult};
 use serde::Deserialize;
 
 use super::files::store;
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::files::FileSession;
-use crate::machine::{Engine, Error, Kind};
+use crate::machine::{Error, Kind};
 
 /// Most files of one batch.
 const MOST_FILES: usize = 10_000;
@@ -23,8 +21,8 @@ const MOST_FILES: usize = 10_000;
 const LARGEST_MANIFEST: usize = 8 << 20;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new().route("/v1/machines/{id}/files/batch-write", post(write))
+pub fn routes() -> Routes {
+    Routes::new().on(&api::BATCH_WRITE_FILES, write)
 }
 
 #[derive(Deserialize)]

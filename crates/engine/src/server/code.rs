@@ -1,25 +1,24 @@
 //! `/v1/machines/{id}/code`: the code interpreter.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body as Bytes;
 use axum::extract::{Path, State};
 use axum::http::{header, HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::code::{CodeExecuteRequest, CodeRunCreateRequest, CreateCodeContextRequest};
 use serde_json::json as value;
 
 use super::body::Body;
 use super::params::Params;
 use super::reply::{json, nothing, Answer};
+use super::routes::Routes;
 use super::{files, Shared};
 use crate::machine::code::artifacts::Filter;
 use crate::machine::code::cell::Running;
-use crate::machine::{Engine, Error};
+use crate::machine::Error;
 
 /// A stream that says nothing for so long says that it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -27,38 +26,23 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PAGE: (usize, usize) = (50, 200);
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/code/execute", post(execute))
-        .route(
-            "/v1/machines/{id}/code/contexts",
-            get(contexts).post(create_context),
-        )
-        .route("/v1/machines/{id}/code/contexts/{ctx_id}", delete(remove_context))
-        .route(
-            "/v1/machines/{id}/code/contexts/{ctx_id}/restart",
-            post(restart_context),
-        )
-        .route(
-            "/v1/machines/{id}/code/contexts/{ctx_id}/interrupt",
-            post(interrupt_context),
-        )
-        .route("/v1/machines/{id}/code/runs", get(runs).post(create_run))
-        .route("/v1/machines/{id}/code/runs/{run_id}", get(run))
-        .route("/v1/machines/{id}/code/runs/{run_id}/cancel", post(cancel_run))
-        .route("/v1/machines/{id}/code/artifacts", get(artifacts))
-        .route(
-            "/v1/machines/{id}/code/artifacts/{artifact_id}",
-            get(artifact).delete(delete_artifact),
-        )
-        .route(
-            "/v1/machines/{id}/code/artifacts/{artifact_id}/download",
-            get(download),
-        )
-        .route(
-            "/v1/machines/{id}/code/artifacts/{artifact_id}/preview",
-            get(download),
-        )
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::EXECUTE_CODE, execute)
+        .on(&api::LIST_CODE_CONTEXTS, contexts)
+        .on(&api::CREATE_CODE_CONTEXT, create_context)
+        .on(&api::DELETE_CODE_CONTEXT, remove_context)
+        .on(&api::RESTART_CODE_CONTEXT, restart_context)
+        .on(&api::INTERRUPT_CODE_CONTEXT, interrupt_context)
+        .on(&api::LIST_CODE_RUNS, runs)
+        .on(&api::CREATE_CODE_RUN, create_run)
+        .on(&api::GET_CODE_RUN, run)
+        .on(&api::CANCEL_CODE_RUN, cancel_run)
+        .on(&api::LIST_CODE_ARTIFACTS, artifacts)
+        .on(&api::GET_CODE_ARTIFACT, artifact)
+        .on(&api::DELETE_CODE_ARTIFACT, delete_artifact)
+        .on(&api::DOWNLOAD_CODE_ARTIFACT, download)
+        .on(&api::PREVIEW_CODE_ARTIFACT, download)
 }
 
 /// The events of a cell as they come. A client that goes away stops the cell.

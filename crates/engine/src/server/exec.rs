@@ -1,26 +1,24 @@
 //! `/v1/machines/{id}/exec` and `/processes`.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::exec::{BackgroundExecResponse, ExecRequest, StdinRequest};
 
 use super::body::Body;
 use super::reply::{json, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
-use crate::machine::{Engine, Error};
+use crate::machine::Error;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/exec", post(exec))
-        .route("/v1/machines/{id}/processes", get(list))
-        .route("/v1/machines/{id}/processes/{pid}/logs", get(logs))
-        .route("/v1/machines/{id}/processes/{pid}/stdin", post(stdin))
-        .route("/v1/machines/{id}/processes/{pid}/kill", post(kill))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::EXEC_COMMAND, exec)
+        .on(&api::LIST_PROCESSES, list)
+        .on(&api::GET_PROCESS_LOGS, logs)
+        .on(&api::SEND_STDIN, stdin)
+        .on(&api::KILL_PROCESS, kill)
 }
 
 /// A pid in a path.

@@ -7,10 +7,9 @@ use axum::body::Body as Bytes;
 use axum::extract::{Path, State};
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::Router;
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use futures_util::StreamExt;
+use nullspace_wire::api;
 use nullspace_wire::files::{
     FileEncoding, FileExistsResponse, FileInfo, PathRequest, PatternRequest, ReadFileRequest,
     ReadFileResponse, RenameRequest, ReplaceInFilesRequest, SetPermissionsRequest, WriteFileRequest,
@@ -21,6 +20,7 @@ use super::batch;
 use super::body::Body;
 use super::params::Params;
 use super::reply::{json, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::isolation::files::FileError;
 use crate::machine::files::{failure, FileSession};
@@ -36,21 +36,23 @@ const PIECES_AHEAD: usize = 3;
 const DEEPEST: u32 = 64;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/file", get(download).put(upload).post(upload))
-        .route("/v1/machines/{id}/files", get(list))
-        .route("/v1/machines/{id}/files/read", post(read))
-        .route("/v1/machines/{id}/files/write", post(write))
-        .route("/v1/machines/{id}/files/exists", post(exists))
-        .route("/v1/machines/{id}/files/info", post(info))
-        .route("/v1/machines/{id}/files/mkdir", post(mkdir))
-        .route("/v1/machines/{id}/files/remove", post(remove))
-        .route("/v1/machines/{id}/files/rename", post(rename))
-        .route("/v1/machines/{id}/files/permissions", post(permissions))
-        .route("/v1/machines/{id}/files/find", post(find))
-        .route("/v1/machines/{id}/files/search", post(search))
-        .route("/v1/machines/{id}/files/replace", post(replace))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::DOWNLOAD_FILE, download)
+        .on(&api::UPLOAD_FILE_RAW, upload)
+        .on(&api::UPLOAD_FILE_MULTIPART, upload)
+        .on(&api::LIST_DIR, list)
+        .on(&api::READ_FILE, read)
+        .on(&api::WRITE_FILE, write)
+        .on(&api::FILE_EXISTS, exists)
+        .on(&api::FILE_INFO, info)
+        .on(&api::MAKE_DIR, mkdir)
+        .on(&api::REMOVE_FILE, remove)
+        .on(&api::RENAME_FILE, rename)
+        .on(&api::SET_FILE_PERMISSIONS, permissions)
+        .on(&api::FIND_IN_FILES, find)
+        .on(&api::SEARCH_FILES, search)
+        .on(&api::REPLACE_IN_FILES, replace)
 }
 
 async fn list(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {

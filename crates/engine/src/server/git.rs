@@ -1,11 +1,8 @@
 //! `/v1/machines/{id}/git`. Source: PROTOCOL.md section 7.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::git::{
     GitAddRequest, GitBranchRequest, GitCheckoutRequest, GitCloneRequest, GitCloneResponse, GitCommitRequest,
     GitCommitResponse, GitLog, GitOkResponse, GitSyncRequest, GitSyncResponse,
@@ -14,24 +11,25 @@ use nullspace_wire::git::{
 use super::body::Body;
 use super::params::Params;
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
-use crate::machine::Engine;
 
 /// Where a repository is when nobody says.
 const DEFAULT_PATH: &str = "/workspace";
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/git/clone", post(clone))
-        .route("/v1/machines/{id}/git/status", get(status))
-        .route("/v1/machines/{id}/git/log", get(log))
-        .route("/v1/machines/{id}/git/branch", get(branches).post(branch))
-        .route("/v1/machines/{id}/git/checkout", post(checkout))
-        .route("/v1/machines/{id}/git/add", post(add))
-        .route("/v1/machines/{id}/git/commit", post(commit))
-        .route("/v1/machines/{id}/git/pull", post(pull))
-        .route("/v1/machines/{id}/git/push", post(push))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::GIT_CLONE, clone)
+        .on(&api::GIT_STATUS, status)
+        .on(&api::GIT_LOG, log)
+        .on(&api::GIT_BRANCH_LIST, branches)
+        .on(&api::GIT_BRANCH, branch)
+        .on(&api::GIT_CHECKOUT, checkout)
+        .on(&api::GIT_ADD, add)
+        .on(&api::GIT_COMMIT, commit)
+        .on(&api::GIT_PULL, pull)
+        .on(&api::GIT_PUSH, push)
 }
 
 fn repository(params: &Params) -> String {

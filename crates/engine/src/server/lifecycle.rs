@@ -1,15 +1,13 @@
 //! Lifecycle events: of everything, of a machine, of a snapshot.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::lifecycle::LifecycleEventListResponse;
 
 use super::params::Params;
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::events::Operation;
 use crate::machine::{unix_micros, Engine, Error};
@@ -22,11 +20,11 @@ const MAX_LIMIT: usize = 1000;
 const STATUSES: [&str; 3] = ["requested", "succeeded", "failed"];
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/lifecycle/events", get(all))
-        .route("/v1/machines/{id}/lifecycle", get(of_machine))
-        .route("/v1/snapshots/{id}/lifecycle", get(of_snapshot))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::LIST_LIFECYCLE_EVENTS, all)
+        .on(&api::LIST_MACHINE_LIFECYCLE_EVENTS, of_machine)
+        .on(&api::LIST_SNAPSHOT_LIFECYCLE_EVENTS, of_snapshot)
 }
 
 async fn all(State(engine): Shared, params: Params) -> Answer {

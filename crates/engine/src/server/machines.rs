@@ -2,21 +2,20 @@
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{get, patch, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::machine::{
     CreateMachineRequest, DestroyMachineResponse, MachineStatus, SetTimeoutRequest,
 };
 use nullspace_wire::network::{UpdateEgressRequest, UpdateEgressResponse};
 use serde_json::{json as value, Value};
-use std::sync::Arc;
 
 use super::body::Body;
 use super::params::{project, Params};
 use super::reply::{json, json_text, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::list::ListRequest;
-use crate::machine::{validate, Engine, Error};
+use crate::machine::{validate, Error};
 
 /// What `fields` can name.
 const FIELDS: [&str; 22] = [
@@ -45,16 +44,18 @@ const FIELDS: [&str; 22] = [
 ];
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines", get(list).post(create))
-        .route("/v1/machines/{id}", get(show).delete(destroy))
-        .route("/v1/machines/{id}/timeout", post(set_timeout))
-        .route("/v1/machines/{id}/egress", patch(update_egress))
-        .route("/v1/machines/{id}/metrics", get(metrics))
-        .route("/v1/machines/{id}/hibernate", post(hibernate))
-        .route("/v1/machines/{id}/resume", post(resume))
-        .route("/v1/machines/{id}/fork", post(fork))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::LIST_MACHINES, list)
+        .on(&api::CREATE_MACHINE, create)
+        .on(&api::GET_MACHINE, show)
+        .on(&api::DESTROY_MACHINE, destroy)
+        .on(&api::SET_TIMEOUT, set_timeout)
+        .on(&api::UPDATE_MACHINE_EGRESS, update_egress)
+        .on(&api::GET_METRICS, metrics)
+        .on(&api::HIBERNATE_MACHINE, hibernate)
+        .on(&api::RESUME_MACHINE, resume)
+        .on(&api::FORK_MACHINE, fork)
 }
 
 /// The `Idempotency-Key` of a request. Clients of the API send one; people with curl need not.

@@ -1,5 +1,6 @@
 //! The HTTP API over [`crate::machine::Engine`]: routes by resource. Decides nothing.
 //!
+//! - [`routes`]: the API's table of operations as a router
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
@@ -7,7 +8,6 @@
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
 //! - [`faults`]: what goes wrong because a test asked for it
-//! - [`not_built`]: what the API has and this engine lacks
 
 pub mod access;
 pub mod batch;
@@ -23,7 +23,6 @@ pub mod lifecycle;
 pub mod lifecycle_socket;
 pub mod machines;
 pub mod monitor_socket;
-pub mod not_built;
 pub mod params;
 pub mod pools;
 pub mod preview_proxy;
@@ -31,6 +30,7 @@ pub mod previews;
 pub mod pty;
 pub mod pty_socket;
 pub mod reply;
+mod routes;
 pub mod signed_files;
 pub mod snapshots;
 pub mod socket;
@@ -47,9 +47,9 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::Router;
+use nullspace_wire::api;
 use tokio::net::TcpListener;
 
 use crate::machine::{Engine, Error, Kind};
@@ -57,14 +57,15 @@ use crate::ssh::Door;
 use access::Access;
 use faults::Faults;
 use reply::{json, Failure};
+use routes::Routes;
 
 /// What every handler gets.
 pub type Shared = State<Arc<Engine>>;
 
 /// All routes.
 pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, door: Arc<Door>) -> Router {
-    let routes = Router::new()
-        .route("/healthz", get(health))
+    let routes = Routes::new()
+        .on(&api::HEALTH_CHECK, health)
         .merge(machines::routes())
         .merge(exec::routes())
         .merge(code::routes())
@@ -83,7 +84,8 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
         .merge(lifecycle::routes())
         .merge(webhooks::routes())
         .merge(ssh_access::routes());
-    let routes = not_built::add(routes)
+    let routes = routes
+        .into_router()
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(engine);

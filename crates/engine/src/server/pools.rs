@@ -1,41 +1,39 @@
 //! `/v1/template-warm-pools`.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::warm_pool::{CreateWarmPoolRequest, ListWarmPoolsResponse, UpdateWarmPoolRequest};
 use serde_json::Value;
 
 use super::body::Body;
 use super::params::Params;
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::pools::{PoolFilter, Turn};
-use crate::machine::{Engine, Error};
+use crate::machine::Error;
 
 const STATUSES: [&str; 5] = ["ready", "warming", "degraded", "draining", "unavailable"];
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
+pub fn routes() -> Routes {
     let turn = |turn: Turn| {
-        post(move |State(engine): Shared, Path(id): Path<String>| async move {
+        move |State(engine): Shared, Path(id): Path<String>| async move {
             Answer::Ok(json(StatusCode::OK, &engine.turn_pool(&id, turn).await?))
-        })
+        }
     };
-    Router::new()
-        .route("/v1/template-warm-pools", get(list).post(create))
-        .route(
-            "/v1/template-warm-pools/{id}",
-            get(show).patch(update).delete(delete),
-        )
-        .route("/v1/template-warm-pools/{id}/status", get(status))
-        .route("/v1/template-warm-pools/{id}/enable", turn(Turn::Enable))
-        .route("/v1/template-warm-pools/{id}/disable", turn(Turn::Disable))
-        .route("/v1/template-warm-pools/{id}/drain", turn(Turn::Drain))
-        .route("/v1/template-warm-pools/{id}/reconcile", turn(Turn::Reconcile))
+    Routes::new()
+        .on(&api::LIST_TEMPLATE_WARM_POOLS, list)
+        .on(&api::CREATE_TEMPLATE_WARM_POOL, create)
+        .on(&api::GET_TEMPLATE_WARM_POOL, show)
+        .on(&api::UPDATE_TEMPLATE_WARM_POOL, update)
+        .on(&api::DELETE_TEMPLATE_WARM_POOL, delete)
+        .on(&api::GET_TEMPLATE_WARM_POOL_STATUS, status)
+        .on(&api::ENABLE_TEMPLATE_WARM_POOL, turn(Turn::Enable))
+        .on(&api::DISABLE_TEMPLATE_WARM_POOL, turn(Turn::Disable))
+        .on(&api::DRAIN_TEMPLATE_WARM_POOL, turn(Turn::Drain))
+        .on(&api::RECONCILE_TEMPLATE_WARM_POOL, turn(Turn::Reconcile))
 }
 
 async fn create(State(engine): Shared, body: Body<CreateWarmPoolRequest>) -> Answer {

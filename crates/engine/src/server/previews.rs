@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::network::{GetHostRequest, GetHostResponse};
 use nullspace_wire::preview::{
     CreatePreviewProxyTargetRequest, CreateSignedPreviewUrlRequest, ListPreviewGrantsResponse,
@@ -21,6 +20,7 @@ use super::lifecycle::one_of;
 use super::params::Params;
 use super::preview_proxy::{dial, expose, EDGE_TOKEN, TRANSPORT_MARK};
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::live::Machine;
 use crate::machine::previews::{check_port, Grant, Mode, Transport};
@@ -33,18 +33,15 @@ const MAX_WAIT_SECS: f64 = 3600.0;
 const STATUS_LINE: usize = 64;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/host", post(host))
-        .route("/v1/machines/{id}/ports/{port}/preview-url", get(preview_url))
-        .route("/v1/machines/{id}/ports/{port}/signed-preview-url", post(signed))
-        .route(
-            "/v1/machines/{id}/ports/{port}/preview-proxy-target",
-            post(proxy_target),
-        )
-        .route("/v1/machines/{id}/ports/{port}/readiness", post(readiness))
-        .route("/v1/machines/{id}/preview-urls", get(list))
-        .route("/v1/machines/{id}/preview-urls/{grant_id}", delete(revoke))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::GET_HOST, host)
+        .on(&api::GET_PREVIEW_URL, preview_url)
+        .on(&api::CREATE_SIGNED_PREVIEW_URL, signed)
+        .on(&api::CREATE_PREVIEW_PROXY_TARGET, proxy_target)
+        .on(&api::CHECK_PREVIEW_READINESS, readiness)
+        .on(&api::LIST_PREVIEW_URLS, list)
+        .on(&api::REVOKE_PREVIEW_URL, revoke)
 }
 
 fn port(text: &str) -> Result<u16, Error> {

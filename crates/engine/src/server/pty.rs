@@ -1,25 +1,23 @@
 //! `/v1/machines/{id}/pty`: open terminals.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::exec::ResizeRequest;
 
 use super::body::Body;
 use super::reply::{json, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::terminals::{size, Which};
-use crate::machine::Engine;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/pty", get(list))
-        .route("/v1/machines/{id}/pty/{sid}", get(show).delete(kill))
-        .route("/v1/machines/{id}/pty/{sid}/resize", post(resize))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::LIST_PTY_SESSIONS, list)
+        .on(&api::GET_PTY_SESSION, show)
+        .on(&api::KILL_PTY_SESSION, kill)
+        .on(&api::RESIZE_PTY_SESSION, resize)
 }
 
 async fn list(State(engine): Shared, Path(id): Path<String>) -> Answer {

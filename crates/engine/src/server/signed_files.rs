@@ -9,11 +9,11 @@ use std::sync::Arc;
 use axum::body::Body as Bytes;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{header, HeaderMap, Method, StatusCode};
-use axum::routing::{get, post};
-use axum::Router;
+use axum::routing::get;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
+use nullspace_wire::api;
 use nullspace_wire::files::{DownloadUrlResponse, PathRequest, UploadUrlResponse};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::body::Body;
 use super::files;
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::{Engine, Error, Kind};
 
@@ -118,11 +119,11 @@ fn now() -> u64 {
 }
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/files/download-url", post(download_url))
-        .route("/v1/machines/{id}/files/upload-url", post(upload_url))
-        .route(PATH, get(download).put(upload).post(upload))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::DOWNLOAD_URL, download_url)
+        .on(&api::UPLOAD_URL, upload_url)
+        .outside(PATH, get(download).put(upload).post(upload))
 }
 
 async fn download_url(

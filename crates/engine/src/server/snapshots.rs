@@ -1,24 +1,23 @@
 //! `/v1/snapshots` and the snapshots of a machine.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{get, post};
-use axum::Router;
+
+use nullspace_wire::api;
 
 use super::machines::idempotency_key;
 use super::params::Params;
 use super::reply::{json, json_text, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
-use crate::machine::Engine;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/snapshots", post(create))
-        .route("/v1/snapshots", get(list))
-        .route("/v1/snapshots/{id}", get(show).delete(delete))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::CREATE_SNAPSHOT, create)
+        .on(&api::LIST_SNAPSHOTS, list)
+        .on(&api::GET_SNAPSHOT, show)
+        .on(&api::DELETE_SNAPSHOT, delete)
 }
 
 async fn create(State(engine): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {

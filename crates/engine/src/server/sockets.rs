@@ -1,26 +1,25 @@
 //! The upgrades to WebSockets: which channel of which machine, checked before the upgrade is answered, so that a
 //! refusal is an ordinary error with a status.
 
-use std::sync::Arc;
-
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::Router;
+
+use nullspace_wire::api;
 
 use super::params::Params;
 use super::reply::Answer;
+use super::routes::Routes;
 use super::{exec_socket, files_socket, lifecycle_socket, monitor_socket, pty_socket, socket, Shared};
-use crate::machine::{Engine, Error, Kind};
+use crate::machine::{Error, Kind};
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/ws", get(machine))
-        .route("/v1/machines/{id}/lifecycle/ws", get(machine_lifecycle))
-        .route("/v1/lifecycle/ws", get(lifecycle))
-        .route("/v1/monitor/ws", get(monitor))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::WEBSOCKET_UPGRADE, machine)
+        .on(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE, machine_lifecycle)
+        .on(&api::LIFECYCLE_WEBSOCKET_UPGRADE, lifecycle)
+        .on(&api::MONITOR_WEBSOCKET_UPGRADE, monitor)
 }
 
 type Upgrade = std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Extension, Router};
+use axum::Extension;
+use nullspace_wire::api;
 use nullspace_wire::ssh::SshAccessRequest;
 
 use super::body::Body;
 use super::reply::{json, Answer};
-use crate::machine::Engine;
+use super::routes::Routes;
 use crate::ssh::Door;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new().route("/v1/machines/{id}/ssh-access", post(create))
+pub fn routes() -> Routes {
+    Routes::new().on(&api::CREATE_SSH_ACCESS, create)
 }
 
 async fn create(

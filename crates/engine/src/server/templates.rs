@@ -1,18 +1,16 @@
 //! `/v1/templates`: what machines can start from. Builds are not here yet.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::Router;
 use serde_json::{json as value, Value};
+
+use nullspace_wire::api;
 
 use super::params::{project, Params};
 use super::reply::{json, Answer};
+use super::routes::Routes;
 use super::Shared;
 use crate::machine::templates::Template;
-use crate::machine::Engine;
 
 const FIELDS: [&str; 10] = [
     "id",
@@ -28,11 +26,11 @@ const FIELDS: [&str; 10] = [
 ];
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/templates", get(list))
-        .route("/v1/templates/{id}", get(show))
-        .route("/v1/templates/refs/{ref}", get(show))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::LIST_TEMPLATES, list)
+        .on(&api::GET_TEMPLATE, show)
+        .on(&api::GET_TEMPLATE_BY_REF, show)
 }
 
 fn info(template: &Template) -> Value {

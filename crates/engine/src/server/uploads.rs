@@ -1,29 +1,28 @@
 //! `/v1/machines/{id}/uploads`. Source: PROTOCOL.md section 5.
 
-use std::sync::Arc;
-
 use axum::body::{to_bytes, Body as Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{get, post, put};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::upload::{CompleteUploadRequest, CreateUploadRequest};
 
 use super::body::Body;
 use super::reply::{json, json_text, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
-use crate::machine::{Engine, Error, Kind};
+use crate::machine::{Error, Kind};
 
 /// More than any part has.
 const LARGEST_PART: usize = 32 << 20;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/machines/{id}/uploads", post(create))
-        .route("/v1/machines/{id}/uploads/{upload}", get(show).delete(abort))
-        .route("/v1/machines/{id}/uploads/{upload}/parts/{number}", put(part))
-        .route("/v1/machines/{id}/uploads/{upload}/complete", post(complete))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::CREATE_UPLOAD_SESSION, create)
+        .on(&api::GET_UPLOAD_SESSION, show)
+        .on(&api::ABORT_UPLOAD_SESSION, abort)
+        .on(&api::UPLOAD_SESSION_PART, part)
+        .on(&api::COMPLETE_UPLOAD_SESSION, complete)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -1,12 +1,9 @@
 //! `/v1/volumes` and the volumes of a machine. Files of volumes are not here yet: mount them in a machine.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::machine::VolumeMountRequest;
 use nullspace_wire::volume::{CreateVolumeRequest, VolumeInfo};
 use serde_json::Value;
@@ -14,8 +11,8 @@ use serde_json::Value;
 use super::body::Body;
 use super::params::{project, Params};
 use super::reply::{json, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
-use crate::machine::Engine;
 
 /// What `fields` can name.
 const FIELDS: [&str; 11] = [
@@ -33,16 +30,19 @@ const FIELDS: [&str; 11] = [
 ];
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/volumes", get(list).post(create))
-        .route("/v1/volumes/by-name/{name}", get(by_name))
-        .route("/v1/volumes/{id}", get(show).delete(destroy))
-        .route("/v1/volumes/{id}/attachments", get(attachments))
-        .route("/v1/machines/{id}/volumes", get(of_machine).post(attach))
-        .route("/v1/machines/{id}/volumes/{attachment_id}", delete(detach))
-        .route("/v1/machines/{id}/volumes/{attachment_id}/health", get(health))
-        .route("/v1/machines/{id}/volumes/{attachment_id}/remount", post(remount))
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::LIST_VOLUMES, list)
+        .on(&api::CREATE_VOLUME, create)
+        .on(&api::GET_VOLUME_BY_NAME, by_name)
+        .on(&api::GET_VOLUME, show)
+        .on(&api::DELETE_VOLUME, destroy)
+        .on(&api::LIST_VOLUME_ATTACHMENTS, attachments)
+        .on(&api::LIST_MACHINE_VOLUME_ATTACHMENTS, of_machine)
+        .on(&api::ATTACH_MACHINE_VOLUME, attach)
+        .on(&api::DETACH_MACHINE_VOLUME, detach)
+        .on(&api::GET_MACHINE_VOLUME_HEALTH, health)
+        .on(&api::REMOUNT_MACHINE_VOLUME, remount)
 }
 
 async fn create(State(engine): Shared, body: Body<CreateVolumeRequest>) -> Answer {

@@ -1,18 +1,16 @@
 //! `/v1/lifecycle/webhooks`.
 
-use std::sync::Arc;
-
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::Router;
+use nullspace_wire::api;
 use nullspace_wire::webhook::{CreateLifecycleWebhookRequest, UpdateLifecycleWebhookRequest};
 
 use super::body::Body;
 use super::params::Params;
 use super::reply::{json, nothing, Answer};
+use super::routes::Routes;
 use super::Shared;
-use crate::machine::{Engine, Error};
+use crate::machine::Error;
 
 /// Source: schema, `list_lifecycle_webhook_deliveries`.
 const DEFAULT_LIMIT: usize = 50;
@@ -20,18 +18,15 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1000;
 
 /// Routes of this resource.
-pub fn routes() -> Router<Arc<Engine>> {
-    Router::new()
-        .route("/v1/lifecycle/webhooks", get(list).post(create))
-        .route(
-            "/v1/lifecycle/webhooks/{id}",
-            get(show).patch(update).delete(delete),
-        )
-        .route("/v1/lifecycle/webhooks/{id}/deliveries", get(deliveries))
-        .route(
-            "/v1/lifecycle/webhooks/{id}/deliveries/{delivery_id}",
-            get(delivery),
-        )
+pub fn routes() -> Routes {
+    Routes::new()
+        .on(&api::LIST_LIFECYCLE_WEBHOOKS, list)
+        .on(&api::CREATE_LIFECYCLE_WEBHOOK, create)
+        .on(&api::GET_LIFECYCLE_WEBHOOK, show)
+        .on(&api::UPDATE_LIFECYCLE_WEBHOOK, update)
+        .on(&api::DELETE_LIFECYCLE_WEBHOOK, delete)
+        .on(&api::LIST_LIFECYCLE_WEBHOOK_DELIVERIES, deliveries)
+        .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, delivery)
 }
 
 async fn create(State(engine): Shared, body: Body<CreateLifecycleWebhookRequest>) -> Answer {
