@@ -1,12 +1,14 @@
 //! Client for Nullspace machines: an isolated Linux environment on demand.
 //!
 //! - [`core`]: decisions without I/O
+//! - [`surface`]: what JavaScript sees of the calls that are one request, as data
 //! - [`transport`]: what is needed from the outside, as traits
 //! - [`client`]: what a user does
 //! - `wasm`: the JavaScript boundary (feature `wasm`)
 
 pub mod client;
 pub mod core;
+pub mod surface;
 pub mod transport;
 #[cfg(feature = "wasm")]
 mod wasm;

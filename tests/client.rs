@@ -2,14 +2,15 @@
 
 use nullspace::client::machine::Machine;
 use nullspace::client::page::Page;
-use nullspace::client::warm_pool::WarmPool;
+use nullspace::client::single::Planned;
+use nullspace::client::warm_pool::wait_until_ready;
 use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::machine::{create_fields, list, list_fields, run_once_fields};
 use nullspace::core::options::{Fields, Value};
-use nullspace::core::snapshots::keyed;
 use nullspace::core::warm_pool::wait;
+use nullspace::surface::{machines, pools};
 use nullspace::transport::script::{Act, Script};
 use nullspace::transport::{Body, Phase, Reply, TransportError};
 
@@ -54,6 +55,15 @@ fn client(script: &Script, key: Value) -> Client<Script> {
 
 fn plain(script: &Script) -> Client<Script> {
     client(script, text("key-1"))
+}
+
+fn id() -> [Option<Value>; 1] {
+    [Some(text("mch_1"))]
+}
+
+/// A call that describes a machine.
+fn describe(client: &Client<Script>) -> Planned<Script> {
+    client.plan(&machines::GET_INFO_BY_ID, &id(), None)
 }
 
 fn create(client: &Client<Script>, options: &[(&str, Value)]) -> Result<Machine<Script>, Failure<String>> {
@@ -202,9 +212,7 @@ fn a_fork_given_up_half_way_is_cleaned_up() {
         .on("POST", fork, 201, child)
         .on("DELETE", "/v1/machines/mch_2", 200, "{}");
     let machine = create(&plain(&script), &[]).unwrap();
-    assert!(script
-        .poll(machine.forking(keyed(None).unwrap()).send())
-        .is_none());
+    assert!(script.poll(machine.forking(None).ok().unwrap().send()).is_none());
     script.run_tasks();
     script.finished();
 }
@@ -218,9 +226,7 @@ fn a_rate_limit_waits_as_told_then_gives_up() {
         .on("GET", path, 429, LIMITED)
         .on("GET", path, 200, MACHINE);
     let client = plain(&script);
-    script
-        .send(Machine::info_by_id(&client, "mch_1", None, None))
-        .unwrap();
+    script.send(describe(&client)).unwrap();
     assert_eq!(script.slept(), [100, 1000]);
 
     let mut script = Script::new();
@@ -229,7 +235,7 @@ fn a_rate_limit_waits_as_told_then_gives_up() {
             .on("GET", path, 429, LIMITED)
             .with_header("retry-after", "2");
     }
-    let limited = error(script.send(Machine::info_by_id(&plain(&script), "mch_1", None, None)));
+    let limited = error(script.send(describe(&plain(&script))));
     assert_eq!(
         (limited.kind, limited.retry_after, limited.status),
         (Kind::RateLimit, Some(2.0), Some(429))
@@ -250,7 +256,7 @@ fn first_answer(status: u16, text: &str) -> Result<Reply<serde_json::Value>, Tra
 #[test]
 fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
     let path = "/v1/machines/mch_1";
-    let single = |script: &Script| Machine::info_by_id(&plain(script), "mch_1", None, None);
+    let single = |script: &Script| describe(&plain(script)).ok().unwrap();
     let script = Script::new()
         .on("GET", path, 429, LIMITED)
         .on("GET", path, 200, MACHINE);
@@ -297,17 +303,17 @@ fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
     // The caller's function must be asked first: nothing can be sent outside.
     let script = Script::new().keys(&[Ok("k")]);
     let asked = client(&script, Value::Opaque("a function".to_owned()));
-    assert!(Machine::info_by_id(&asked, "mch_1", None, None).bare().is_none());
+    assert!(describe(&asked).ok().unwrap().bare().is_none());
 }
 
 #[test]
 fn reads_and_kills_are_not_repeated() {
     let script = Script::new().expect("GET", "/v1/machines/mch_1", Act::Fail(Phase::Read));
-    let failed = error(script.send(Machine::info_by_id(&plain(&script), "mch_1", None, None)));
+    let failed = error(script.send(describe(&plain(&script))));
     assert_eq!(failed.message, "getMachine failed: scripted");
     let script = Script::new().on("DELETE", "/v1/machines/mch_1", 500, "oops");
     assert_eq!(
-        error(script.send(Machine::kill_by_id(&plain(&script), "mch_1", None))).code,
+        error(script.send(plain(&script).plan(&machines::KILL_BY_ID, &id(), None))).code,
         "unknown"
     );
 }
@@ -323,9 +329,7 @@ fn a_key_function_is_asked_once_and_again_after_a_401() {
         .on("GET", path, 200, MACHINE);
     let client = client(&script, Value::Opaque("a function".to_owned()));
     for _ in 0..2 {
-        script
-            .send(Machine::info_by_id(&client, "mch_1", None, None))
-            .unwrap();
+        script.send(describe(&client)).unwrap();
     }
     let keys: Vec<_> = script
         .sent()
@@ -345,8 +349,8 @@ fn calls_at_once_share_one_question() {
         .on("GET", path, 200, MACHINE);
     let client = client(&script, Value::Opaque("a function".to_owned()));
     script.run(async {
-        let mut first = std::pin::pin!(Machine::info_by_id(&client, "mch_1", None, None).send());
-        let mut second = std::pin::pin!(Machine::info_by_id(&client, "mch_1", None, None).send());
+        let mut first = std::pin::pin!(describe(&client).ok().unwrap().send());
+        let mut second = std::pin::pin!(describe(&client).ok().unwrap().send());
         let mut done = [false, false];
         std::future::poll_fn(|context| {
             use std::future::Future;
@@ -374,13 +378,11 @@ fn what_the_key_function_throws_passes_through_and_the_next_call_asks_again() {
         .keys(&[Err("boom"), Ok("k")])
         .on("GET", "/v1/machines/mch_1", 200, MACHINE);
     let client = client(&script, Value::Opaque("a function".to_owned()));
-    match script.send(Machine::info_by_id(&client, "mch_1", None, None)) {
+    match script.send(describe(&client)) {
         Err(Failure::Thrown(thrown)) => assert_eq!(thrown, "boom"),
         _ => panic!("nothing was thrown"),
     }
-    script
-        .send(Machine::info_by_id(&client, "mch_1", None, None))
-        .unwrap();
+    script.send(describe(&client)).unwrap();
 }
 
 #[test]
@@ -392,9 +394,9 @@ fn connect_resumes_a_paused_machine_and_sets_the_lease() {
         .on("GET", "/v1/machines/mch_1", 200, &paused)
         .on("POST", "/v1/machines/mch_1/resume", 200, handle)
         .on("POST", "/v1/machines/mch_1/timeout", 200, lease);
-    let minute = std::time::Duration::from_secs(60);
+    let minute = Value::Number(60.0);
     script
-        .run(Machine::connect(&plain(&script), "mch_1", Some(minute)))
+        .run(Machine::connect(&plain(&script), "mch_1", Some(&minute)))
         .unwrap();
     assert_eq!(script.sent()[1].timeout.as_secs(), 300);
     assert_eq!(script.sent()[2].body.as_deref(), Some(r#"{"timeout_ms":60000}"#));
@@ -410,7 +412,7 @@ fn the_dispatch_proof_is_repeated_on_exec_and_nowhere_else() {
         .on("GET", "/v1/machines/mch_1", 200, MACHINE);
     let machine = create(&plain(&script), &[]).unwrap();
     script.send(machine.run(&text("ls"), None)).unwrap();
-    script.send(machine.info(None, None)).unwrap();
+    script.send(machine.plan(&machines::GET_INFO, &[], None)).unwrap();
     let proofs: Vec<_> = script
         .sent()
         .iter()
@@ -515,10 +517,11 @@ fn pages_repeat_the_filters_and_end_when_the_server_says_so() {
     assert_eq!(script.run(page.next(None)).ok().unwrap(), serde_json::json!([]));
 }
 
-fn pool_of(script: &Script) -> WarmPool<Script> {
+fn pool_of(script: &Script) -> Client<Script> {
     let client = plain(script);
-    let answer = script.send(WarmPool::reading(&client, "twp_1", None)).unwrap();
-    WarmPool::of(&client, &answer).unwrap()
+    let id = [Some(text("twp_1"))];
+    script.send(client.plan(&pools::GET, &id, None)).unwrap();
+    client
 }
 
 #[test]
@@ -536,7 +539,8 @@ fn waiting_for_a_pool_looks_every_interval_and_ends_in_time() {
     let found = pool_of(&script);
     let looks = std::cell::Cell::new(0);
     let options = object(&[]);
-    let info = script.run(found.wait_until_ready(&wait(Some(&options)).unwrap(), |_| {
+    let usual = wait(Some(&options)).unwrap();
+    let info = script.run(wait_until_ready(&found, "twp_1", &usual, |_| {
         looks.set(looks.get() + 1);
         Ok(())
     }));
@@ -549,7 +553,8 @@ fn waiting_for_a_pool_looks_every_interval_and_ends_in_time() {
     }
     let found = pool_of(&script);
     let short = object(&[("timeout", Value::Number(1.5))]);
-    let late = error(script.run(found.wait_until_ready(&wait(Some(&short)).unwrap(), |_| Ok(()))));
+    let short = wait(Some(&short)).unwrap();
+    let late = error(script.run(wait_until_ready(&found, "twp_1", &short, |_| Ok(()))));
     assert_eq!((late.kind, late.code.as_str()), (Kind::Timeout, "timeout"));
     script.finished();
 }

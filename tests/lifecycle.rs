@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use nullspace::client::machine::{Machine, Ran};
-use nullspace::client::warm_pool::WarmPool;
-use nullspace::client::{lifecycle, snapshot};
+use nullspace::client::single::Planned;
+use nullspace::client::warm_pool;
 use nullspace::core::error::Kind;
-use nullspace::core::options::{Fields, Value};
-use nullspace::core::{config, events, exec, lease, previews, snapshots};
+use nullspace::core::options::Value;
+use nullspace::core::{exec, lease};
+use nullspace::surface::{lifecycle, machines, pools, previews, processes, snapshots, Operation};
 use nullspace::transport::script::{Act, Script};
 use nullspace::transport::Phase;
 use serde_json::{json, Value as Json};
 
 mod support;
-use support::{body, client, error, given, machine};
+use support::{args, body, client, error, given, machine};
 
 const HANDLE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
 const FORKED: &str =
@@ -29,8 +30,14 @@ fn script() -> Script {
     Script::new().on("POST", "/v1/machines/mch_1/resume", 200, HANDLE)
 }
 
-fn keyed(options: Json) -> snapshots::Keyed {
-    snapshots::keyed(Some(&given(options))).unwrap()
+/// A call of the table on a machine.
+fn on(
+    machine: &Machine<Script>,
+    operation: &'static Operation,
+    all: &[Json],
+    options: Json,
+) -> Planned<Script> {
+    machine.plan(operation, &args(all), Some(&given(options)))
 }
 
 #[test]
@@ -42,8 +49,9 @@ fn a_lease_is_moved_and_the_new_one_comes_back() {
         r#"{"timeout_ms":60000,"timeout_action":"destroy","remaining_ms":60000}"#,
     );
     let machine = machine(&script);
-    let set = lease::set_timeout(&Value::Number(60.0), None).unwrap();
-    let lease = script.send(machine.set_timeout(&set)).unwrap();
+    let lease = script
+        .send(on(&machine, &machines::SET_TIMEOUT, &[json!(60)], json!({})))
+        .unwrap();
     assert_eq!(lease["timeoutMs"], 60_000);
     let sent = &script.sent()[1];
     assert_eq!(body(sent), json!({ "timeout_ms": 60_000 }));
@@ -57,9 +65,18 @@ fn a_pause_has_five_minutes_unless_told_otherwise() {
         .on("POST", "/v1/machines/mch_1/hibernate", 200, SNAPSHOT)
         .on("POST", "/v1/machines/mch_1/hibernate", 200, SNAPSHOT);
     let machine = machine(&script);
-    let info = script.send(machine.pause(None)).unwrap();
+    let info = script
+        .send(on(&machine, &machines::PAUSE, &[], json!({})))
+        .unwrap();
     assert_eq!(info["machineId"], "mch_1");
-    script.send(machine.pause(Some(Duration::from_secs(5)))).unwrap();
+    script
+        .send(on(
+            &machine,
+            &machines::PAUSE,
+            &[],
+            json!({ "requestTimeout": 5 }),
+        ))
+        .unwrap();
     let times: Vec<Duration> = script.sent()[1..].iter().map(|sent| sent.timeout).collect();
     assert_eq!(times, [Duration::from_secs(300), Duration::from_secs(5)]);
 }
@@ -73,15 +90,14 @@ fn a_fork_is_another_machine_with_a_key_of_its_own() {
         FORKED,
     );
     let machine = machine(&script);
-    let forked = script.send(machine.forking(keyed(json!({})))).unwrap();
-    let fork = Machine::taken_up(&client(&script), &forked).unwrap();
+    let fork = |options: Json| script.send(on(&machine, &machines::FORK, &[], options));
+    let forked = fork(json!({})).unwrap();
+    let made = Machine::taken_up(&client(&script), &forked).unwrap();
     assert_eq!(
-        (fork.id.as_str(), fork.cwd.as_deref()),
+        (made.id.as_str(), made.cwd.as_deref()),
         ("mch_2", Some("/workspace"))
     );
-    script
-        .send(machine.forking(keyed(json!({ "idempotencyKey": "mine" }))))
-        .unwrap();
+    fork(json!({ "idempotencyKey": "mine" })).unwrap();
     let sent = script.sent();
     let keys: Vec<_> = sent[1..]
         .iter()
@@ -105,14 +121,18 @@ fn snapshots_are_made_listed_described_and_deleted() {
         .on("DELETE", "/v1/snapshots/snap_1", 204, "");
     let machine = machine(&script);
     let client = client(&script);
-    let made = script.send(machine.create_snapshot(keyed(json!({})))).unwrap();
+    let made = script
+        .send(on(&machine, &machines::CREATE_SNAPSHOT, &[], json!({})))
+        .unwrap();
     assert_eq!(made["sizeBytes"], 4096);
     let options = given(json!({ "machineId": "mch_1" }));
-    let fields = snapshots::list_fields(&options).unwrap();
-    let list = script.send(snapshot::list(&client, &fields)).unwrap();
+    let list = script
+        .send(client.plan(&snapshots::LIST, &[], Some(&options)))
+        .unwrap();
     assert_eq!(list[0]["id"], "snap_1");
-    script.send(snapshot::get(&client, "snap_1")).unwrap();
-    script.send(snapshot::delete(&client, "snap_1")).unwrap();
+    let id = args(&[json!("snap_1")]);
+    script.send(client.plan(&snapshots::GET, &id, None)).unwrap();
+    script.send(client.plan(&snapshots::DELETE, &id, None)).unwrap();
     script.finished();
 }
 
@@ -125,11 +145,10 @@ fn a_policy_is_replaced_and_the_new_one_comes_back() {
         r#"{"machine_id":"mch_1","egress":{"mode":"custom","deny_cidrs":["10.0.0.0/8"]}}"#,
     );
     let machine = machine(&script);
-    let policy = given(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/8"] }));
-    let now = script.send(machine.update_egress(&policy, None)).unwrap();
+    let update = |policy: Json| script.send(on(&machine, &machines::UPDATE_EGRESS, &[policy], json!({})));
+    let now = update(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/8"] })).unwrap();
     assert_eq!(now["denyCidrs"], json!(["10.0.0.0/8"]));
-    let wrong = given(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/99"] }));
-    let refused = error(script.send(machine.update_egress(&wrong, None)));
+    let refused = error(update(json!({ "mode": "custom", "denyCidrs": ["10.0.0.0/99"] })));
     assert!(
         refused.message.contains("policy.denyCidrs[0]"),
         "{}",
@@ -155,14 +174,17 @@ fn events_of_one_machine_and_of_all_are_asked_for_by_page() {
         );
     let machine = machine(&script);
     let page = script
-        .send(machine.events(Some(&given(json!({ "limit": 2, "order": "asc" })))))
+        .send(on(
+            &machine,
+            &lifecycle::LIST_OWN,
+            &[],
+            json!({ "limit": 2, "order": "asc" }),
+        ))
         .unwrap();
     assert_eq!(page["hasMore"], false);
     let options = given(json!({ "operation": "fork", "snapshotId": "snap_1" }));
-    let known = [&events::LIST[..], &events::LIST_ALL, &config::CLIENT_OPTIONS];
-    let fields = Fields::new("", Some(&options), &known).unwrap();
     script
-        .send(lifecycle::all_events(&client(&script), &fields))
+        .send(client(&script).plan(&lifecycle::LIST, &[], Some(&options)))
         .unwrap();
     script.finished();
 }
@@ -185,20 +207,18 @@ fn a_pool_is_changed_and_turned() {
         .on("POST", &format!("{path}/disable"), 200, pool)
         .on("POST", &format!("{path}/drain"), 200, pool)
         .on("POST", &format!("{path}/reconcile"), 200, pool);
-    let answer = script
-        .send(WarmPool::reading(&client(&script), "twp_1", None))
-        .unwrap();
-    let held = WarmPool::of(&client(&script), &answer).unwrap();
+    let client = client(&script);
     script
-        .run(held.update(Some(&given(json!({ "maxReady": 5 })))))
+        .send(client.plan(&pools::GET, &args(&[json!("twp_1")]), None))
         .unwrap();
-    script
-        .run(held.update(Some(&given(json!({ "memoryMb": 1024 })))))
-        .unwrap();
-    script.send(held.enable(None)).unwrap();
-    script.send(held.disable(None)).unwrap();
-    script.send(held.drain(None)).unwrap();
-    script.send(held.reconcile(None)).unwrap();
+    for change in [json!({ "maxReady": 5 }), json!({ "memoryMb": 1024 })] {
+        script
+            .run(warm_pool::update(&client, "twp_1", Some(&given(change))))
+            .unwrap();
+    }
+    for turn in [&pools::ENABLE, &pools::DISABLE, &pools::DRAIN, &pools::RECONCILE] {
+        script.send(client.plan_on(turn, &["twp_1"], &[], None)).unwrap();
+    }
     script.finished();
     let sent = script.sent();
     assert_eq!(body(&sent[1]), json!({ "max_ready": 5 }));
@@ -234,10 +254,18 @@ fn a_background_command_is_started_fed_and_ended() {
     };
     assert_eq!(pid, 7);
     script
-        .send(machine.send_stdin(7, &Value::Text("hi\n".into()), None))
+        .send(on(
+            &machine,
+            &processes::SEND_STDIN,
+            &[json!(7), json!("hi\n")],
+            json!({}),
+        ))
         .unwrap();
-    assert_eq!(script.send(machine.logs(7, None)).unwrap()["output"], "a");
-    script.send(machine.kill_process(7, None)).unwrap();
+    let logs = script.send(on(&machine, &processes::LOGS, &[json!(7)], json!({})));
+    assert_eq!(logs.unwrap()["output"], "a");
+    script
+        .send(on(&machine, &processes::KILL, &[json!(7)], json!({})))
+        .unwrap();
     let sent = script.sent();
     assert_eq!(
         body(&sent[1]),
@@ -454,8 +482,9 @@ fn a_wait_for_a_service_outlives_the_http_limit_unless_one_was_asked_for() {
         json!({ "timeout": 60 }),
         json!({ "timeout": 60, "requestTimeout": 5 }),
     ] {
-        let request = previews::wait(Some(&given(options))).unwrap();
-        let answer = script.send(machine.wait_for_preview(8080, &request)).unwrap();
+        let answer = script
+            .send(on(&machine, &previews::WAIT, &[json!(8080)], options))
+            .unwrap();
         assert_eq!(answer["ready"], false);
     }
     let times: Vec<Duration> = script.sent()[1..].iter().map(|sent| sent.timeout).collect();
@@ -479,9 +508,10 @@ fn grants_are_listed_by_port_and_revoked_by_id() {
             r#"{"error":"no","code":"preview_grant_not_found"}"#,
         );
     let machine = machine(&script);
-    assert_eq!(script.send(machine.preview_urls(None, None)).unwrap(), json!([]));
-    script.send(machine.preview_urls(Some(8080), None)).unwrap();
-    let gone = error(script.send(machine.revoke_preview_url("pvg_/1", None)));
+    let list = |options: Json| script.send(on(&machine, &previews::LIST, &[], options));
+    assert_eq!(list(json!({})).unwrap(), json!([]));
+    list(json!({ "port": 8080 })).unwrap();
+    let gone = error(script.send(on(&machine, &previews::REVOKE, &[json!("pvg_/1")], json!({}))));
     assert_eq!(gone.kind, Kind::NotFound);
     script.finished();
 }

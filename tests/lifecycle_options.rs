@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{Fields, Value};
-use nullspace::core::{egress, events, lease, previews, snapshots, warm_pool};
-use nullspace_wire::warm_pool::PoolResources;
+use nullspace::core::{egress, events, lease};
+use nullspace::surface::{kinds, lifecycle, machines, pools, previews, snapshots, webhooks};
 use serde_json::{json, Value as Json};
 
 mod support;
-use support::given;
+use support::{given, request, request_body, request_query};
 
 #[track_caller]
 fn assert_names<T: std::fmt::Debug>(named: &str, read: Result<T, Error>) {
@@ -23,8 +23,7 @@ fn assert_names<T: std::fmt::Debug>(named: &str, read: Result<T, Error>) {
 }
 
 fn set_timeout(seconds: Json, options: Json) -> Result<Json, Error> {
-    let set = lease::set_timeout(&given(seconds), Some(&given(options)))?;
-    Ok(serde_json::to_value(set.request).unwrap())
+    request_body(&machines::SET_TIMEOUT, &[seconds], options)
 }
 
 #[test]
@@ -69,7 +68,7 @@ fn a_lease_is_renewed_at_its_half_but_not_more_than_once_a_second() {
 
 #[test]
 fn an_idempotency_key_must_fit_a_header() {
-    let key = |options: Json| snapshots::keyed(Some(&given(options))).map(|keyed| keyed.idempotency_key);
+    let key = |options: Json| request(&machines::FORK, &[], options).map(|request| request.idempotency_key);
     assert_eq!(key(json!({})), Ok(None));
     assert_eq!(
         key(json!({ "idempotencyKey": "k-1" })),
@@ -82,15 +81,12 @@ fn an_idempotency_key_must_fit_a_header() {
 
 #[test]
 fn a_list_of_snapshots_filters_by_machine_and_metadata() {
-    let list = |options: Json| {
-        let options = given(options);
-        snapshots::list(&snapshots::list_fields(&options)?)
-    };
+    let list = |options: Json| request_query(&snapshots::LIST, &[], options);
     assert_eq!(
         list(json!({ "machineId": "mch_1", "metadata": { "team": "a" } })),
         Ok(vec![
-            ("machine_id", "mch_1".to_owned()),
-            ("metadata", r#"{"team":"a"}"#.to_owned())
+            ("machine_id".to_owned(), "mch_1".to_owned()),
+            ("metadata".to_owned(), r#"{"team":"a"}"#.to_owned())
         ])
     );
     assert_names("machineId", list(json!({ "machineId": "" })));
@@ -115,26 +111,29 @@ fn a_policy_is_checked_before_it_replaces_another() {
 
 #[test]
 fn ports_of_ssh_and_vnc_are_no_previews() {
-    assert_eq!(previews::port(&Value::Number(8080.0)), Ok(8080));
+    let port = |port: Value| kinds::port("port", &port);
+    assert_eq!(port(Value::Number(8080.0)), Ok(json!(8080)));
     for bad in [0.0, 22.0, 5900.0, 5999.0, 65_536.0, 80.5, f64::NAN] {
-        assert_names("port", previews::port(&Value::Number(bad)));
+        assert_names("port", port(Value::Number(bad)));
     }
-    assert_names("port", previews::port(&Value::Text("8080".into())));
+    assert_names("port", port(Value::Text("8080".into())));
 }
 
 #[test]
 fn waiting_for_a_preview_outlives_the_wait_of_the_server() {
-    let wait = |options: Json| previews::wait(Some(&given(options)));
-    let plain = previews::wait(None).unwrap();
+    let wait = |options: Json| request(&previews::WAIT, &[json!(8080)], options);
+    let plain = wait(json!({})).unwrap();
     assert_eq!(
-        plain.body,
+        Json::Object(plain.body),
         json!({ "kind": "tcp", "timeout_secs": 30, "interval_ms": 500 })
     );
-    assert_eq!(plain.least_request_timeout, Duration::from_secs(40));
+    assert_eq!(plain.least, Duration::from_secs(40));
     assert_eq!(
-        wait(json!({ "path": "/health", "timeout": 60, "intervalMs": 100 }))
-            .unwrap()
-            .body,
+        Json::Object(
+            wait(json!({ "path": "/health", "timeout": 60, "intervalMs": 100 }))
+                .unwrap()
+                .body
+        ),
         json!({ "kind": "http", "timeout_secs": 60, "interval_ms": 100, "path": "/health" })
     );
     assert_names("path", wait(json!({ "kind": "tcp", "path": "/" })));
@@ -145,7 +144,7 @@ fn waiting_for_a_preview_outlives_the_wait_of_the_server() {
 
 #[test]
 fn signed_addresses_live_from_a_minute_to_a_day() {
-    let signed = |options: Json| previews::signed(Some(&given(options))).map(|request| request.body);
+    let signed = |options: Json| request_body(&previews::SIGNED, &[json!(8080)], options);
     assert_eq!(signed(json!({})), Ok(json!({})));
     assert_eq!(
         signed(json!({ "expiresInSeconds": 60 })),
@@ -157,7 +156,7 @@ fn signed_addresses_live_from_a_minute_to_a_day() {
 
 #[test]
 fn a_proxy_target_names_its_transports() {
-    let target = |options: Json| previews::proxy_target(Some(&given(options))).map(|request| request.body);
+    let target = |options: Json| request_body(&previews::PROXY_TARGET, &[json!(8080)], options);
     assert_eq!(
         target(json!({ "transports": ["http", "websocket"], "includeTrafficTokenHint": false })),
         Ok(json!({ "transports": ["http", "websocket"], "include_traffic_token_hint": false }))
@@ -169,7 +168,7 @@ fn a_proxy_target_names_its_transports() {
 
 #[test]
 fn a_private_key_is_not_sent() {
-    let ssh = |options: Json| previews::ssh(Some(&given(options))).map(|request| request.body);
+    let ssh = |options: Json| request_body(&previews::SSH_ACCESS, &[], options);
     assert_eq!(
         ssh(json!({ "publicKey": "ssh-ed25519 AAAA me\n", "user": "root", "expiresInMinutes": 5 })),
         Ok(json!({ "public_key": "ssh-ed25519 AAAA me", "user": "root", "expires_in_minutes": 5 }))
@@ -182,13 +181,8 @@ fn a_private_key_is_not_sent() {
     assert!(!error.message.contains("hunter2"), "{}", error.message);
 }
 
-fn event_list(options: Json) -> Result<Vec<(&'static str, String)>, Error> {
-    let options = given(options);
-    events::list(&Fields::new(
-        "",
-        Some(&options),
-        &[&events::LIST, &events::LIST_ALL],
-    )?)
+fn event_list(options: Json) -> Result<Vec<(String, String)>, Error> {
+    request_query(&lifecycle::LIST, &[], options)
 }
 
 #[test]
@@ -201,7 +195,7 @@ fn a_list_of_events_has_its_filters() {
     .unwrap();
     let pairs: Vec<(&str, &str)> = pairs
         .iter()
-        .map(|(name, value)| (*name, value.as_str()))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     assert_eq!(
         pairs,
@@ -249,17 +243,17 @@ fn a_stream_replays_unless_it_is_live_only() {
 
 #[test]
 fn a_webhook_needs_address_operations_and_secret_and_shows_none() {
-    let webhook = |options: Json, change| {
-        let options = given(options);
-        events::webhook(&Fields::new("", Some(&options), &[&events::WEBHOOK])?, change)
+    let webhook = |options: Json, change| match change {
+        true => request_body(&webhooks::UPDATE, &[json!("whk_1")], options),
+        false => request_body(&webhooks::CREATE, &[], options),
     };
     let whole = json!({ "url": "https://a.example/h", "operations": ["create"], "signingSecret": "hunter2" });
     assert_eq!(
-        Json::Object(webhook(whole.clone(), false).unwrap()),
+        webhook(whole.clone(), false).unwrap(),
         json!({ "url": "https://a.example/h", "operations": ["create"], "signing_secret": "hunter2" })
     );
     assert_eq!(
-        Json::Object(webhook(json!({ "enabled": false }), true).unwrap()),
+        webhook(json!({ "enabled": false }), true).unwrap(),
         json!({ "enabled": false })
     );
     for missing in ["url", "operations", "signingSecret"] {
@@ -277,23 +271,19 @@ fn a_webhook_needs_address_operations_and_secret_and_shows_none() {
 
 #[test]
 fn a_change_of_one_size_sends_all_of_them() {
-    let update = |options: Json| warm_pool::update(Some(&given(options)));
-    let now = PoolResources {
-        vcpus: 2,
-        memory_mb: 512,
-        disk_mb: Some(2048),
-    };
-    let change = update(json!({ "memoryMb": 1024, "minReady": 0, "template": "app:v2" })).unwrap();
-    assert!(change.size.is_given());
+    let update = |options: Json| request_body(&pools::UPDATE, &[], options);
+    let options = given(json!({ "memoryMb": 1024, "minReady": 0, "template": "app:v2" }));
+    let fields = Fields::new("", Some(&options), &[&["memoryMb", "minReady", "template"]]).unwrap();
+    assert!(pools::changes_size(&fields));
     assert_eq!(
-        serde_json::to_value(change.size.over(&now)).unwrap(),
+        pools::resources(&fields, &json!({ "vcpus": 2, "memory_mb": 512, "disk_mb": 2048 })).unwrap(),
         json!({ "vcpus": 2, "memory_mb": 1024, "disk_mb": 2048 })
     );
     assert_eq!(
-        serde_json::to_value(change.request).unwrap(),
+        update(json!({ "memoryMb": 1024, "minReady": 0, "template": "app:v2" })).unwrap(),
         json!({ "min_ready": 0, "template_ref": "app:v2" })
     );
-    assert!(!update(json!({ "name": "b" })).unwrap().size.is_given());
+    assert_eq!(update(json!({ "name": "b" })).unwrap(), json!({ "name": "b" }));
     assert_names("maxReady", update(json!({ "minReady": 3, "maxReady": 1 })));
     assert_names(
         "trackTag",

@@ -2,12 +2,13 @@
 
 use nullspace::core::config::{self, Environment, CLIENT_OPTIONS};
 use nullspace::core::error::{Error, Kind};
-use nullspace::core::options::{Fields, Value};
-use nullspace::core::{exec, machine, warm_pool};
+use nullspace::core::options::{self, Fields, Value};
+use nullspace::core::{exec, machine};
+use nullspace::surface::pools;
 use serde_json::{json, Value as Json};
 
 mod support;
-use support::given;
+use support::{given, request_body};
 
 fn create(options: Json) -> Result<Json, Error> {
     let options = given(options);
@@ -21,9 +22,7 @@ fn run(options: Json) -> Result<Json, Error> {
 }
 
 fn pool(options: Json) -> Result<Json, Error> {
-    let options = given(options);
-    let request = warm_pool::create("base", &warm_pool::create_fields(&options)?)?;
-    Ok(serde_json::to_value(request).unwrap())
+    request_body(&pools::CREATE, &[json!("base")], options)
 }
 
 fn list(options: Json) -> Result<machine::List, Error> {
@@ -521,10 +520,10 @@ fn every_option_of_a_create_reaches_its_field() {
 #[test]
 fn an_id_cannot_become_another_path() {
     for bad in ["", " ", ".", "..", " .. "] {
-        assert!(machine::id("id", &Value::Text(bad.into())).is_err(), "{bad:?}");
+        assert!(options::id("id", &Value::Text(bad.into())).is_err(), "{bad:?}");
     }
     assert_eq!(
-        machine::id("id", &Value::Text(" mch_1 ".into())).unwrap(),
+        options::id("id", &Value::Text(" mch_1 ".into())).unwrap(),
         "mch_1"
     );
 }

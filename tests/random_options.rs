@@ -6,7 +6,8 @@ use std::hash::{BuildHasher, Hasher};
 
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{Fields, Value};
-use nullspace::core::{code, egress, events, exec, lease, machine, previews, snapshots, warm_pool};
+use nullspace::core::{egress, exec, lease, machine, warm_pool};
+use nullspace::surface::{self, Scope};
 
 const ROUNDS: u32 = 1_500;
 
@@ -159,41 +160,19 @@ fn check(seed: u64) -> (u32, u32) {
             any(machine::list_fields(&options), &|fields| {
                 machine::list(fields).map(drop)
             }),
-            any(warm_pool::create_fields(&options), &|fields| {
-                warm_pool::create("base", fields).map(drop)
-            }),
-            any(warm_pool::list_fields(&options), &|fields| {
-                warm_pool::list(fields).map(drop)
-            }),
-            any(snapshots::list_fields(&options), &|fields| {
-                snapshots::list(fields).map(drop)
-            }),
-            any(Fields::new("", some, &[&events::LIST]), &|fields| {
-                events::list(fields).map(drop)
-            }),
-            any(Fields::new("", some, &[&events::WEBHOOK]), &|fields| {
-                events::webhook(fields, true).map(drop)
-            }),
             exec::run(&argument, some).map(drop),
             exec::code_run(&argument, some).map(drop),
             exec::wait(some).map(drop),
-            lease::set_timeout(&argument, some).map(drop),
             lease::keep_alive(some).map(drop),
             egress::update(&options).map(drop),
-            previews::wait(some).map(drop),
-            previews::ssh(some).map(drop),
-            previews::port(&argument).map(drop),
-            code::request("execute", &argument, some).map(drop),
-            code::request("createRun", &argument, some).map(drop),
-            code::request("createContext", &argument, some).map(drop),
-            code::request("listRuns", &argument, some).map(drop),
-            code::request("listArtifacts", &argument, some).map(drop),
-            code::request("getRun", &argument, some).map(drop),
-            machine::id("id", &argument).map(drop),
-            warm_pool::update(some).map(drop),
             warm_pool::wait(some).map(drop),
         ];
-        for result in results {
+        let argument = [Some(argument), Some(random.value(1)), Some(random.value(1))];
+        let table = surface::ALL.iter().flat_map(|operation| {
+            [Scope::Class, Scope::Handle]
+                .map(|scope| operation.request(scope, &["mch_1"], &argument, some).map(drop))
+        });
+        for result in results.into_iter().chain(table) {
             match result {
                 Ok(()) => taken += 1,
                 Err(error) => {

@@ -7,13 +7,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nullspace_wire::api::Route;
+
 use super::key::AskedKey;
 use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
 use crate::core::retry::CreateFailure;
 use crate::core::{http, retry};
+use crate::surface::Request;
 use crate::transport::{
-    Body, Content, Decoder, Headers, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport,
+    self, Body, Content, Decoder, Headers, Phase, Reply, RequestEvent, ResponseEvent, Transport,
     TransportError,
 };
 
@@ -44,10 +47,8 @@ pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
 /// What is sent, before key and headers.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Name in messages and hooks.
-    pub operation: &'static str,
-    /// `GET`, `POST`, `PATCH`, `DELETE`.
-    pub method: &'static str,
+    /// Verb, and the name in messages and hooks.
+    pub route: &'static Route,
     /// With its query, beginning with a slash.
     pub path: String,
     /// JSON text.
@@ -67,26 +68,37 @@ pub struct Call {
 }
 
 impl Call {
+    /// The call of a request.
+    pub fn of(request: &Request, timeout: Duration) -> Result<Self, Error> {
+        Ok(Self {
+            body: match request.has_body {
+                true => Some(json(&request.body)?),
+                false => None,
+            },
+            decoder: request.answer,
+            idempotency_key: request.idempotency_key.clone(),
+            ..Self::new(request.route, request.path(), timeout)
+        })
+    }
+
     /// A call without a body.
-    pub fn new(
-        operation: &'static str,
-        method: &'static str,
-        path: String,
-        decoder: Decoder,
-        timeout: Duration,
-    ) -> Self {
+    pub fn new(route: &'static Route, path: String, timeout: Duration) -> Self {
         Self {
-            operation,
-            method,
+            route,
             path,
             body: None,
             content: None,
             part_digest: None,
-            decoder,
+            decoder: route.answer,
             timeout,
             idempotency_key: None,
             proof: None,
         }
+    }
+
+    /// Name in messages and hooks.
+    pub fn operation(&self) -> &'static str {
+        self.route.name
     }
 }
 
@@ -314,8 +326,8 @@ impl<T: Transport> Client<T> {
                 headers.insert(name.to_ascii_lowercase(), http::shown_header(name, value));
             }
             let event = RequestEvent {
-                operation: call.operation,
-                method: call.method,
+                operation: call.operation(),
+                method: call.route.verb.as_str(),
                 url: &url,
                 headers,
                 attempt,
@@ -332,8 +344,8 @@ impl<T: Transport> Client<T> {
                 Err(error) => (None, None, Some(error.reason.as_str())),
             };
             let event = ResponseEvent {
-                operation: call.operation,
-                method: call.method,
+                operation: call.operation(),
+                method: call.route.verb.as_str(),
                 url: &url,
                 attempt,
                 status,
@@ -346,7 +358,7 @@ impl<T: Transport> Client<T> {
         result.map_err(Failed::Transport)
     }
 
-    pub(super) fn request(&self, call: &Call, key: &str) -> Request {
+    pub(super) fn request(&self, call: &Call, key: &str) -> transport::Request {
         let mut headers = Headers::default();
         headers.push("Authorization", &["Bearer ", key]);
         headers.push("Accept", &["application/json"]);
@@ -368,8 +380,8 @@ impl<T: Transport> Client<T> {
         for (name, value) in &self.inner.settings.headers {
             headers.push(name, &[value]);
         }
-        Request {
-            method: call.method,
+        transport::Request {
+            method: call.route.verb.as_str(),
             url: [self.inner.settings.base_url.as_str(), &call.path].concat(),
             headers,
             body: call.body.clone(),
@@ -405,8 +417,8 @@ pub struct Sent<A> {
 /// The error of a call without a usable answer.
 pub(crate) fn describe(call: &Call, error: &TransportError) -> Error {
     if error.phase == Phase::Decode {
-        Error::invalid_response(format!("{}: {}", call.operation, error.reason))
+        Error::invalid_response(format!("{}: {}", call.operation(), error.reason))
     } else {
-        Error::transport(call.operation, &error.reason)
+        Error::transport(call.operation(), &error.reason)
     }
 }

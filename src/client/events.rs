@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use nullspace_wire::api;
+
 use super::call::{Client, Failure, Outcome};
 use super::machine::Machine;
 use super::socket::cut_off;
@@ -45,12 +47,20 @@ pub struct Feed<T: Transport> {
 impl<T: Transport> Feed<T> {
     /// Lifecycle events of everything.
     pub fn events(client: Client<T>, stream: Stream) -> Self {
-        Self::new(client, "/v1/lifecycle/ws".to_owned(), Subject::Events(stream))
+        Self::new(
+            client,
+            api::LIFECYCLE_WEBSOCKET_UPGRADE.path.to_owned(),
+            Subject::Events(stream),
+        )
     }
 
     /// The monitor.
     pub fn monitor(client: Client<T>, id: String, first: String) -> Self {
-        Self::new(client, "/v1/monitor/ws".to_owned(), Subject::Monitor(id, first))
+        Self::new(
+            client,
+            api::MONITOR_WEBSOCKET_UPGRADE.path.to_owned(),
+            Subject::Monitor(id, first),
+        )
     }
 
     fn new(client: Client<T>, path: String, subject: Subject) -> Self {
@@ -224,7 +234,7 @@ impl<T: Transport> Drop for Feed<T> {
 impl<T: Transport> Machine<T> {
     /// Lifecycle events of this machine.
     pub fn event_feed(&self, stream: Stream) -> Feed<T> {
-        let path = self.under("/lifecycle/ws");
+        let path = self.socket_path(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE);
         Feed::new(self.client.clone(), path, Subject::Events(stream))
     }
 }

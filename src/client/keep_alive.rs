@@ -5,12 +5,15 @@ use std::future::{poll_fn, Future};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use super::call::{Failure, Outcome};
 use super::machine::Machine;
+use super::plan::timed;
+use super::single::Planned;
 use crate::core::error::Kind;
-use crate::core::lease::{self, SetTimeout};
+use crate::core::lease;
+use crate::core::options::Value;
+use crate::surface::machines;
 use crate::transport::Transport;
 
 /// A renewal that goes on by itself, until [`KeepAlive::close`] and not merely until it is dropped.
@@ -38,11 +41,7 @@ where
     ///
     /// A renewal without an answer is tried again while the lease lasts; anything else ends it at once.
     pub async fn keep_alive(&self, plan: &lease::KeepAlive) -> Outcome<T, KeepAlive<T>> {
-        let set = SetTimeout {
-            request: plan.request.clone(),
-            request_timeout: plan.request_timeout,
-        };
-        self.set_timeout(&set)?.send().await?;
+        self.renewal(plan)?.send().await?;
         let state = Rc::new(State {
             stopped: Cell::new(false),
             ended: Cell::new(false),
@@ -50,10 +49,10 @@ where
             renewal: Cell::new(None),
             waiting: RefCell::new(Vec::new()),
         });
-        let (machine, every, shared) = (self.clone(), plan.every, state.clone());
+        let (machine, plan, shared) = (self.clone(), plan.clone(), state.clone());
         self.transport().spawn(async move {
             // Dropped when it is stopped: the timer ends, and so does a request under way.
-            let mut renewal = pin!(machine.renew(&set, every));
+            let mut renewal = pin!(machine.renew(&plan));
             let failure = poll_fn(|context| {
                 if shared.stopped.get() {
                     return Poll::Ready(None);
@@ -69,16 +68,33 @@ where
         Ok(KeepAlive { state })
     }
 
+    fn renewal(&self, plan: &lease::KeepAlive) -> Planned<T> {
+        let mut options = Vec::new();
+        if let Some(action) = &plan.action {
+            options.push(("timeoutAction".to_owned(), Value::Text(action.clone())));
+        }
+        if let Some(Value::Object(time)) = timed(plan.request_timeout) {
+            options.extend(time);
+        }
+        let lease = Value::Number(plan.lease.as_secs_f64());
+        self.plan(
+            &machines::SET_TIMEOUT,
+            &[Some(lease)],
+            Some(&Value::Object(options)),
+        )
+    }
+
     /// Ends with a failure only.
-    async fn renew(&self, set: &SetTimeout, every: Duration) -> Failure<T::Thrown> {
+    async fn renew(&self, plan: &lease::KeepAlive) -> Failure<T::Thrown> {
+        let every = plan.every;
         let transport = self.transport();
-        let lease = set.request.timeout_ms as f64;
+        let lease = plan.lease.as_millis() as f64;
         let mut renewed = transport.now_ms();
         let mut pause = every;
         loop {
             transport.sleep(pause).await;
             let asked = transport.now_ms();
-            let sent = match self.set_timeout(set) {
+            let sent = match self.renewal(plan) {
                 Ok(call) => call.send().await,
                 Err(failure) => Err(failure),
             };

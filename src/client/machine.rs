@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nullspace_wire::api::{self, Route};
+
 use super::call::{json, Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
 use super::single::{Planned, Single};
@@ -10,13 +12,11 @@ use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 use crate::core::retry;
 use crate::core::{config, exec, http, machine};
-use crate::transport::{Answer, Decoder, Transport};
+use crate::surface::{self, machines, previews};
+use crate::transport::{Answer, Transport};
 
 /// HTTP time of a create and of later calls on that handle.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(120);
-/// HTTP time of a pause, resume, fork and snapshot.
-pub(super) const RESUME_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// What came of a command.
 pub enum Ran<T: Transport> {
     /// In the foreground: its result.
@@ -50,25 +50,14 @@ impl<T: Transport> Machine<T> {
     /// What makes a machine: the same key and body, until the answer is certain. Its answer becomes a machine in [`Machine::made`].
     pub fn creation(client: &Client<T>, fields: &Fields<'_>) -> Planned<T> {
         let request = machine::create(fields)?;
-        let key = match fields.filled("idempotencyKey")? {
-            Some(key) => {
-                http::check_header("idempotencyKey", "idempotency-key", key)?;
-                Some(key.to_owned())
-            }
-            None => None,
-        };
+        let key = surface::idempotency_key(fields)?;
         Ok(Self::creation_with(client, machine::create_body(&request)?, key))
     }
 
     /// `key`: the caller's own.
     fn creation_with(client: &Client<T>, body: String, key: Option<String>) -> Single<T> {
-        let mut call = Call::new(
-            "createMachine",
-            "POST",
-            "/v1/machines".to_owned(),
-            Decoder::CreateMachineResponse,
-            client.timeout(None, CREATE_TIMEOUT),
-        );
+        let path = api::CREATE_MACHINE.path.to_owned();
+        let mut call = Call::new(&api::CREATE_MACHINE, path, client.timeout(None, CREATE_TIMEOUT));
         call.body = Some(body);
         let own_key = key.is_some();
         call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
@@ -109,93 +98,24 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Takes up a machine; a paused one is resumed. `timeout`: a new lease.
-    pub async fn connect(client: &Client<T>, id: &str, lease: Option<Duration>) -> Outcome<T, Self> {
-        let info = Self::info_by_id(client, id, None, None).send().await?;
+    pub async fn connect(client: &Client<T>, id: &str, lease: Option<&Value>) -> Outcome<T, Self> {
+        let id = [Some(Value::Text(id.to_owned()))];
+        let info = client.plan(&machines::GET_INFO_BY_ID, &id, None)?.send().await?;
         let answer = match info.text("status").as_deref() {
-            Some("paused") => Self::resuming(client, id).send().await?,
+            Some("paused") => client.plan(&machines::RESUME, &id, None)?.send().await?,
             _ => info,
         };
         let found = Self::taken_up(client, &answer)?;
         if let Some(lease) = lease {
-            let mut call = found.on(
-                "setMachineTimeout",
-                "POST",
-                "/timeout",
-                Decoder::SetTimeoutResponse,
-                None,
-            );
-            call.body = Some(format!("{{\"timeout_ms\":{}}}", lease.as_millis()));
-            client.call(&call).await?;
+            let moved = found.plan(&machines::SET_TIMEOUT, &[Some(lease.clone())], None)?;
+            moved.send().await?;
         }
         Ok(found)
-    }
-
-    /// What resumes a paused machine.
-    pub fn resuming(client: &Client<T>, id: &str) -> Single<T> {
-        let call = Call::new(
-            "resumeMachine",
-            "POST",
-            format!("{}/resume", path(id)),
-            Decoder::MachineHandle,
-            client.timeout(None, RESUME_TIMEOUT),
-        );
-        Single::new(client, call)
     }
 
     /// The machine that an answer is about, of which its maker learns no more.
     pub fn taken_up(client: &Client<T>, answer: &T::Answer) -> Result<Self, Error> {
         Self::of(client, answer, client.timeout(None, DEFAULT_TIMEOUT))
-    }
-
-    /// Describes a machine without resuming it. `fields`: the names wanted, comma-joined.
-    pub fn info_by_id(
-        client: &Client<T>,
-        id: &str,
-        fields: Option<String>,
-        timeout: Option<Duration>,
-    ) -> Single<T> {
-        let decoder = if fields.is_some() {
-            Decoder::MachineRow
-        } else {
-            Decoder::MachineInfo
-        };
-        let url = match fields {
-            Some(fields) => http::with_query(&path(id), &[("fields", fields)]),
-            None => path(id),
-        };
-        let call = Call::new(
-            "getMachine",
-            "GET",
-            url,
-            decoder,
-            client.timeout(timeout, DEFAULT_TIMEOUT),
-        );
-        Single::new(client, call)
-    }
-
-    /// Samples of a machine.
-    pub fn metrics_by_id(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Single<T> {
-        let timeout = client.timeout(timeout, DEFAULT_TIMEOUT);
-        let call = Call::new(
-            "getMachineMetrics",
-            "GET",
-            format!("{}/metrics", path(id)),
-            Decoder::MachineMetricsList,
-            timeout,
-        );
-        Single::new(client, call)
-    }
-
-    /// Destroys a machine.
-    pub fn kill_by_id(client: &Client<T>, id: &str, timeout: Option<Duration>) -> Single<T> {
-        let call = Call::new(
-            "destroyMachine",
-            "DELETE",
-            path(id),
-            Decoder::Nothing,
-            client.timeout(timeout, DEFAULT_TIMEOUT),
-        );
-        Single::new(client, call)
     }
 
     /// Makes a machine, runs one command, destroys the machine whatever happened.
@@ -233,24 +153,62 @@ impl<T: Transport> Machine<T> {
         self.client.transport()
     }
 
-    /// Describes the machine.
-    pub fn info(&self, fields: Option<String>, timeout: Option<Duration>) -> Single<T> {
-        Self::info_by_id(&self.client, &self.id, fields, Some(self.time(timeout)))
+    /// A machine that was taken up before: what its handle remembers of it.
+    pub fn held(client: &Client<T>, id: String, timeout: Option<Duration>, proof: Option<String>) -> Self {
+        Self {
+            client: client.clone(),
+            id,
+            cwd: None,
+            traffic_access_token: None,
+            proof,
+            timeout: timeout.unwrap_or_else(|| client.timeout(None, DEFAULT_TIMEOUT)),
+        }
+    }
+
+    /// HTTP time of its calls.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What its maker alone was told, for its later calls.
+    pub fn proof(&self) -> Option<&str> {
+        self.proof.as_deref()
+    }
+
+    /// What makes a second machine that goes on from where this one is. Its answer becomes one in [`Machine::taken_up`].
+    pub fn forking(&self, options: Option<&Value>) -> Planned<T> {
+        let own_key = matches!(options, Some(Value::Object(list)) if list.iter().any(|(name, _)| name == "idempotencyKey"));
+        Ok(self.plan(&machines::FORK, &[], options)?.making(own_key, false))
     }
 
     /// Whether its status is `running`.
-    pub async fn is_running(&self, timeout: Option<Duration>) -> Outcome<T, bool> {
-        Ok(self.info(None, timeout).send().await?.text("status").as_deref() == Some("running"))
+    pub async fn is_running(&self, options: Option<&Value>) -> Outcome<T, bool> {
+        let info = self.plan(&machines::GET_INFO, &[], options)?.send().await?;
+        Ok(info.text("status").as_deref() == Some("running"))
     }
 
-    /// Samples of the machine.
-    pub fn metrics(&self, timeout: Option<Duration>) -> Single<T> {
-        Self::metrics_by_id(&self.client, &self.id, Some(self.time(timeout)))
+    /// URL of a port. Servers without public host names give only a host; the scheme is then that of the API.
+    pub async fn url(&self, port: &Value, websocket: bool, options: Option<&Value>) -> Outcome<T, String> {
+        let host = self.plan(&previews::HOST, &[Some(port.clone())], options)?;
+        let host = host.send().await?;
+        if let Some(url) = host.text(if websocket { "websocketUrl" } else { "url" }) {
+            return Ok(url);
+        }
+        let name = host
+            .text("host")
+            .ok_or_else(|| Error::invalid_response("getMachineHost: the answer has no host"))?;
+        let scheme = match (websocket, self.client.is_secure()) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        };
+        Ok(format!("{scheme}://{name}"))
     }
 
-    /// Destroys the machine.
-    pub fn kill(&self, timeout: Option<Duration>) -> Single<T> {
-        Self::kill_by_id(&self.client, &self.id, Some(self.time(timeout)))
+    /// Destroys the machine, quietly: for one that nobody holds.
+    pub(super) async fn end(&self) -> Outcome<T, ()> {
+        self.plan(&machines::KILL, &[], None)?.send().await.map(drop)
     }
 
     /// Runs a command in the foreground.
@@ -291,7 +249,7 @@ impl<T: Transport> Machine<T> {
     }
 
     pub(super) fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Single<T> {
-        let mut call = self.on("execMachine", "POST", "/exec", Decoder::ExecResponse, timeout);
+        let mut call = self.on(&api::EXEC_COMMAND, &[], timeout);
         // A long command must not die of the HTTP limit that nobody asked for.
         if timeout.is_none() && !self.client.has_timeout() {
             call.timeout = call.timeout.max(least);
@@ -305,22 +263,15 @@ impl<T: Transport> Machine<T> {
         Single::new(&self.client, call)
     }
 
-    pub(super) fn on(
-        &self,
-        operation: &'static str,
-        method: &'static str,
-        under: &str,
-        decoder: Decoder,
-        timeout: Option<Duration>,
-    ) -> Call {
-        Call::new(operation, method, self.under(under), decoder, self.time(timeout))
+    /// A call on this machine; `ids` are those behind its own in the path.
+    pub(super) fn on(&self, route: &'static Route, ids: &[&str], timeout: Option<Duration>) -> Call {
+        let ids = [&[self.id.as_str()], ids].concat();
+        Call::new(route, http::fill(route.path, &ids), self.time(timeout))
     }
 
-    /// A path under this machine, for a socket.
-    pub(super) fn under(&self, under: &str) -> String {
-        let mut path = path(&self.id);
-        path.push_str(under);
-        path
+    /// Path of a socket of this machine.
+    pub(super) fn socket_path(&self, route: &Route) -> String {
+        http::fill(route.path, &[&self.id])
     }
 
     fn time(&self, timeout: Option<Duration>) -> Duration {
@@ -328,26 +279,12 @@ impl<T: Transport> Machine<T> {
     }
 }
 
-fn path(id: &str) -> String {
-    ["/v1/machines/", &http::encode(id)].concat()
-}
-
 /// The fields of `runOnce` that its command has: environment and directory belong to its machine.
 fn machine_free<'a>(fields: &Fields<'a>) -> Fields<'a> {
     fields.only(&["args", "shell"])
 }
 
-/// Reads the options of a call on a handle.
-pub fn call_options(
-    options: Option<&Value>,
-    more: &[&str],
-) -> Result<(Option<Duration>, Option<String>), Error> {
-    let fields = Fields::new("", options, &[more, &config::CALL_OPTIONS])?;
-    config::signal(&fields)?;
-    let names = if more.contains(&"fields") {
-        machine::field_names(&fields)?
-    } else {
-        None
-    };
-    Ok((fields.seconds("requestTimeout")?, names))
+/// Reads the options of a call on a handle that takes no others.
+pub fn call_options(options: Option<&Value>) -> Result<Option<Duration>, Error> {
+    config::call_fields(options, &[])?.seconds("requestTimeout")
 }

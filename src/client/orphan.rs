@@ -56,7 +56,7 @@ impl<T: Transport> Drop for Unclaimed<'_, T> {
                 return;
             };
             if let Ok(machine) = Machine::made(&client, sent, call.timeout) {
-                let _ = machine.kill(None).send().await;
+                let _ = machine.end().await;
             }
         });
     }
@@ -75,9 +75,9 @@ impl<T: Transport> KillOnDrop<T> {
 
     /// Destroys it now.
     pub async fn kill(mut self) -> Outcome<T, ()> {
-        let killed = self.machine.kill(None).send().await;
+        let killed = self.machine.end().await;
         self.gone = true;
-        killed.map(drop)
+        killed
     }
 }
 
@@ -94,7 +94,7 @@ impl<T: Transport> Drop for KillOnDrop<T> {
         if !self.gone {
             let machine = self.machine.clone();
             self.machine.transport().spawn(async move {
-                let _ = machine.kill(None).send().await;
+                let _ = machine.end().await;
             });
         }
     }

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use nullspace_wire::api;
+
 use super::call::{Call, Client, Outcome, DEFAULT_TIMEOUT};
 use super::single::Single;
 use crate::core::http;
@@ -102,11 +104,9 @@ fn call<T: Transport>(
     if let Some(token) = token {
         query.push(("next_token", token));
     }
-    Call::new(
-        "listMachines",
-        "GET",
-        http::with_query("/v1/machines", &query),
-        decoder,
-        client.timeout(timeout, DEFAULT_TIMEOUT),
-    )
+    let route = &api::LIST_MACHINES;
+    let path = http::with_query(route.path, &query);
+    let mut call = Call::new(route, path, client.timeout(timeout, DEFAULT_TIMEOUT));
+    call.decoder = decoder;
+    call
 }

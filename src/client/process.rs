@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use super::call::{json, Call, Outcome};
+use nullspace_wire::api;
+
+use super::call::Outcome;
 use super::machine::Machine;
-use super::single::{Planned, Single};
+use super::plan::timed;
 use crate::core::error::Error;
 use crate::core::exec::{self, Wait};
 use crate::core::options::Value;
+use crate::surface::processes;
 use crate::transport::{Answer, Decoder, Transport};
 
 /// Looks for the exit code of an ended command: 5 s in all. Source: PROTOCOL.md section 4.
@@ -18,63 +21,12 @@ const EXIT_CODE_INTERVAL: Duration = Duration::from_millis(100);
 impl<T: Transport> Machine<T> {
     /// Starts a command and does not wait for it. `body` says so.
     pub async fn start(&self, body: String, timeout: Option<Duration>) -> Outcome<T, u32> {
-        let mut call = self.on(
-            "execMachine",
-            "POST",
-            "/exec",
-            Decoder::BackgroundExecResponse,
-            timeout,
-        );
+        let mut call = self.on(&api::EXEC_COMMAND, &[], timeout);
+        call.decoder = Decoder::BackgroundExecResponse;
         call.body = Some(body);
         call.proof = self.proof.clone();
         let pid = self.client.call(&call).await?.number("pid");
         Ok(pid.ok_or_else(|| Error::invalid_response("execMachine: the answer has no pid"))? as u32)
-    }
-
-    /// What the API started here.
-    pub fn processes(&self, timeout: Option<Duration>) -> Single<T> {
-        let call = self.on(
-            "listProcesses",
-            "GET",
-            "/processes",
-            Decoder::ProcessList,
-            timeout,
-        );
-        self.single(call)
-    }
-
-    /// What a process printed so far.
-    pub fn logs(&self, pid: u32, timeout: Option<Duration>) -> Single<T> {
-        let call = self.process(
-            "getProcessLogs",
-            "GET",
-            pid,
-            "logs",
-            Decoder::ProcessLogs,
-            timeout,
-        );
-        self.single(call)
-    }
-
-    /// Ends a process and its children.
-    pub fn kill_process(&self, pid: u32, timeout: Option<Duration>) -> Single<T> {
-        let call = self.process("killProcess", "POST", pid, "kill", Decoder::Nothing, timeout);
-        self.single(call)
-    }
-
-    /// Writes to the standard input of a process.
-    pub fn send_stdin(&self, pid: u32, data: &Value, timeout: Option<Duration>) -> Planned<T> {
-        let request = exec::stdin(data)?;
-        let mut call = self.process(
-            "sendProcessStdin",
-            "POST",
-            pid,
-            "stdin",
-            Decoder::Nothing,
-            timeout,
-        );
-        call.body = Some(json(&request)?);
-        Ok(self.single(call))
     }
 
     /// Waits for the end of a process: its logs, with the exit code.
@@ -82,9 +34,11 @@ impl<T: Transport> Machine<T> {
     /// The list is looked at until it ends and the logs only then, since they may be long. A process whose exit code
     /// stays away is an error: it never counts as 0.
     pub async fn wait(&self, pid: u32, wait: &Wait) -> Outcome<T, T::Answer> {
+        let options = timed(wait.request_timeout);
+        let options = options.as_ref();
         let transport = self.transport();
         let started = transport.now_ms();
-        while self.is_listed_running(pid, wait.request_timeout).await? {
+        while self.is_listed_running(pid, options).await? {
             let mut pause = wait.interval;
             if let Some(timeout) = wait.timeout {
                 let left = timeout.as_secs_f64() - (transport.now_ms() - started) / 1000.0;
@@ -96,7 +50,10 @@ impl<T: Transport> Machine<T> {
             transport.sleep(pause).await;
         }
         for _ in 0..EXIT_CODE_LOOKS {
-            let logs = self.logs(pid, wait.request_timeout).send().await?;
+            let logs = self
+                .plan(&processes::LOGS, &[Some(shown(pid))], options)?
+                .send()
+                .await?;
             if logs.number("exitCode").is_some() {
                 return Ok(logs);
             }
@@ -108,25 +65,24 @@ impl<T: Transport> Machine<T> {
         .into())
     }
 
-    async fn is_listed_running(&self, pid: u32, timeout: Option<Duration>) -> Outcome<T, bool> {
-        let list = self.processes(timeout).send().await?;
+    /// Ends a command that nobody hears any more.
+    pub(super) async fn kill_quietly(&self, pid: u32) -> Outcome<T, ()> {
+        self.plan(&processes::KILL, &[Some(shown(pid))], None)?
+            .send()
+            .await
+            .map(drop)
+    }
+
+    async fn is_listed_running(&self, pid: u32, options: Option<&Value>) -> Outcome<T, bool> {
+        let list = self.plan(&processes::LIST, &[], options)?.send().await?;
         let mut running = false;
         list.each(&mut |process| {
             running |= process.number("pid") == Some(f64::from(pid)) && process.flag("running") == Some(true);
         });
         Ok(running)
     }
+}
 
-    fn process(
-        &self,
-        operation: &'static str,
-        method: &'static str,
-        pid: u32,
-        verb: &str,
-        decoder: Decoder,
-        timeout: Option<Duration>,
-    ) -> Call {
-        let under = format!("/processes/{pid}/{verb}");
-        self.on(operation, method, &under, decoder, timeout)
-    }
+fn shown(pid: u32) -> Value {
+    Value::Number(f64::from(pid))
 }

@@ -69,6 +69,12 @@ impl<T: Transport> Single<T> {
         self
     }
 
+    /// Sends the proof that a create gave its machine.
+    pub(super) fn with_proof(mut self, proof: Option<String>) -> Self {
+        self.call.proof = proof;
+        self
+    }
+
     /// What it goes through.
     pub fn transport(&self) -> &T {
         self.client.transport()
@@ -129,7 +135,7 @@ impl<T: Transport> Single<T> {
         };
         if let Some(name) = self.field {
             sent.answer = sent.answer.any(name).ok_or_else(|| {
-                Error::invalid_response(format!("{}: the answer has no {name}", call.operation))
+                Error::invalid_response(format!("{}: the answer has no {name}", call.operation()))
             })?;
         }
         Ok(sent)

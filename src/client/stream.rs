@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use nullspace_wire::api;
 use nullspace_wire::exec::ExecRequest;
 use serde_json::json;
 
@@ -75,7 +76,10 @@ impl<T: Transport> Machine<T> {
     ) -> Outcome<T, Running<T>> {
         let socket = self
             .client
-            .open(OPERATION, &self.under("/ws?channel=exec"))
+            .open(
+                OPERATION,
+                &format!("{}?channel=exec", self.socket_path(&api::WEBSOCKET_UPGRADE)),
+            )
             .await?;
         let transport = self.transport().clone();
         let running = Running {
@@ -167,7 +171,7 @@ impl<T: Transport> Running<T> {
         };
         let machine = self.machine.clone();
         self.transport.spawn(async move {
-            let _ = machine.kill_process(pid, None).send().await;
+            let _ = machine.kill_quietly(pid).await;
         });
     }
 

@@ -6,17 +6,18 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use nullspace_wire::api;
 use serde_json::{json, Value as Json};
 
 use super::call::Outcome;
 use super::machine::Machine;
-use super::single::Single;
+use super::single::Planned;
 use super::socket::cut_off;
 use crate::core::error::{Error, Kind};
 use crate::core::frames::{self, Pty};
-use crate::core::http;
-use crate::core::terminals::Size;
-use crate::transport::{Answer, Decoder, Socket, Transport};
+use crate::core::options::Value;
+use crate::surface::Operation;
+use crate::transport::{Answer, Socket, Transport};
 
 /// Name in messages.
 const OPERATION: &str = "pty";
@@ -26,34 +27,6 @@ const FIRST_ANSWER: Duration = Duration::from_secs(15);
 const WAITING: usize = 256;
 
 impl<T: Transport> Machine<T> {
-    /// Sessions that are open.
-    pub fn terminals(&self, timeout: Option<Duration>) -> Single<T> {
-        let call = self.on("listPtySessions", "GET", "/pty", Decoder::PtySessionList, timeout);
-        self.single(call)
-    }
-
-    /// One of them.
-    pub fn terminal(&self, id: &str, timeout: Option<Duration>) -> Single<T> {
-        let under = format!("/pty/{}", http::encode(id));
-        let call = self.on("getPtySession", "GET", &under, Decoder::PtySession, timeout);
-        self.single(call)
-    }
-
-    /// Ends one, and what runs in it.
-    pub fn kill_terminal(&self, id: &str, timeout: Option<Duration>) -> Single<T> {
-        let under = format!("/pty/{}", http::encode(id));
-        let call = self.on("killPtySession", "DELETE", &under, Decoder::Nothing, timeout);
-        self.single(call)
-    }
-
-    /// Tells one its size.
-    pub fn resize_terminal(&self, id: &str, size: Size, timeout: Option<Duration>) -> Single<T> {
-        let under = format!("/pty/{}/resize", http::encode(id));
-        let mut call = self.on("resizePtySession", "POST", &under, Decoder::Nothing, timeout);
-        call.body = Some(json!({ "cols": size.cols, "rows": size.rows }).to_string());
-        self.single(call)
-    }
-
     /// Opens a session, or takes one up: `first` is the frame that says which.
     pub async fn open_terminal(&self, mut first: Json) -> Outcome<T, Session<T>> {
         let id = self.transport().uuid();
@@ -61,7 +34,10 @@ impl<T: Transport> Machine<T> {
         let created = first["type"] == "pty_start";
         let socket = self
             .client
-            .open(OPERATION, &self.under("/ws?channel=pty"))
+            .open(
+                OPERATION,
+                &format!("{}?channel=pty", self.socket_path(&api::WEBSOCKET_UPGRADE)),
+            )
             .await?;
         let lost = |closed| cut_off(OPERATION, &closed, "the terminal did not open");
         socket.send(first.to_string()).await.map_err(lost)?;
@@ -259,14 +235,16 @@ impl<T: Transport> Session<T> {
         sent.map_err(|closed| cut_off(OPERATION, &closed, "the input was not sent").into())
     }
 
-    /// Tells it its size.
-    pub fn resize(&self, size: Size, timeout: Option<Duration>) -> Single<T> {
-        self.machine.resize_terminal(&self.session_id, size, timeout)
-    }
-
-    /// Ends it, and what runs in it.
-    pub fn kill(&self, timeout: Option<Duration>) -> Single<T> {
-        self.machine.kill_terminal(&self.session_id, timeout)
+    /// A call of the table on this session.
+    pub fn plan(
+        &self,
+        operation: &'static Operation,
+        args: &[Option<Value>],
+        options: Option<&Value>,
+    ) -> Planned<T> {
+        let session = Some(Value::Text(self.session_id.clone()));
+        self.machine
+            .plan(operation, &[&[session], args].concat(), options)
     }
 
     /// Leaves it open.

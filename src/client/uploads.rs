@@ -6,15 +6,16 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use nullspace_wire::api::{self, Route};
 use serde_json::json;
 
 use super::call::{describe, Call, Client, Failed, Failure, Outcome};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
+use crate::core::files;
 use crate::core::options::Value;
 use crate::core::uploads::{self, Plan, Source};
-use crate::core::{files, http};
-use crate::transport::{Answer, Content, Decoder, Transport};
+use crate::transport::{Answer, Content, Transport};
 
 /// Silence that ends a request of a session. Source: PROTOCOL.md section 1.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -57,7 +58,7 @@ impl<T: Transport> Drop for AbortOnDrop<T> {
         let (machine, id) = (self.machine.clone(), std::mem::take(&mut self.id));
         let client = machine.client.quiet();
         self.machine.transport().spawn(async move {
-            let call = machine.upload_call("abortUpload", "DELETE", &id, "", Decoder::Nothing, None);
+            let call = machine.upload_call(&api::ABORT_UPLOAD_SESSION, &[&id], None);
             // Nobody hears of it; the session ends by its time at the latest.
             let _ = client.call(&call).await;
         });
@@ -87,17 +88,8 @@ impl Session {
 }
 
 impl<T: Transport> Machine<T> {
-    fn upload_call(
-        &self,
-        operation: &'static str,
-        method: &'static str,
-        id: &str,
-        verb: &str,
-        decoder: Decoder,
-        timeout: Option<Duration>,
-    ) -> Call {
-        let under = format!("/uploads/{}{verb}", http::encode(id));
-        let mut call = self.on(operation, method, &under, decoder, timeout);
+    fn upload_call(&self, route: &'static Route, ids: &[&str], timeout: Option<Duration>) -> Call {
+        let mut call = self.on(route, ids, timeout);
         call.timeout = self.client.timeout(timeout, TIMEOUT);
         call
     }
@@ -118,14 +110,7 @@ impl<T: Transport> Machine<T> {
             true => Some(bytes.digest().await?),
             false => None,
         };
-        let mut call = self.on(
-            "createUpload",
-            "POST",
-            "/uploads",
-            Decoder::CreateUpload,
-            plan.request_timeout,
-        );
-        call.timeout = self.client.timeout(plan.request_timeout, TIMEOUT);
+        let mut call = self.upload_call(&api::CREATE_UPLOAD_SESSION, &[], plan.request_timeout);
         call.body = Some(uploads::create(plan, source, size, checksum.as_deref()));
         call.idempotency_key = Some(self.transport().uuid());
         let answer = repeated(&self.client, &call).await?;
@@ -183,7 +168,7 @@ impl<T: Transport> Machine<T> {
         options: Option<&Value>,
     ) -> Outcome<T, Uploaded> {
         let (concurrency, timeout) = uploads::resumed(options)?;
-        let call = self.upload_call("getUpload", "GET", id, "", Decoder::UploadSession, timeout);
+        let call = self.upload_call(&api::GET_UPLOAD_SESSION, &[id], timeout);
         let session = repeated(&self.client, &call).await?;
         let size = session.number("contentLength");
         if source.size.is_none() || source.size != size {
@@ -273,14 +258,7 @@ impl<T: Transport> Machine<T> {
         };
         let workers = concurrency.min(session.concurrency).max(1);
         all::<T>((0..workers).map(|_| Box::pin(work()) as Work<'_, T>).collect()).await?;
-        let mut call = self.upload_call(
-            "completeUpload",
-            "POST",
-            &session.id,
-            "/complete",
-            Decoder::CompleteUpload,
-            timeout,
-        );
+        let mut call = self.upload_call(&api::COMPLETE_UPLOAD_SESSION, &[&session.id], timeout);
         call.body = Some(json!({ "whole_checksum_sha256": checksum }).to_string());
         call.idempotency_key = Some(self.transport().uuid());
         let answer = repeated(&self.client, &call).await?;
@@ -307,15 +285,8 @@ impl<T: Transport> Machine<T> {
         let mut tried = 0;
         loop {
             let (part, digest) = bytes.part(begin, end).await?;
-            let verb = format!("/parts/{number}");
-            let mut call = self.upload_call(
-                "uploadPart",
-                "PUT",
-                &session.id,
-                &verb,
-                Decoder::UploadSession,
-                timeout,
-            );
+            let ids = [session.id.as_str(), &number.to_string()];
+            let mut call = self.upload_call(&api::UPLOAD_SESSION_PART, &ids, timeout);
             call.content = Some((part.content(), BYTES.to_owned()));
             call.part_digest = Some(digest);
             let failed = match self.client.try_once(&call, &Cell::new(0)).await {
@@ -335,14 +306,7 @@ impl<T: Transport> Machine<T> {
             self.transport().sleep(uploads::delay(tried)).await;
             tried += 1;
             // It may have come all the same, or the session may be over.
-            let look = self.upload_call(
-                "getUpload",
-                "GET",
-                &session.id,
-                "",
-                Decoder::UploadSession,
-                timeout,
-            );
+            let look = self.upload_call(&api::GET_UPLOAD_SESSION, &[&session.id], timeout);
             let state = repeated(&self.client, &look).await?;
             if let Some(over @ ("aborted" | "expired" | "failed")) = state.text("status").as_deref() {
                 let what = format!("the upload is {over}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nullspace_wire::api;
 use serde_json::json;
 
 use super::call::Outcome;
@@ -33,7 +34,10 @@ impl<T: Transport> Machine<T> {
             "type": "file_watch", "id": id, "path": request.path, "user": request.user,
             "recursive": request.recursive, "timeout_secs": request.timeout,
         });
-        let socket = self.client.open(OPERATION, &self.under("/ws")).await?;
+        let socket = self
+            .client
+            .open(OPERATION, &self.socket_path(&api::WEBSOCKET_UPGRADE))
+            .await?;
         let lost = |closed| cut_off(OPERATION, &closed, "the watch did not begin");
         socket.send(first.to_string()).await.map_err(lost)?;
         loop {

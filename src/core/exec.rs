@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use nullspace_wire::exec::{ExecRequest, StdinRequest};
+use nullspace_wire::exec::ExecRequest;
+use nullspace_wire::limits::{COMMAND_SECS, DEFAULT_COMMAND_SECS};
 
 use super::config::CALL_OPTIONS;
 use super::error::{Error, Kind};
 use super::options::{shown, Fields, Value};
 
-/// Seconds of a command when the caller said nothing.
-const DEFAULT_TIMEOUT: u64 = 30;
 /// Added to a command's time for the HTTP request that waits for it.
 const MARGIN: Duration = Duration::from_secs(10);
-/// The longest time a command may ask for, seconds: a week.
-const MAX_TIMEOUT: u64 = 604_800;
-
 /// Callbacks.
 const HEARING: [&str; 2] = ["onStdout", "onStderr"];
 const RUN: [&str; 6] = ["args", "shell", "cwd", "envs", "timeout", "background"];
@@ -37,9 +33,7 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
     super::config::signal(&fields)?;
     let heard = hearing(&fields)?;
     let background = fields.flag("background")?.unwrap_or(false);
-    let timeout = fields
-        .integer("timeout", 1, MAX_TIMEOUT)?
-        .unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = timeout(&fields)?;
     let mut request = request(command, &fields, timeout)?;
     request.background = Some(background);
     Ok(Run {
@@ -162,8 +156,8 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
 /// Whole seconds for a command, from the option `timeout` of `runOnce`.
 pub fn timeout(fields: &Fields<'_>) -> Result<u64, Error> {
     Ok(fields
-        .integer("timeout", 1, MAX_TIMEOUT)?
-        .unwrap_or(DEFAULT_TIMEOUT))
+        .integer("timeout", COMMAND_SECS.min, COMMAND_SECS.max)?
+        .unwrap_or(DEFAULT_COMMAND_SECS))
 }
 
 /// The least HTTP time for a command of so many seconds.
@@ -207,15 +201,4 @@ pub fn still_runs(pid: u32, timeout: Duration) -> Error {
 /// A process id that a caller gave.
 pub fn pid(value: &Value) -> Result<u32, Error> {
     super::options::integer("pid", value, 1, u64::from(u32::MAX)).map(|pid| pid as u32)
-}
-
-/// Text for the standard input of a command, possibly empty.
-pub fn stdin(value: &Value) -> Result<StdinRequest, Error> {
-    match value {
-        Value::Text(data) => Ok(StdinRequest { data: data.clone() }),
-        other => Err(Error::option(
-            "data",
-            &format!("must be a string, not {}", other.kind()),
-        )),
-    }
 }

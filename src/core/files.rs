@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Map, Value as Json};
+use serde_json::{json, Value as Json};
 
 use super::config;
 use super::error::Error;
 use super::http;
 use super::options::{self, Fields, Value};
-use crate::transport::Decoder;
 
 /// Texts up to this many bytes go inside a JSON body: one request instead of two.
 pub const SMALL_TEXT: usize = 1 << 16;
-/// Deepest list.
-const DEEPEST: u64 = 64;
 
 /// What every call on files takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,16 +33,6 @@ impl Common {
             user: fields.filled("user")?.map(|user| user.trim().to_owned()),
             request_timeout: fields.seconds("requestTimeout")?,
         })
-    }
-
-    /// A JSON body with these fields and the user; it is `null` when nobody is named.
-    pub fn body(&self, fields: Json) -> String {
-        let mut body = match fields {
-            Json::Object(body) => body,
-            _ => Map::new(),
-        };
-        body.insert("user".to_owned(), json!(self.user));
-        Json::Object(body).to_string()
     }
 
     /// A path with these parameters and the user.
@@ -81,24 +68,6 @@ pub fn text(name: &str, value: &Value, empty: bool) -> Result<String, Error> {
             &format!("must be a string, not {}", other.kind()),
         )),
     }
-}
-
-/// The options of `read`, and how the bytes come back.
-pub fn read(options: Option<&Value>) -> Result<(Common, Decoder), Error> {
-    let fields = fields(options, &["format"])?;
-    let decoder = match fields.choice("format", &["text", "bytes", "blob", "stream"])? {
-        Some("bytes") => Decoder::Bytes,
-        Some("blob") => Decoder::Blob,
-        Some("stream") => Decoder::Stream,
-        _ => Decoder::Utf8,
-    };
-    Ok((Common::of(&fields)?, decoder))
-}
-
-/// The options of `list`: its depth.
-pub fn list(options: Option<&Value>) -> Result<(Common, Option<u64>), Error> {
-    let fields = fields(options, &["depth"])?;
-    Ok((Common::of(&fields)?, fields.integer("depth", 0, DEEPEST)?))
 }
 
 /// Permissions: `'0644'`, `'644'` or the number 0o644.

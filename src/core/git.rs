@@ -2,128 +2,55 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Map, Value as Json};
+use serde_json::{json, Value as Json};
 
 use super::config;
 use super::error::Error;
 use super::options::{self, Fields, Value};
 
 /// Where a repository is when nobody says.
-const DEFAULT_PATH: &str = "/workspace";
+pub const DEFAULT_PATH: &str = "/workspace";
 
-/// Options of a call, with what every one takes.
-pub struct Given<'a> {
-    fields: Fields<'a>,
-    /// The body so far, or what goes into the query.
-    pub body: Map<String, Json>,
-    /// As given.
-    pub request_timeout: Option<Duration>,
+/// `{ name, email }` of an author, as fields of the body.
+pub fn author(name: &str, value: &Value) -> Result<Json, Error> {
+    let author = Fields::new(name, Some(value), &[&["name", "email"]])?;
+    match (author.filled("name")?, author.filled("email")?) {
+        (Some(by), Some(email)) => Ok(json!({ "author_name": by, "author_email": email })),
+        _ => Err(Error::option(name, "must be { name, email }, both of them")),
+    }
 }
 
-impl<'a> Given<'a> {
-    /// Reads `path`, and lets `more` in.
-    pub fn read(options: Option<&'a Value>, more: &[&str]) -> Result<Self, Error> {
-        let fields = config::call_fields(options, &[more, &["path"]].concat())?;
-        let path = fields.filled("path")?.unwrap_or(DEFAULT_PATH);
-        Ok(Self {
-            body: Map::from_iter([("path".to_owned(), json!(path))]),
-            request_timeout: fields.seconds("requestTimeout")?,
-            fields,
-        })
-    }
-
-    /// Puts a value into the body.
-    pub fn put(&mut self, name: &str, value: impl Into<Json>) {
-        self.body.insert(name.to_owned(), value.into());
-    }
-
-    /// A text, if there is one.
-    pub fn text(&mut self, option: &str, field: &str) -> Result<&mut Self, Error> {
-        if let Some(text) = self.fields.filled(option)? {
-            self.put(field, text);
+/// Credentials: `{ username, password }` or `{ privateKey, passphrase? }`.
+pub fn auth(name: &str, value: &Value) -> Result<Json, Error> {
+    let names = ["kind", "username", "password", "privateKey", "passphrase"];
+    let auth = Fields::new(name, Some(value), &[&names])?;
+    let kind = auth.choice("kind", &["https", "ssh"])?;
+    let (https, ssh) = (
+        auth.has("username") || auth.has("password"),
+        auth.has("privateKey"),
+    );
+    match (
+        auth.filled("username")?,
+        auth.filled("password")?,
+        auth.filled("privateKey")?,
+    ) {
+        (Some(username), Some(password), None) if kind != Some("ssh") => {
+            Ok(json!({ "kind": "https", "username": username, "password": password }))
         }
-        Ok(self)
-    }
-
-    /// A flag, if there is one.
-    pub fn flag(&mut self, option: &str, field: &str) -> Result<&mut Self, Error> {
-        if let Some(flag) = self.fields.flag(option)? {
-            self.put(field, flag);
-        }
-        Ok(self)
-    }
-
-    /// A count from 1, if there is one.
-    pub fn count(&mut self, option: &str, field: &str) -> Result<&mut Self, Error> {
-        if let Some(count) = self.fields.integer(option, 1, u64::from(u32::MAX))? {
-            self.put(field, count);
-        }
-        Ok(self)
-    }
-
-    /// Files; whether there are any.
-    pub fn files(&mut self) -> Result<bool, Error> {
-        let files = self.fields.texts("files")?;
-        let any = files.is_some();
-        if let Some(files) = files {
-            self.put("files", files);
-        }
-        Ok(any)
-    }
-
-    /// `author: { name, email }`.
-    pub fn author(&mut self) -> Result<(), Error> {
-        if let Some(author) = self.fields.object("author", &["name", "email"])? {
-            match (author.filled("name")?, author.filled("email")?) {
-                (Some(name), Some(email)) => {
-                    self.put("author_name", name);
-                    self.put("author_email", email);
-                }
-                _ => {
-                    let what = "must be { name, email }, both of them";
-                    return Err(self.fields.wrong("author", what));
-                }
+        (None, None, Some(key)) if kind != Some("https") => {
+            let mut credentials = json!({ "kind": "ssh", "private_key": key });
+            if let Some(passphrase) = auth.text("passphrase")? {
+                credentials["passphrase"] = json!(passphrase);
             }
+            Ok(credentials)
         }
-        Ok(())
-    }
-
-    /// Credentials: `{ username, password }` or `{ privateKey, passphrase? }`.
-    pub fn auth(&mut self) -> Result<(), Error> {
-        let names = ["kind", "username", "password", "privateKey", "passphrase"];
-        let Some(auth) = self.fields.object("auth", &names)? else {
-            return Ok(());
-        };
-        let kind = auth.choice("kind", &["https", "ssh"])?;
-        let (https, ssh) = (
-            auth.has("username") || auth.has("password"),
-            auth.has("privateKey"),
-        );
-        let value = match (
-            auth.filled("username")?,
-            auth.filled("password")?,
-            auth.filled("privateKey")?,
-        ) {
-            (Some(username), Some(password), None) if kind != Some("ssh") => {
-                json!({ "kind": "https", "username": username, "password": password })
-            }
-            (None, None, Some(key)) if kind != Some("https") => {
-                let mut value = json!({ "kind": "ssh", "private_key": key });
-                if let Some(passphrase) = auth.text("passphrase")? {
-                    value["passphrase"] = json!(passphrase);
-                }
-                value
-            }
-            _ => {
-                let what = match (https, ssh) {
-                    (true, true) => "must be either { username, password } or { privateKey }",
-                    _ => "must be { username, password } or { privateKey, passphrase? }",
-                };
-                return Err(self.fields.wrong("auth", what));
-            }
-        };
-        self.put("auth", value);
-        Ok(())
+        _ => {
+            let what = match (https, ssh) {
+                (true, true) => "must be either { username, password } or { privateKey }",
+                _ => "must be { username, password } or { privateKey, passphrase? }",
+            };
+            Err(Error::option(name, what))
+        }
     }
 }
 

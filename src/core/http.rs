@@ -23,12 +23,26 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
+/// A path of the API with ids in place of its `{names}`.
+pub fn fill(path: &str, ids: &[impl AsRef<str>]) -> String {
+    let mut ids = ids.iter();
+    let mut filled = String::with_capacity(path.len() + 24);
+    for segment in path.split('/').skip(1) {
+        filled.push('/');
+        match segment.strip_prefix('{').and_then(|_| ids.next()) {
+            Some(id) => filled.push_str(&encode(id.as_ref())),
+            None => filled.push_str(segment),
+        }
+    }
+    filled
+}
+
 /// `path?name=value&...`; nothing is added when there is nothing.
-pub fn with_query(path: &str, query: &[(&str, String)]) -> String {
+pub fn with_query(path: &str, query: &[(impl AsRef<str>, String)]) -> String {
     let mut url = path.to_owned();
     for (index, (name, value)) in query.iter().enumerate() {
         url.push(if index == 0 { '?' } else { '&' });
-        url.push_str(name);
+        url.push_str(name.as_ref());
         url.push('=');
         url.push_str(&encode(value));
     }

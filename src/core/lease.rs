@@ -2,57 +2,36 @@
 
 use std::time::Duration;
 
-use nullspace_wire::machine::{SetTimeoutRequest, TimeoutAction};
+use nullspace_wire::machine::TimeoutAction;
 
 use super::config;
 use super::error::Error;
-use super::options::{self, Fields, Value};
+use super::options::{Fields, Value};
 
 /// Seconds that `keepAlive` asks for each time.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
 /// The least time between two requests of `keepAlive`.
 const MIN_REFRESH: Duration = Duration::from_secs(1);
 
+/// What may happen at the end of a lease.
+pub const ACTIONS: [&str; 2] = ["destroy", "hibernate"];
+
 /// What happens at the end of a lease.
 pub fn action(fields: &Fields<'_>) -> Result<Option<TimeoutAction>, Error> {
-    let action = fields.choice("timeoutAction", &["destroy", "hibernate"])?;
+    let action = fields.choice("timeoutAction", &ACTIONS)?;
     Ok(action.map(|action| match action {
         "hibernate" => TimeoutAction::Hibernate,
         _ => TimeoutAction::Destroy,
     }))
 }
 
-/// A new lease.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SetTimeout {
-    /// The body.
-    pub request: SetTimeoutRequest,
-    /// As given.
-    pub request_timeout: Option<Duration>,
-}
-
-/// Checks `seconds` and the options of `setTimeout`.
-pub fn set_timeout(seconds: &Value, options: Option<&Value>) -> Result<SetTimeout, Error> {
-    let fields = config::call_fields(options, &["timeoutAction"])?;
-    let lease = options::seconds("seconds", seconds)?;
-    Ok(SetTimeout {
-        request: request(lease, action(&fields)?),
-        request_timeout: fields.seconds("requestTimeout")?,
-    })
-}
-
-fn request(lease: Duration, timeout_action: Option<TimeoutAction>) -> SetTimeoutRequest {
-    SetTimeoutRequest {
-        timeout_ms: lease.as_millis() as u64,
-        timeout_action,
-    }
-}
-
 /// A lease that is renewed again and again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeepAlive {
-    /// The body, each time.
-    pub request: SetTimeoutRequest,
+    /// How long it is, each time.
+    pub lease: Duration,
+    /// What follows its end, if the caller said.
+    pub action: Option<String>,
     /// Between two of them.
     pub every: Duration,
     /// Of each request.
@@ -75,7 +54,8 @@ pub fn keep_alive(options: Option<&Value>) -> Result<KeepAlive, Error> {
         None => (lease / 2).max(MIN_REFRESH),
     };
     Ok(KeepAlive {
-        request: request(lease, action(&fields)?),
+        lease,
+        action: fields.choice("timeoutAction", &ACTIONS)?.map(str::to_owned),
         every,
         request_timeout: fields.seconds("requestTimeout")?,
     })

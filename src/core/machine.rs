@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nullspace_wire::limits;
 use nullspace_wire::machine::{
     CreateMachineRequest, DesktopCreateConfig, DesktopResolution, LifecycleConfig, OnTimeout, TimeoutAction,
 };
@@ -12,7 +13,7 @@ use super::config::CLIENT_OPTIONS;
 use super::egress;
 use super::error::Error;
 use super::lease;
-use super::options::{Fields, Value, MAX_INTEGER};
+use super::options::{self, snake_case, Fields, Value, MAX_INTEGER};
 use super::volumes;
 
 const CREATE: [&str; 23] = [
@@ -57,13 +58,7 @@ const RUN_ONCE: [&str; 10] = [
 const STATES: [&str; 5] = ["creating", "running", "paused", "destroyed", "error"];
 
 /// Seconds of a lease.
-const DEFAULT_LEASE: u64 = 300;
-const DEFAULT_VCPUS: u32 = 2;
-/// MiB; and for templates that need more.
-const DEFAULT_MEMORY: u32 = 512;
-const DEFAULT_MEMORY_LARGE: u32 = 2048;
-/// MiB of disk that servers accept.
-const DISK_RANGE: (u64, u64) = (512, 131_072);
+const DEFAULT_LEASE: u64 = limits::DEFAULT_LEASE_MS / 1000;
 
 /// Options of a create, known names checked.
 pub fn create_fields(options: &Value) -> Result<Fields<'_>, Error> {
@@ -149,23 +144,23 @@ fn lease_request(fields: &Fields<'_>, lease: Duration) -> Result<CreateMachineRe
 fn fresh(fields: &Fields<'_>, body: &mut CreateMachineRequest) -> Result<(), Error> {
     let template = fields.filled("template")?.unwrap_or("base");
     let memory = if ["code-interpreter", "desktop"].contains(&template) {
-        DEFAULT_MEMORY_LARGE
+        limits::DEFAULT_MEMORY_LARGE_MB
     } else {
-        DEFAULT_MEMORY
+        limits::DEFAULT_MEMORY_MB
     };
     body.template = Some(template.to_owned());
     body.vcpus = Some(
         fields
-            .integer("vcpus", 1, u64::from(u32::MAX))?
-            .map_or(DEFAULT_VCPUS, |count| count as u32),
+            .integer("vcpus", limits::VCPUS.min, limits::VCPUS.max)?
+            .unwrap_or(limits::DEFAULT_VCPUS) as u32,
     );
     body.memory_mb = Some(
         fields
-            .integer("memoryMb", 1, u64::from(u32::MAX))?
-            .map_or(memory, |size| size as u32),
+            .integer("memoryMb", limits::MEMORY_MB.min, limits::MEMORY_MB.max)?
+            .unwrap_or(memory) as u32,
     );
     body.disk_mb = fields
-        .integer("diskMb", DISK_RANGE.0, DISK_RANGE.1)?
+        .integer("diskMb", limits::DISK_MB.min, limits::DISK_MB.max)?
         .map(|size| size as u32);
     body.envs = Some(fields.environment("envs")?.unwrap_or_default());
     let internet_access = fields.flag("internetAccess")?.unwrap_or(true);
@@ -214,7 +209,11 @@ fn warm_pool(fields: &Fields<'_>) -> Result<Option<WarmPoolCheckoutRequest>, Err
             "bypass" => CheckoutMode::Bypass,
             _ => CheckoutMode::Prefer,
         });
-    let wait_ms = fields.integer("warmPoolWaitMs", 0, MAX_INTEGER)?;
+    let wait_ms = fields.integer(
+        "warmPoolWaitMs",
+        limits::WARM_POOL_WAIT_MS.min,
+        limits::WARM_POOL_WAIT_MS.max,
+    )?;
     let id = match fields.get("warmPool") {
         None => None,
         Some(Value::Text(text)) => Some(text.as_str()),
@@ -378,7 +377,7 @@ pub fn list(fields: &Fields<'_>) -> Result<List, Error> {
     if let Some(metadata) = metadata {
         query.push(("metadata", Json::Object(metadata).to_string()));
     }
-    let wanted = field_names(fields)?;
+    let wanted = fields.get("fields").map(field_names).transpose()?;
     let rows = wanted.is_some();
     if let Some(wanted) = wanted {
         query.push(("fields", wanted));
@@ -418,10 +417,8 @@ fn states(fields: &Fields<'_>) -> Result<Option<Vec<String>>, Error> {
 }
 
 /// The option `fields`, as the wire wants it: snake_case, comma-joined, each once.
-pub fn field_names(fields: &Fields<'_>) -> Result<Option<String>, Error> {
-    let Some(list) = fields.texts("fields")? else {
-        return Ok(None);
-    };
+pub fn field_names(value: &Value) -> Result<String, Error> {
+    let list = options::texts("fields", value)?;
     let mut names: Vec<String> = Vec::new();
     for (index, name) in list.iter().enumerate() {
         let name = name.trim();
@@ -441,34 +438,10 @@ pub fn field_names(fields: &Fields<'_>) -> Result<Option<String>, Error> {
         }
     }
     if names.is_empty() {
-        return Err(fields.wrong("fields", "must name at least one field, such as ['id', 'status']"));
+        return Err(Error::option(
+            "fields",
+            "must name at least one field, such as ['id', 'status']",
+        ));
     }
-    Ok(Some(names.join(",")))
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 2);
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() {
-            snake.push('_');
-            snake.push(letter.to_ascii_lowercase());
-        } else {
-            snake.push(letter);
-        }
-    }
-    snake
-}
-
-/// An id that a caller gave. `.` and `..` are refused: as a segment of a path, also percent-encoded, they would be
-/// taken out of the URL, and a delete would go to another address.
-pub fn id(name: &str, value: &Value) -> Result<String, Error> {
-    let Value::Text(text) = value else {
-        let what = format!("must be a string, not {}", value.kind());
-        return Err(Error::option(name, &what));
-    };
-    match text.trim() {
-        "" => Err(Error::option(name, "must not be empty")),
-        text @ ("." | "..") => Err(Error::option(name, &format!("must be an id, not '{text}'"))),
-        text => Ok(text.to_owned()),
-    }
+    Ok(names.join(","))
 }

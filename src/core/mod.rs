@@ -6,9 +6,8 @@
 //! - [`retry`]: what is sent again, and when
 //! - [`json`]: reading JSON text
 //! - [`http`]: paths, queries, headers, what may be shown of them
-//! - [`machine`], [`lease`], [`snapshots`], [`events`], [`previews`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`code`], [`files`], [`uploads`], [`git`], [`warm_pool`]: the requests of each resource
+//! - [`machine`], [`lease`], [`events`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`uploads`], [`git`], [`warm_pool`]: options that need more than a row of the table
 
-pub mod code;
 pub mod config;
 pub mod egress;
 pub mod error;
@@ -23,9 +22,7 @@ pub mod lease;
 pub mod machine;
 pub mod monitor;
 pub mod options;
-pub mod previews;
 pub mod retry;
-pub mod snapshots;
 pub mod terminals;
 pub mod uploads;
 pub mod volumes;

@@ -139,6 +139,15 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Reads fields whose names are known to be right.
+    pub fn all(fields: &'a [(String, Value)]) -> Self {
+        Self {
+            path: String::new(),
+            fields,
+            visible: None,
+        }
+    }
+
     /// The same options, of which only these are seen.
     pub fn only(&self, names: &'static [&'static str]) -> Fields<'a> {
         Fields {
@@ -257,20 +266,9 @@ impl<'a> Fields<'a> {
 
     /// An array of texts.
     pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
-        let Some(list) = self.list(name)? else {
-            return Ok(None);
-        };
-        list.iter()
-            .enumerate()
-            .map(|(index, item)| match item {
-                Value::Text(text) => Ok(text.clone()),
-                other => Err(Error::option(
-                    &format!("{}[{index}]", self.path(name)),
-                    &format!("must be a string, not {}", other.kind()),
-                )),
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map(Some)
+        self.get(name)
+            .map(|value| texts(&self.path(name), value))
+            .transpose()
     }
 
     /// An object of texts, such as environment variables.
@@ -329,6 +327,52 @@ impl<'a> Fields<'a> {
             _ => Ok(None),
         }
     }
+}
+
+/// An array of texts. `path`: its name in messages.
+pub fn texts(path: &str, value: &Value) -> Result<Vec<String>, Error> {
+    let Value::List(list) = value else {
+        return Err(Error::option(
+            path,
+            &format!("must be an array, not {}", value.kind()),
+        ));
+    };
+    list.iter()
+        .enumerate()
+        .map(|(index, item)| match item {
+            Value::Text(text) => Ok(text.clone()),
+            other => Err(Error::option(
+                &format!("{path}[{index}]"),
+                &format!("must be a string, not {}", other.kind()),
+            )),
+        })
+        .collect()
+}
+
+/// An id. `.` and `..` are refused: as a segment of a path, also percent-encoded, they would be taken out of the URL, and a
+/// delete would go to another address. `path`: its name in messages.
+pub fn id(path: &str, value: &Value) -> Result<String, Error> {
+    let Value::Text(text) = value else {
+        let what = format!("must be a string, not {}", value.kind());
+        return Err(Error::option(path, &what));
+    };
+    match text.trim() {
+        "" => Err(Error::option(path, "must not be empty")),
+        text @ ("." | "..") => Err(Error::option(path, &format!("must be an id, not '{text}'"))),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// `memoryMb` -> `memory_mb`.
+pub fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 fn number(path: &str, value: &Value) -> Result<f64, Error> {

@@ -1,15 +1,11 @@
 //! Volumes as options: what a machine mounts. Source: PROTOCOL.md sections 3 and 9.
 
-use std::time::Duration;
-
+use nullspace_wire::limits::VOLUMES;
 use nullspace_wire::machine::VolumeMountRequest;
 
-use super::config;
 use super::error::Error;
 use super::options::{Fields, Value};
 
-/// Mounts of one machine. Source: PROTOCOL.md section 3, "Server rules".
-const MAX_MOUNTS: usize = 8;
 /// Fields of one mount.
 const MOUNT: [&str; 4] = ["ref", "mountPath", "subpath", "readOnly"];
 /// The engine's own directory in every machine.
@@ -23,8 +19,9 @@ pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Er
     if list.is_empty() {
         return Err(fields.wrong("volumes", "must hold at least one volume"));
     }
-    if list.len() > MAX_MOUNTS {
-        return Err(fields.wrong("volumes", "must hold at most 8 volumes: a machine mounts no more"));
+    if list.len() > VOLUMES {
+        let what = format!("must hold at most {VOLUMES} volumes: a machine mounts no more");
+        return Err(fields.wrong("volumes", &what));
     }
     let mut mounts: Vec<VolumeMountRequest> = Vec::with_capacity(list.len());
     for (index, item) in list.iter().enumerate() {
@@ -42,29 +39,22 @@ pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Er
     Ok(Some(mounts))
 }
 
-/// Reads what `volumes.attach` gets: a volume and options, or a mount that has them all. Gives the time for the call too.
-pub fn attach(
-    volume: &Value,
-    options: Option<&Value>,
-) -> Result<(VolumeMountRequest, Option<Duration>), Error> {
-    let fields = config::call_fields(options, &["mountPath", "subpath", "readOnly"])?;
-    let timeout = fields.seconds("requestTimeout")?;
-    let is_mount = matches!(volume, Value::Object(inner) if inner.iter().any(|(key, _)| key == "mountPath"));
+/// Reads what `volumes.attach` gets: a volume and options, or a mount that has them all.
+pub fn attach(args: &Fields<'_>, options: &Fields<'_>) -> Result<VolumeMountRequest, Error> {
+    let volume = args.get("volume");
+    let is_mount =
+        matches!(volume, Some(Value::Object(inner)) if inner.iter().any(|(key, _)| key == "mountPath"));
     if is_mount {
         if let Some(name) = ["mountPath", "subpath", "readOnly"]
             .into_iter()
-            .find(|name| fields.has(name))
+            .find(|name| options.has(name))
         {
-            return Err(fields.wrong(name, "is in the mount already: give it once"));
+            return Err(options.wrong(name, "is in the mount already: give it once"));
         }
-        let given = Fields::new("volume", Some(volume), &[&MOUNT])?;
-        let mount = mount(&given, reference(&given, "ref")?, given.filled("mountPath")?)?;
-        return Ok((mount, timeout));
+        let whole = Fields::new("volume", volume, &[&MOUNT])?;
+        return mount(&whole, reference(&whole, "ref")?, whole.filled("mountPath")?);
     }
-    let named = Value::Object(vec![("volume".to_owned(), volume.clone())]);
-    let reference = reference(&Fields::new("", Some(&named), &[&["volume"]])?, "volume")?;
-    let mount = mount(&fields, reference, fields.filled("mountPath")?)?;
-    Ok((mount, timeout))
+    mount(options, reference(args, "volume")?, options.filled("mountPath")?)
 }
 
 /// One mount. `mount_path` was read by the caller, who knows whether it may be absent.

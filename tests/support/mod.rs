@@ -6,6 +6,7 @@ use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::Error;
 use nullspace::core::options::{Fields, Value};
+use nullspace::surface::{machines, Operation, Request, Scope};
 use nullspace::transport::script::{Script, BASE_URL};
 use serde_json::{json, Value as Json};
 
@@ -50,7 +51,9 @@ pub fn client(script: &Script) -> Client<Script> {
 /// The machine of a script whose first answer resumes it.
 pub fn machine(script: &Script) -> Machine<Script> {
     let client = client(script);
-    let answer = script.send(Machine::resuming(&client, "mch_1")).unwrap();
+    let answer = script
+        .send(client.plan(&machines::RESUME, &args(&[json!("mch_1")]), None))
+        .unwrap();
     Machine::taken_up(&client, &answer).unwrap()
 }
 
@@ -67,4 +70,32 @@ pub fn error<V>(result: Result<V, Failure<String>>) -> Error {
 /// The JSON that a request carried.
 pub fn body(request: &nullspace::transport::Request) -> Json {
     serde_json::from_str(request.body.as_deref().unwrap_or("null")).unwrap()
+}
+
+/// Arguments of a call.
+pub fn args(all: &[Json]) -> Vec<Option<Value>> {
+    all.iter().cloned().map(|one| Some(given(one))).collect()
+}
+
+/// What an operation of the table sends for a machine, when it is given these arguments and options.
+pub fn request(operation: &'static Operation, all: &[Json], options: Json) -> Result<Request, Error> {
+    operation.request(Scope::Handle, &["mch_1"], &args(all), Some(&given(options)))
+}
+
+/// The body of that.
+pub fn request_body(operation: &'static Operation, all: &[Json], options: Json) -> Result<Json, Error> {
+    request(operation, all, options).map(|request| Json::Object(request.body))
+}
+
+/// The query of that.
+pub fn request_query(
+    operation: &'static Operation,
+    all: &[Json],
+    options: Json,
+) -> Result<Vec<(String, String)>, Error> {
+    let query = request(operation, all, options)?.query;
+    Ok(query
+        .into_iter()
+        .map(|(name, value)| (name.into_owned(), value))
+        .collect())
 }

@@ -5,6 +5,7 @@
 //! absence read the same. Source: `spec/openapi.json`, `spec/PROTOCOL.md`.
 //!
 //! - [`api`]: every operation: verb, path, answer; [`answers`]: every kind of answer
+//! - [`limits`]: limits and defaults that both sides check
 //! - [`machine`]: machines, their lists, leases, metrics, snapshots
 //! - [`lifecycle`]: lifecycle events
 //! - [`network`]: egress policies and preview hosts
@@ -27,6 +28,7 @@ pub mod exec;
 pub mod files;
 pub mod git;
 pub mod lifecycle;
+pub mod limits;
 pub mod machine;
 pub mod monitor;
 pub mod network;

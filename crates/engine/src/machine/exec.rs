@@ -19,7 +19,7 @@ use crate::isolation::{ExecSpec, IsolationError, Running};
 /// Time limit of a foreground command without one. Source: schema, `timeout_secs`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time limit: a day.
-const MAX_TIMEOUT_SECS: u64 = 24 * 3600;
+const MAX_TIMEOUT_SECS: u64 = nullspace_wire::limits::COMMAND_SECS.max;
 /// Standard input that is not read for so long is an error.
 const STDIN_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a killed command may take to be gone.

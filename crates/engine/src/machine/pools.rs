@@ -22,7 +22,7 @@ use crate::store::documents::{self, Kind as Document};
 /// first command, and what starts beside it would slow that down.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 /// Most machines a pool may hold ready on one computer.
-pub const MAX_READY: u32 = 100;
+pub const MAX_READY: u32 = nullspace_wire::limits::POOL_READY.max as u32;
 /// Source: PROTOCOL.md section 12.
 const DEFAULT_IDLE_SECONDS: u64 = 600;
 /// Source: PROTOCOL.md section 12.

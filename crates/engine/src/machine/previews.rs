@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use nullspace_wire::limits::SIGNED_URL_SECS;
 use nullspace_wire::preview::PreviewGrantInfo;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use super::{clock, ids, Engine};
 /// How long a grant holds when the caller does not say, in seconds: an hour.
 pub const DEFAULT_SECONDS: u64 = 3600;
 /// Source: schema, `expires_in_seconds`.
-const SECONDS: std::ops::RangeInclusive<u64> = 60..=86_400;
+const SECONDS: std::ops::RangeInclusive<u64> = SIGNED_URL_SECS.min..=SIGNED_URL_SECS.max;
 /// Most grants of a machine that are remembered; the oldest go first.
 const KEPT_GRANTS: usize = 256;
 

@@ -28,7 +28,7 @@ use crate::machine::{now, Engine, Error};
 
 const BOTH: [Transport; 2] = [Transport::Http, Transport::WebSocket];
 /// Longest wait for a service.
-const MAX_WAIT_SECS: f64 = 3600.0;
+const MAX_WAIT_SECS: f64 = nullspace_wire::limits::PREVIEW_WAIT_SECS.max as f64;
 /// Bytes of an answer that are looked at.
 const STATUS_LINE: usize = 64;
 

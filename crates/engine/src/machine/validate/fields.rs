@@ -9,7 +9,7 @@ use crate::machine::error::{Error, Result};
 use crate::machine::templates::RESERVED;
 
 /// Most volumes a machine. Source: PROTOCOL.md section 3.
-pub const MAX_VOLUMES: usize = 8;
+pub const MAX_VOLUMES: usize = nullspace_wire::limits::VOLUMES;
 /// What every machine has for itself.
 const OWN_DIRECTORIES: [&str; 3] = ["proc", "dev", "sys"];
 

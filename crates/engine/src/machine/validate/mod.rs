@@ -6,6 +6,7 @@ pub use fields::{absolute, check_envs, check_mount, check_policy_keys, MAX_VOLUM
 
 use std::time::Duration;
 
+use nullspace_wire::limits;
 use nullspace_wire::machine::{CreateMachineRequest, OnTimeout, TimeoutAction, VolumeMountRequest};
 use nullspace_wire::network::{EgressMode, NetworkCreateConfig};
 use nullspace_wire::warm_pool::CheckoutMode;
@@ -18,17 +19,17 @@ use super::templates::CODE_INTERPRETER;
 use fields::{check_desktop, check_volumes, refuse_unknown_network_keys};
 
 /// Lease when none is asked for, in milliseconds: five minutes.
-pub const DEFAULT_TIMEOUT_MS: u64 = 300_000;
+pub const DEFAULT_TIMEOUT_MS: u64 = limits::DEFAULT_LEASE_MS;
 /// Longest lease, in milliseconds: a year.
-pub const MAX_TIMEOUT_MS: u64 = 365 * 24 * 3600 * 1000;
+pub const MAX_TIMEOUT_MS: u64 = limits::LEASE_MS.max;
 /// Most processors.
-pub const MAX_VCPUS: u32 = 256;
+pub const MAX_VCPUS: u32 = limits::VCPUS.max as u32;
 /// Most memory in MiB: 1 TiB.
-pub const MAX_MEMORY_MB: u32 = 1 << 20;
+pub const MAX_MEMORY_MB: u32 = limits::MEMORY_MB.max as u32;
 /// Disk sizes in MiB. Source: schema, `disk_mb`.
-pub const DISK_MB: std::ops::RangeInclusive<u32> = 512..=131_072;
+pub const DISK_MB: std::ops::RangeInclusive<u32> = limits::DISK_MB.min as u32..=limits::DISK_MB.max as u32;
 /// Longest wait for a ready machine of a pool, in milliseconds: ten minutes.
-pub const MAX_WAIT_MS: u64 = 600_000;
+pub const MAX_WAIT_MS: u64 = limits::WARM_POOL_WAIT_MS.max;
 
 /// A checked create.
 #[derive(Debug, Clone)]

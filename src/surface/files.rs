@@ -1,0 +1,134 @@
+//! Files of a machine. Bytes, batches, uploads and watches are in `client`. Source: PROTOCOL.md section 5.
+
+use std::time::Duration;
+
+use nullspace_wire::answers::Answer;
+use nullspace_wire::api;
+use nullspace_wire::limits::Range;
+use serde_json::Value as Json;
+
+use super::kinds::{any_text, pattern};
+use super::{by, filled, int, one_of, trimmed, Field, Given, Operation, Request, Time};
+use crate::core::error::Error;
+use crate::core::files;
+use crate::core::options::Value;
+
+/// HTTP time of what moves the bytes of a file: for silence, not for the whole.
+pub const TRANSFER_TIME: Duration = Duration::from_secs(300);
+
+const DEPTH: Range = Range { min: 0, max: 64 };
+const PATH: Field = filled("path").required();
+/// Whose rights and home directory count. The wire wants the field, `null` when nobody is named: see [`user`].
+const USER: &[Field] = &[trimmed("user")];
+const USER_IN_QUERY: &[Field] = &[trimmed("user").in_query()];
+
+/// The bytes of a file, in the format asked for.
+pub static READ: Operation = Operation::on(&api::DOWNLOAD_FILE)
+    .args(&[filled("path").in_query().required()])
+    .options(&[
+        &[one_of("format", &["text", "bytes", "blob", "stream"]).local()],
+        USER_IN_QUERY,
+    ])
+    .rules(|given, request| {
+        request.answer = match given.text("format")? {
+            Some("bytes") => Answer::Bytes,
+            Some("blob") => Answer::Blob,
+            Some("stream") => Answer::Stream,
+            _ => Answer::Utf8,
+        };
+        Ok(())
+    })
+    .time(Time::Long(TRANSFER_TIME));
+
+/// What a directory holds; `/` when none is named.
+pub static LIST: Operation = Operation::on(&api::LIST_DIR)
+    .args(&[filled("path").in_query()])
+    .options(&[&[int("depth", DEPTH).in_query()], USER_IN_QUERY])
+    .rules(|given, request| {
+        if !given.args.has("path") {
+            request.query.insert(0, ("path".into(), "/".to_owned()));
+        }
+        Ok(())
+    });
+
+/// Writes a short text: one request. Longer ones and bytes go another way.
+pub static WRITE_TEXT: Operation = in_body(
+    Operation::on(&api::WRITE_FILE).args(&[PATH, by("content", any_text).required()]),
+)
+.rules(|given, request| {
+    request.put("encoding", "utf8");
+    user(given, request)
+});
+
+/// Whether there is something at a path.
+pub static EXISTS: Operation = in_body(Operation::on(&api::FILE_EXISTS).args(&[PATH])).gives("exists");
+
+/// The same, as the whole answer.
+pub static EXISTENCE: Operation = in_body(Operation::on(&api::FILE_EXISTS).args(&[PATH]));
+
+/// Describes what is at a path.
+pub static INFO: Operation = in_body(Operation::on(&api::FILE_INFO).args(&[PATH]));
+
+/// Makes a directory and those above it.
+pub static MKDIR: Operation = in_body(Operation::on(&api::MAKE_DIR).args(&[PATH]));
+
+/// Removes a file, or a directory with all in it.
+pub static REMOVE: Operation = in_body(Operation::on(&api::REMOVE_FILE).args(&[PATH]));
+
+/// Gives it another path.
+pub static RENAME: Operation = in_body(Operation::on(&api::RENAME_FILE).args(&[
+    filled("from").wire("old_path").required(),
+    filled("to").wire("new_path").required(),
+]));
+
+/// Changes its mode.
+pub static SET_PERMISSIONS: Operation = in_body(
+    Operation::on(&api::SET_FILE_PERMISSIONS).args(&[PATH, by("permissions", permissions).required()]),
+);
+
+/// Lines that match, in the files below a path.
+pub static FIND: Operation =
+    in_body(Operation::on(&api::FIND_IN_FILES).args(&[PATH, by("pattern", pattern).required()]));
+
+/// Paths below a path whose names match.
+pub static SEARCH: Operation =
+    in_body(Operation::on(&api::SEARCH_FILES).args(&[PATH, by("pattern", pattern).required()]));
+
+/// Puts one text in the place of another, in several files.
+pub static REPLACE: Operation = in_body(Operation::on(&api::REPLACE_IN_FILES).args(&[
+    by("files", paths).required(),
+    by("pattern", pattern).required(),
+    by("replacement", any_text).required(),
+]));
+
+/// An address from which anybody can read the file for a while.
+pub static DOWNLOAD_URL: Operation = in_body(Operation::on(&api::DOWNLOAD_URL).args(&[PATH]).gives("url"));
+
+/// An address to which anybody can write the file for a while.
+pub static UPLOAD_URL: Operation = in_body(Operation::on(&api::UPLOAD_URL).args(&[PATH]));
+
+/// A small file as text, for what is kept on behalf of the caller.
+pub static READ_SMALL: Operation =
+    in_body(Operation::on(&api::READ_FILE).args(&[PATH])).rules(|given, request| {
+        request.put("encoding", "utf8");
+        user(given, request)
+    });
+
+const fn in_body(operation: Operation) -> Operation {
+    operation.options(&[USER]).rules(user)
+}
+
+fn user(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    if !given.has("user") {
+        request.put("user", Json::Null);
+    }
+    Ok(())
+}
+
+fn permissions(_: &str, value: &Value) -> Result<Json, Error> {
+    files::permissions(value).map(Json::from)
+}
+
+fn paths(_: &str, value: &Value) -> Result<Json, Error> {
+    files::paths(value).map(Json::from)
+}

@@ -1,0 +1,153 @@
+//! Git in a machine. What the API has no operation for goes through the machine's commands: see `client::git`.
+//! Source: PROTOCOL.md section 7.
+
+use std::time::Duration;
+
+use nullspace_wire::api;
+use serde_json::{json, Value as Json};
+
+use super::{by, count, filled, flag, int, texts, Field, Given, Operation, Request, Time};
+use crate::core::error::{Error, Kind};
+use crate::core::git::{self, DEFAULT_PATH};
+use crate::core::options::Value;
+
+/// HTTP time of what talks to a remote, at least.
+const REMOTE: Time = Time::AtLeast(Duration::from_secs(620));
+/// Exit code of an error that is not git's own. Source: PROTOCOL.md section 7.
+const NO_EXIT_CODE: i64 = 128;
+
+const PATH: &[Field] = &[filled("path")];
+const PATH_IN_QUERY: &[Field] = &[filled("path").in_query()];
+const AUTH: &[Field] = &[by("auth", git::auth)];
+const REMOTE_BRANCH: &[Field] = &[filled("remote"), filled("branch")];
+
+/// Clones: where it went.
+pub static CLONE: Operation = on(Operation::on(&api::GIT_CLONE))
+    .args(&[by("url", url).required()])
+    .options(&[&[filled("branch"), int("depth", count(1))], AUTH, PATH])
+    .time(REMOTE);
+
+/// What has changed.
+pub static STATUS: Operation = read(Operation::on(&api::GIT_STATUS));
+
+/// Commits, newest first.
+pub static LOG: Operation = read(Operation::on(&api::GIT_LOG))
+    .options(&[PATH_IN_QUERY, &[int("limit", count(1)).in_query()]])
+    .gives("commits");
+
+/// Local branches.
+pub static BRANCHES: Operation = read(Operation::on(&api::GIT_BRANCH_LIST));
+
+/// Makes a branch.
+pub static CREATE_BRANCH: Operation = on(Operation::on(&api::GIT_BRANCH))
+    .args(&[filled("name").required()])
+    .rules(|given, request| {
+        request.put("action", "create");
+        path(given, request)
+    });
+
+/// Deletes a branch.
+pub static DELETE_BRANCH: Operation = on(Operation::on(&api::GIT_BRANCH))
+    .args(&[filled("name").required()])
+    .options(&[&[flag("force")], PATH])
+    .rules(|given, request| {
+        request.put("action", "delete");
+        path(given, request)
+    });
+
+/// Changes to a branch, tag or commit.
+pub static CHECKOUT: Operation = on(Operation::on(&api::GIT_CHECKOUT))
+    .args(&[filled("ref").required()])
+    .options(&[&[flag("create")], PATH])
+    .rules(|given, request| {
+        default(given, request, "create", "create", false);
+        path(given, request)
+    });
+
+/// Adds files; everything when none are named.
+pub static ADD: Operation = on(Operation::on(&api::GIT_ADD))
+    .options(&[&[texts("files")], PATH])
+    .rules(|given, request| {
+        default(given, request, "files", "files", json!([]));
+        path(given, request)
+    });
+
+/// Commits what is named, else everything: the commit.
+pub static COMMIT: Operation = on(Operation::on(&api::GIT_COMMIT))
+    .args(&[filled("message").required()])
+    .options(&[&[texts("files"), by("author", git::author).spread()], PATH])
+    .rules(|given, request| {
+        request.put("add_all", !given.has("files"));
+        path(given, request)
+    })
+    .gives("sha");
+
+/// Pulls: what git said.
+pub static PULL: Operation = on(Operation::on(&api::GIT_PULL))
+    .options(&[REMOTE_BRANCH, AUTH, PATH])
+    .rules(|given, request| {
+        default(given, request, "remote", "remote", "origin");
+        path(given, request)
+    })
+    .gives("summary")
+    .time(REMOTE);
+
+/// Pushes: what git said.
+pub static PUSH: Operation = on(Operation::on(&api::GIT_PUSH))
+    .options(&[REMOTE_BRANCH, AUTH, &[flag("setUpstream")], PATH])
+    .rules(|given, request| {
+        default(given, request, "remote", "remote", "origin");
+        default(given, request, "setUpstream", "set_upstream", false);
+        path(given, request)
+    })
+    .gives("summary")
+    .time(REMOTE);
+
+const fn on(operation: Operation) -> Operation {
+    operation.options(&[PATH]).rules(path).proven().failed(git_error)
+}
+
+const fn read(operation: Operation) -> Operation {
+    operation
+        .options(&[PATH_IN_QUERY])
+        .rules(|given, request| {
+            if !given.has("path") {
+                request.query.insert(0, ("path".into(), DEFAULT_PATH.to_owned()));
+            }
+            Ok(())
+        })
+        .proven()
+        .failed(git_error)
+}
+
+fn path(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    default(given, request, "path", "path", DEFAULT_PATH);
+    Ok(())
+}
+
+fn default(given: &Given<'_>, request: &mut Request, option: &str, field: &str, value: impl Into<Json>) {
+    if !given.has(option) {
+        request.put(field, value);
+    }
+}
+
+fn url(_: &str, value: &Value) -> Result<Json, Error> {
+    git::url(value).map(Json::from)
+}
+
+/// The SDK's error for whatever an operation failed with.
+pub fn git_error(mut error: Error) -> Error {
+    // What never reached the API is told as it is.
+    if error.status.is_none() {
+        return error;
+    }
+    let said = error.details.take().unwrap_or_default();
+    let code = said["exit_code"].as_i64().unwrap_or(NO_EXIT_CODE);
+    let stderr = said["stderr"]
+        .as_str()
+        .map_or_else(|| error.message.clone(), str::to_owned);
+    error.kind = Kind::Git;
+    error.code = "git_error".to_owned();
+    error.details = Some(json!({ "exitCode": code, "stderr": stderr }));
+    error
+}

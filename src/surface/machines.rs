@@ -1,0 +1,88 @@
+//! Machines as a whole. What is more than one request (create, connect, `runOnce`, `getUrl`, `keepAlive`) is in `client`.
+//! Source: PROTOCOL.md section 3.
+
+use std::time::Duration;
+
+use nullspace_wire::answers::Answer;
+use nullspace_wire::api;
+use serde_json::Value as Json;
+
+use super::{by, id, one_of, Field, Given, Operation, Request, Time};
+use crate::core::error::Error;
+use crate::core::lease::ACTIONS;
+use crate::core::options::{self, Value};
+use crate::core::{egress, machine};
+
+/// HTTP time of what copies memory or disk.
+pub const COPY_TIME: Duration = Duration::from_secs(300);
+
+const FIELDS: &[Field] = &[by("fields", field_names).in_query()];
+
+/// Describes the machine.
+pub static GET_INFO: Operation = Operation::on(&api::GET_MACHINE).options(&[FIELDS]).rules(rows);
+
+/// Describes a machine.
+pub static GET_INFO_BY_ID: Operation = Operation::on(&api::GET_MACHINE)
+    .args(&[id("id")])
+    .options(&[FIELDS])
+    .rules(rows);
+
+/// Samples of the machine.
+pub static GET_METRICS: Operation = Operation::on(&api::GET_METRICS);
+
+/// Samples of a machine.
+pub static GET_METRICS_BY_ID: Operation = Operation::on(&api::GET_METRICS).args(&[id("id")]);
+
+/// Destroys the machine.
+pub static KILL: Operation = Operation::on(&api::DESTROY_MACHINE);
+
+/// Destroys a machine.
+pub static KILL_BY_ID: Operation = Operation::on(&api::DESTROY_MACHINE).args(&[id("id")]);
+
+/// Makes a paused machine run again.
+pub static RESUME: Operation = Operation::on(&api::RESUME_MACHINE)
+    .args(&[id("id")])
+    .time(Time::Long(COPY_TIME));
+
+/// Moves the end of the lease.
+pub static SET_TIMEOUT: Operation = Operation::on(&api::SET_TIMEOUT)
+    .args(&[by("seconds", lease).wire("timeout_ms").required()])
+    .options(&[&[one_of("timeoutAction", &ACTIONS)]]);
+
+/// Freezes the machine into a snapshot; a resume makes it run again.
+pub static PAUSE: Operation = Operation::on(&api::HIBERNATE_MACHINE).time(Time::Long(COPY_TIME));
+
+/// Makes a second machine that goes on from where this one is.
+pub static FORK: Operation = Operation::on(&api::FORK_MACHINE)
+    .keyed()
+    .time(Time::Long(COPY_TIME));
+
+/// Keeps the machine as it is now, for later creates.
+pub static CREATE_SNAPSHOT: Operation = Operation::on(&api::CREATE_SNAPSHOT)
+    .keyed()
+    .time(Time::Long(COPY_TIME));
+
+/// Replaces the whole network policy; gives the new one.
+pub static UPDATE_EGRESS: Operation = Operation::on(&api::UPDATE_MACHINE_EGRESS)
+    .args(&[by("policy", policy).spread().required()])
+    .gives("egress");
+
+/// `fields=` asks for rows with any subset of the fields.
+fn rows(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    if given.has("fields") {
+        request.answer = Answer::MachineRow;
+    }
+    Ok(())
+}
+
+fn field_names(_: &str, value: &Value) -> Result<Json, Error> {
+    machine::field_names(value).map(Json::from)
+}
+
+fn lease(name: &str, value: &Value) -> Result<Json, Error> {
+    Ok((options::seconds(name, value)?.as_millis() as u64).into())
+}
+
+fn policy(_: &str, value: &Value) -> Result<Json, Error> {
+    super::kinds::json(&egress::update(value)?)
+}

@@ -1,0 +1,198 @@
+//! Template warm pools. Source: PROTOCOL.md section 12.
+
+use nullspace_wire::api;
+use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_MB, POOL_READY, VCPUS};
+use serde_json::{json, Map, Value as Json};
+
+use super::{by, filled, from, id, int, object, one_of, trimmed, Field, Given, Operation, Request, To};
+use crate::core::error::Error;
+use crate::core::options::{Fields, Value};
+
+const SETTINGS: &[Field] = &[
+    filled("name"),
+    int("minReady", POOL_READY),
+    int("maxReady", POOL_READY),
+    one_of("checkoutPolicy", &["prefer", "require", "bypass"]),
+    int("idleTimeoutSeconds", from(1)),
+    int("staleAfterSeconds", from(1)),
+    one_of("versionPolicy", &["pinned_build", "track_tag"]),
+    filled("trackTag"),
+    object("labels"),
+    object("metadata"),
+];
+
+/// Size of the machines. The wire wants all of it or nothing: see [`create`] and [`resources`].
+const SIZE: &[Field] = &[
+    int("vcpus", VCPUS).local(),
+    int("memoryMb", MEMORY_MB).local(),
+    int("diskMb", DISK_MB).local(),
+];
+
+const FILTER: &[Field] = &[
+    filled("template").in_query(),
+    one_of("state", &["enabled", "disabled", "draining", "deleted"]).in_query(),
+    one_of(
+        "status",
+        &["ready", "warming", "degraded", "draining", "unavailable"],
+    )
+    .in_query(),
+    by("labels", any).local(),
+    int("limit", from(1)).in_query(),
+];
+
+/// Makes a pool.
+pub static CREATE: Operation = Operation::on(&api::CREATE_TEMPLATE_WARM_POOL)
+    .args(&[Field {
+        to: To::Body,
+        ..id("template").wire("template_ref")
+    }])
+    .options(&[SETTINGS, SIZE])
+    .rules(create);
+
+/// Takes up a pool.
+pub static GET: Operation = Operation::on(&api::GET_TEMPLATE_WARM_POOL).args(&[id("id")]);
+
+/// All that match.
+pub static LIST: Operation = Operation::on(&api::LIST_TEMPLATE_WARM_POOLS)
+    .options(&[FILTER])
+    .rules(list);
+
+/// Describes the pool.
+pub static GET_INFO: Operation = Operation::on(&api::GET_TEMPLATE_WARM_POOL);
+
+/// Changes what is given. A change of one number of the size needs the others: `client::warm_pool` reads them first.
+pub static UPDATE: Operation = Operation::on(&api::UPDATE_TEMPLATE_WARM_POOL)
+    .options(&[SETTINGS, SIZE, &[trimmed("template").wire("template_ref")]])
+    .rules(update);
+
+/// Destroys the pool.
+pub static DELETE: Operation = Operation::on(&api::DELETE_TEMPLATE_WARM_POOL);
+
+/// Lets it serve and fill.
+pub static ENABLE: Operation = Operation::on(&api::ENABLE_TEMPLATE_WARM_POOL);
+
+/// Lets it neither serve nor fill.
+pub static DISABLE: Operation = Operation::on(&api::DISABLE_TEMPLATE_WARM_POOL);
+
+/// Destroys its ready machines.
+pub static DRAIN: Operation = Operation::on(&api::DRAIN_TEMPLATE_WARM_POOL);
+
+/// Compares what there is with what there should be.
+pub static RECONCILE: Operation = Operation::on(&api::RECONCILE_TEMPLATE_WARM_POOL);
+
+fn create(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    settings(fields)?;
+    let least = fields
+        .integer("minReady", POOL_READY.min, POOL_READY.max)?
+        .unwrap_or(1);
+    let most = fields
+        .integer("maxReady", POOL_READY.min, POOL_READY.max)?
+        .unwrap_or(least.max(1));
+    sizes(fields, least, most)?;
+    let template = request.body["template_ref"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    // A reference like `app:stable` names the tag by itself.
+    if fields.choice("versionPolicy", &["pinned_build", "track_tag"])? == Some("track_tag")
+        && !fields.has("trackTag")
+        && !template.contains(':')
+    {
+        return Err(fields.wrong(
+            "trackTag",
+            "is required with `versionPolicy: 'track_tag'`, such as 'stable'",
+        ));
+    }
+    request.put("min_ready", least);
+    request.put("max_ready", most);
+    let size = resources(
+        fields,
+        &json!({ "vcpus": DEFAULT_VCPUS, "memory_mb": DEFAULT_MEMORY_MB }),
+    )?;
+    request.put("resources", size);
+    if !fields.has("name") {
+        request.put("name", template);
+    }
+    Ok(())
+}
+
+fn update(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    settings(fields)?;
+    if let (Some(least), Some(most)) = (
+        fields.integer("minReady", POOL_READY.min, POOL_READY.max)?,
+        fields.integer("maxReady", POOL_READY.min, POOL_READY.max)?,
+    ) {
+        sizes(fields, least, most)?;
+    }
+    if request.body.is_empty() && !changes_size(fields) {
+        return Err(Error::invalid_request(
+            "an update must change something, such as { minReady: 2 }",
+        ));
+    }
+    Ok(())
+}
+
+fn settings(fields: &Fields<'_>) -> Result<(), Error> {
+    let pinned = fields.choice("versionPolicy", &["pinned_build", "track_tag"])? == Some("pinned_build");
+    if pinned && fields.has("trackTag") {
+        return Err(fields.wrong("trackTag", "contradicts `versionPolicy: 'pinned_build'`"));
+    }
+    Ok(())
+}
+
+fn sizes(fields: &Fields<'_>, least: u64, most: u64) -> Result<(), Error> {
+    if most < least {
+        return Err(fields.wrong("maxReady", &format!("must not be below `minReady` ({least})")));
+    }
+    Ok(())
+}
+
+/// Whether the options hold a part of the size.
+pub fn changes_size(fields: &Fields<'_>) -> bool {
+    SIZE.iter().any(|field| fields.has(field.js))
+}
+
+/// The size as the wire wants it: what was given, over what there is.
+pub fn resources(fields: &Fields<'_>, now: &Json) -> Result<Json, Error> {
+    let mut size = Map::new();
+    for (name, wire, range) in [
+        ("vcpus", "vcpus", VCPUS),
+        ("memoryMb", "memory_mb", MEMORY_MB),
+        ("diskMb", "disk_mb", DISK_MB),
+    ] {
+        match fields.integer(name, range.min, range.max)? {
+            Some(given) => size.insert(wire.to_owned(), given.into()),
+            None => now
+                .get(wire)
+                .and_then(|value| size.insert(wire.to_owned(), value.clone())),
+        };
+    }
+    Ok(Json::Object(size))
+}
+
+fn list(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    let labels: Vec<String> = match fields.get("labels") {
+        None => return Ok(()),
+        Some(Value::List(_)) => fields.texts("labels")?.unwrap_or_default(),
+        Some(_) => fields
+            .dictionary("labels")?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
+    };
+    // Before the page.
+    let place = request
+        .query
+        .iter()
+        .position(|(name, _)| name == "limit")
+        .unwrap_or(request.query.len());
+    let labels = labels.into_iter().map(|label| ("label".into(), label));
+    request.query.splice(place..place, labels);
+    Ok(())
+}
+
+/// Looked at by [`list`].
+fn any(_: &str, _: &Value) -> Result<Json, Error> {
+    Ok(Json::Null)
+}

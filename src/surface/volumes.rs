@@ -1,0 +1,75 @@
+//! Volumes, and those of a machine. Source: PROTOCOL.md section 9.
+
+use nullspace_wire::api;
+use serde_json::Value as Json;
+
+use super::{by, filled, flag, id, text, Field, Operation, To};
+use crate::core::error::Error;
+use crate::core::options::Value;
+use crate::core::volumes;
+
+const ATTACHMENT: &[Field] = &[id("attachmentId")];
+
+/// Makes a volume.
+pub static CREATE: Operation = Operation::on(&api::CREATE_VOLUME).args(&[Field {
+    to: To::Body,
+    ..id("name")
+}]);
+
+/// Takes one up by its id.
+pub static GET: Operation = Operation::on(&api::GET_VOLUME).args(&[id("id")]);
+
+/// Takes one up by its exact name. `Volume.fromName` may make it: see `client::volume`.
+pub static BY_NAME: Operation = Operation::on(&api::GET_VOLUME_BY_NAME)
+    .args(&[id("name")])
+    .options(&[&[flag("createIfMissing").local()]]);
+
+/// All of them.
+pub static LIST: Operation = Operation::on(&api::LIST_VOLUMES);
+
+/// Describes the volume.
+pub static GET_INFO: Operation = Operation::on(&api::GET_VOLUME);
+
+/// Machines that have it mounted.
+pub static ATTACHMENTS: Operation = Operation::on(&api::LIST_VOLUME_ATTACHMENTS);
+
+/// Deletes it and its files.
+pub static DELETE: Operation = Operation::on(&api::DELETE_VOLUME);
+
+/// What a machine has mounted.
+pub static OF_MACHINE: Operation = Operation::on(&api::LIST_MACHINE_VOLUME_ATTACHMENTS);
+
+/// Mounts a volume: given with its options, or as a mount that has them all.
+pub static ATTACH: Operation = Operation::on(&api::ATTACH_MACHINE_VOLUME)
+    .args(&[by("volume", given).local().required()])
+    .options(&[&[
+        filled("mountPath").local(),
+        text("subpath").local(),
+        flag("readOnly").local(),
+    ]])
+    .rules(|given, request| {
+        let mount = volumes::attach(&given.args, given)?;
+        request.put("ref", mount.reference);
+        request.put("mount_path", mount.mount_path);
+        if let Some(subpath) = mount.subpath {
+            request.put("subpath", subpath);
+        }
+        if let Some(read_only) = mount.read_only {
+            request.put("read_only", read_only);
+        }
+        Ok(())
+    });
+
+/// Takes one away.
+pub static DETACH: Operation = Operation::on(&api::DETACH_MACHINE_VOLUME).args(ATTACHMENT);
+
+/// Whether it is where it should be.
+pub static HEALTH: Operation = Operation::on(&api::GET_MACHINE_VOLUME_HEALTH).args(ATTACHMENT);
+
+/// Mounts it again.
+pub static REMOUNT: Operation = Operation::on(&api::REMOUNT_MACHINE_VOLUME).args(ATTACHMENT);
+
+/// A mount is checked whole, with its options: [`volumes::attach`].
+fn given(_: &str, _: &Value) -> Result<Json, Error> {
+    Ok(Json::Null)
+}
