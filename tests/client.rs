@@ -12,7 +12,7 @@ use nullspace::core::options::{Fields, Value};
 use nullspace::core::warm_pool::wait;
 use nullspace::surface::{machines, pools};
 use nullspace::transport::script::{Act, Script};
-use nullspace::transport::{Body, Phase, Reply, TransportError};
+use nullspace::transport::Phase;
 
 const MACHINE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512},"template":"base","created_at":"2026-01-01T00:00:00Z","cwd":"/workspace"}"#;
 const DONE: &str = r#"{"exit_code":0,"stdout":"hi\n","stderr":""}"#;
@@ -241,69 +241,6 @@ fn a_rate_limit_waits_as_told_then_gives_up() {
         (Kind::RateLimit, Some(2.0), Some(429))
     );
     script.finished();
-}
-
-fn first_answer(status: u16, text: &str) -> Result<Reply<serde_json::Value>, TransportError> {
-    Ok(Reply {
-        status,
-        request_id: Some("req-1".to_owned()),
-        retry_after: Some("0.1".to_owned()),
-        dispatch_proof: None,
-        body: Body::Text(text.to_owned()),
-    })
-}
-
-#[test]
-fn a_single_request_may_be_sent_outside_and_goes_on_where_its_answer_left_it() {
-    let path = "/v1/machines/mch_1";
-    let single = |script: &Script| describe(&plain(script)).ok().unwrap();
-    let script = Script::new()
-        .on("GET", path, 429, LIMITED)
-        .on("GET", path, 200, MACHINE);
-    let call = single(&script);
-    let (request, field) = call.bare().unwrap();
-    assert_eq!(
-        (request.method, request.url.as_str(), field),
-        ("GET", "http://server/v1/machines/mch_1", None)
-    );
-    assert_eq!(
-        Script::header(&request, "Authorization").as_deref(),
-        Some("Bearer key-1")
-    );
-    assert!(script.sent().is_empty(), "nothing has gone out by itself");
-    let info = script.run(call.finish(Some(first_answer(429, LIMITED)))).unwrap();
-    assert_eq!(info.answer["id"], "mch_1");
-    assert_eq!(
-        script.slept(),
-        [100, 1000],
-        "the answer from outside was the first"
-    );
-    script.finished();
-
-    // What has failed is an error as ever, and no read is repeated.
-    let script = Script::new();
-    let failed = error(
-        script.run(single(&script).finish(Some(first_answer(404, r#"{"error":"gone","code":"not_found"}"#)))),
-    );
-    assert_eq!(
-        (failed.kind, failed.status, failed.request_id.as_deref()),
-        (Kind::NotFound, Some(404), Some("req-1"))
-    );
-    let lost = TransportError {
-        phase: Phase::Read,
-        timed_out: false,
-        reason: "cut".to_owned(),
-    };
-    assert_eq!(
-        error(script.run(single(&script).finish(Some(Err(lost))))).message,
-        "getMachine failed: cut"
-    );
-    script.finished();
-
-    // The caller's function must be asked first: nothing can be sent outside.
-    let script = Script::new().keys(&[Ok("k")]);
-    let asked = client(&script, Value::Opaque("a function".to_owned()));
-    assert!(describe(&asked).ok().unwrap().bare().is_none());
 }
 
 #[test]

@@ -125,20 +125,17 @@ const seconds = (option, value, least) =>
 /** One word of a shell. */
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
-/** The methods of `CodeInterpreter`. `send` makes one request of it. */
-export const codeMethods = (send) => {
-  const request = (verb) =>
-    function (about, options) {
-      return send.call(this, verb, about, options);
-    };
-  const plain = (verb) =>
-    function (options) {
-      return send.call(this, verb, '', options);
+/** What `CodeInterpreter` does beside its requests, which are `requests`. */
+export const codeMethods = (requests) => {
+  const { execute, createRun, getRun, cancelRun, listRuns } = requests;
+  const one = (request) =>
+    async function (about, options) {
+      return withExecution(await request.call(this, about, options));
     };
   return {
     async runCode(code, options) {
       const { onStdout, onStderr, onResult, onArtifact, onError, signal } = Object(options);
-      const stream = await send.call(this, 'execute', code, options);
+      const stream = await execute.call(this, code, options);
       return hear(stream, { onStdout, onStderr, onResult, onArtifact, onError }, signal);
     },
     async installPackages(packages, options) {
@@ -151,22 +148,11 @@ export const codeMethods = (send) => {
         wrong('packages', "must be names such as ['numpy', 'pandas>=2']");
       return this.runCode(`!pip install ${all.map(quoted).join(' ')}`, options);
     },
-    createCodeContext: plain('createContext'),
-    listCodeContexts: plain('listContexts'),
-    removeCodeContext: request('removeContext'),
-    restartCodeContext: request('restartContext'),
-    interruptCodeContext: request('interruptContext'),
-    async createRun(code, options) {
-      return withExecution(await send.call(this, 'createRun', code, options));
-    },
-    async getRun(run, options) {
-      return withExecution(await send.call(this, 'getRun', run, options));
-    },
-    async cancelRun(run, options) {
-      return withExecution(await send.call(this, 'cancelRun', run, options));
-    },
+    createRun: one(createRun),
+    getRun: one(getRun),
+    cancelRun: one(cancelRun),
     async listRuns(options) {
-      const page = await send.call(this, 'listRuns', '', options);
+      const page = await listRuns.call(this, options);
       return { ...page, items: page.items.map(withExecution) };
     },
     async waitForRun(run, options) {
@@ -185,10 +171,5 @@ export const codeMethods = (send) => {
         await pause(Math.min(step, left), rest.signal);
       }
     },
-    listArtifacts: plain('listArtifacts'),
-    getArtifact: request('getArtifact'),
-    downloadArtifact: request('downloadArtifact'),
-    previewArtifact: request('previewArtifact'),
-    deleteArtifact: request('deleteArtifact'),
   };
 };

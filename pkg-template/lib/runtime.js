@@ -4,11 +4,12 @@ import { bytesOf, contentNamed } from './content.js';
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
 import { exchange as fetchExchange } from './fetch-http.js';
+import * as glue from './glue.js';
 import { openSocket } from './socket.js';
 import { openSource } from './upload.js';
 
 export { holdContent, holdMultipart, releaseContent } from './content.js';
-export { told } from './values.js';
+export { command, handle, handleId } from './handle.js';
 export { toError };
 
 // ---- Crashes -------------------------------------------------------------------------------------------------
@@ -40,47 +41,38 @@ const slots = () => {
   };
 };
 
-/** A table by numbers that are used again. It has room: one that grows after its users were compiled has them compiled once more. */
-const table = () => new Array(64).fill(undefined);
+/** Calls in flight, by the number that the module gave them. An instance that crashed never settles them: {@link crashed} does. */
+let waiting = [];
 
-/** Calls in flight, by the number of their task. An instance that crashed never settles them: {@link crashed} does. */
-const waiting = table();
-
-/** What rejects the calls that are one request, by the number of that: see {@link ask}. */
-const asked = table();
-
-/** The promise of a task that must wait. */
+/** The promise of a call. */
 export const pending = (place) =>
   new Promise((resolve, reject) => {
     waiting[place] = { resolve, reject };
   });
 
-/** Settles it; whether it was there. */
+/** Settles it. */
 export const settle = (place, good, value) => {
   const call = waiting[place];
-  if (!call) return false;
   waiting[place] = undefined;
-  if (good) call.resolve(value);
-  else call.reject(value);
-  return true;
+  if (good) call?.resolve(value);
+  else call?.reject(value);
 };
 
-/** An exception that came out of the module and is no end of it. Thrown on when no call was waiting for what threw it. */
+/** An exception that came out of the module and is no end of it: the call that it came out of fails with it. */
 export const passed = (error) => {
-  if (!glue.failed(error)) throw error;
+  const place = glue.unwound();
+  if (place === undefined) throw error;
+  settle(place, false, error);
 };
 
 const crash = (message) =>
   new NullspaceError({
     code: 'sdk_crashed',
-    message: `The SDK's WebAssembly module crashed and this call was lost (${message}). The next call starts a fresh module; take up machines again by id with Machine.connect(id).`,
+    message: `The SDK's WebAssembly module crashed and this call was lost (${message}). The next call starts a fresh module; handles can be used again.`,
     retryable: false,
   });
 
-/** Ends of the requests under way, by the number that the module gave them. */
-const requests = table();
-
-/** Ends of what else it has under way: timers and sockets that nobody would end after a crash. */
+/** Ends of what the module has under way: requests, timers and sockets that nobody would end after a crash. */
 const live = slots();
 const whileAlive = (cancel) => {
   const place = live.add(cancel);
@@ -90,13 +82,6 @@ const whileAlive = (cancel) => {
   };
 };
 
-/** What a table holds, which is empty then. */
-const taken = (all) => {
-  const held = all.slice();
-  all.fill(undefined);
-  return held;
-};
-
 /** Counts crashes: what was asked by an instance that is gone is not answered to the next one. */
 let crashes = 0;
 
@@ -104,9 +89,9 @@ let crashes = 0;
 export const crashed = (message) => {
   const error = crash(message);
   crashes += 1;
-  for (const call of taken(waiting)) call?.reject(error);
-  for (const reject of taken(asked)) reject?.(error);
-  for (const end of taken(requests)) end?.();
+  const lost = waiting;
+  waiting = [];
+  for (const call of lost) call?.reject(error);
   const ends = live.takeAll();
   for (const end of ends) end();
   return error;
@@ -127,18 +112,17 @@ export const trapped = (error) => {
   return trap;
 };
 
-/** Use of a handle whose instance crashed. */
+/** Use of a connection whose instance crashed. */
 export const stale = () =>
   new NullspaceError({
     code: 'sdk_crashed',
-    message:
-      "This handle was lost when the SDK's WebAssembly module crashed. Its `id` is still readable: take it up again with `connect(id)` or `get(id)`.",
+    message: "This connection was lost when the SDK's WebAssembly module crashed: open it again.",
     retryable: false,
   });
 
-/** `new Machine()` and the like. */
+/** `new` of a class of the module. */
 export const illegal = (name) => {
-  throw new TypeError(`${name} has no public constructor: handles come from calls such as Machine.create()`);
+  throw new TypeError(`${name} has no public constructor`);
 };
 
 // ---- Answers -------------------------------------------------------------------------------------------------
@@ -209,11 +193,6 @@ const dispatcherReplaced = () => {
 const hasExchange = () =>
   platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
 
-/** What runtime.js calls in the module: lib.js tells, since the glue imports this file. */
-let glue;
-export const setGlue = (exports) => {
-  glue = exports;
-};
 
 /** What a stream of bytes fails with once it was handed over. */
 const streamError = (message, cause) =>
@@ -230,69 +209,34 @@ const tools = {
 
 /**
  * Sends a request: through the platform's own transport, or through `fetch`, if the caller gave one or there is no other. See
- * node-http.js and fetch-http.js.
+ * node-http.js and fetch-http.js. The promise never rejects.
  */
-const send = (place, fetch, head, body, content, timeoutMs, take) => {
+export const exchange = (fetch, head, body, content, timeoutMs) => {
   const asker = crashes;
+  let end;
   let over = false;
-  const done = (outcome) => {
-    over = true;
-    if (asker !== crashes) return;
-    requests[place] = undefined;
-    try {
-      take(outcome, outcome.phase === undefined && outcome.text === undefined);
-    } catch (error) {
-      // A trap has no caller here who could catch it.
-      if (trapped(error)) glue.replaceInstance();
-      else passed(error);
-    }
-  };
-  const entry = contentNamed(content);
-  const end =
-    fetch === undefined && hasExchange()
-      ? platform.exchange(head, body, entry, timeoutMs, tools, done)
-      : fetchExchange(fetch, head, body, entry, timeoutMs, tools, done);
-  if (!over) requests[place] = end;
-};
-
-/** Sends a request and hands its outcome to the module. */
-export const exchange = (place, fetch, head, body, content, timeoutMs) =>
-  send(place, fetch, head, body, content, timeoutMs, (outcome, good) =>
-    glue.exchanged(place, good, outcome.answer, outcome.dispatchProof, outcome),
-  );
-
-/**
- * Sends the request of a call that is no more than that, and settles the call. A `plain` answer, or the field of it, is what the
- * caller gets, and the module hears only that it is over; another it makes something of; and without a good one it goes on.
- */
-export const ask = (place, fetch, head, body, timeoutMs, plain, field) =>
-  new Promise((resolve, reject) => {
-    asked[place] = reject;
-    send(place, fetch, head, body, undefined, timeoutMs, (outcome, good) => {
-      const { answer } = outcome;
-      let value;
-      try {
-        if (!good) value = glue.unanswered(place, outcome.dispatchProof, outcome);
-        else if (plain) {
-          glue.answered(place);
-          value = field === undefined ? answer : answer[field];
-        } else value = glue.made(place, answer, outcome.dispatchProof);
-      } catch (error) {
-        // A trap ends all calls: see `send`. Anything else ends this one.
-        if (trapped(error)) throw error;
-        glue.failed(error);
-        reject(error);
-      }
-      asked[place] = undefined;
-      resolve(value);
-    });
+  let place;
+  const promise = new Promise((resolve) => {
+    const done = (outcome) => {
+      over = true;
+      if (place !== undefined) live.remove(place, cancel);
+      // To nobody when its instance is gone.
+      if (asker === crashes) resolve(outcome);
+    };
+    const entry = contentNamed(content);
+    end =
+      fetch === undefined && hasExchange()
+        ? platform.exchange(head, body, entry, timeoutMs, tools, done)
+        : fetchExchange(fetch, head, body, entry, timeoutMs, tools, done);
   });
-
-/** Ends a request whose outcome nobody wants any more. */
-export const cancel = (place) => {
-  const end = requests[place];
-  requests[place] = undefined;
-  end?.();
+  const cancel = () => {
+    if (over) return;
+    over = true;
+    live.remove(place, cancel);
+    end();
+  };
+  if (!over) place = live.add(cancel);
+  return { promise, cancel };
 };
 
 /** What is to be uploaded: see upload.js. What it is not is told by Rust, which checks the rest too. */

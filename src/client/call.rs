@@ -183,20 +183,12 @@ impl<T: Transport> Client<T> {
     /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state
     /// machine stays small that way.
     pub fn call<'a>(&'a self, call: &'a Call) -> Pending<'a, T> {
-        Box::pin(async move { Ok(self.call_counted(call, &Cell::new(0), None).await?.answer) })
+        Box::pin(async move { Ok(self.call_counted(call, &Cell::new(0)).await?.answer) })
     }
 
-    /// The same, telling how many requests went out even when the call is given up. `first`: the answer of a request that was
-    /// sent already.
-    pub(super) async fn call_counted(
-        &self,
-        call: &Call,
-        sent: &Cell<u32>,
-        first: Option<Result<Reply<T::Answer>, TransportError>>,
-    ) -> Outcome<T, Sent<T::Answer>> {
-        self.try_after(call, sent, first)
-            .await
-            .map_err(|failed| failed.of(call))
+    /// The same, telling how many requests went out even when the call is given up.
+    pub(super) async fn call_counted(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Sent<T::Answer>> {
+        self.try_once(call, sent).await.map_err(|failed| failed.of(call))
     }
 
     /// Sends a call that makes something, the same again until its answer is certain. `sent` counts requests.
@@ -204,12 +196,11 @@ impl<T: Transport> Client<T> {
         &self,
         call: &Call,
         sent: &Cell<u32>,
-        mut first: Option<Result<Reply<T::Answer>, TransportError>>,
     ) -> Outcome<T, Sent<T::Answer>> {
         let mut tried = 0;
         loop {
             tried += 1;
-            let failed = match self.try_after(call, sent, first.take()).await {
+            let failed = match self.try_once(call, sent).await {
                 Ok(answered) => return Ok(answered),
                 Err(failed) => failed,
             };
@@ -233,23 +224,11 @@ impl<T: Transport> Client<T> {
         call: &Call,
         sent: &Cell<u32>,
     ) -> Result<Sent<T::Answer>, Failed<T::Thrown>> {
-        self.try_after(call, sent, None).await
-    }
-
-    async fn try_after(
-        &self,
-        call: &Call,
-        sent: &Cell<u32>,
-        mut first: Option<Result<Reply<T::Answer>, TransportError>>,
-    ) -> Result<Sent<T::Answer>, Failed<T::Thrown>> {
         let mut limited = 0;
         let mut asked_again = false;
         loop {
             let key = self.key().await?;
-            let reply = match first.take() {
-                Some(reply) => reply.map_err(Failed::Transport)?,
-                None => self.exchange(call, &key, sent).await?,
-            };
+            let reply = self.exchange(call, &key, sent).await?;
             let text = match reply.body {
                 Body::Answer(answer) => {
                     return Ok(Sent {
@@ -417,8 +396,9 @@ pub struct Sent<A> {
 /// The error of a call without a usable answer.
 pub(crate) fn describe(call: &Call, error: &TransportError) -> Error {
     if error.phase == Phase::Decode {
-        Error::invalid_response(format!("{}: {}", call.operation(), error.reason))
-    } else {
-        Error::transport(call.operation(), &error.reason)
+        return Error::invalid_response(format!("{}: {}", call.operation(), error.reason));
     }
+    let mut failed = Error::transport(call.operation(), &error.reason);
+    failed.cause = error.cause.clone();
+    failed
 }

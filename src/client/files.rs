@@ -6,32 +6,15 @@ use serde_json::json;
 use super::call::{self, Outcome};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
-use crate::core::files::{path, Common};
-use crate::core::options::Value;
+use crate::core::files::Common;
 use crate::surface::files;
 use crate::transport::{Answer, Content, Transport};
 
 const BYTES: &str = "application/octet-stream";
 
 impl<T: Transport> Machine<T> {
-    /// Writes bytes that pass by, and then describes the file.
-    pub async fn write_bytes(
-        &self,
-        path: &Value,
-        content: Content,
-        options: Option<&Value>,
-    ) -> Outcome<T, T::Answer> {
-        let common = Common::read(options)?;
-        self.put_file(&self::path("path", path)?, content, &common).await
-    }
-
     /// The same, with what is checked already.
-    pub(super) async fn put_file(
-        &self,
-        path: &str,
-        content: Content,
-        common: &Common,
-    ) -> Outcome<T, T::Answer> {
+    pub async fn put_file(&self, path: &str, content: Content, common: &Common) -> Outcome<T, T::Answer> {
         let mut call = self.on(&api::UPLOAD_FILE_RAW, &[], common.request_timeout);
         call.path = common.query(&call.path, vec![("path", path.to_owned())]);
         // For silence, so the time of a create or a connect has no say in it.

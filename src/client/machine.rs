@@ -1,8 +1,11 @@
 //! Machines. Source: PROTOCOL.md sections 3 and 4.
 
+use std::future::Future;
 use std::time::Duration;
 
 use nullspace_wire::api::{self, Route};
+use nullspace_wire::exec::ExecRequest;
+use nullspace_wire::machine::CreateMachineRequest;
 
 use super::call::{json, Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
@@ -32,6 +35,25 @@ pub enum Ran<T: Transport> {
     Started(u32),
 }
 
+/// What `runOnce` does.
+pub struct Once {
+    request: ExecRequest,
+    body: CreateMachineRequest,
+    least: Duration,
+}
+
+impl Once {
+    /// Checks what `runOnce` was given.
+    pub fn read(command: &Value, fields: &Fields<'_>) -> Result<Self, Error> {
+        let timeout = exec::timeout(fields)?;
+        Ok(Self {
+            request: exec::request(command, &machine_free(fields), timeout)?,
+            body: machine::create_for_run_once(fields, timeout)?,
+            least: exec::least_request_timeout(timeout),
+        })
+    }
+}
+
 /// A machine, taken up. Cheap to clone: clones share one client.
 #[derive(Clone)]
 pub struct Machine<T> {
@@ -48,10 +70,9 @@ pub struct Machine<T> {
 
 impl<T: Transport> Machine<T> {
     /// What makes a machine: the same key and body, until the answer is certain. Its answer becomes a machine in [`Machine::made`].
-    pub fn creation(client: &Client<T>, fields: &Fields<'_>) -> Planned<T> {
-        let request = machine::create(fields)?;
+    pub fn creation(client: &Client<T>, fields: &Fields<'_>, body: &CreateMachineRequest) -> Planned<T> {
         let key = surface::idempotency_key(fields)?;
-        Ok(Self::creation_with(client, machine::create_body(&request)?, key))
+        Ok(Self::creation_with(client, machine::create_body(body)?, key))
     }
 
     /// `key`: the caller's own.
@@ -67,7 +88,7 @@ impl<T: Transport> Machine<T> {
     /// Makes a machine.
     pub async fn create(creation: Single<T>) -> Outcome<T, Self> {
         let (client, timeout) = (creation.client().clone(), creation.timeout());
-        Ok(Self::made(&client, creation.finish(None).await?, timeout)?)
+        Ok(Self::made(&client, creation.finish().await?, timeout)?)
     }
 
     /// The machine that an answer is about. `timeout`: HTTP time of its later calls.
@@ -98,19 +119,19 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Takes up a machine; a paused one is resumed. `timeout`: a new lease.
-    pub async fn connect(client: &Client<T>, id: &str, lease: Option<&Value>) -> Outcome<T, Self> {
+    pub async fn connect(client: &Client<T>, id: &str, lease: Option<&Value>) -> Outcome<T, T::Answer> {
         let id = [Some(Value::Text(id.to_owned()))];
         let info = client.plan(&machines::GET_INFO_BY_ID, &id, None)?.send().await?;
         let answer = match info.text("status").as_deref() {
             Some("paused") => client.plan(&machines::RESUME, &id, None)?.send().await?,
             _ => info,
         };
-        let found = Self::taken_up(client, &answer)?;
         if let Some(lease) = lease {
+            let found = Self::taken_up(client, &answer)?;
             let moved = found.plan(&machines::SET_TIMEOUT, &[Some(lease.clone())], None)?;
             moved.send().await?;
         }
-        Ok(found)
+        Ok(answer)
     }
 
     /// The machine that an answer is about, of which its maker learns no more.
@@ -119,18 +140,15 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Makes a machine, runs one command, destroys the machine whatever happened.
-    pub async fn run_once(client: &Client<T>, command: &Value, fields: &Fields<'_>) -> Outcome<T, T::Answer> {
-        let timeout = exec::timeout(fields)?;
-        let request = exec::request(command, &machine_free(fields), timeout)?;
-        let body = machine::create_for_run_once(fields, timeout)?;
-        let made = Self::create(Self::creation_with(client, machine::create_body(&body)?, None)).await?;
+    pub async fn run_once(client: &Client<T>, once: Once) -> Outcome<T, T::Answer> {
+        let creation = Self::creation_with(client, machine::create_body(&once.body)?, None);
+        let made = Self::create(creation).await?;
         let guard = KillOnDrop::new(made);
-        let text = json(&request)?;
-        let least = exec::least_request_timeout(timeout);
+        let text = json(&once.request)?;
         let mut tries = 0;
         let result = loop {
             tries += 1;
-            match guard.exec(text.clone(), None, least).send().await {
+            match guard.exec(text.clone(), None, once.least).send().await {
                 Err(Failure::Error(error))
                     if error.code == "exec_failed" && tries < retry::RUN_ONCE_TRIES =>
                 {
@@ -181,29 +199,40 @@ impl<T: Transport> Machine<T> {
         Ok(self.plan(&machines::FORK, &[], options)?.making(own_key, false))
     }
 
-    /// Whether its status is `running`.
-    pub async fn is_running(&self, options: Option<&Value>) -> Outcome<T, bool> {
-        let info = self.plan(&machines::GET_INFO, &[], options)?.send().await?;
-        Ok(info.text("status").as_deref() == Some("running"))
+    /// Asks whether its status is `running`.
+    pub fn asking_whether_it_runs(
+        &self,
+        options: Option<&Value>,
+    ) -> Outcome<T, impl Future<Output = Outcome<T, bool>> + 'static> {
+        call_options(options)?;
+        let asked = self.plan(&machines::GET_INFO, &[], options)?;
+        Ok(async move { Ok(asked.send().await?.text("status").as_deref() == Some("running")) })
     }
 
-    /// URL of a port. Servers without public host names give only a host; the scheme is then that of the API.
-    pub async fn url(&self, port: &Value, websocket: bool, options: Option<&Value>) -> Outcome<T, String> {
-        let host = self.plan(&previews::HOST, &[Some(port.clone())], options)?;
-        let host = host.send().await?;
-        if let Some(url) = host.text(if websocket { "websocketUrl" } else { "url" }) {
-            return Ok(url);
-        }
-        let name = host
-            .text("host")
-            .ok_or_else(|| Error::invalid_response("getMachineHost: the answer has no host"))?;
+    /// Asks for the URL of a port. Servers without public host names give only a host; the scheme is then that of the API.
+    pub fn asking_for_url(
+        &self,
+        port: &Value,
+        websocket: bool,
+        options: Option<&Value>,
+    ) -> Outcome<T, impl Future<Output = Outcome<T, String>> + 'static> {
+        let asked = self.plan(&previews::HOST, &[Some(port.clone())], options)?;
         let scheme = match (websocket, self.client.is_secure()) {
             (false, false) => "http",
             (false, true) => "https",
             (true, false) => "ws",
             (true, true) => "wss",
         };
-        Ok(format!("{scheme}://{name}"))
+        Ok(async move {
+            let host = asked.send().await?;
+            if let Some(url) = host.text(if websocket { "websocketUrl" } else { "url" }) {
+                return Ok(url);
+            }
+            let name = host
+                .text("host")
+                .ok_or_else(|| Error::invalid_response("getMachineHost: the answer has no host"))?;
+            Ok(format!("{scheme}://{name}"))
+        })
     }
 
     /// Destroys the machine, quietly: for one that nobody holds.
@@ -226,8 +255,7 @@ impl<T: Transport> Machine<T> {
     }
 
     /// Runs a command: in the foreground to its end, in the background without waiting.
-    pub async fn execute(&self, command: &Value, options: Option<&Value>) -> Outcome<T, Ran<T>> {
-        let run = exec::run(command, options)?;
+    pub async fn execute(&self, run: exec::Run) -> Outcome<T, Ran<T>> {
         if run.heard {
             let background = run.request.background == Some(true);
             let running = self.stream(&run.request).await?;

@@ -52,7 +52,7 @@ impl<T: Transport> Drop for Unclaimed<'_, T> {
         // Only the id matters, and the rest may be what could not be read.
         call.decoder = Decoder::MachineRow;
         self.client.transport().spawn(async move {
-            let Ok(sent) = client.call_until_certain(&call, &Cell::new(0), None).await else {
+            let Ok(sent) = client.call_until_certain(&call, &Cell::new(0)).await else {
                 return;
             };
             if let Ok(machine) = Machine::made(&client, sent, call.timeout) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::call::{Call, Client, DEFAULT_TIMEOUT};
 use super::machine::Machine;
 use super::single::{Planned, Single};
+use crate::core::error::Error;
 use crate::core::options::Value;
-use crate::surface::{Operation, Scope, Time};
+use crate::surface::{Operation, Request, Scope, Time};
 use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
@@ -40,7 +41,17 @@ impl<T: Transport> Client<T> {
         args: &[Option<Value>],
         options: Option<&Value>,
     ) -> Planned<T> {
-        let mut request = operation.request(scope, ids, args, options)?;
+        let request = operation.request(scope, ids, args, options)?;
+        Ok(self.single(operation, request, usual)?)
+    }
+
+    /// The call of a request that was checked. `usual`: its HTTP time when nobody gave one; else the client's.
+    pub fn single(
+        &self,
+        operation: &'static Operation,
+        mut request: Request,
+        usual: Option<Duration>,
+    ) -> Result<Single<T>, Error> {
         if operation.keyed && request.idempotency_key.is_none() {
             request.idempotency_key = Some(self.transport().uuid());
         }

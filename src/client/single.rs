@@ -1,4 +1,4 @@
-//! Calls that are one request: described first, and sent by whoever can do it best.
+//! Calls that are one request: checked and described first, then sent.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::call::{Call, Client, Failure, Outcome, Pending, Sent};
 use super::orphan::Unclaimed;
-use crate::core::config::Key;
 use crate::core::error::Error;
-use crate::transport::{Answer, Reply, Request, Transport, TransportError};
+use crate::transport::{Answer, Transport};
 
 /// The end of a call of one request.
 pub type Finishing<T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>>>>;
@@ -92,38 +91,24 @@ impl<T: Transport> Single<T> {
 
     /// Sends it.
     pub fn send(self) -> Pending<'static, T> {
-        Box::pin(async { Ok(self.end(None).await?.answer) })
+        Box::pin(async { Ok(self.finish().await?.answer) })
     }
 
-    /// Sends it; `first` is the answer of the request when it was sent already, and not the end.
-    pub fn finish(self, first: Option<Result<Reply<T::Answer>, TransportError>>) -> Finishing<T> {
-        Box::pin(self.end(first))
+    /// Sends it, and gives what came beside the answer too.
+    pub fn finish(self) -> Finishing<T> {
+        Box::pin(self.end())
     }
 
-    /// The request, for a transport that sends it without this crate's help, and the field that the caller gets; then the answer
-    /// must be good, or be given to [`Single::finish`]. `None` when something of the caller's has to be asked or told.
-    pub fn bare(&self) -> Option<(Request, Option<&'static str>)> {
-        match &self.client.settings().key {
-            Key::Fixed(key) if !self.transport().has_hooks() => {
-                Some((self.client.request(&self.call, key), self.field))
-            }
-            _ => None,
-        }
-    }
-
-    async fn end(
-        self,
-        first: Option<Result<Reply<T::Answer>, TransportError>>,
-    ) -> Outcome<T, Sent<T::Answer>> {
-        let count = Cell::new(u32::from(first.is_some()));
+    async fn end(self) -> Outcome<T, Sent<T::Answer>> {
+        let count = Cell::new(0);
         let (client, call) = (&self.client, &self.call);
         let outcome = match self.making {
-            None => client.call_counted(call, &count, first).await,
+            None => client.call_counted(call, &count).await,
             Some(making) => {
                 let mut unclaimed = Unclaimed::new(client, call, making.own_key, count);
                 let outcome = match making.again {
-                    true => client.call_until_certain(call, &unclaimed.sent, first).await,
-                    false => client.call_counted(call, &unclaimed.sent, first).await,
+                    true => client.call_until_certain(call, &unclaimed.sent).await,
+                    false => client.call_counted(call, &unclaimed.sent).await,
                 };
                 unclaimed.settle(&outcome);
                 outcome

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use nullspace_wire::api::{self, Route};
+use serde::Serialize;
 use serde_json::json;
 
 use super::call::{describe, Call, Client, Failed, Failure, Outcome};
@@ -317,7 +318,8 @@ impl<T: Transport> Machine<T> {
 }
 
 /// What came of an upload.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Uploaded {
     /// Absolute, where the server says so.
     pub path: String,
@@ -326,6 +328,7 @@ pub struct Uploaded {
     /// How many.
     pub files: f64,
     /// `upl_...`, when it went in parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
 }
 

@@ -9,9 +9,8 @@ use super::call::Outcome;
 use super::machine::Machine;
 use super::socket::cut_off;
 use crate::core::error::Error;
-use crate::core::files;
+use crate::core::files::WatchRequest;
 use crate::core::frames;
-use crate::core::options::Value;
 use crate::transport::{Answer, Socket, Transport};
 
 /// Name in messages.
@@ -27,8 +26,7 @@ pub struct Watch<T: Transport> {
 
 impl<T: Transport> Machine<T> {
     /// Watches a file or directory, from now on.
-    pub async fn watch(&self, path: &Value, options: Option<&Value>) -> Outcome<T, Watch<T>> {
-        let request = files::watch(path, options)?;
+    pub async fn watch(&self, request: &WatchRequest) -> Outcome<T, Watch<T>> {
         let id = self.transport().uuid();
         let first = json!({
             "type": "file_watch", "id": id, "path": request.path, "user": request.user,

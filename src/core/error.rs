@@ -1,5 +1,8 @@
 //! What can go wrong, and how an answer of the server says it. Source: PROTOCOL.md section 2.
 
+use std::any::Any;
+use std::rc::Rc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -79,6 +82,29 @@ impl std::ops::DerefMut for Error {
     }
 }
 
+/// What the platform threw when a request failed: only the platform can look inside.
+#[derive(Clone, Default)]
+pub struct Cause(pub Option<Rc<dyn Any>>);
+
+impl std::fmt::Debug for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Cause(..)"
+        } else {
+            "Cause(none)"
+        })
+    }
+}
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(left), Some(right)) => Rc::ptr_eq(left, right),
+            (left, right) => left.is_none() && right.is_none(),
+        }
+    }
+}
+
 /// What an error knows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,6 +136,9 @@ pub struct Details {
     /// Seconds, as the server said; only for status 429.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<f64>,
+    /// What the platform threw.
+    #[serde(skip)]
+    pub cause: Cause,
 }
 
 impl Error {
@@ -126,6 +155,7 @@ impl Error {
             details: None,
             error_detail: None,
             retry_after: None,
+            cause: Cause::default(),
         }))
     }
 
@@ -252,6 +282,7 @@ impl Error {
                 .cloned(),
             error_detail,
             retry_after: if status == 429 { retry_after } else { None },
+            cause: Cause::default(),
         }))
     }
 }

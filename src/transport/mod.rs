@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::core::error::Cause;
+
 /// A successful answer, decoded. The client looks at a few fields; all else goes to the caller as it is.
 pub trait Answer: Clone + 'static {
     /// Text of a field, by its JavaScript name.
@@ -158,6 +160,8 @@ pub struct TransportError {
     pub timed_out: bool,
     /// In words.
     pub reason: String,
+    /// What was thrown.
+    pub cause: Cause,
 }
 
 /// How far a request without an answer got.

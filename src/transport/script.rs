@@ -18,6 +18,7 @@ use super::{
 };
 use crate::client::call::Outcome;
 use crate::client::single::{Planned, Single};
+use crate::core::error::Cause;
 
 /// What the other side does with one request.
 #[derive(Debug, Clone)]
@@ -438,6 +439,7 @@ fn failure(phase: Phase, message: &str) -> TransportError {
         phase,
         timed_out: false,
         reason: message.to_owned(),
+        cause: Cause::default(),
     }
 }
 

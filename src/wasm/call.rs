@@ -1,34 +1,41 @@
-//! What every exported function does around its call: options, client, signal, errors.
+//! What every exported function does around its call: what was given is read at once, the rest happens in a task, which
+//! ends with the call's signal, and whose failure becomes what JavaScript gets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::{ready, Future};
+use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::time::Duration;
 
 use js_sys::{Promise, Reflect};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
 use super::abort::{abortable, Signal};
-use super::convert;
-use super::task;
+use super::host;
+use super::record::Record;
 use super::throw;
 use super::transport::{Host, JsAnswer, JsTransport};
+use super::{client, convert};
 use crate::client::call::Outcome;
-use crate::client::machine::call_options;
+use crate::client::machine::{call_options, Machine};
+use crate::client::single::Planned;
 use crate::client::{Client, Failure};
 use crate::core::config::{self, CLIENT_OPTIONS};
 use crate::core::error::Error;
-use crate::core::machine;
-use crate::core::options::{Fields, Value};
+use crate::core::options::{self, Fields, Value};
+use crate::surface::{Operation, Scope};
 
 /// A call under way. Boxed, so that what surrounds it is compiled once, not once for each export.
 pub type Call = Pin<Box<dyn Future<Output = Outcome<JsTransport, JsValue>>>>;
 
-/// A handle of JavaScript, as its calls take it along: it can be cloned, and it knows the transport.
-pub trait Handle: Clone + 'static {
-    /// What its calls go through.
-    fn transport(&self) -> JsTransport;
+/// What makes a call, or what is wrong with what was given.
+pub type Begun = Outcome<JsTransport, Call>;
+
+/// A call whose value is made in a future.
+pub fn call<V: IntoJs + 'static>(future: impl Future<Output = Outcome<JsTransport, V>> + 'static) -> Begun {
+    let future: Pin<Box<dyn Future<Output = Outcome<JsTransport, V>>>> = Box::pin(future);
+    Ok(Box::pin(async { future.await.map(V::into_js) }))
 }
 
 /// What a call gives, as JavaScript sees it.
@@ -37,11 +44,16 @@ pub trait IntoJs {
     fn into_js(self) -> JsValue;
 }
 
-impl IntoJs for JsValue {
-    fn into_js(self) -> JsValue {
-        self
-    }
+macro_rules! into_js {
+    ($($type:ty),*) => {$(
+        impl IntoJs for $type {
+            fn into_js(self) -> JsValue {
+                self.into()
+            }
+        }
+    )*};
 }
+into_js!(JsValue, bool, String);
 
 impl IntoJs for JsAnswer {
     fn into_js(self) -> JsValue {
@@ -55,251 +67,68 @@ impl IntoJs for () {
     }
 }
 
-impl IntoJs for bool {
-    fn into_js(self) -> JsValue {
-        self.into()
-    }
-}
-
-impl IntoJs for String {
-    fn into_js(self) -> JsValue {
-        self.into()
-    }
-}
-
-/// A call of a static function.
-pub fn on_class<F, V>(options: JsValue, client: JsValue, call: impl FnOnce(Given) -> F + 'static) -> Promise
-where
-    F: Future<Output = Outcome<JsTransport, V>> + 'static,
-    V: IntoJs + 'static,
-{
-    class_call(options, client, Box::new(|given| in_js(Box::pin(call(given)))))
-}
-
-/// A call on a handle: `options` may hold a signal. What else they hold is checked by the call itself.
-pub fn on_handle<H: Handle, F, V>(
-    handle: &H,
-    options: JsValue,
-    call: impl FnOnce(H, Option<Value>) -> F + 'static,
-) -> Promise
-where
-    F: Future<Output = Outcome<JsTransport, V>> + 'static,
-    V: IntoJs + 'static,
-{
-    let owned = handle.clone();
-    handle_call(
-        handle.transport(),
-        options,
-        Box::new(|read| in_js(Box::pin(call(owned, read)))),
-    )
-}
-
-/// A call on a handle that takes no options but a time and a signal.
-pub fn on_handle_timed<H: Handle, F, V>(
-    handle: &H,
-    options: JsValue,
-    call: impl FnOnce(H, Option<Duration>) -> F + 'static,
-) -> Promise
-where
-    F: Future<Output = Outcome<JsTransport, V>> + 'static,
-    V: IntoJs + 'static,
-{
-    let owned = handle.clone();
-    timed_call(
-        handle.transport(),
-        options,
-        Box::new(|timeout| in_js(Box::pin(call(owned, timeout)))),
-    )
-}
-
-/// Generic over the result alone: boxed before, or every export would have one of its own.
-fn in_js<V: IntoJs + 'static>(call: Pin<Box<dyn Future<Output = Outcome<JsTransport, V>>>>) -> Call {
-    Box::pin(async { call.await.map(V::into_js) })
-}
-
-// From here on nothing is generic: it is compiled once.
-
-type OnClass = Box<dyn FnOnce(Given) -> Call>;
-type OnHandle = Box<dyn FnOnce(Option<Value>) -> Call>;
-type OnHandleTimed = Box<dyn FnOnce(Option<Duration>) -> Call>;
-
-fn class_call(options: JsValue, client: JsValue, call: OnClass) -> Promise {
-    task::start(Box::pin(async move {
-        let given = Given::read(&options, &client)?;
-        let (transport, signal) = (given.transport.clone(), given.signal.clone());
-        run(transport, signal, call(given)).await
-    }))
-}
-
-fn timed_call(transport: JsTransport, options: JsValue, call: OnHandleTimed) -> Promise {
-    handle_call(
-        transport,
-        options,
-        Box::new(|read| match call_options(read.as_ref(), &[]) {
-            Ok((timeout, _)) => call(timeout),
-            Err(error) => Box::pin(ready(Err(error.into()))),
-        }),
-    )
-}
-
-fn handle_call(transport: JsTransport, options: JsValue, call: OnHandle) -> Promise {
-    task::start(Box::pin(async move {
-        let (read, signal) = options_of_handle(&options)?;
-        run(transport, signal, call(read)).await
-    }))
-}
-
-/// What the options of a call on a handle hold, and the signal among them.
-pub fn options_of_handle(options: &JsValue) -> Result<(Option<Value>, Option<Signal>), JsValue> {
-    let read = optional(options)?;
-    let signal = match options.is_object() {
-        true => signal(Reflect::get(options, &"signal".into())?)?,
-        false => None,
-    };
-    Ok((read, signal))
-}
-
-/// Runs a call under its signal, and makes its failure what JavaScript gets.
-pub async fn run(transport: JsTransport, signal: Option<Signal>, call: Call) -> Result<JsValue, JsValue> {
-    abortable(
-        signal.as_ref(),
-        Box::pin(async {
-            call.await.map_err(|failure| {
-                let cause = match &failure {
-                    Failure::Error(error) => transport.take_cause(&error.message),
-                    Failure::Thrown(_) => None,
-                };
-                throw::failure(failure, cause)
-            })
-        }),
-    )
-    .await
-}
-
-/// An argument that is no option.
-pub fn argument(js: &JsValue) -> Outcome<JsTransport, Value> {
-    convert::value(js).map_err(Failure::Thrown)
-}
-
-/// An argument that is an id or another text that must not be empty.
-pub fn named(argument_name: &str, js: &JsValue) -> Outcome<JsTransport, String> {
-    Ok(machine::id(argument_name, &argument(js)?)?)
-}
+// ---- Calls of classes and handles ---------------------------------------------------------------------------
 
 /// Options of a static call, and what they say about the client.
 pub struct Given {
-    /// The options of the call over those of its client; without the latter when that is [`Given::known`].
+    /// The options of the call over those of its client; without the latter when that was read before.
     pub options: Value,
-    transport: JsTransport,
-    signal: Option<Signal>,
+    own: JsValue,
+    base: JsValue,
+    /// The call's own options say nothing of the client.
+    is_plain: bool,
     /// The client of an earlier call with the same options.
     known: Option<Client<JsTransport>>,
 }
 
-/// What was made of the options of a `Nullspace`, which never change: reading them again would be most of a short call.
-struct Known {
-    options: JsValue,
-    transport: JsTransport,
-    signal: Option<Signal>,
-    client: Client<JsTransport>,
-}
-
-/// Clients that are remembered. More only cost the time of reading their options.
-const KNOWN: usize = 8;
-
-thread_local! {
-    static CLIENTS: RefCell<VecDeque<Known>> = const { RefCell::new(VecDeque::new()) };
-}
-
-fn says_nothing_of_the_client(own: &Value) -> bool {
-    matches!(own, Value::Object(list) if !list.iter().any(|(name, _)| CLIENT_OPTIONS.contains(&name.as_str())))
-}
-
-impl Known {
-    /// The client of an object that was read before, for a call with these options of its own.
-    fn find(object: &JsValue, own: Value) -> Result<Given, Value> {
-        if !says_nothing_of_the_client(&own) {
-            return Err(own);
-        }
-        CLIENTS.with_borrow(|known| {
-            let Some(known) = known.iter().find(|known| known.options == *object) else {
-                return Err(own);
-            };
-            Ok(Given {
-                options: own,
-                transport: known.transport.clone(),
-                signal: known.signal.clone(),
-                known: Some(known.client.clone()),
-            })
-        })
-    }
-
-    /// Remembers what was read. Not when a part of it came from the environment, which may be another one at the next call.
-    fn remember(object: &JsValue, signal: Option<Signal>, client: &Client<JsTransport>) {
-        let Ok(Value::Object(read)) = convert::value(object) else {
-            return;
-        };
-        let has = |wanted: &str| read.iter().any(|(name, _)| name == wanted);
-        if !has("apiKey") || !has("baseUrl") {
-            return;
-        }
-        let known = Known {
-            options: object.clone(),
-            transport: client.transport().clone(),
-            signal,
-            client: client.clone(),
-        };
-        CLIENTS.with_borrow_mut(|clients| {
-            clients.truncate(KNOWN - 1);
-            clients.push_front(known);
-        });
-    }
-}
-
 impl Given {
-    /// Reads the options of a call and those of the client it was made on.
-    pub fn read(options: &JsValue, client: &JsValue) -> Result<Self, JsValue> {
-        let mut own = match optional(options)? {
+    fn read(own: &JsValue, base: &JsValue) -> Result<Self, JsValue> {
+        let mut given = match optional(own)? {
             Some(value) => value,
             None => Value::Object(Vec::new()),
         };
-        if client.is_object() {
-            match Known::find(client, own) {
-                Ok(given) => return Ok(given),
-                Err(unknown) => own = unknown,
-            }
+        let is_plain = !says_something_of_the_client(&given);
+        let known = match is_plain {
+            true => client::known(base),
+            false => None,
+        };
+        if known.is_none() {
+            given = config::merge(optional(base)?.as_ref(), given).map_err(|error| throw::error(&error))?;
         }
-        let is_plain = says_nothing_of_the_client(&own);
-        let merged =
-            config::merge(optional(client)?.as_ref(), own).map_err(|error| throw::error(&error, None))?;
-        let find = |name: &str| -> Result<JsValue, JsValue> {
-            for bag in [options, client] {
-                if bag.is_object() {
-                    let value = Reflect::get(bag, &name.into())?;
-                    if !value.is_undefined() {
-                        return Ok(value);
-                    }
+        Ok(Self {
+            options: given,
+            own: own.clone(),
+            base: base.clone(),
+            is_plain,
+            known,
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<JsValue, JsValue> {
+        for bag in [&self.own, &self.base] {
+            if bag.is_object() {
+                let value = Reflect::get(bag, &name.into())?;
+                if !value.is_undefined() {
+                    return Ok(value);
                 }
             }
-            Ok(JsValue::UNDEFINED)
-        };
-        let signal = signal(find("signal")?)?;
-        let mut given = Self {
-            options: merged,
-            transport: JsTransport::new(find)?,
-            signal,
-            known: None,
-        };
-        if client.is_object() && is_plain {
-            // What is wrong with them is said by the call itself.
-            let read = optional(client)?;
-            let fields = Fields::new("", read.as_ref(), &[&CLIENT_OPTIONS]).ok();
-            if let Some(Ok(made)) = fields.map(|fields| given.client(&fields)) {
-                Known::remember(client, given.signal.clone(), &made);
-                given.known = Some(made);
-            }
         }
-        Ok(given)
+        Ok(JsValue::UNDEFINED)
+    }
+
+    /// The client that the options describe. Their names were checked.
+    pub fn client(&self) -> Outcome<JsTransport, Client<JsTransport>> {
+        if let Some(known) = &self.known {
+            return Ok(known.clone());
+        }
+        let Value::Object(fields) = &self.options else {
+            return Err(Error::invalid_request("options must be a plain object").into());
+        };
+        let settings = config::settings(&Fields::all(fields), &Host)?;
+        // All that is said of the client is said by its own options, which never change.
+        let says = |name: &str| fields.iter().any(|(known, _)| known == name);
+        let whole = self.is_plain && self.base.is_object() && says("apiKey") && says("baseUrl");
+        client::make(settings, whole.then_some(&self.base), |name| self.find(name)).map_err(Failure::Thrown)
     }
 
     /// The options of a static that takes those of the client and `more`.
@@ -307,32 +136,96 @@ impl Given {
         Fields::new("", Some(&self.options), &[more, &CLIENT_OPTIONS])
     }
 
-    /// Client and id of a static that takes no options of its own.
-    pub fn on(&self, id: &JsValue) -> Outcome<JsTransport, (Client<JsTransport>, String)> {
-        let fields = self.fields(&[])?;
-        Ok((self.client(&fields)?, named("id", id)?))
+    /// A call of the table.
+    pub fn plan(&self, operation: &'static Operation, args: &[JsValue]) -> Planned<JsTransport> {
+        let request = operation.request(Scope::Class, &[], &arguments(args)?, Some(&self.options))?;
+        Ok(self.client()?.single(operation, request, None)?)
     }
+}
 
+fn says_something_of_the_client(own: &Value) -> bool {
+    matches!(own, Value::Object(list) if list.iter().any(|(name, _)| CLIENT_OPTIONS.contains(&name.as_str())))
+}
+
+/// A call of a static function.
+pub fn on_class(options: &JsValue, base: &JsValue, begin: &dyn Fn(&Given) -> Begun) -> Promise {
+    settled(Given::read(options, base).and_then(|given| {
+        let signal = signal(given.find("signal")?)?;
+        started(signal, begin(&given))
+    }))
+}
+
+/// A handle, and the client that it holds.
+pub struct Held {
+    /// What it remembers.
+    pub record: Record,
     /// What its calls go through.
-    pub fn transport(&self) -> JsTransport {
-        self.transport.clone()
+    pub client: Client<JsTransport>,
+}
+
+impl Held {
+    /// The machine that it stands for.
+    pub fn machine(&self) -> Machine<JsTransport> {
+        let timeout = self
+            .record
+            .timeout_ms()
+            .map(|ms| Duration::from_secs_f64(ms / 1000.0));
+        Machine::held(&self.client, self.record.id(), timeout, self.record.proof())
     }
 
-    /// What may give the call up.
-    pub fn signal(&self) -> Option<Signal> {
-        self.signal.clone()
-    }
-
-    /// The client that the options describe.
-    pub fn client(&self, fields: &Fields<'_>) -> Result<Client<JsTransport>, Error> {
-        if let Some(known) = &self.known {
-            return Ok(known.clone());
+    /// A call of the table.
+    pub fn plan(
+        &self,
+        operation: &'static Operation,
+        args: &[JsValue],
+        options: Option<&Value>,
+    ) -> Planned<JsTransport> {
+        let args = arguments(args)?;
+        match operation.route.path.starts_with("/v1/machines/") {
+            true => self.machine().plan(operation, &args, options),
+            false => self
+                .client
+                .plan_on(operation, &[&self.record.id()], &args, options),
         }
-        Ok(Client::new(
-            config::settings(fields, &Host)?,
-            self.transport.clone(),
-        ))
     }
+}
+
+/// A call on a handle.
+pub fn on_handle(
+    record: &Record,
+    options: &JsValue,
+    begin: &dyn Fn(&Held, Option<&Value>) -> Begun,
+) -> Promise {
+    settled(read_options(options).and_then(|(read, signal)| {
+        let held = Held {
+            record: record.clone(),
+            client: client::of(&record.client())?,
+        };
+        started(signal, begin(&held, read.as_ref()))
+    }))
+}
+
+/// A call on what the module itself holds: it takes no options but a time and a signal.
+pub fn on_held(options: &JsValue, begin: impl FnOnce() -> Begun) -> Promise {
+    on_held_with(options, |read| {
+        call_options(read)?;
+        begin()
+    })
+}
+
+/// The same, with options that `begin` reads.
+pub fn on_held_with(options: &JsValue, begin: impl FnOnce(Option<&Value>) -> Begun) -> Promise {
+    settled(read_options(options).and_then(|(read, signal)| started(signal, begin(read.as_ref()))))
+}
+
+/// Options of a call on a handle, and the signal among them.
+fn read_options(options: &JsValue) -> Result<(Option<Value>, Option<Signal>), JsValue> {
+    let read = optional(options)?;
+    let signal = match options.is_object() {
+        true => signal(Reflect::get(options, &"signal".into())?)?,
+        false => None,
+    };
+    Ok((read, signal))
 }
 
 /// Options, `undefined` being absent.
@@ -344,7 +237,23 @@ fn optional(js: &JsValue) -> Result<Option<Value>, JsValue> {
     }
 }
 
-/// Anything with the shape of an `AbortSignal`. What is none is left to the check of the options.
+/// An argument that is no option.
+pub fn argument(js: &JsValue) -> Outcome<JsTransport, Value> {
+    convert::value(js).map_err(Failure::Thrown)
+}
+
+fn arguments(all: &[JsValue]) -> Outcome<JsTransport, Vec<Option<Value>>> {
+    all.iter()
+        .map(|js| optional(js).map_err(Failure::Thrown))
+        .collect()
+}
+
+/// An argument that is an id or another text that must not be empty.
+pub fn named(argument_name: &str, js: &JsValue) -> Outcome<JsTransport, String> {
+    Ok(options::id(argument_name, &argument(js)?)?)
+}
+
+/// Anything with the shape of an `AbortSignal`; other values are rejected by the checks of options.
 fn signal(js: JsValue) -> Result<Option<Signal>, JsValue> {
     if !js.is_object() {
         return Ok(None);
@@ -353,8 +262,68 @@ fn signal(js: JsValue) -> Result<Option<Signal>, JsValue> {
     if listens && Reflect::get(&js, &"aborted".into())?.as_bool().is_some() {
         return Ok(Some(js.unchecked_into()));
     }
-    Err(throw::error(
-        &Error::option("signal", "must be an AbortSignal"),
-        None,
-    ))
+    Err(throw::error(&Error::option("signal", "must be an AbortSignal")))
+}
+
+// ---- Tasks --------------------------------------------------------------------------------------------------
+
+thread_local! {
+    /// Numbers of calls that are free to be used again, and the next new one.
+    static FREE: RefCell<VecDeque<u32>> = const { RefCell::new(VecDeque::new()) };
+    static NEXT: Cell<u32> = const { Cell::new(0) };
+    /// The call that is being polled.
+    static RUNNING: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+fn settled(begun: Result<Promise, JsValue>) -> Promise {
+    begun.unwrap_or_else(|error| Promise::reject(&error))
+}
+
+fn started(signal: Option<Signal>, begun: Begun) -> Result<Promise, JsValue> {
+    if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
+        return Err(signal.reason());
+    }
+    let call = begun.map_err(throw::failure)?;
+    Ok(start(async move {
+        abortable(
+            signal.as_ref(),
+            Box::pin(async { call.await.map_err(throw::failure) }),
+        )
+        .await
+    }))
+}
+
+/// Runs a task: its promise, which JavaScript rejects when the module crashes.
+pub fn start(task: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
+    let place = FREE
+        .with_borrow_mut(VecDeque::pop_front)
+        .unwrap_or_else(|| NEXT.replace(NEXT.get() + 1));
+    let promise = host::pending(place);
+    let mut task: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>> = Box::pin(task);
+    spawn_local(async move {
+        let result = poll_fn(|context| {
+            RUNNING.set(Some(place));
+            let polled = task.as_mut().poll(context);
+            RUNNING.set(None);
+            polled
+        })
+        .await;
+        FREE.with_borrow_mut(|free| free.push_back(place));
+        match result {
+            Ok(value) => host::settle(place, true, &value),
+            Err(error) => host::settle(place, false, &error),
+        }
+    });
+    promise
+}
+
+/// The call that an exception of JavaScript came out of: it unwound the poll of the call, which ends with it. What waits behind it is
+/// run by the next task.
+#[wasm_bindgen]
+pub fn unwound() -> Option<u32> {
+    let place = RUNNING.take();
+    if place.is_some() {
+        spawn_local(async {});
+    }
+    place
 }

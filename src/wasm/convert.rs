@@ -2,18 +2,86 @@
 //! tree (functions, `Date`, `Map`, class instances) becomes [`Value::Opaque`], and `core` refuses it by its path, or
 //! knows that this option is handled elsewhere (`signal`, `fetch`, `apiKey`, hooks).
 
+use js_sys::{Array, Reflect};
 use wasm_bindgen::prelude::*;
 
 use super::host;
 use crate::core::options::Value;
 
+/// Deeper trees are cut: nobody nests options so far, and a cycle would never end.
+const MAX_DEPTH: usize = 64;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_namespace = Object)]
+    fn keys(object: &JsValue) -> Result<Array, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = Object, js_name = getPrototypeOf)]
+    fn prototype_of(object: &JsValue) -> Result<JsValue, JsValue>;
+}
+
 /// Reads a value. Own enumerable properties only; `undefined` ones are absent. Fails only with what a getter throws.
 pub fn value(js: &JsValue) -> Result<Value, JsValue> {
+    read(js, 0)
+}
+
+fn read(js: &JsValue, depth: usize) -> Result<Value, JsValue> {
     if let Some(text) = js.as_string() {
         return Ok(Value::Text(text));
     }
-    let told = host::told(js)?;
-    Ok(Reader(&told).value().unwrap_or(Value::Null))
+    if let Some(number) = js.as_f64() {
+        return Ok(Value::Number(number));
+    }
+    if let Some(flag) = js.as_bool() {
+        return Ok(Value::Bool(flag));
+    }
+    if js.is_null() {
+        return Ok(Value::Null);
+    }
+    if js.is_undefined() {
+        return Ok(Value::Opaque("undefined".to_owned()));
+    }
+    if !js.is_object() {
+        let kind = js.js_typeof().as_string().unwrap_or_default();
+        return Ok(Value::Opaque(["a ", &kind].concat()));
+    }
+    if depth == MAX_DEPTH {
+        return Ok(Value::Opaque("nested deeper than 64 levels".to_owned()));
+    }
+    if Array::is_array(js) {
+        let array: &Array = js.unchecked_ref();
+        return (0..array.length())
+            .map(|index| read(&Reflect::get_u32(js, index)?, depth + 1))
+            .collect::<Result<_, _>>()
+            .map(Value::List);
+    }
+    // A handle of this package stands for its id: `warmPool: pool`.
+    if let Some(id) = host::handle_id(js) {
+        return Ok(Value::Object(vec![("id".to_owned(), Value::Text(id))]));
+    }
+    if !is_plain(js)? {
+        let name =
+            Reflect::get(&Reflect::get(js, &"constructor".into())?, &"name".into()).unwrap_or_default();
+        let kind = match name.as_string().filter(|name| !name.is_empty()) {
+            Some(name) => ["a ", &name].concat(),
+            None => "an object of a class".to_owned(),
+        };
+        return Ok(Value::Opaque(kind));
+    }
+    let mut fields = Vec::new();
+    for name in keys(js)?.iter() {
+        let inner = Reflect::get(js, &name)?;
+        if !inner.is_undefined() {
+            fields.push((name.as_string().unwrap_or_default(), read(&inner, depth + 1)?));
+        }
+    }
+    Ok(Value::Object(fields))
+}
+
+/// Whether an object was written as `{...}` or has no prototype. Object.prototype is known by having none itself, so objects of other
+/// realms are plain as well.
+fn is_plain(js: &JsValue) -> Result<bool, JsValue> {
+    let prototype = prototype_of(js)?;
+    Ok(prototype.is_null() || prototype_of(&prototype)?.is_null())
 }
 
 /// Reads JSON text; see `core::json`.
@@ -36,57 +104,5 @@ fn tree(value: Value) -> serde_json::Value {
             .into_iter()
             .map(|(name, value)| (name, tree(value)))
             .collect(),
-    }
-}
-
-/// Reads what values.js told. `None` at what it does not write.
-struct Reader<'a>(&'a str);
-
-impl<'a> Reader<'a> {
-    fn value(&mut self) -> Option<Value> {
-        let kind = self.0.as_bytes().first()?;
-        self.0 = self.0.get(1..)?;
-        Some(match kind {
-            b'n' => Value::Null,
-            b't' => Value::Bool(true),
-            b'f' => Value::Bool(false),
-            b'i' => Value::Number(self.until(';')?.parse::<i64>().ok()? as f64),
-            b'd' => Value::Number(js_sys::parse_float(self.until(';')?)),
-            b's' => Value::Text(self.text()?.to_owned()),
-            b'o' => Value::Opaque(self.text()?.to_owned()),
-            b'[' => Value::List(self.many(Self::value)?),
-            _ => Value::Object(self.many(|reader| Some((reader.text()?.to_owned(), reader.value()?)))?),
-        })
-    }
-
-    fn many<V>(&mut self, read: impl Fn(&mut Self) -> Option<V>) -> Option<Vec<V>> {
-        let count = self.until(';')?.parse().ok()?;
-        let mut all = Vec::with_capacity(count);
-        for _ in 0..count {
-            all.push(read(self)?);
-        }
-        Some(all)
-    }
-
-    fn until(&mut self, end: char) -> Option<&'a str> {
-        let (before, after) = self.0.split_once(end)?;
-        self.0 = after;
-        Some(before)
-    }
-
-    /// A text after its length in UTF-16 units. Half a pair has become one U+FFFD: one unit as well.
-    fn text(&mut self) -> Option<&'a str> {
-        let mut left: usize = self.until(':')?.parse().ok()?;
-        let mut end = 0;
-        for letter in self.0.chars() {
-            if left == 0 {
-                break;
-            }
-            left = left.checked_sub(letter.len_utf16())?;
-            end += letter.len_utf8();
-        }
-        let (text, after) = self.0.split_at(end);
-        self.0 = after;
-        Some(text)
     }
 }

@@ -1,194 +1,90 @@
-//! Webhooks of the class `Lifecycle`, streams of events, and the class `Monitor`. lib.js makes iterables and
-//! subscriptions of [`Feed`].
+//! Streams of events and the monitor: what holds a socket of its own. lib.js makes iterables and subscriptions of [`Feed`].
 
 use std::rc::Rc;
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{named, on_class, on_handle, on_handle_timed, Handle};
-use super::lifecycle::{Lifecycle, MachineLifecycle};
-use super::single::single_on_class;
+use super::call::{call, on_class, on_handle, on_held};
+use super::host;
+use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::events::Feed as Inner;
-use crate::client::webhooks;
 use crate::core::{config, events, monitor};
-use crate::transport::Transport as _;
 
-#[wasm_bindgen]
-impl Lifecycle {
-    /// Makes a webhook.
-    #[wasm_bindgen(js_name = createWebhook)]
-    pub fn create_webhook(options: JsValue, client: JsValue) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let fields = given.fields(&events::WEBHOOK)?;
-            webhooks::create(&given.client(&fields)?, &fields)
-        })
-    }
-
-    /// All webhooks.
-    #[wasm_bindgen(js_name = listWebhooks)]
-    pub fn list_webhooks(options: JsValue, client: JsValue) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let fields = given.fields(&[])?;
-            Ok(webhooks::list(&given.client(&fields)?))
-        })
-    }
-
-    /// Describes one.
-    #[wasm_bindgen(js_name = getWebhook)]
-    pub fn get_webhook(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let (client, id) = given.on(&id)?;
-            Ok(webhooks::get(&client, &id))
-        })
-    }
-
-    /// Changes one.
-    #[wasm_bindgen(js_name = updateWebhook)]
-    pub fn update_webhook(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let fields = given.fields(&events::WEBHOOK)?;
-            let id = named("id", &id)?;
-            webhooks::update(&given.client(&fields)?, &id, &fields)
-        })
-    }
-
-    /// Deletes one.
-    #[wasm_bindgen(js_name = deleteWebhook)]
-    pub fn delete_webhook(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let (client, id) = given.on(&id)?;
-            Ok(webhooks::delete(&client, &id))
-        })
-    }
-
-    /// A page of its deliveries.
-    #[wasm_bindgen(js_name = listWebhookDeliveries)]
-    pub fn list_webhook_deliveries(id: JsValue, options: JsValue, client: JsValue) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let fields = given.fields(&["offset", "limit"])?;
-            let id = named("id", &id)?;
-            webhooks::deliveries(&given.client(&fields)?, &id, &fields)
-        })
-    }
-
-    /// One of them.
-    #[wasm_bindgen(js_name = getWebhookDelivery)]
-    pub fn get_webhook_delivery(
-        id: JsValue,
-        delivery: JsValue,
-        options: JsValue,
-        client: JsValue,
-    ) -> Promise {
-        single_on_class(&options, &client, &|given| {
-            let (client, id) = given.on(&id)?;
-            Ok(webhooks::delivery(&client, &id, &named("deliveryId", &delivery)?))
-        })
-    }
-
-    /// A stream of events: the past, then what happens.
-    #[wasm_bindgen(js_name = openStream)]
-    pub fn open_stream(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
-            let fields = given.fields(&[&events::STREAM[..], &events::SCOPE].concat())?;
-            let stream = events::stream(&fields)?;
-            Ok(feed(
-                Inner::events(given.client(&fields)?, stream),
-                given.transport(),
-            ))
-        })
-    }
-
-    /// What happens from now on.
-    #[wasm_bindgen(js_name = openSubscription)]
-    pub fn open_subscription(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
-            let fields = given.fields(&events::SUBSCRIPTION)?;
-            let stream = events::subscription(&fields)?;
-            Ok(feed(
-                Inner::events(given.client(&fields)?, stream),
-                given.transport(),
-            ))
-        })
-    }
+/// Events of everything.
+#[wasm_bindgen(js_namespace = Lifecycle, js_name = openStream)]
+pub fn lifecycle_open_stream(options: JsValue, client: JsValue) -> Promise {
+    on_class(&options, &client, &|given| {
+        let fields = given.fields(&[&events::STREAM[..], &events::SCOPE].concat())?;
+        let stream = events::stream(&fields)?;
+        let feed = Inner::events(given.client()?, stream);
+        call(async move { Ok(held(feed)) })
+    })
 }
 
-#[wasm_bindgen]
-impl MachineLifecycle {
-    /// A stream of events of the machine.
-    #[wasm_bindgen(js_name = openStream)]
-    pub fn open_stream(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            let stream = events::stream(&config::call_fields(read.as_ref(), &events::STREAM)?)?;
-            Ok(feed(machine.event_feed(stream), machine.transport().clone()))
-        })
-    }
+/// Events from now on.
+#[wasm_bindgen(js_namespace = Lifecycle, js_name = openSubscription)]
+pub fn lifecycle_open_subscription(options: JsValue, client: JsValue) -> Promise {
+    on_class(&options, &client, &|given| {
+        let fields = given.fields(&events::SUBSCRIPTION)?;
+        let stream = events::subscription(&fields)?;
+        let feed = Inner::events(given.client()?, stream);
+        call(async move { Ok(held(feed)) })
+    })
 }
 
-/// All machines, as they change.
-#[wasm_bindgen(skip_typescript)]
-pub struct Monitor;
-
-#[wasm_bindgen]
-impl Monitor {
-    /// Watches them.
-    #[wasm_bindgen(js_name = openFeed)]
-    pub fn open_feed(options: JsValue, client: JsValue) -> Promise {
-        on_class(options, client, |given| async move {
-            let fields = given.fields(&monitor::SUBSCRIBE)?;
-            let id = format!("monitor_{}", given.transport().uuid());
-            let first = monitor::subscribe(&fields, &id)?;
-            Ok(feed(
-                Inner::monitor(given.client(&fields)?, id, first),
-                given.transport(),
-            ))
-        })
-    }
+/// Events of a machine.
+#[wasm_bindgen(js_namespace = MachineLifecycleHandle, js_name = openStream)]
+pub fn machine_lifecycle_open_stream(record: Record, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|handle, read| {
+        let stream = events::stream(&config::call_fields(read, &events::STREAM)?)?;
+        let feed = handle.machine().event_feed(stream);
+        call(async move { Ok(held(feed)) })
+    })
 }
 
-/// What a server tells without end.
+/// All machines, looked at again and again.
+#[wasm_bindgen(js_namespace = Monitor, js_name = openFeed)]
+pub fn monitor_open_feed(options: JsValue, client: JsValue) -> Promise {
+    on_class(&options, &client, &|given| {
+        let fields = given.fields(&monitor::SUBSCRIBE)?;
+        let id = format!("monitor_{}", host::uuid());
+        let first = monitor::subscribe(&fields, &id)?;
+        let feed = Inner::monitor(given.client()?, id, first);
+        call(async move { Ok(held(feed)) })
+    })
+}
+
+/// What is told without end.
 #[wasm_bindgen(skip_typescript)]
 pub struct Feed {
-    open: Open,
+    inner: Rc<Inner<JsTransport>>,
 }
 
-type Open = (Rc<Inner<JsTransport>>, JsTransport);
-
-impl Handle for Open {
-    fn transport(&self) -> JsTransport {
-        self.1.clone()
-    }
-}
-
-fn feed(inner: Inner<JsTransport>, transport: JsTransport) -> JsValue {
-    let open = (Rc::new(inner), transport);
-    Feed { open }.into()
+fn held(inner: Inner<JsTransport>) -> JsValue {
+    let inner = Rc::new(inner);
+    Feed { inner }.into()
 }
 
 #[wasm_bindgen]
 impl Feed {
-    /// The next event; `undefined` after the end.
+    /// The next event; `undefined` after the last one.
     pub fn next(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.open, options, |(feed, _), _| async move {
-            Ok(feed.next().await?.map_or(JsValue::UNDEFINED, |event| event.0))
+        let inner = self.inner.clone();
+        on_held(&options, || {
+            call(async move { Ok(inner.next().await?.map_or(JsValue::UNDEFINED, |event| event.0)) })
         })
     }
 
-    /// Opens the first connection.
+    /// Opens the connection: what happens after this is heard.
     pub fn begin(&self, options: JsValue) -> Promise {
-        on_handle_timed(
-            &self.open,
-            options,
-            |(feed, _), _| async move { feed.begin().await },
-        )
+        let inner = self.inner.clone();
+        on_held(&options, || call(async move { inner.begin().await }))
     }
 
-    /// Ends it.
-    pub fn close(&self) -> Promise {
-        on_handle_timed(&self.open, JsValue::UNDEFINED, |(feed, _), _| async move {
-            feed.close();
-            Ok(())
-        })
+    /// Hears no more.
+    pub fn close(&self) {
+        self.inner.close();
     }
 }

@@ -10,45 +10,49 @@ extern "C" {
     #[wasm_bindgen(js_name = toError)]
     pub fn to_error(fields: &JsValue) -> JsValue;
 
-    /// A value of the caller as text: see values.js, and `convert`.
-    #[wasm_bindgen(catch)]
-    pub fn told(value: &JsValue) -> Result<String, JsValue>;
-
     /// Rejects every call in flight: this instance is about to be replaced.
     pub fn crashed(message: &str);
 
+    /// Makes a handle of what an answer is about. `client` describes its client.
+    pub fn handle(
+        class: &str,
+        answer: &JsValue,
+        client: &JsValue,
+        timeout_ms: Option<f64>,
+        proof: Option<&str>,
+    ) -> JsValue;
+
+    /// Makes the handle of a command in the background; `heard` is an `HeardCommand`, or undefined.
+    pub fn command(machine: &JsValue, pid: u32, heard: &JsValue) -> JsValue;
+
+    /// Id of a handle of this package; nothing for anything else.
+    #[wasm_bindgen(js_name = handleId)]
+    pub fn handle_id(value: &JsValue) -> Option<String>;
+
     /// Sends a request: through the runtime's own transport where there is one, or through `fetch`, which is the caller's if it is given.
-    /// `head` is `DECODER\nMETHOD\nURL\nname\nvalue\n...`; an empty decoder leaves the answer unread. It is answered by a
-    /// call of `exchanged` with `place`, maybe before this returns.
+    /// `head` is `DECODER\nMETHOD\nURL\nname\nvalue\n...`; an empty decoder leaves the answer unread.
     pub fn exchange(
-        place: u32,
         fetch: Option<&Function>,
         head: &str,
         body: Option<&str>,
         content: Option<u32>,
         timeout_ms: f64,
-    );
+    ) -> Exchange;
 
-    /// The same, of a call that is this one request: its promise. It gets a `plain` answer, or the field of it, after a call of
-    /// `answered`; else what `made` makes of it; and what `unanswered` gives when no good one came.
-    pub fn ask(
-        place: u32,
-        fetch: Option<&Function>,
-        head: &str,
-        body: Option<&str>,
-        timeout_ms: f64,
-        plain: bool,
-        field: Option<&str>,
-    ) -> Promise;
+    /// A request under way.
+    pub type Exchange;
+    /// Resolves with an [`Outcome`]; never rejects.
+    #[wasm_bindgen(method, getter)]
+    pub fn promise(this: &Exchange) -> Promise;
+    /// Ends it: it is not answered any more.
+    #[wasm_bindgen(method)]
+    pub fn cancel(this: &Exchange);
 
-    /// Ends a request: it is not answered any more.
-    pub fn cancel(place: u32);
-
-    /// The promise of a task that must wait.
+    /// The promise of a call.
     pub fn pending(place: u32) -> Promise;
 
-    /// Settles it. `false` when nobody waits: the task has not come so far.
-    pub fn settle(place: u32, good: bool, value: &JsValue) -> bool;
+    /// Settles it.
+    pub fn settle(place: u32, good: bool, value: &JsValue);
 
     /// Keeps bytes to be sent, and names them; 0 for what is none. `size` becomes known with [`content_size`].
     #[wasm_bindgen(js_name = holdContent)]
@@ -164,6 +168,12 @@ extern "C" {
     /// HTTP status; absent when no whole answer came.
     #[wasm_bindgen(method, getter)]
     pub fn status(this: &Outcome) -> Option<u16>;
+    /// The decoded body of a 2xx status.
+    #[wasm_bindgen(method, getter)]
+    pub fn answer(this: &Outcome) -> JsValue;
+    /// Header `x-nullspace-dispatch-proof`.
+    #[wasm_bindgen(method, getter, js_name = dispatchProof)]
+    pub fn dispatch_proof(this: &Outcome) -> Option<String>;
     /// The body of any other status.
     #[wasm_bindgen(method, getter)]
     pub fn text(this: &Outcome) -> Option<String>;

@@ -1,58 +1,45 @@
-//! The exported class `KeepAlive`.
+//! The exported class `KeepAlive`: it holds a timer.
 
 use std::rc::Rc;
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{on_handle, on_handle_timed, Handle};
-use super::machine::Machine;
+use super::call::{call, on_handle, on_held};
+use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::keep_alive::KeepAlive as Inner;
 use crate::core::lease;
 
-/// A lease that is renewed by itself.
+/// A lease that is renewed again and again.
 #[wasm_bindgen(skip_typescript)]
 pub struct KeepAlive {
-    renewal: Renewal,
+    inner: Rc<Inner<JsTransport>>,
 }
 
-/// What the calls of the handle take along.
-type Renewal = (Rc<Inner<JsTransport>>, JsTransport);
-
-impl Handle for Renewal {
-    fn transport(&self) -> JsTransport {
-        self.1.clone()
-    }
-}
-
-#[wasm_bindgen]
-impl Machine {
-    /// Renews the lease again and again.
-    #[wasm_bindgen(js_name = keepAlive)]
-    pub fn keep_alive(&self, options: JsValue) -> Promise {
-        on_handle(&self.inner, options, |machine, read| async move {
-            let plan = lease::keep_alive(read.as_ref())?;
+/// Renews the lease until it is stopped.
+#[wasm_bindgen(js_namespace = MachineHandle, js_name = keepAlive)]
+pub fn machine_keep_alive(record: Record, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read| {
+        let (machine, plan) = (held.machine(), lease::keep_alive(read)?);
+        call(async move {
             let inner = Rc::new(machine.keep_alive(&plan).await?);
-            let renewal = (inner, machine.transport());
-            Ok(JsValue::from(KeepAlive { renewal }))
+            Ok(JsValue::from(KeepAlive { inner }))
         })
-    }
+    })
 }
 
 #[wasm_bindgen]
 impl KeepAlive {
-    /// Ends it. The lease stays as it is.
+    /// Stops; fails with what ended it before.
     pub fn close(&self) -> Promise {
-        on_handle_timed(&self.renewal, JsValue::UNDEFINED, |(inner, _), _| async move {
-            inner.close().await
-        })
+        let inner = self.inner.clone();
+        on_held(&JsValue::UNDEFINED, || call(async move { inner.close().await }))
     }
 
-    /// Waits for its end.
+    /// Waits until it ends by itself, which it does only when it fails.
     pub fn wait(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.renewal, options, |(inner, _), _| async move {
-            inner.ended().await
-        })
+        let inner = self.inner.clone();
+        on_held(&options, || call(async move { inner.ended().await }))
     }
 }

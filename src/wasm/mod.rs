@@ -1,39 +1,36 @@
-//! The only room that knows JavaScript: exported classes, values in and out.
+//! The only room that knows JavaScript: exported functions and classes, values in and out.
 //!
-//! - [`machine`], [`lifecycle`], [`keep_alive`], [`process`], [`code`], [`files`], [`uploads`], [`watch`], [`git`], [`preview`], [`volumes`], [`warm_pool`]: the exported classes
-//! - [`call`]: what each of their functions does around its call
+//! - [`export`]: the calls of the table, one line each
+//! - [`machine`], [`commands`], [`files`], [`uploads`], [`git`], [`resources`], [`events`]: functions for what takes more than one request
+//! - [`stream`], [`terminals`], [`watch`], [`keep_alive`]: classes for what holds a socket or a timer
+//! - [`call`]: what each of their functions does around its call; [`client`], [`record`]: what a handle remembers
 //! - [`convert`], [`throw`]: values in, errors out
-//! - [`events`]: webhooks, streams of events, the monitor
-//! - [`stream`], [`terminals`]: commands and terminals on their WebSocket; [`socket`]: the WebSocket
-//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives
-//! - [`task`]: calls under way; [`abort`], [`race`]: their ends
+//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives; [`socket`]: WebSockets
+//! - [`abort`], [`race`]: ends of calls
 
 mod abort;
 mod call;
-mod code;
+mod client;
+mod commands;
 pub(crate) mod convert;
 mod events;
+mod export;
 mod files;
 mod git;
 mod host;
 mod keep_alive;
-mod lifecycle;
 mod machine;
-mod preview;
-mod process;
 mod race;
-mod single;
+mod record;
+mod resources;
 mod socket;
 mod stream;
-mod task;
 mod terminals;
 mod throw;
 mod transport;
 #[cfg(feature = "traps")]
 mod traps;
 mod uploads;
-mod volumes;
-mod warm_pool;
 mod watch;
 
 use wasm_bindgen::prelude::*;

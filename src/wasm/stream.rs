@@ -7,8 +7,8 @@ use js_sys::{Array, Function, JsString, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{future_to_promise, spawn_local, JsFuture};
 
-use super::call::{argument, on_handle, on_handle_timed, Handle};
-use super::machine::Commands;
+use super::call::{argument, call, on_handle, on_held};
+use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::call::Outcome;
 use crate::client::stream::{Event, Running};
@@ -177,54 +177,45 @@ impl Live {
     }
 }
 
-/// What `commands.stream` walks along. lib.js makes an async iterable of it.
+/// What `commands.stream` walks along: it holds a socket.
 #[wasm_bindgen(skip_typescript)]
 pub struct CommandStream {
-    heard: Heard,
+    running: Rc<Running<JsTransport>>,
 }
 
-type Heard = (Rc<Running<JsTransport>>, JsTransport);
-
-impl Handle for Heard {
-    fn transport(&self) -> JsTransport {
-        self.1.clone()
-    }
-}
-
-#[wasm_bindgen]
-impl Commands {
-    /// Starts a command to be walked along.
-    #[wasm_bindgen(js_name = openStream)]
-    pub fn open_stream(&self, command: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |inner, read| async move {
-            let request = exec::stream(&argument(&command)?, read.as_ref())?;
-            let heard = (Rc::new(inner.stream(&request).await?), inner.transport().clone());
-            Ok(JsValue::from(CommandStream { heard }))
+/// Runs a command whose output comes as it is printed.
+#[wasm_bindgen(js_namespace = CommandsHandle, js_name = openStream)]
+pub fn commands_open_stream(record: Record, command: JsValue, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read| {
+        let (machine, request) = (held.machine(), exec::stream(&argument(&command)?, read)?);
+        call(async move {
+            let running = Rc::new(machine.stream(&request).await?);
+            Ok(JsValue::from(CommandStream { running }))
         })
-    }
+    })
 }
 
 #[wasm_bindgen]
 impl CommandStream {
-    /// The next event; `undefined` at the end.
+    /// The next event; `undefined` after the last one.
     pub fn next(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.heard, options, |(running, _), _| async move {
-            Ok(match running.next().await? {
-                None => JsValue::UNDEFINED,
-                Some(Event::Started(pid)) => event("started", "pid", &pid.into()),
-                Some(Event::Output(Stream::Stdout, data)) => event("stdout", "data", &data.0),
-                Some(Event::Output(Stream::Stderr, data)) => event("stderr", "data", &data.0),
-                Some(Event::Exit(code)) => event("exit", "exitCode", &code.into()),
+        let running = self.running.clone();
+        on_held(&options, || {
+            call(async move {
+                Ok(match running.next().await? {
+                    None => JsValue::UNDEFINED,
+                    Some(Event::Started(pid)) => event("started", "pid", &pid.into()),
+                    Some(Event::Output(Stream::Stdout, data)) => event("stdout", "data", &data.0),
+                    Some(Event::Output(Stream::Stderr, data)) => event("stderr", "data", &data.0),
+                    Some(Event::Exit(code)) => event("exit", "exitCode", &code.into()),
+                })
             })
         })
     }
 
-    /// Gives it up: a command that still runs is killed.
-    pub fn close(&self) -> Promise {
-        on_handle_timed(&self.heard, JsValue::UNDEFINED, |(running, _), _| async move {
-            running.close();
-            Ok(())
-        })
+    /// Ends the command, if it runs.
+    pub fn close(&self) {
+        self.running.close();
     }
 }
 

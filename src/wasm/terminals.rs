@@ -1,214 +1,180 @@
-//! The exported classes `Pty` and `PtySession`.
+//! The exported class `PtySession`: it holds a socket.
 
 use std::rc::Rc;
 
-use js_sys::{Object, Promise, Reflect};
+use js_sys::Promise;
+use serde::Serialize;
+use serde_json::Value as Json;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, named, on_handle, on_handle_timed, Handle};
+use super::call::{argument, call, on_handle, on_held, on_held_with};
 use super::host;
-use super::machine::Machine;
 use super::race::{race, First};
-use super::single::single_timed;
+use super::record::Record;
+use super::throw::to_js;
 use super::transport::{JsAnswer, JsTransport};
-use crate::client::machine::Machine as Inner;
+use crate::client::machine::Machine;
 use crate::client::terminals::Session;
 use crate::client::Failure;
 use crate::core::terminals;
+use crate::surface;
 use crate::transport::Transport as _;
 
-/// Exit code of a wait that was too short. Source: PROTOCOL.md section 6.
+/// Exit code of a wait whose time was over: that of `timeout` of coreutils.
 const TIMED_OUT: i32 = 124;
 
-/// Terminals of a machine.
-#[wasm_bindgen(skip_typescript)]
-pub struct Pty {
-    machine: Rc<Inner<JsTransport>>,
-}
-
-/// A terminal.
+/// A session on its WebSocket.
 #[wasm_bindgen(skip_typescript)]
 pub struct PtySession {
-    open: Open,
+    session: Rc<Session<JsTransport>>,
+    transport: JsTransport,
 }
 
-/// What its calls take along.
-type Open = (Rc<Session<JsTransport>>, JsTransport);
-
-impl Handle for Open {
-    fn transport(&self) -> JsTransport {
-        self.1.clone()
-    }
+/// Opens a terminal.
+#[wasm_bindgen(js_namespace = PtyHandle, js_name = create)]
+pub fn pty_create(record: Record, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read| {
+        opened(held.machine(), terminals::start(read)?)
+    })
 }
 
-#[wasm_bindgen]
-impl Machine {
-    /// Terminals.
-    #[wasm_bindgen(getter)]
-    pub fn pty(&self) -> Pty {
-        Pty {
-            machine: self.inner.clone(),
-        }
-    }
+/// Takes up a terminal.
+#[wasm_bindgen(js_namespace = PtyHandle, js_name = connect)]
+pub fn pty_connect(record: Record, target: JsValue, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read| {
+        opened(held.machine(), terminals::connect(&argument(&target)?, read)?)
+    })
 }
 
-fn session(machine: &Inner<JsTransport>, session: Session<JsTransport>) -> JsValue {
-    let open = (Rc::new(session), machine.transport().clone());
-    PtySession { open }.into()
+fn opened(machine: Machine<JsTransport>, first: Json) -> super::call::Begun {
+    call(async move {
+        let session = Rc::new(machine.open_terminal(first).await?);
+        let transport = machine.transport().clone();
+        Ok(JsValue::from(PtySession { session, transport }))
+    })
 }
 
-#[wasm_bindgen]
-impl Pty {
-    /// Opens a terminal.
-    pub fn create(&self, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            let first = terminals::start(read.as_ref())?;
-            Ok(session(&machine, machine.open_terminal(first).await?))
-        })
-    }
-
-    /// Takes one up.
-    pub fn connect(&self, target: JsValue, options: JsValue) -> Promise {
-        on_handle(&self.machine, options, |machine, read| async move {
-            let first = terminals::connect(&argument(&target)?, read.as_ref())?;
-            Ok(session(&machine, machine.open_terminal(first).await?))
-        })
-    }
-
-    /// Those that are open.
-    pub fn list(&self, options: JsValue) -> Promise {
-        single_timed(&options, &|timeout| Ok(self.machine.terminals(timeout)))
-    }
-
-    /// One of them.
-    pub fn get(&self, id: JsValue, options: JsValue) -> Promise {
-        single_timed(&options, &|timeout| {
-            Ok(self.machine.terminal(&named("sessionId", &id)?, timeout))
-        })
-    }
-
-    /// Ends one.
-    pub fn kill(&self, id: JsValue, options: JsValue) -> Promise {
-        single_timed(&options, &|timeout| {
-            Ok(self.machine.kill_terminal(&named("sessionId", &id)?, timeout))
-        })
-    }
-
-    /// Tells one its size.
-    pub fn resize(&self, id: JsValue, size: JsValue, options: JsValue) -> Promise {
-        single_timed(&options, &|timeout| {
-            let (id, size) = (named("sessionId", &id)?, terminals::size(&argument(&size)?)?);
-            Ok(self.machine.resize_terminal(&id, size, timeout))
-        })
-    }
+/// What `wait` gives.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended {
+    exit_code: i32,
+    timed_out: bool,
 }
 
 #[wasm_bindgen]
 impl PtySession {
-    /// `pty_...`
+    /// Names the session.
     #[wasm_bindgen(getter, js_name = sessionId)]
     pub fn session_id(&self) -> String {
-        self.open.0.session_id.clone()
+        self.session.session_id.clone()
     }
 
-    /// Process id of the shell.
+    /// Its shell.
     #[wasm_bindgen(getter)]
     pub fn pid(&self) -> u32 {
-        self.open.0.pid
+        self.session.pid
     }
 
-    /// Exit code, once it has ended.
+    /// How it ended.
     #[wasm_bindgen(getter, js_name = exitCode)]
     pub fn exit_code(&self) -> Option<i32> {
-        self.open.0.exit_code()
+        self.session.exit_code()
     }
 
-    /// Whether the connection stands.
+    /// Whether the connection is there.
     #[wasm_bindgen(getter, js_name = isConnected)]
     pub fn is_connected(&self) -> bool {
-        self.open.0.is_connected()
+        self.session.is_connected()
     }
 
-    /// What follows in the output; `undefined` after the end.
+    /// The next bytes; `undefined` after the last ones.
     pub fn next(&self, options: JsValue) -> Promise {
-        on_handle_timed(&self.open, options, |(session, _), _| async move {
-            let Some(printed) = session.next().await? else {
-                return Ok(JsValue::UNDEFINED);
-            };
-            let raw = |field: Option<JsAnswer>| field.map_or(JsValue::UNDEFINED, |value| value.0);
-            host::terminal_bytes(&raw(printed.base64), &raw(printed.text)).map_err(Failure::Thrown)
+        let session = self.session.clone();
+        on_held(&options, || {
+            call(async move {
+                let Some(printed) = session.next().await? else {
+                    return Ok(JsValue::UNDEFINED);
+                };
+                let raw = |field: Option<JsAnswer>| field.map_or(JsValue::UNDEFINED, |value| value.0);
+                host::terminal_bytes(&raw(printed.base64), &raw(printed.text)).map_err(Failure::Thrown)
+            })
         })
     }
 
     /// Nobody reads any more.
-    pub fn unread(&self) -> Promise {
-        on_handle_timed(&self.open, JsValue::UNDEFINED, |(session, _), _| async move {
-            session.unread();
-            Ok(())
-        })
+    pub fn unread(&self) {
+        self.session.unread();
     }
 
-    /// Types.
+    /// Types text or bytes.
     #[wasm_bindgen(js_name = sendInput)]
     pub fn send_input(&self, data: JsValue, options: JsValue) -> Promise {
-        on_handle_timed(&self.open, options, |(session, _), _| async move {
-            if let Some(bytes) = host::base64(&data) {
-                return session.send_input("data_base64", &bytes).await;
-            }
-            session
-                .send_input("data", terminals::input(&argument(&data)?)?)
-                .await
+        let session = self.session.clone();
+        on_held(&options, || {
+            let (field, text) = match host::base64(&data) {
+                Some(bytes) => ("data_base64", bytes),
+                None => ("data", terminals::input(&argument(&data)?)?.to_owned()),
+            };
+            call(async move { session.send_input(field, &text).await })
         })
     }
 
-    /// Tells it its size.
+    /// Gives it another size.
     pub fn resize(&self, size: JsValue, options: JsValue) -> Promise {
-        single_timed(&options, &|timeout| {
-            Ok(self.open.0.resize(terminals::size(&argument(&size)?)?, timeout))
+        on_held_with(&options, |read| {
+            let size = [Some(argument(&size)?)];
+            let planned = self.session.plan(&surface::terminals::RESIZE, &size, read)?;
+            call(async move { planned.send().await })
         })
     }
 
     /// Waits for its end.
     pub fn wait(&self, options: JsValue) -> Promise {
-        on_handle(&self.open, options, |(session, transport), read| async move {
-            let ended = match terminals::wait(read.as_ref())? {
-                None => First::A(session.wait().await),
-                Some(timeout) => race(session.wait(), transport.sleep(timeout)).await,
-            };
-            let (code, timed_out) = match ended {
-                First::A(code) => (code?, false),
-                First::B(()) => (TIMED_OUT, true),
-            };
-            let result = Object::new();
-            // A fresh plain object takes any property.
-            let _ = Reflect::set(&result, &"exitCode".into(), &code.into());
-            let _ = Reflect::set(&result, &"timedOut".into(), &timed_out.into());
-            Ok(JsValue::from(result))
+        let (session, transport) = (self.session.clone(), self.transport.clone());
+        on_held_with(&options, |read| {
+            let timeout = terminals::wait(read)?;
+            call(async move {
+                let ended = match timeout {
+                    None => First::A(session.wait().await),
+                    Some(timeout) => race(session.wait(), transport.sleep(timeout)).await,
+                };
+                let (exit_code, timed_out) = match ended {
+                    First::A(code) => (code?, false),
+                    First::B(()) => (TIMED_OUT, true),
+                };
+                Ok(to_js(&Ended { exit_code, timed_out }))
+            })
         })
     }
 
     /// Ends it.
     pub fn kill(&self, options: JsValue) -> Promise {
-        single_timed(&options, &|timeout| Ok(self.open.0.kill(timeout)))
-    }
-
-    /// Leaves it open.
-    pub fn disconnect(&self) -> Promise {
-        on_handle_timed(&self.open, JsValue::UNDEFINED, |(session, _), _| async move {
-            session.disconnect();
-            Ok(())
+        on_held_with(&options, |read| {
+            let planned = self.session.plan(&surface::terminals::KILL, &[], read)?;
+            call(async move { planned.send().await })
         })
     }
 
-    /// What `await using` does: ends what was made here, leaves what was taken up.
+    /// Leaves it; it goes on.
+    pub fn disconnect(&self) {
+        self.session.disconnect();
+    }
+
+    /// Ends a session that was made here, leaves one that was taken up.
     pub fn dispose(&self) -> Promise {
-        on_handle_timed(&self.open, JsValue::UNDEFINED, |(session, _), _| async move {
-            if session.created {
-                // Quietly: it may have ended by itself.
-                let _ = session.kill(None).send().await;
-            }
-            session.disconnect();
-            Ok(())
+        let session = self.session.clone();
+        on_held(&JsValue::UNDEFINED, || {
+            call(async move {
+                if session.created {
+                    // Quietly: it may have ended by itself.
+                    if let Ok(ending) = session.plan(&surface::terminals::KILL, &[], None) {
+                        let _ = ending.send().await;
+                    }
+                }
+                session.disconnect();
+                Ok(())
+            })
         })
     }
 }

@@ -1,7 +1,5 @@
 //! The transport of JavaScript: the runtime's own where there is one, else `fetch`; and the caller's functions.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,15 +10,12 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::host::{self, Timer};
 use super::socket::{self, JsSocket};
-use super::task::{Answered, Exchange};
 use crate::core::config::Environment;
+use crate::core::error::Cause;
 use crate::transport::{
     Answer, Body, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
     Unopened,
 };
-
-/// Causes that are kept until they are asked for.
-const CAUSES: usize = 8;
 
 /// What the runtime knows: environment and files in Node, Deno and Bun.
 pub struct Host;
@@ -37,99 +32,70 @@ impl Environment for Host {
     }
 }
 
-/// Functions of the caller, and what failed requests threw. Clones share all of it.
+/// Functions of the caller. Clones share them.
 #[derive(Clone)]
 pub struct JsTransport {
     inner: Rc<Inner>,
 }
 
 struct Inner {
+    /// The options that describe the client, for the handles that it gives.
+    options: JsValue,
     fetch: Option<Function>,
     web_socket: Option<Function>,
     api_key: Option<Function>,
     on_request: Option<Function>,
     on_response: Option<Function>,
-    /// What failed requests threw, by what is said of it: becomes the `cause` of a transport error. Calls at once share it.
-    causes: RefCell<VecDeque<(String, JsValue)>>,
 }
 
 impl JsTransport {
     /// `find` gives an option of the call, else of its client.
-    pub fn new(find: impl Fn(&str) -> Result<JsValue, JsValue>) -> Result<Self, JsValue> {
+    pub fn new(options: JsValue, find: impl Fn(&str) -> Result<JsValue, JsValue>) -> Result<Self, JsValue> {
         let function = |name: &str| Ok::<_, JsValue>(find(name)?.dyn_into::<Function>().ok());
         Ok(Self {
             inner: Rc::new(Inner {
+                options,
                 fetch: function("fetch")?,
                 web_socket: function("WebSocket")?,
                 api_key: function("apiKey")?,
                 on_request: function("onRequest")?,
                 on_response: function("onResponse")?,
-                causes: RefCell::default(),
             }),
         })
     }
 
-    /// Sends a request whose good answer JavaScript gives to the caller: see [`super::task::ask`].
-    pub fn ask(&self, place: u32, request: &Request, plain: bool, field: Option<&str>) -> Promise {
-        host::ask(
-            place,
-            self.inner.fetch.as_ref(),
-            &head(request),
-            request.body.as_deref(),
-            milliseconds(request.timeout),
-            plain,
-            field,
-        )
+    /// What describes the client: a handle holds it.
+    pub fn options(&self) -> JsValue {
+        self.inner.options.clone()
     }
 
     /// What a request ended with.
-    pub fn reply(&self, answered: Answered) -> Result<Reply<JsAnswer>, TransportError> {
-        let Answered {
-            answer,
-            dispatch_proof,
-            outcome,
-        } = answered;
-        if let Some(answer) = answer {
-            let tells = self.has_hooks();
-            return Ok(Reply {
-                status: if tells { outcome.status().unwrap_or(0) } else { 200 },
-                request_id: if tells { outcome.request_id() } else { None },
-                retry_after: None,
-                dispatch_proof,
-                body: Body::Answer(JsAnswer(answer)),
-            });
-        }
+    fn reply(&self, outcome: &host::Outcome) -> Result<Reply<JsAnswer>, TransportError> {
         if let Some(phase) = outcome.phase() {
-            let reason = outcome.message().unwrap_or_default();
             let cause = outcome.cause();
-            if !cause.is_undefined() {
-                let mut causes = self.inner.causes.borrow_mut();
-                // Those of tries that were repeated are never asked for.
-                causes.truncate(CAUSES - 1);
-                causes.push_front((reason.clone(), cause));
-            }
             return Err(TransportError {
                 phase: phase_named(&phase),
                 timed_out: outcome.timed_out().unwrap_or(false),
-                reason,
+                reason: outcome.message().unwrap_or_default(),
+                cause: Cause(match cause.is_undefined() {
+                    true => None,
+                    false => Some(Rc::new(cause)),
+                }),
             });
         }
+        let body = match outcome.text() {
+            Some(text) => Body::Text(text),
+            None => Body::Answer(JsAnswer(outcome.answer())),
+        };
+        // What nobody asks for of a good answer is not read.
+        let tells = self.has_hooks() || matches!(body, Body::Text(_));
         Ok(Reply {
-            status: outcome.status().unwrap_or(0),
-            request_id: outcome.request_id(),
-            retry_after: outcome.retry_after(),
-            dispatch_proof,
-            body: Body::Text(outcome.text().unwrap_or_default()),
+            status: if tells { outcome.status().unwrap_or(0) } else { 200 },
+            request_id: if tells { outcome.request_id() } else { None },
+            retry_after: if tells { outcome.retry_after() } else { None },
+            dispatch_proof: outcome.dispatch_proof(),
+            body,
         })
-    }
-
-    /// What was thrown when a request failed whose failure became this message.
-    pub fn take_cause(&self, message: &str) -> Option<JsValue> {
-        let mut causes = self.inner.causes.borrow_mut();
-        let at = causes
-            .iter()
-            .position(|(reason, _)| message.contains(reason.as_str()))?;
-        causes.remove(at).map(|(_, cause)| cause)
     }
 }
 
@@ -154,26 +120,31 @@ fn phase_named(name: &str) -> Phase {
     }
 }
 
+/// A request under way. It ends with its owner: an aborted call leaves none.
+struct Sending(host::Exchange);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 impl Transport for JsTransport {
     type Answer = JsAnswer;
     type Thrown = JsValue;
     type Socket = JsSocket;
 
     async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
-        let head = head(&request);
-        let content = request.content.map(|content| content.0);
-        let answered = Exchange::start(|place| {
-            host::exchange(
-                place,
-                self.inner.fetch.as_ref(),
-                &head,
-                request.body.as_deref(),
-                content,
-                milliseconds(request.timeout),
-            );
-        })
-        .await;
-        self.reply(answered)
+        let sending = Sending(host::exchange(
+            self.inner.fetch.as_ref(),
+            &head(&request),
+            request.body.as_deref(),
+            request.content.map(|content| content.0),
+            milliseconds(request.timeout),
+        ));
+        // It never rejects: see runtime.js.
+        let outcome = JsFuture::from(sending.0.promise()).await.unwrap_or_default();
+        self.reply(outcome.unchecked_ref())
     }
 
     async fn open(&self, opening: Opening) -> Result<JsSocket, Unopened> {

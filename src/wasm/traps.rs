@@ -4,7 +4,7 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{spawn_local, JsFuture};
 
-use super::task;
+use super::call;
 
 #[wasm_bindgen]
 extern "C" {
@@ -34,10 +34,10 @@ impl Traps {
 
     /// No crash: a call whose second step reads `value`, of which it does not think that it may throw.
     pub fn read(target: JsValue) -> Promise {
-        task::start(Box::pin(async move {
+        call::start(async move {
             JsFuture::from(Promise::resolve(&JsValue::NULL)).await?;
             Ok(get(&target, "value"))
-        }))
+        })
     }
 
     /// Endless recursion: no hook runs.

@@ -1,11 +1,13 @@
 //! Uploads of the class `Files`. The source is an object of `pkg-template/lib/upload.js`.
 
-use js_sys::{Function, Object, Promise, Reflect};
+use js_sys::{Function, Promise, Reflect};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::call::{argument, named, on_handle};
-use super::files::{Files, Held};
+use super::call::{argument, call, named, on_handle};
+use super::files::Held;
+use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::call::Outcome;
 use crate::client::uploads::{Bytes, HeldPart, Uploaded};
@@ -42,6 +44,14 @@ struct JsBytes {
     hook: Option<Function>,
 }
 
+/// What `onProgress` hears.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress {
+    sent_bytes: f64,
+    total_bytes: f64,
+}
+
 impl HeldPart<JsTransport> for Held {
     fn content(&self) -> Content {
         Held::content(self)
@@ -72,10 +82,10 @@ impl Bytes<JsTransport> for JsBytes {
 
     fn progress(&self, sent: f64, total: f64) -> Outcome<JsTransport, ()> {
         let Some(hook) = &self.hook else { return Ok(()) };
-        let event = Object::new();
-        // A fresh plain object takes any property.
-        let _ = Reflect::set(&event, &"sentBytes".into(), &sent.into());
-        let _ = Reflect::set(&event, &"totalBytes".into(), &total.into());
+        let event = super::throw::to_js(&Progress {
+            sent_bytes: sent,
+            total_bytes: total,
+        });
         hook.call1(&JsValue::UNDEFINED, &event)
             .map(drop)
             .map_err(Failure::Thrown)
@@ -104,34 +114,22 @@ fn read(source: JsValue, options: &JsValue) -> Outcome<JsTransport, (Source, JsB
 }
 
 fn shown(uploaded: Uploaded) -> JsValue {
-    let result = Object::new();
-    let set = |name: &str, value: JsValue| {
-        // A fresh plain object takes any property.
-        let _ = Reflect::set(&result, &name.into(), &value);
-    };
-    set("path", uploaded.path.into());
-    set("bytes", uploaded.bytes.into());
-    set("files", uploaded.files.into());
-    if let Some(id) = uploaded.upload_id {
-        set("uploadId", id.into());
-    }
-    result.into()
+    super::throw::to_js(&uploaded)
 }
 
-#[wasm_bindgen]
-impl Files {
-    /// Uploads a source that lib.js has opened.
-    #[wasm_bindgen(js_name = sendUpload)]
-    pub fn send_upload(&self, source: JsValue, path: JsValue, options: JsValue) -> Promise {
-        let given = options.clone();
-        on_handle(&self.machine, options, |machine, options| async move {
-            let (source, bytes) = read(source, &given)?;
-            let plan = uploads::plan(&source, &argument(&path)?, options.as_ref())?;
-            let stream = bytes.source.stream();
-            let held = match stream.is_undefined() {
-                true => None,
-                false => Some(Held::new(&stream).ok_or_else(|| files::no_content("source"))?),
-            };
+/// Uploads a source of upload.js.
+#[wasm_bindgen(js_namespace = FilesHandle, js_name = sendUpload)]
+pub fn files_send_upload(record: Record, source: JsValue, path: JsValue, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read_options| {
+        let machine = held.machine();
+        let (source, bytes) = read(source.clone(), &options)?;
+        let plan = uploads::plan(&source, &argument(&path)?, read_options)?;
+        let stream = bytes.source.stream();
+        let held = match stream.is_undefined() {
+            true => None,
+            false => Some(Held::new(&stream).ok_or_else(|| files::no_content("source"))?),
+        };
+        call(async move {
             let content = held.as_ref().map(Held::content);
             let uploaded = machine.upload(&source, &bytes, content, &plan).await;
             Ok(shown(match held {
@@ -139,20 +137,19 @@ impl Files {
                 None => uploaded?,
             }))
         })
-    }
+    })
+}
 
-    /// Goes on with an upload.
-    #[wasm_bindgen(js_name = sendResumed)]
-    pub fn send_resumed(&self, id: JsValue, source: JsValue, options: JsValue) -> Promise {
-        let given = options.clone();
-        on_handle(&self.machine, options, |machine, options| async move {
-            let id = named("uploadId", &id)?;
-            let (source, bytes) = read(source, &given)?;
-            Ok(shown(
-                machine
-                    .resume_upload(&id, &source, &bytes, options.as_ref())
-                    .await?,
-            ))
+/// Goes on with an upload that was cut off.
+#[wasm_bindgen(js_namespace = FilesHandle, js_name = sendResumed)]
+pub fn files_send_resumed(record: Record, id: JsValue, source: JsValue, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read_options| {
+        let (machine, read_options) = (held.machine(), read_options.cloned());
+        let id = named("uploadId", &id)?;
+        let (source, bytes) = read(source.clone(), &options)?;
+        call(async move {
+            let options = read_options.as_ref();
+            Ok(shown(machine.resume_upload(&id, &source, &bytes, options).await?))
         })
-    }
+    })
 }

@@ -1,0 +1,258 @@
+// What is walked along: commands, terminals, watches, pages of machines, events.
+
+import { delegate, invoke, onHandle, replaceStatic } from './calls.js';
+import { NullspaceError } from './errors.js';
+import { iterate, monitorEvent, subscribe } from './feeds.js';
+import * as glue from './glue.js';
+import { classes, define, getter, make, recordOf } from './handle.js';
+
+// Runtimes without explicit resource management lack the symbol; compilers then use this registered one.
+export const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
+
+/** What `await using` does at the end of the block. */
+export const disposes = (name, dispose) =>
+  Object.defineProperty(classes[name].prototype, asyncDispose, { configurable: true, writable: true, value: dispose });
+
+const iterates = (name, value) =>
+  Object.defineProperty(classes[name].prototype, Symbol.asyncIterator, { configurable: true, writable: true, value });
+
+/**
+ * Walks along an object of the module with `next`. It is opened by the first step; leaving the loop closes it. `signal` ends
+ * it at any time.
+ */
+const walk = (open, close, signal) => {
+  const steps = (async function* () {
+    const inner = await open();
+    try {
+      for (;;) {
+        const step = await invoke(() => inner.next({ signal }));
+        if (step === undefined) return;
+        yield step;
+      }
+    } finally {
+      await invoke(() => close(inner));
+    }
+  })();
+  steps[asyncDispose] ??= async () => {
+    await steps.return();
+  };
+  return steps;
+};
+
+// ---- Commands -------------------------------------------------------------------------------------------------
+
+const openStream = onHandle('Commands', 'openStream');
+define(classes.Commands.prototype, 'stream', function (command, options) {
+  const record = recordOf(this, 'Commands');
+  return walk(
+    () => openStream(record, command, options),
+    (inner) => inner.close(),
+    options?.signal,
+  );
+});
+
+/** The command on its socket, if it is heard; a socket that died with the module is none. */
+const heardBy = ({ heard }) => (heard && glue.isCurrent(heard) ? heard : undefined);
+
+const ofCommands = Object.fromEntries(
+  ['wait', 'kill', 'sendStdin', 'getLogs', 'closeStdin'].map((key) => [key, onHandle('Commands', key)]),
+);
+for (const key of ['kill', 'sendStdin', 'getLogs'])
+  define(classes.Command.prototype, key, async function (...args) {
+    const { machine, pid } = recordOf(this, 'Command');
+    return ofCommands[key](machine, pid, ...args);
+  });
+for (const key of ['wait', 'closeStdin'])
+  define(classes.Command.prototype, key, async function (options) {
+    const record = recordOf(this, 'Command');
+    const heard = heardBy(record);
+    return heard ? invoke(() => heard[key](options)) : ofCommands[key](record.machine, record.pid, options);
+  });
+define(classes.Command.prototype, 'disconnect', async function () {
+  heardBy(recordOf(this, 'Command'))?.disconnect();
+});
+disposes('Command', async function () {
+  await this.kill().catch(() => {});
+});
+
+/** Between two looks at the output of a command that is not on a socket. Milliseconds. */
+const LOOK_MS = 250;
+
+iterates('Command', async function* () {
+  const seen = { stdout: 0, stderr: 0 };
+  for (;;) {
+    const logs = await this.getLogs();
+    for (const kind of ['stdout', 'stderr']) {
+      // The last character may be one whose other bytes have not come yet.
+      const text = logs.exitCode === undefined ? logs[kind].replace(/\uFFFD$/, '') : logs[kind];
+      if (text.length > seen[kind]) yield { kind, data: text.slice(seen[kind]) };
+      seen[kind] = Math.max(seen[kind], text.length);
+    }
+    if (logs.exitCode !== undefined) {
+      yield { kind: 'exit', exitCode: logs.exitCode };
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+});
+
+// ---- Terminals and leases -------------------------------------------------------------------------------------
+
+delegate('PtySession', ['sendInput', 'resize', 'wait', 'kill', 'disconnect']);
+for (const key of ['exitCode', 'isConnected'])
+  getter(classes.PtySession.prototype, key, function () {
+    const { inner } = recordOf(this, 'PtySession');
+    return invoke(() => inner[key]);
+  });
+iterates('PtySession', function () {
+  const { inner } = recordOf(this, 'PtySession');
+  return walk(
+    () => inner,
+    () => inner.unread(),
+  );
+});
+disposes('PtySession', async function () {
+  const { inner } = recordOf(this, 'PtySession');
+  await invoke(() => inner.dispose());
+});
+
+delegate('KeepAlive', ['close', 'wait']);
+disposes('KeepAlive', async function () {
+  await this.close();
+});
+
+// ---- Pages of machines ----------------------------------------------------------------------------------------
+
+const nothingFollows = glue.MachinePage.nothing;
+
+/** A list is a page that knows how to ask for the next one, or rows. */
+replaceStatic('Machine', 'list', 'list', async (run, [options], client) => {
+  const answer = await run([options], client);
+  if (Array.isArray(answer)) return answer;
+  const { signal, ...asked } = options ?? {};
+  const next = (nextToken, more) => run([{ ...asked, ...more, nextToken }], client);
+  return make('MachinePage', { ...pageOf(answer), next });
+});
+
+const pageOf = ({ items, hasNext, nextToken }) => {
+  const follows = hasNext === true && nextToken !== undefined && nextToken !== '';
+  return { items, hasNext: follows, nextToken: follows ? nextToken : undefined };
+};
+
+define(classes.MachinePage.prototype, 'nextItems', async function (options) {
+  const record = recordOf(this, 'MachinePage');
+  // Checks the options, whatever follows.
+  const nothing = await invoke(() => nothingFollows(options));
+  if (record.hasNext) Object.assign(record, pageOf(await record.next(record.nextToken, options)));
+  else record.items = nothing;
+  return record.items;
+});
+iterates('MachinePage', async function* () {
+  yield* this.items;
+  while (this.hasNext) yield* await this.nextItems();
+});
+
+// ---- Watches --------------------------------------------------------------------------------------------------
+
+const openWatch = onHandle('Files', 'openWatch');
+define(classes.Files.prototype, 'watch', function (path, options) {
+  const signal = options?.signal;
+  // At once, not with the first step: what happens between would be missed.
+  const opening = openWatch(recordOf(this, 'Files'), path, options);
+  const started = opening.then(() => {});
+  started.catch(() => {}); // whoever steps or waits for it hears of it
+  let over = false;
+  const stop = async () => {
+    if (over) return;
+    over = true;
+    const watch = await opening.catch(() => undefined);
+    if (watch) invoke(() => watch.close());
+  };
+  return {
+    started,
+    async next() {
+      if (over) return { done: true, value: undefined };
+      try {
+        const watch = await opening;
+        const value = await invoke(() => watch.next({ signal }));
+        if (value !== undefined && !over) return { done: false, value };
+      } catch (error) {
+        // Stopped while waiting: that is an end, not an error.
+        if (over) return { done: true, value: undefined };
+        await stop();
+        throw error;
+      }
+      await stop();
+      return { done: true, value: undefined };
+    },
+    async return() {
+      await stop();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    [asyncDispose]: stop,
+  };
+});
+
+// ---- Events ---------------------------------------------------------------------------------------------------
+
+const TELLS = {
+  async begin(options) {
+    return invoke(() => this.begin(options));
+  },
+  async next(options) {
+    return invoke(() => this.next(options));
+  },
+  async close() {
+    return invoke(() => this.close());
+  },
+};
+const feed = (open, signal) => iterate(open, TELLS, signal, asyncDispose);
+
+const openEvents = onHandle('MachineLifecycle', 'openStream');
+define(classes.MachineLifecycle.prototype, 'streamEvents', function (options) {
+  const record = recordOf(this, 'MachineLifecycle');
+  return feed(() => openEvents(record, options), options?.signal).steps;
+});
+
+/** A static that opens a feed. */
+const feeds = (name, hidden, key, made) =>
+  replaceStatic(name, hidden, key, (run, [options], client) =>
+    made(
+      feed(() => run([options], client), options?.signal ?? client?.signal),
+      options ?? {},
+    ),
+  );
+feeds('Lifecycle', 'openStream', 'streamEvents', ({ steps }) => steps);
+feeds('Lifecycle', 'openSubscription', 'subscribe', (opening, { onEvent, onError }) =>
+  subscribe(opening, { tell: onEvent, onError }, asyncDispose),
+);
+feeds('Monitor', 'openFeed', 'subscribe', ({ steps, begin }, hooks) => {
+  const { onSnapshot, onUpdate, onMetrics, onProcesses, onError } = hooks;
+  const seen = {
+    ...steps,
+    async next() {
+      const { done, value } = await steps.next();
+      return { done, value: done ? undefined : monitorEvent(value) };
+    },
+    [Symbol.asyncIterator]: () => seen,
+  };
+  const tell = ({ kind, ...event }) => {
+    switch (kind) {
+      case 'snapshot':
+        return onSnapshot?.(event.machines);
+      case 'update':
+        return onUpdate?.(event);
+      case 'metrics':
+        return onMetrics?.(event);
+      case 'processes':
+        return onProcesses?.(event);
+      default:
+        return onError?.(new NullspaceError({ code: 'monitor_error', message: event.message }));
+    }
+  };
+  const told = onSnapshot ?? onUpdate ?? onMetrics ?? onProcesses;
+  return subscribe({ steps: seen, begin }, { tell: told && tell, onError }, asyncDispose);
+});
