@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nullspace_wire::exec::StdinRequest;
+
 use super::call::{json, Call, Outcome};
 use super::machine::Machine;
 use super::single::{Planned, Single};
@@ -64,7 +66,19 @@ impl<T: Transport> Machine<T> {
 
     /// Writes to the standard input of a process.
     pub fn send_stdin(&self, pid: u32, data: &Value, timeout: Option<Duration>) -> Planned<T> {
-        let request = exec::stdin(data)?;
+        self.write_stdin(pid, &exec::stdin(data)?, timeout)
+    }
+
+    /// Writes bytes, given as base64, to the standard input of a process.
+    pub fn send_stdin_bytes(&self, pid: u32, base64: String, timeout: Option<Duration>) -> Planned<T> {
+        let request = StdinRequest {
+            data_base64: Some(base64),
+            ..Default::default()
+        };
+        self.write_stdin(pid, &request, timeout)
+    }
+
+    fn write_stdin(&self, pid: u32, request: &StdinRequest, timeout: Option<Duration>) -> Planned<T> {
         let mut call = self.process(
             "sendProcessStdin",
             "POST",
@@ -73,7 +87,7 @@ impl<T: Transport> Machine<T> {
             Decoder::Nothing,
             timeout,
         );
-        call.body = Some(json(&request)?);
+        call.body = Some(json(request)?);
         Ok(self.single(call))
     }
 

@@ -212,10 +212,13 @@ pub fn pid(value: &Value) -> Result<u32, Error> {
 /// Text for the standard input of a command, possibly empty.
 pub fn stdin(value: &Value) -> Result<StdinRequest, Error> {
     match value {
-        Value::Text(data) => Ok(StdinRequest { data: data.clone() }),
+        Value::Text(data) => Ok(StdinRequest {
+            data: Some(data.clone()),
+            ..Default::default()
+        }),
         other => Err(Error::option(
             "data",
-            &format!("must be a string, not {}", other.kind()),
+            &format!("must be a string or bytes, not {}", other.kind()),
         )),
     }
 }

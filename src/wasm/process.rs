@@ -7,6 +7,7 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, on_handle, on_handle_timed, Handle};
+use super::host;
 use super::machine::{Commands, Machine};
 use super::race::{race, First};
 use super::single::{single, single_timed};
@@ -14,6 +15,7 @@ use super::stream::{self, Hooks, Live};
 use super::transport::JsTransport;
 use crate::client::call::Outcome;
 use crate::client::machine::{Machine as Inner, Ran};
+use crate::client::single::Planned;
 use crate::core::exec;
 use crate::transport::Transport as _;
 
@@ -99,8 +101,7 @@ impl Commands {
     #[wasm_bindgen(js_name = sendStdin)]
     pub fn send_stdin(&self, pid: JsValue, data: JsValue, options: JsValue) -> Promise {
         single_timed(&options, &|timeout| {
-            let pid = exec::pid(&argument(&pid)?)?;
-            self.machine.send_stdin(pid, &argument(&data)?, timeout)
+            send_stdin(&self.machine, exec::pid(&argument(&pid)?)?, &data, timeout)
         })
     }
 
@@ -163,9 +164,7 @@ impl Command {
     #[wasm_bindgen(js_name = sendStdin)]
     pub fn send_stdin(&self, data: JsValue, options: JsValue) -> Promise {
         let (machine, pid, _) = &self.process;
-        single_timed(&options, &|timeout| {
-            machine.send_stdin(*pid, &argument(&data)?, timeout)
-        })
+        single_timed(&options, &|timeout| send_stdin(machine, *pid, &data, timeout))
     }
 
     /// What it printed so far.
@@ -173,6 +172,19 @@ impl Command {
     pub fn get_logs(&self, options: JsValue) -> Promise {
         let (machine, pid, _) = &self.process;
         single_timed(&options, &|timeout| Ok(machine.logs(*pid, timeout)))
+    }
+}
+
+/// Writes text or bytes.
+fn send_stdin(
+    machine: &Inner<JsTransport>,
+    pid: u32,
+    data: &JsValue,
+    timeout: Option<Duration>,
+) -> Planned<JsTransport> {
+    match host::base64(data) {
+        Some(bytes) => machine.send_stdin_bytes(pid, bytes, timeout),
+        None => machine.send_stdin(pid, &argument(data)?, timeout),
     }
 }
 
