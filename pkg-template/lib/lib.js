@@ -6,6 +6,7 @@ import { NullspaceError } from './errors.js';
 import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
 import { crashed, openUpload, setGlue, sshIdentity, trapped } from './runtime.js';
+import { checkSshAnswer } from './ssh-answer.js';
 
 setGlue(glue);
 
@@ -438,8 +439,11 @@ define(Machine.prototype, 'createSshAccess', async function (options) {
   const isPlain = asked.publicKey !== undefined && identityFile === undefined && keyDir === undefined;
   const identity = isPlain ? undefined : await sshIdentity({ publicKey: asked.publicKey, identityFile, keyDir });
   // Without files the options go on as they are: what is wrong with them is said by the check of all options.
-  if (!identity) return askSshAccess.call(this, options);
-  const access = await askSshAccess.call(this, { ...asked, publicKey: identity.publicKey });
+  if (!identity) {
+    const access = checkSshAnswer(await askSshAccess.call(this, options));
+    return { ...access, command: `ssh -p ${access.port} ${access.user}@${access.host}` };
+  }
+  const access = checkSshAnswer(await askSshAccess.call(this, { ...asked, publicKey: identity.publicKey }));
   return { ...access, ...(await identity.keep(this.id, access)) };
 });
 
