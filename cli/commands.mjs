@@ -47,6 +47,9 @@ const describe = (program, parent, name, about, row) => {
   });
 };
 
+/** Verbs that hands know from elsewhere. */
+const HABITS = { list: 'ls', kill: 'rm', delete: 'rm' };
+
 /** Adds all commands to the program, by their names and by their short forms. */
 export const addCommands = (program) => {
   const groups = {};
@@ -59,6 +62,6 @@ export const addCommands = (program) => {
     }
     groups[group] ??= program.command(group).description(GROUPS[group]).enablePositionalOptions().exitOverride();
     const command = describe(program, groups[group], verb, about, row);
-    if (short !== undefined && short !== verb) command.alias(short);
+    if (HABITS[verb]) command.alias(HABITS[verb]);
   }
 };

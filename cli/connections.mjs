@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 
 import { Machine } from 'nullspace';
 
-import { EXIT } from './ending.mjs';
+import { EXIT, interruption } from './ending.mjs';
 import { isJson, show } from './output.mjs';
 import { terminal } from './terminal.mjs';
 import { given, number } from './values.mjs';
@@ -14,7 +14,10 @@ import { given, number } from './values.mjs';
 export const shell = {
   args: [['<machine>', 'id of the machine']],
   options: [['--cwd <path>', 'working directory']],
-  run: async (id, flags) => terminal(await Machine.connect(id), given(flags)),
+  async run(id, flags) {
+    const { signal } = interruption();
+    await terminal(await Machine.connect(id, { signal }), { ...given(flags), signal });
+  },
 };
 
 export const ssh = {

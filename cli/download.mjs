@@ -48,15 +48,15 @@ const makeDirectory = async (directory) => {
   });
 };
 
-/** Whether a link in `depth` directories of what is copied leads out of it. */
+/**
+ * Whether a link in `depth` directories of what is copied may lead out of it. Steps up count only at the beginning, where they leave
+ * directories that were made here; behind a name, which may be a link itself, they could lead anywhere.
+ */
 const leadsOut = (target, depth) => {
-  let level = depth;
-  for (const part of target.split('/')) {
-    if (part === '..') level -= 1;
-    else if (part !== '' && part !== '.') level += 1;
-    if (level < 0) return true;
-  }
-  return target.startsWith('/');
+  const parts = target.split('/').filter((part) => part !== '' && part !== '.');
+  const up = parts.findIndex((part) => part !== '..');
+  const isBelow = up === -1 || !parts.slice(up).includes('..');
+  return target.startsWith('/') || !isBelow || (up === -1 ? parts.length : up) > depth;
 };
 
 /** What is below a directory of a machine, parents first. */

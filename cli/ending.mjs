@@ -23,6 +23,9 @@ export const problem = (message, { exitCode = EXIT.error, code = 'error', sugges
 export const misuse = (message, suggestedAction) =>
   problem(message, { exitCode: EXIT.usage, code: 'invalid_request', suggestedAction });
 
+/** After a signal: for what has to be told to the machine. Milliseconds. */
+const LINGER_MS = 1000;
+
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, ...(process.platform === 'win32' ? {} : { SIGHUP: 1 }) };
 
 let interrupted;
@@ -36,6 +39,20 @@ export const interruption = () => {
     );
   return controller;
 };
+
+/** Walks along what cannot be told to stop, until the signal. */
+export async function* stoppable(steps, signal) {
+  signal.throwIfAborted();
+  const walk = steps[Symbol.asyncIterator]();
+  const stopped = new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  for (;;) {
+    const { done, value } = await Promise.race([walk.next(), stopped]);
+    if (done) return;
+    yield value;
+  }
+}
 
 /** Nobody reads any more what is printed: what is under way ends, and with it this program. */
 export const cutShort = () => {
@@ -98,7 +115,11 @@ const isUnreachable = ({ cause }) => ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'].
 /** Says what went wrong with a command, and ends with the code of its kind. */
 export const fail = (error, command) => {
   process.exitCode = exitCodeOf(error);
-  if (error.code === 'interrupted') return;
+  if (error.code === 'interrupted') {
+    // What is still under way by then is waited for no longer.
+    setTimeout(() => process.exit(), LINGER_MS).unref();
+    return;
+  }
   const { code, status, requestId } = error;
   // What a server answered is no matter of flags.
   const message = code === 'invalid_response' ? error.message : inFlags(error.message, command);

@@ -5,7 +5,7 @@ import { isUtf8 } from 'node:buffer';
 import { Machine } from 'nullspace';
 
 import { interruption, misuse } from './ending.mjs';
-import { isJson, show, written } from './output.mjs';
+import { isJson, show, showId, written } from './output.mjs';
 import { terminal } from './terminal.mjs';
 import { creation } from './creation.mjs';
 import { given, number, pairs } from './values.mjs';
@@ -59,8 +59,7 @@ const feed = async (commands, pid, input, signal) => {
 };
 
 /** Runs a command to its end, its streams being ours. */
-const attached = async (machine, command, options, { stdin }) => {
-  const interrupted = interruption();
+const attached = async (machine, command, options, { stdin, interrupted }) => {
   const over = new AbortController();
   const kept = { stdout: [], stderr: [] };
   let result;
@@ -88,14 +87,14 @@ const attached = async (machine, command, options, { stdin }) => {
 };
 
 /** Runs `words` in a machine as the flags say. */
-const execute = async (machine, words, { shell, tty, interactive, stdin, detach, cwd, env, timeout }) => {
+const execute = async (machine, words, interrupted, { shell, tty, interactive, stdin, detach, cwd, env, timeout }) => {
   const fromPipe = process.stdin.isTTY !== true;
   const isFed = stdin !== false && (interactive === true || fromPipe);
   if (tty) {
     if (detach || timeout !== undefined || isJson())
       throw misuse('a terminal goes without --detach, --timeout and --json');
     const typed = shell && words.length > 0 ? ['/bin/sh', '-c', words.join(' ')] : words;
-    await terminal(machine, { ...given({ cwd, envs: env }), words: typed, isTyped: isFed });
+    await terminal(machine, { ...given({ cwd, envs: env }), words: typed, isTyped: isFed, signal: interrupted.signal });
     return;
   }
   if (words.length === 0) throw misuse('say what to run, such as: nullspace exec ID -- ls -la');
@@ -108,7 +107,7 @@ const execute = async (machine, words, { shell, tty, interactive, stdin, detach,
     timeout: timeout ?? UNLIMITED,
   });
   const command = shell ? words.join(' ') : program;
-  if (!detach) return attached(machine, command, options, { stdin: isFed });
+  if (!detach) return attached(machine, command, options, { stdin: isFed, interrupted });
   const { pid } = await machine.commands.run(command, { ...options, background: true });
   return { id: machine.id, pid };
 };
@@ -121,7 +120,9 @@ export const exec = {
   options: inside,
   further: true,
   async run(id, words, flags) {
-    const started = await execute(await Machine.connect(id), words, flags);
+    const interrupted = interruption();
+    const machine = await Machine.connect(id, { signal: interrupted.signal });
+    const started = await execute(machine, words, interrupted, flags);
     if (started) show({ pid: started.pid }, ({ pid }) => pid);
   },
 };
@@ -145,18 +146,21 @@ export const run = {
     if (isShell && process.stdin.isTTY !== true && !flags.tty)
       throw misuse('say what to run, such as: nullspace run -- ls -la');
     // Its environment and directory are the command's alone.
-    const machine = await Machine.create(creation.wanted({ ...flags, env: undefined, cwd: undefined, timeout: lease }));
+    const wanted = creation.wanted({ ...flags, env: undefined, cwd: undefined, timeout: lease });
+    const interrupted = interruption();
+    const machine = await Machine.create({ ...wanted, signal: interrupted.signal });
     if (detach) {
-      const { id, pid } = await execute(machine, words, flags).catch(async (error) => {
+      const { id, pid } = await execute(machine, words, interrupted, flags).catch(async (error) => {
         await machine.kill().catch(() => {});
         throw error;
       });
-      show({ id, pid }, () => id);
+      showId({ id, pid });
       return;
     }
     const lasting = await machine.keepAlive();
     try {
-      await execute(machine, words, isShell ? { ...flags, tty: true, interactive: true } : flags);
+      interrupted.signal.throwIfAborted();
+      await execute(machine, words, interrupted, isShell ? { ...flags, tty: true, interactive: true } : flags);
     } finally {
       await lasting.close().catch(() => {});
       if (keep) console.error(machine.id);

@@ -2,7 +2,7 @@
 
 import { Machine } from 'nullspace';
 
-import { interruption } from './ending.mjs';
+import { interruption, stoppable } from './ending.mjs';
 import { isJson, show, tell } from './output.mjs';
 import { number } from './values.mjs';
 
@@ -20,8 +20,7 @@ export const logs = {
     }
     const { signal } = interruption();
     const command = await found.commands.connect(pid, { signal });
-    for await (const event of command) {
-      signal.throwIfAborted();
+    for await (const event of stoppable(command, signal)) {
       if (isJson()) tell(event, []);
       else if (event.kind !== 'exit') process[event.kind].write(event.data);
     }

@@ -3,7 +3,7 @@
 import { Machine } from 'nullspace';
 
 import { creation } from './creation.mjs';
-import { duration, entries, fields, localTime, show, showAll } from './output.mjs';
+import { duration, entries, fields, localTime, show, showAll, showId } from './output.mjs';
 import { given, number, pairs, quiet } from './values.mjs';
 
 const ID = ['<machine>', 'id of the machine'];
@@ -35,7 +35,7 @@ export const create = {
   options: creation.options,
   async run(flags) {
     const made = await Machine.create(creation.wanted(flags));
-    show({ id: made.id, trafficAccessToken: made.trafficAccessToken }, ({ id }) => id);
+    showId({ id: made.id, trafficAccessToken: made.trafficAccessToken });
   },
 };
 
@@ -92,8 +92,7 @@ export const kill = {
 export const pause = {
   args: [ID],
   async run(id) {
-    const snapshot = await (await Machine.connect(id)).pause();
-    show(snapshot, () => snapshot.id);
+    showId(await (await Machine.connect(id)).pause());
   },
 };
 
@@ -101,7 +100,7 @@ export const resume = {
   args: [ID],
   async run(id) {
     const found = await Machine.resume(id);
-    show({ id: found.id }, () => found.id);
+    showId({ id: found.id });
   },
 };
 
@@ -109,6 +108,6 @@ export const fork = {
   args: [ID],
   async run(id) {
     const made = await (await Machine.connect(id)).fork();
-    show({ id: made.id }, () => made.id);
+    showId({ id: made.id });
   },
 };

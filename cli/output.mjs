@@ -28,6 +28,9 @@ export const show = (value, text) => {
   else console.log(text(value));
 };
 
+/** What was made, by its id alone. */
+export const showId = (value) => show(value, ({ id }) => shown(id));
+
 const two = (number) => String(number).padStart(2, '0');
 
 /** A time on the clock of this computer. */

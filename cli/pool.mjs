@@ -2,7 +2,7 @@
 
 import { TemplateWarmPool } from 'nullspace';
 
-import { fields, show, showAll } from './output.mjs';
+import { fields, show, showAll, showId } from './output.mjs';
 import { given, list as repeatable, number, quiet } from './values.mjs';
 
 const ID = ['<pool>', 'id of the pool'];
@@ -38,7 +38,7 @@ export const create = {
   options: settings,
   async run(template, flags) {
     const made = await TemplateWarmPool.create(template, wanted(flags));
-    show(await made.getInfo(), ({ id }) => id);
+    showId(await made.getInfo());
   },
 };
 

@@ -2,7 +2,7 @@
 
 import { Machine, Snapshot } from 'nullspace';
 
-import { entries, fields, localTime, show, showAll, size } from './output.mjs';
+import { entries, fields, localTime, show, showAll, showId, size } from './output.mjs';
 import { given, pairs, quiet } from './values.mjs';
 
 const ID = ['<snapshot>', 'id of the snapshot'];
@@ -12,7 +12,7 @@ export const create = {
   options: [['--idempotency-key <key>', 'the same key makes one snapshot']],
   async run(id, { idempotencyKey }) {
     const machine = await Machine.connect(id);
-    show(await machine.createSnapshot(given({ idempotencyKey })), (made) => made.id);
+    showId(await machine.createSnapshot(given({ idempotencyKey })));
   },
 };
 

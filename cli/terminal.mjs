@@ -43,7 +43,7 @@ const replaced = (words) => {
  * Runs until the shell in the machine, or the command that takes its place, ends; ends with its code. `isTyped` says whether what
  * is typed here goes there.
  */
-export const terminal = async (machine, { words = [], envs, isTyped = true, ...options }) => {
+export const terminal = async (machine, { words = [], envs, isTyped = true, signal, ...options }) => {
   const { stdin, stdout } = process;
   const size = () => ({ cols: stdout.columns || 80, rows: stdout.rows || 24 });
   const command = replaced(words);
@@ -53,6 +53,8 @@ export const terminal = async (machine, { words = [], envs, isTyped = true, ...o
   const type = (bytes) => {
     last = last.then(() => session.sendInput(bytes)).catch(() => {});
   };
+  const stop = () => session.kill().catch(() => {});
+  signal?.addEventListener('abort', stop, { once: true });
   const resize = () => session.resize(size()).catch(() => {});
   // Without a terminal here, the end of the input is the end of the shell's.
   const endInput = () => type(END_OF_INPUT);
@@ -68,12 +70,13 @@ export const terminal = async (machine, { words = [], envs, isTyped = true, ...o
   const print = behind(command.mark, (bytes) => written(stdout, bytes), attach);
   try {
     for await (const bytes of session) await print(bytes);
+    signal?.throwIfAborted();
     process.exitCode = (await session.wait()).exitCode;
   } finally {
     if (raw) stdin.setRawMode(false);
     stdin.off('data', type).off('end', endInput).destroy();
     stdout.off('resize', resize);
-    await session.kill().catch(() => {});
+    await stop();
     await session.disconnect();
   }
 };

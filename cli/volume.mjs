@@ -2,7 +2,7 @@
 
 import { Machine, Volume } from 'nullspace';
 
-import { fields, localTime, show, showAll, size } from './output.mjs';
+import { fields, localTime, show, showAll, showId, size } from './output.mjs';
 import { given, quiet } from './values.mjs';
 
 const ID = ['<volume>', 'id of the volume'];
@@ -21,7 +21,7 @@ const attachment = (one) =>
 
 export const create = {
   args: [['<name>', 'name of the volume']],
-  run: async (name) => show(await Volume.create(name), ({ id }) => id),
+  run: async (name) => showId(await Volume.create(name)),
 };
 
 export const list = {

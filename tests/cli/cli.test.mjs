@@ -44,6 +44,11 @@ test('a command in the background has logs', async () => {
   assert.equal(seen, 'logged');
   const slow = await good('exec', '--detach', '--shell', id, 'for n in 1 2 3; do echo $n; sleep 0.2; done');
   assert.equal(await good('logs', '--follow', id, slow), '1\n2\n3');
+  const silent = await good('exec', '--detach', id, 'sleep', '60');
+  const following = start(['logs', '-f', id, silent]);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  following.child.kill('SIGINT');
+  assert.equal(await following.ended, 130);
 });
 
 test('files and directories are copied in and out', async () => {
@@ -106,6 +111,19 @@ test('snapshots are kept, listed and deleted', async () => {
   assert.match(await good('snapshot', 'get', snapshot), new RegExp(`machine +${id}`));
   assert.equal(await good('snapshot', 'delete', snapshot), snapshot);
   assert.equal((await run(['snapshot', 'get', snapshot])).code, 4);
+});
+
+test('volumes are made, mounted, taken out and deleted', async () => {
+  const volume = await good('volume', 'create', 'cli-data');
+  assert.match(await good('volume', 'ls'), new RegExp(`^${volume} +cli-data +`, 'm'));
+  assert.match(await good('volume', 'attach', volume, id, '/data', '--read-only'), /mode +read only/);
+  assert.equal((await run(['exec', id, 'touch', '/data/x'])).code, 1);
+  assert.match(await good('volume', 'detach', id, '/data'), /state +\w+/);
+  const mounted = await good('run', ...SMALL, '-v', 'cli-data:/in', '-s', 'echo kept > /in/file; cat /in/file');
+  assert.equal(mounted, 'kept');
+  assert.match(await good('volume', 'get', volume), /files +[1-9]/);
+  assert.equal(await good('volume', 'rm', volume), volume);
+  assert.equal((await run(['volume', 'get', volume])).code, 4);
 });
 
 test('a port has an address, and a machine says what it uses', async () => {

@@ -35,7 +35,7 @@ test('a directory comes back as it went, with permissions and links', async () =
     'exec',
     id,
     '-s',
-    'cd /workspace/tree && ln -s /etc/passwd out && ln -s ../../x up && mkfifo pipe && chmod 555 sub/empty',
+    'cd /workspace/tree && ln -s /etc/passwd out && ln -s ../../x up && ln -s .. sub/top && ln -s top/../.. sub/chain && mkfifo pipe && chmod 555 sub/empty',
   );
   const copied = await run(['cp', `${id}:/workspace/tree`, 'back']);
   assert.equal(copied.code, 0, copied.stderr);
@@ -43,7 +43,8 @@ test('a directory comes back as it went, with permissions and links', async () =
   assert.ok(readFileSync(at('back/sub/bytes')).equals(bytes));
   assert.deepEqual([modeOf(at('back/run.sh')), modeOf(at('back/sub/empty'))], ['750', '555']);
   assert.equal(readlinkSync(at('back/sub/link')), '../run.sh');
-  for (const name of ['out', 'up', 'pipe']) {
+  assert.equal(readlinkSync(at('back/sub/top')), '..');
+  for (const name of ['out', 'up', 'pipe', 'sub/chain']) {
     assert.ok(copied.stderr.includes(`/workspace/tree/${name} is left out`), copied.stderr);
     assert.ok(!existsSync(at('back', name)));
   }

@@ -130,3 +130,10 @@ test('run that is interrupted leaves no machine', async () => {
   assert.equal(await running.ended, 143);
   assert.equal(await good('ls', '-q'), before);
 });
+
+test('a terminal that is told to end takes its command along', async () => {
+  const running = start(['exec', '-it', '-s', id, 'echo begun; sleep 4321']);
+  await running.heard(/begun/);
+  running.child.kill('SIGTERM');
+  assert.equal(await running.ended, 143);
+});

@@ -96,9 +96,11 @@ test('control characters do not reach the terminal', async () => {
       has_next: false,
     },
     '/v1/machines/mch_1': machine('mch_1', { error_message: 'a\u001b[2J' }),
+    '/v1/machines/mch_1/fork': machine('mch_\u001b[1m'),
   };
   for (const { stdout, stderr } of [
     await run('ls'),
+    await run('machine', 'fork', 'mch_1'),
     await run('machine', 'get', 'mch_1'),
     await run('machine', 'get', 'mch_\u001b[1m'),
   ])
