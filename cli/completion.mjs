@@ -2,8 +2,8 @@
 
 import { misuse } from './ending.mjs';
 
-/** What an argument may be, by its name: the command that lists it. */
-const LISTS = { machine: 'machine list', snapshot: 'snapshot list', volume: 'volume list', pool: 'warm-pool list' };
+/** What an argument may be, by its name: the group whose `list` has it. */
+const LISTS = { machine: 'machine', snapshot: 'snapshot', volume: 'volume', pool: 'warm-pool' };
 
 /** Of every command: where it stands, what may follow, and which lists its arguments are from. */
 const tree = (command, at = []) => [
@@ -41,7 +41,7 @@ ${rows.map((row) => `      "${row.at}") words="${row.words.join(' ')}"; case $gi
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   [ -n "$list" ] && while read -r id; do
     case "$id" in *[!A-Za-z0-9_-]*) ;; "$current"*) COMPREPLY+=("$id") ;; esac
-  done < <(nullspace $list --quiet 2>/dev/null)
+  done < <(nullspace "$list" list --quiet 2>/dev/null)
 }
 complete -F _nullspace nullspace`;
 
@@ -50,7 +50,7 @@ const fish = (rows) =>
     .flatMap(({ at, words, lists }) => {
       const seen = at === '' ? '__fish_use_subcommand' : `__fish_seen_subcommand_from ${at.split(' ').at(-1)}`;
       const known = words.map((word) => (word.startsWith('--') ? `-l ${word.slice(2)}` : `-f -a ${word}`));
-      const asked = lists.filter(Boolean).map((list) => `-f -a '(nullspace ${list} --quiet 2>/dev/null)'`);
+      const asked = lists.filter(Boolean).map((list) => `-f -a '(nullspace ${list} list --quiet 2>/dev/null)'`);
       return [...known, ...asked].map((what) => `complete -c nullspace -n '${seen}' ${what}`);
     })
     .join('\n');
