@@ -1,48 +1,96 @@
 // `nullspace machine cp`
 
-import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 import { Machine } from 'nullspace';
 
-import { progress, show } from './output.mjs';
+import { downloadDirectory, downloadFile } from './download.mjs';
+import { interruption, misuse } from './ending.mjs';
+import { progress, show, shown } from './output.mjs';
 import { given } from './values.mjs';
 
-/** `mch_...:/path`, or nothing for a path of this computer. */
-const remote = (text) => text.match(/^(mch_\w+):(.*)$/)?.slice(1);
+/** Standard input or output. */
+const STANDARD = '-';
 
-export const copy = async (from, to, { conflict }) => {
-  const [source, target] = [remote(from), remote(to)];
-  if (!source === !target)
-    throw Object.assign(new Error('one of the two must be in a machine: ID:PATH'), {
-      name: 'InvalidRequestError',
-      code: 'invalid_request',
-    });
-  if (target) {
-    const machine = await Machine.connect(target[0]);
-    const line = progress(from);
-    try {
-      const result = await machine.files.upload(from, target[1] || '.', given({ conflict, onProgress: line.step }));
-      line.end();
-      show(result, ({ path: where, files, bytes }) => `${where}  ${files} files, ${bytes} bytes`);
-    } finally {
-      line.end();
-    }
-    return;
+/** `mch_...:/path`, or nothing for a path of this computer. */
+const remote = (text) => text.match(/^(mch_\w+):(.*)$/s)?.slice(1);
+
+const told = ({ path: where, files, bytes }) =>
+  shown(files === undefined ? where : `${where}  ${files} files, ${bytes} bytes`);
+
+/** A path that ends so stands for the directory in which the copy keeps its name. */
+const isInto = (to) =>
+  to === '' || to === '.' || to === '..' || to.endsWith('/') || to.endsWith('/.') || to.endsWith('/..');
+
+const upload = async (from, machine, to, { conflict, signal }) => {
+  const { files } = machine;
+  if (from === STANDARD) {
+    const { path: where, size } = await files.write(to, Readable.toWeb(process.stdin), { signal });
+    return { path: where, files: 1, bytes: size };
   }
-  const machine = await Machine.connect(source[0]);
-  const file = to.endsWith('/') || to === '.' ? path.join(to, path.posix.basename(source[1])) : to;
-  // It appears when all of it has come.
-  const unfinished = `${file}.${process.pid}.part`;
+  const found = await stat(from);
+  const isHeld = async () =>
+    found.isFile() && (await files.info(to, { signal }).catch(() => undefined))?.isDir === true;
+  const target = isInto(to) || (await isHeld()) ? path.posix.join(to || '.', path.basename(path.resolve(from))) : to;
+  const line = progress(from);
   try {
-    const bytes = await machine.files.read(source[1], { format: 'stream' });
-    await pipeline(Readable.fromWeb(bytes), createWriteStream(unfinished));
-    await rename(unfinished, file);
+    const result = await files.upload(from, target, given({ conflict, onProgress: line.step, signal }));
+    // The SDK keeps the permissions of what is in a directory, not those of one file.
+    if (found.isFile()) await files.setPermissions(result.path, found.mode & 0o777, { signal });
+    return result;
   } finally {
-    await rm(unfinished, { force: true });
+    line.end();
   }
-  show({ path: file }, () => file);
+};
+
+/** What a path of a machine is; a link counts as what it leads to. */
+const describe = async (machine, from, signal) => {
+  const found = await machine.files.info(from, { signal });
+  if (found.type !== 'symlink') return { ...found, path: from };
+  const behind = await machine.files.info(`${from}/.`, { signal }).catch(() => undefined);
+  return { isDir: behind?.isDir === true, path: from, size: found.size };
+};
+
+const download = async (machine, from, to, { signal }) => {
+  const found = await describe(machine, from, signal);
+  if (to === STANDARD) {
+    if (found.isDir)
+      throw misuse(`${from} is a directory, and standard output takes one file: name a path of this computer`);
+    const bytes = await machine.files.read(from, { format: 'stream', signal });
+    await pipeline(Readable.fromWeb(bytes), process.stdout, { signal, end: false });
+    return undefined;
+  }
+  const isHeld = async () => !found.isDir && (await stat(to).catch(() => undefined))?.isDirectory() === true;
+  const name = path.posix.basename(path.posix.resolve('/', from));
+  const target = isInto(to) || (await isHeld()) ? path.join(to, name) : to;
+  if (found.isDir) {
+    const leftOut = (what, why) => console.error(shown(`${what} is left out: ${why}`));
+    return { path: target, ...(await downloadDirectory(machine, from, target, { signal, leftOut })) };
+  }
+  await downloadFile(machine, found, target, { signal });
+  return { path: target };
+};
+
+export const copy = {
+  args: [
+    ['<from>', 'a path here, ID:PATH, or - for standard input'],
+    ['<to>', 'a path here, ID:PATH, or - for standard output'],
+  ],
+  options: [
+    ['--conflict <what>', 'into a machine: merge, replace or error'],
+    ['-q, --quiet', 'say nothing'],
+  ],
+  async run(from, to, { conflict, quiet }) {
+    const [source, target] = [remote(from), remote(to)];
+    if (!source === !target) throw misuse('one of the two must be in a machine: ID:PATH');
+    const { signal } = interruption();
+    const machine = await Machine.connect((source ?? target)[0]);
+    const result = target
+      ? await upload(from, machine, target[1], { conflict, signal })
+      : await download(machine, source[1], to, { signal });
+    if (result && !quiet) show(result, told);
+  },
 };

@@ -5,12 +5,8 @@ import { readFileSync } from 'node:fs';
 
 import { Command, CommanderError } from 'commander';
 
-import { completion } from './completion.mjs';
-import { engine } from './engine.mjs';
-import { events } from './events.mjs';
-import { machine } from './machine.mjs';
-import { EXIT, fail, useJson } from './output.mjs';
-import { pool } from './pool.mjs';
+import { addCommands } from './commands.mjs';
+import { cutShort, EXIT, fail } from './ending.mjs';
 
 const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'));
 
@@ -22,29 +18,12 @@ const program = new Command('nullspace')
   .option('--json', 'print JSON')
   .enablePositionalOptions()
   .exitOverride();
-machine(program);
-pool(program);
-events(program);
-engine(program);
-completion(program);
-
-/** `--json` works behind every command. */
-const everywhere = (command) => {
-  for (const one of command.commands) {
-    one.exitOverride();
-    if (one.commands.length === 0) one.option('--json', 'print JSON');
-    everywhere(one);
-  }
-};
-everywhere(program);
-program.hook('preAction', (_, action) => {
-  if (program.opts().json || action.opts().json) useJson();
-});
+addCommands(program);
 
 // `| head` ends us, not with an error.
 process.stdout.on('error', (error) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  if (error.code !== 'EPIPE') throw error;
+  cutShort();
 });
 
 try {

@@ -2,8 +2,10 @@
 
 import { TemplateWarmPool } from 'nullspace';
 
-import { fields, show, table } from './output.mjs';
-import { given, list, number } from './values.mjs';
+import { fields, show, showAll, showId } from './output.mjs';
+import { given, list as repeatable, number, quiet } from './values.mjs';
+
+const ID = ['<pool>', 'id of the pool'];
 
 const described = (pool) =>
   fields({
@@ -17,73 +19,77 @@ const described = (pool) =>
     created: pool.createdAt,
   });
 
-const settings = (command) =>
-  command
-    .option('--name <name>', 'name')
-    .option('--min-ready <n>', 'machines held ready', number)
-    .option('--max-ready <n>', 'most machines', number)
-    .option('--vcpus <n>', 'processors of each', number)
-    .option('--memory-mb <n>', 'memory of each, MiB', number)
-    .option('--disk-mb <n>', 'disk of each, MiB', number)
-    .option('--idle-timeout-seconds <n>', 'a ready one ends after so long', number)
-    .option('--stale-after-seconds <n>', 'a ready one is replaced after so long', number)
-    .option('--label <text>', 'repeatable', list);
+const settings = [
+  ['--name <name>', 'name'],
+  ['--min-ready <n>', 'machines held ready', number],
+  ['--max-ready <n>', 'most machines', number],
+  ['--vcpus <n>', 'processors of each', number],
+  ['--memory-mb <n>', 'memory of each, MiB', number],
+  ['--disk-mb <n>', 'disk of each, MiB', number],
+  ['--idle-timeout-seconds <n>', 'a ready one ends after so long', number],
+  ['--stale-after-seconds <n>', 'a ready one is replaced after so long', number],
+  ['--label <text>', 'repeatable', repeatable],
+];
 const wanted = ({ label, ...flags }) =>
   given({ ...flags, labels: label && Object.fromEntries(label.map((text) => text.split('=', 2))) });
 
-/** Adds the commands. */
-export const pool = (program) => {
-  const group = program.command('warm-pool').description('hold machines ready');
-  settings(group.command('create').argument('<template>').description('make a pool and print its id')).action(
-    async (template, flags) => {
-      const made = await TemplateWarmPool.create(template, wanted(flags));
-      show(await made.getInfo(), ({ id }) => id);
-    },
-  );
-  group
-    .command('list')
-    .description('list pools')
-    .action(async () => {
-      const pools = await TemplateWarmPool.list();
-      show(pools, () =>
-        table(
-          ['ID', 'NAME', 'TEMPLATE', 'STATE', 'READY'],
-          pools.map((one) => [one.id, one.name, one.templateRef, one.state, one.status.ready]),
-        ),
-      );
-    });
-  group
-    .command('get')
-    .argument('<id>')
-    .description('describe a pool')
-    .action(async (id) => show(await (await TemplateWarmPool.get(id)).getInfo(), described));
-  settings(group.command('update').argument('<id>').description('change a pool')).action(async (id, flags) =>
-    show(await (await TemplateWarmPool.get(id)).update(wanted(flags)), described),
-  );
-  group
-    .command('delete')
-    .argument('<id>')
-    .description('delete a pool and its ready machines')
-    .action(async (id) => {
-      await (await TemplateWarmPool.get(id)).delete();
-      show({ deleted: id }, () => id);
-    });
-  for (const [verb, what] of Object.entries({
-    enable: 'let a pool serve and fill',
-    disable: 'let a pool neither serve nor fill',
-    drain: 'destroy its ready machines',
-    reconcile: 'compare what there is with what there should be',
-  }))
-    group
-      .command(verb)
-      .argument('<id>')
-      .description(what)
-      .action(async (id) => show(await (await TemplateWarmPool.get(id))[verb](), described));
-  group
-    .command('wait')
-    .argument('<id>')
-    .description('wait until enough machines are ready')
-    .option('--min-ready <n>', 'so many', number)
-    .option('--timeout <seconds>', 'so long (default: 300)', number)
-    .action(async (id, flags) => show(await (await TemplateWarmPool.get(id)).waitUntilReady(given(flags)), described));
+export const create = {
+  args: [['<template>', 'what its machines are made from']],
+  options: settings,
+  async run(template, flags) {
+    const made = await TemplateWarmPool.create(template, wanted(flags));
+    showId(await made.getInfo());
+  },
+};
+
+export const list = {
+  options: [quiet],
+  async run({ quiet: isQuiet }) {
+    const columns = [
+      ['ID', ({ id }) => id],
+      ['NAME', ({ name }) => name],
+      ['TEMPLATE', ({ templateRef }) => templateRef],
+      ['STATE', ({ state }) => state],
+      ['READY', ({ status }) => status.ready],
+    ];
+    showAll(await TemplateWarmPool.list(), columns, isQuiet);
+  },
+};
+
+export const get = {
+  args: [ID],
+  run: async (id) => show(await (await TemplateWarmPool.get(id)).getInfo(), described),
+};
+
+export const update = {
+  args: [ID],
+  options: settings,
+  run: async (id, flags) => show(await (await TemplateWarmPool.get(id)).update(wanted(flags)), described),
+};
+
+export const remove = {
+  args: [ID],
+  async run(id) {
+    await (await TemplateWarmPool.get(id)).delete();
+    show({ deleted: id }, () => id);
+  },
+};
+
+/** Methods of the SDK that answer with the pool. */
+const turned = (verb) => ({
+  args: [ID],
+  run: async (id) => show(await (await TemplateWarmPool.get(id))[verb](), described),
+});
+export const enable = turned('enable');
+export const disable = turned('disable');
+export const drain = turned('drain');
+export const reconcile = turned('reconcile');
+
+export const wait = {
+  args: [ID],
+  options: [
+    ['--min-ready <n>', 'so many', number],
+    ['--timeout <seconds>', 'so long (default: 300)', number],
+  ],
+  run: async (id, flags) => show(await (await TemplateWarmPool.get(id)).waitUntilReady(given(flags)), described),
 };

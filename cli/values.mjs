@@ -2,6 +2,9 @@
 
 import { InvalidArgumentError } from 'commander';
 
+/** The flag of every list. */
+export const quiet = ['-q, --quiet', 'ids alone'];
+
 export const number = (text) => {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('Give a number such as 2.');
@@ -16,6 +19,13 @@ export const pairs = (text, before = {}) => {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Give NAME=VALUE.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+};
+
+/** Repeatable `VOLUME:PATH`, with `:ro` for one that is only read. */
+export const mount = (text, before = []) => {
+  const [, ref, mountPath, readOnly] = /^([^:]+):(\/[^:]*)(:ro)?$/.exec(text) ?? [];
+  if (ref === undefined) throw new InvalidArgumentError('Give VOLUME:PATH or VOLUME:PATH:ro, such as models:/models.');
+  return [...before, { ref, mountPath, ...(readOnly ? { readOnly: true } : {}) }];
 };
 
 /** Without what was not given, and without `--json`, which is no option of the SDK. */

@@ -1708,11 +1708,11 @@ export interface CommandConnectOptions extends CallOptions {
   onStderr?: (text: string) => unknown;
 }
 
-/** What a command does: {@link Commands.stream}. */
+/** What a command does: {@link Commands.stream}. `bytes` are what it printed, where that is no UTF-8. */
 export type CommandEvent =
   | { readonly kind: 'started'; readonly pid: number }
-  | { readonly kind: 'stdout'; readonly data: string }
-  | { readonly kind: 'stderr'; readonly data: string }
+  | { readonly kind: 'stdout'; readonly data: string; readonly bytes?: Uint8Array }
+  | { readonly kind: 'stderr'; readonly data: string; readonly bytes?: Uint8Array }
   | { readonly kind: 'exit'; readonly exitCode: number };
 
 /** Walks along what a command does. Leaving the loop early kills the command. */
@@ -1760,8 +1760,8 @@ export class Commands {
   list(options?: CallOptions): Promise<ProcessInfo[]>;
   /** Ends a process and its children. */
   kill(pid: number, options?: CallOptions): Promise<void>;
-  /** Writes to the standard input of a process. */
-  sendStdin(pid: number, data: string, options?: CallOptions): Promise<void>;
+  /** Writes text or bytes to the standard input of a process. */
+  sendStdin(pid: number, data: string | ArrayBuffer | ArrayBufferView, options?: CallOptions): Promise<void>;
   /** What a process printed so far; also after its end. */
   getLogs(pid: number, options?: CallOptions): Promise<CommandLogs>;
   toJSON(): object;
@@ -2351,8 +2351,8 @@ export class Command implements AsyncDisposable {
   disconnect(): Promise<void>;
   [Symbol.asyncIterator](): AsyncGenerator<Exclude<CommandEvent, { kind: 'started' }>, void>;
   [Symbol.asyncDispose](): Promise<void>;
-  /** Writes to its standard input. */
-  sendStdin(data: string, options?: CallOptions): Promise<void>;
+  /** Writes text or bytes to its standard input. */
+  sendStdin(data: string | ArrayBuffer | ArrayBufferView, options?: CallOptions): Promise<void>;
   /** What it printed so far. */
   getLogs(options?: CallOptions): Promise<CommandLogs>;
   toJSON(): { pid: number };

@@ -41,8 +41,8 @@ fn whole() -> Vec<Side> {
 fn events() -> Vec<Event<Json>> {
     vec![
         Event::Started(7),
-        Event::Output(Stream::Stdout, json!("one")),
-        Event::Output(Stream::Stderr, json!("two")),
+        Event::Output(Stream::Stdout, json!("one"), None),
+        Event::Output(Stream::Stderr, json!("two"), None),
         Event::Exit(3),
     ]
 }
@@ -203,6 +203,25 @@ fn frames_without_what_they_need_are_refused_by_name() {
         assert_eq!(failed.kind, Kind::InvalidResponse, "{bad}");
         assert!(failed.message.contains(what), "{}", failed.message);
     }
+}
+
+#[test]
+fn output_that_is_no_text_comes_with_its_bytes() {
+    let mut sides = whole();
+    let bytes =
+        json!({ "type": "exec_stdout", "id": "x", "pid": 7, "data": "a\u{fffd}", "data_base64": "Yf8=" });
+    sides.insert(2, frame(bytes));
+    let script = script().on_socket(SOCKET, Ok(sides));
+    let running = start(&script, json!({}));
+    assert_eq!(script.run(running.next()).unwrap(), Some(Event::Started(7)));
+    assert_eq!(
+        script.run(running.next()).unwrap(),
+        Some(Event::Output(
+            Stream::Stdout,
+            json!("a\u{fffd}"),
+            Some(json!("Yf8="))
+        ))
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ import { onHandle, statics } from './calls.js';
 import { codeMethods, Execution } from './code.js';
 import { classes, define, recordOf } from './handle.js';
 import { openUpload, sshIdentity } from './runtime.js';
+import { checkSshAnswer } from './ssh-answer.js';
 import { disposes } from './streams.js';
 
 export { install } from './calls.js';
@@ -63,8 +64,11 @@ define(classes.Machine.prototype, 'createSshAccess', async function (options) {
   const isPlain = asked.publicKey !== undefined && identityFile === undefined && keyDir === undefined;
   const identity = isPlain ? undefined : await sshIdentity({ publicKey: asked.publicKey, identityFile, keyDir });
   // Without files the options go on as they are: what is wrong with them is said by the check of all options.
-  if (!identity) return askSshAccess(record, options);
-  const access = await askSshAccess(record, { ...asked, publicKey: identity.publicKey });
+  if (!identity) {
+    const access = checkSshAnswer(await askSshAccess(record, options));
+    return { ...access, command: `ssh -p ${access.port} ${access.user}@${access.host}` };
+  }
+  const access = checkSshAnswer(await askSshAccess(record, { ...asked, publicKey: identity.publicKey }));
   return { ...access, ...(await identity.keep(this.id, access)) };
 });
 

@@ -1,6 +1,7 @@
 // Keys for SSH as files of the computer, in Node, Deno and Bun: made once, certificates beside them.
 
 import { InvalidRequestError } from './errors.js';
+import { checkMachineId } from './ssh-answer.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
 
@@ -143,7 +144,9 @@ export const sshIdentity = async ({ publicKey, identityFile, keyDir }) => {
     identityFile === undefined ? join(path('keyDir', directory), NAME) : path('identityFile', identityFile);
   return {
     publicKey: publicKey ?? (await publicKeyOf(identity)),
+    /** `access` was checked: its texts become arguments, a line and files. */
     async keep(machine, access) {
+      checkMachineId(machine);
       await removeEnded(identity);
       const certificateFile = `${identity}-${machine}-cert.pub`;
       await write(certificateFile, `${access.certificate.trim()}\n`, async (draft, file) => {

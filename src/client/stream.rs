@@ -23,8 +23,8 @@ const OPERATION: &str = "execStream";
 pub enum Event<A> {
     /// It runs: its process id.
     Started(u32),
-    /// It printed.
-    Output(Stream, A),
+    /// It printed: text, and base64 of the bytes where they are no UTF-8.
+    Output(Stream, A, Option<A>),
     /// It ended with this code. Nothing follows.
     Exit(i32),
 }
@@ -120,7 +120,7 @@ impl<T: Transport> Running<T> {
                     self.pid.set(Some(pid));
                     return Ok(Some(Event::Started(pid)));
                 }
-                Exec::Output(stream, data) => return Ok(Some(Event::Output(stream, data))),
+                Exec::Output(stream, data, base64) => return Ok(Some(Event::Output(stream, data, base64))),
                 Exec::Exit(code) => {
                     self.ended.set(true);
                     self.socket.close(None);

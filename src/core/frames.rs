@@ -14,13 +14,23 @@ pub enum Stream {
     Stderr,
 }
 
+impl Stream {
+    /// What events of it are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
 /// A frame of an exec socket.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Exec<A> {
     /// The command runs.
     Started(u32),
-    /// It printed: text.
-    Output(Stream, A),
+    /// It printed: text, and base64 of the bytes where they are no UTF-8.
+    Output(Stream, A, Option<A>),
     /// It ended with this code.
     Exit(i32),
     /// The server gave it up.
@@ -53,8 +63,8 @@ pub enum Pty<A> {
 pub fn exec<A: Answer>(frame: &A) -> Result<Exec<A>, Error> {
     Ok(match kind(frame)?.as_str() {
         "exec_started" => Exec::Started(pid(frame).ok_or_else(|| lacks("exec_started", "pid"))?),
-        "exec_stdout" => Exec::Output(Stream::Stdout, output(frame, "exec_stdout")?),
-        "exec_stderr" => Exec::Output(Stream::Stderr, output(frame, "exec_stderr")?),
+        "exec_stdout" => output(frame, Stream::Stdout, "exec_stdout")?,
+        "exec_stderr" => output(frame, Stream::Stderr, "exec_stderr")?,
         "exec_exit" => Exec::Exit(exit_code(frame).ok_or_else(|| lacks("exec_exit", "exit_code"))?),
         "error" => Exec::Failed(failure(frame, "exec_failed")),
         _ => Exec::Unknown,
@@ -69,7 +79,7 @@ pub fn pty<A: Answer>(frame: &A) -> Result<Pty<A>, Error> {
             _ => return Err(lacks("pty_started", "session_id` or `pid")),
         },
         "pty_output" => Pty::Output {
-            base64: frame.text("data_base64").and_then(|_| frame.any("data_base64")),
+            base64: base64(frame),
             text: frame.text("data").and_then(|_| frame.any("data")),
         },
         // `exec_exit` is accepted too.
@@ -97,8 +107,13 @@ pub fn failure<A: Answer>(frame: &A, code: &str) -> Error {
     Error::coded(&code, message)
 }
 
-fn output<A: Answer>(frame: &A, kind: &str) -> Result<A, Error> {
-    frame.any("data").ok_or_else(|| lacks(kind, "data"))
+fn output<A: Answer>(frame: &A, stream: Stream, kind: &str) -> Result<Exec<A>, Error> {
+    let text = frame.any("data").ok_or_else(|| lacks(kind, "data"))?;
+    Ok(Exec::Output(stream, text, base64(frame)))
+}
+
+fn base64<A: Answer>(frame: &A) -> Option<A> {
+    frame.text("data_base64").and_then(|_| frame.any("data_base64"))
 }
 
 fn pid<A: Answer>(frame: &A) -> Option<u32> {

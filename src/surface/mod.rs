@@ -340,7 +340,7 @@ pub const fn count(min: u64) -> Range {
 #[rustfmt::skip]
 pub static ALL: &[&Operation] = &[
     &machines::GET_INFO, &machines::GET_INFO_BY_ID, &machines::GET_METRICS, &machines::GET_METRICS_BY_ID, &machines::KILL, &machines::KILL_BY_ID, &machines::RESUME, &machines::SET_TIMEOUT, &machines::PAUSE, &machines::FORK, &machines::CREATE_SNAPSHOT, &machines::UPDATE_EGRESS,
-    &processes::LIST, &processes::LOGS, &processes::KILL, &processes::SEND_STDIN,
+    &processes::LIST, &processes::LOGS, &processes::KILL, &processes::SEND_STDIN, &processes::SEND_STDIN_BYTES,
     &files::READ, &files::LIST, &files::WRITE_TEXT, &files::EXISTS, &files::EXISTENCE, &files::INFO, &files::MKDIR, &files::REMOVE, &files::RENAME, &files::SET_PERMISSIONS, &files::FIND, &files::SEARCH, &files::REPLACE, &files::DOWNLOAD_URL, &files::UPLOAD_URL, &files::READ_SMALL,
     &terminals::LIST, &terminals::GET, &terminals::KILL, &terminals::RESIZE,
     &git::CLONE, &git::STATUS, &git::LOG, &git::BRANCHES, &git::CREATE_BRANCH, &git::DELETE_BRANCH, &git::CHECKOUT, &git::ADD, &git::COMMIT, &git::PULL, &git::PUSH,

@@ -3,8 +3,12 @@
 
 use nullspace_wire::api;
 
-use super::kinds::{any_text, pid};
+use super::kinds::pid;
+use serde_json::Value as Json;
+
 use super::{by, Field, Operation};
+use crate::core::error::Error;
+use crate::core::options::Value;
 
 const PID: Field = by("pid", pid).in_path().required();
 
@@ -18,5 +22,18 @@ pub static LOGS: Operation = Operation::on(&api::GET_PROCESS_LOGS).args(&[PID]);
 pub static KILL: Operation = Operation::on(&api::KILL_PROCESS).args(&[PID]);
 
 /// Writes to the standard input of a command.
-pub static SEND_STDIN: Operation =
-    Operation::on(&api::SEND_STDIN).args(&[PID, by("data", any_text).required()]);
+pub static SEND_STDIN: Operation = Operation::on(&api::SEND_STDIN).args(&[PID, by("data", input).required()]);
+
+/// Writes bytes, given as base64, to the standard input of a command.
+pub static SEND_STDIN_BYTES: Operation =
+    Operation::on(&api::SEND_STDIN).args(&[PID, by("data", input).wire("data_base64").required()]);
+
+fn input(name: &str, value: &Value) -> Result<Json, Error> {
+    match value {
+        Value::Text(data) => Ok(data.as_str().into()),
+        other => Err(Error::option(
+            name,
+            &format!("must be a string or bytes, not {}", other.kind()),
+        )),
+    }
+}

@@ -7,6 +7,7 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_handle, on_held, on_held_with};
+use super::export::handle_call;
 use super::host;
 use super::race::{race, First};
 use super::record::Record;
@@ -15,6 +16,7 @@ use super::transport::JsTransport;
 use crate::client::call::Outcome;
 use crate::client::machine::{Machine, Ran};
 use crate::core::exec;
+use crate::surface::processes;
 use crate::transport::Transport as _;
 
 /// Runs a command.
@@ -69,6 +71,20 @@ pub fn commands_connect(record: Record, pid: JsValue, options: JsValue) -> Promi
             ))
         })
     })
+}
+
+/// Writes text or bytes to the standard input of a command.
+#[wasm_bindgen(js_namespace = CommandsHandle, js_name = sendStdin)]
+pub fn commands_send_stdin(record: Record, pid: JsValue, data: JsValue, options: JsValue) -> Promise {
+    match host::base64(&data) {
+        Some(bytes) => handle_call(
+            &processes::SEND_STDIN_BYTES,
+            &record,
+            &[pid, bytes.into()],
+            &options,
+        ),
+        None => handle_call(&processes::SEND_STDIN, &record, &[pid, data], &options),
+    }
 }
 
 /// Ends the standard input of a command.

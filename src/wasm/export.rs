@@ -78,7 +78,6 @@ methods! {
     MachineHandle: machine_ssh_access as sshAccess() = previews::SSH_ACCESS;
     CommandsHandle: commands_list as list() = processes::LIST;
     CommandsHandle: commands_kill as kill(pid) = processes::KILL;
-    CommandsHandle: commands_send_stdin as sendStdin(pid, data) = processes::SEND_STDIN;
     CommandsHandle: commands_get_logs as getLogs(pid) = processes::LOGS;
     FilesHandle: files_read as read(path) = files::READ;
     FilesHandle: files_list as list(path) = files::LIST;
@@ -160,7 +159,7 @@ fn class_call(
     })
 }
 
-fn handle_call(
+pub(super) fn handle_call(
     operation: &'static Operation,
     record: &Record,
     args: &[JsValue],

@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{future_to_promise, spawn_local, JsFuture};
 
 use super::call::{argument, call, on_handle, on_held};
+use super::host;
 use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::call::Outcome;
@@ -116,7 +117,7 @@ async fn hear(
     while let Some(event) = running.next().await? {
         match event {
             Event::Started(_) => {}
-            Event::Output(stream, data) => {
+            Event::Output(stream, data, _) => {
                 keep(stream, &data.0);
                 hooks.tell(stream, &data.0).await?;
             }
@@ -204,10 +205,16 @@ impl CommandStream {
             call(async move {
                 Ok(match running.next().await? {
                     None => JsValue::UNDEFINED,
-                    Some(Event::Started(pid)) => event("started", "pid", &pid.into()),
-                    Some(Event::Output(Stream::Stdout, data)) => event("stdout", "data", &data.0),
-                    Some(Event::Output(Stream::Stderr, data)) => event("stderr", "data", &data.0),
-                    Some(Event::Exit(code)) => event("exit", "exitCode", &code.into()),
+                    Some(Event::Started(pid)) => event("started", "pid", &pid.into()).into(),
+                    Some(Event::Output(stream, data, base64)) => {
+                        let printed = event(stream.name(), "data", &data.0);
+                        if let Some(base64) = base64 {
+                            let bytes = host::terminal_bytes(&base64.0, &JsValue::UNDEFINED);
+                            set(&printed, "bytes", &bytes.map_err(Failure::Thrown)?);
+                        }
+                        printed.into()
+                    }
+                    Some(Event::Exit(code)) => event("exit", "exitCode", &code.into()).into(),
                 })
             })
         })
@@ -219,11 +226,11 @@ impl CommandStream {
     }
 }
 
-fn event(kind: &str, name: &str, value: &JsValue) -> JsValue {
+fn event(kind: &str, name: &str, value: &JsValue) -> Object {
     let event = Object::new();
     set(&event, "kind", &kind.into());
     set(&event, name, value);
-    event.into()
+    event
 }
 
 /// A fresh plain object takes any property.

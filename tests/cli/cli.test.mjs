@@ -1,60 +1,24 @@
 // `npx nullspace` of the packed package, against an engine.
 
 import assert from 'node:assert/strict';
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 
-import { cleanUpOnSignals, endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { startEngine } from '../../scripts/lib/engine.mjs';
+import { program, SMALL, startCli } from './support/cli.mjs';
 
-cleanUpOnSignals();
-const binary = process.env.NULLSPACE_TEST_ENGINE;
-const engine = await startEngine({ binary });
-const local = temporaryDirectory('cli');
-after(async () => {
-  assert.deepEqual(await engine.stop(), { code: 0, signal: null });
-  removeDirectory(local);
-  await endAll();
-});
+const { binary, engine, local, environment, run, good, json, start } = await startCli();
 
-const program = path.resolve('node_modules/.bin/nullspace');
-const environment = {
-  PATH: process.env.PATH,
-  HOME: local,
-  NULLSPACE_API_URL: engine.url,
-  NULLSPACE_API_KEY: engine.apiKey,
-};
-
-/** Runs it; never throws. */
-const run = (args, env = {}) =>
-  new Promise((resolve) =>
-    execFile(
-      program,
-      args,
-      { env: { ...environment, ...env }, cwd: local, maxBuffer: 1 << 24, timeout: 60_000 },
-      (error, stdout, stderr) => {
-        assert.ok(!`${stdout}${stderr}`.includes(engine.apiKey), 'the key was printed');
-        assert.ok(!`${stdout}${stderr}`.includes('\u001b'), 'colours without a terminal');
-        resolve({ code: error ? error.code : 0, stdout, stderr });
-      },
-    ),
-  );
-const good = async (...args) => {
-  const { code, stdout, stderr } = await run(args);
-  assert.equal(code, 0, stderr);
-  return stdout.trim();
-};
-const json = async (...args) => JSON.parse(await good(...args, '--json'));
-
-const SMALL = ['--vcpus', '1', '--memory-mb', '64'];
 const id = await good('machine', 'create', ...SMALL, '--env', 'A=b c', '--metadata', 'run=cli', '--egress', 'deny_all');
 
 test('a machine is made, listed and described', async () => {
   assert.match(id, /^mch_\w+$/);
   const rows = await good('machine', 'list', '--metadata', 'run=cli');
-  assert.ok(rows.includes(id) && rows.startsWith('ID'));
+  assert.match(rows, /^ID +STATUS +TEMPLATE +CREATED +LEFT +METADATA\n/);
+  assert.match(rows, new RegExp(`^${id} +running +base +20\\d\\d-[-\\d]+ [:\\d]+ +(5m00s|4m\\d\\ds) +run=cli$`, 'm'));
+  assert.equal(await good('ls', '--quiet', '--metadata', 'run=cli'), id);
+  assert.equal(await good('machine', 'ls', '-q', '--metadata', 'run=none'), '');
   assert.deepEqual(
     (await json('machine', 'list', '--state', 'running')).map((info) => info.id),
     [id],
@@ -75,8 +39,16 @@ test('a command runs, and its exit code is ours', async () => {
 
 test('a command in the background has logs', async () => {
   const pid = await good('machine', 'exec', id, '--detach', '--shell', '--', 'echo logged; sleep 0.1');
-  for (let tries = 0; tries < 50; tries++) if ((await good('machine', 'logs', id, pid)) === 'logged') return;
-  assert.fail('no logs');
+  let seen = '';
+  for (let tries = 0; seen !== 'logged' && tries < 50; tries++) seen = await good('machine', 'logs', id, pid);
+  assert.equal(seen, 'logged');
+  const slow = await good('exec', '--detach', '--shell', id, 'for n in 1 2 3; do echo $n; sleep 0.2; done');
+  assert.equal(await good('logs', '--follow', id, slow), '1\n2\n3');
+  const silent = await good('exec', '--detach', id, 'sleep', '60');
+  const following = start(['logs', '-f', id, silent]);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  following.child.kill('SIGINT');
+  assert.equal(await following.ended, 130);
 });
 
 test('files and directories are copied in and out', async () => {
@@ -132,6 +104,46 @@ test('a machine is paused, resumed, forked and killed', async () => {
   assert.equal((await run(['machine', 'get', fork])).code, 4);
 });
 
+test('snapshots are kept, listed and deleted', async () => {
+  const snapshot = await good('snapshot', 'create', id);
+  assert.match(snapshot, /^snap_\w+$/);
+  assert.ok((await good('snapshot', 'list', '-q', '--machine', id)).split('\n').includes(snapshot));
+  assert.match(await good('snapshot', 'get', snapshot), new RegExp(`machine +${id}`));
+  assert.equal(await good('snapshot', 'delete', snapshot), snapshot);
+  assert.equal((await run(['snapshot', 'get', snapshot])).code, 4);
+});
+
+test('volumes are made, mounted, taken out and deleted', async () => {
+  const volume = await good('volume', 'create', 'cli-data');
+  assert.match(await good('volume', 'ls'), new RegExp(`^${volume} +cli-data +`, 'm'));
+  assert.match(await good('volume', 'attach', volume, id, '/data', '--read-only'), /mode +read only/);
+  assert.equal((await run(['exec', id, 'touch', '/data/x'])).code, 1);
+  assert.match(await good('volume', 'detach', id, '/data'), /state +\w+/);
+  const mounted = await good('run', ...SMALL, '-v', 'cli-data:/in', '-s', 'echo kept > /in/file; cat /in/file');
+  assert.equal(mounted, 'kept');
+  assert.match(await good('volume', 'get', volume), /files +[1-9]/);
+  assert.equal(await good('volume', 'rm', volume), volume);
+  assert.equal((await run(['volume', 'get', volume])).code, 4);
+});
+
+test('a port has an address, and a machine says what it uses', async () => {
+  assert.match(await good('url', id, '8080'), /^http:\/\//);
+  assert.match((await json('url', id, '8080')).url, /^http:\/\//);
+  const silent = await run(['url', id, '8080', '--wait', '--timeout', '1']);
+  assert.equal(silent.code, 1);
+  assert.match(silent.stderr, /port 8080 does not answer/);
+  assert.match(await good('metrics', id), /memory +[\d.]+ \w+ of 64\.0 MiB/);
+});
+
+test('changes of files are told as they happen', async () => {
+  const watching = start(['watch', id, '/workspace']);
+  for (let tries = 0; !/seen/.test(watching.output()) && tries < 50; tries++)
+    await good('exec', id, '--', 'touch', `/workspace/seen-${tries}`);
+  assert.match(watching.output(), /^20\d\d-.* {2}create {2}\/workspace\/seen-\d+$/m);
+  watching.child.kill('SIGINT');
+  assert.equal(await watching.ended, 130);
+});
+
 test('a warm pool is made, waited for, used, changed and deleted', async () => {
   const pool = await good(
     'warm-pool',
@@ -154,13 +166,52 @@ test('a warm pool is made, waited for, used, changed and deleted', async () => {
   assert.equal(await good('warm-pool', 'delete', pool), pool);
 });
 
-test('events are listed', async () => {
+test('events are listed with their times', async () => {
   const events = await json('events', '--machine', id, '--operation', 'create');
   assert.deepEqual(events.map(({ operation }) => operation)[0], 'create');
+  const [head, ...rows] = (await good('events', '--machine', id)).split('\n');
+  assert.match(head, /^TIME +OPERATION +STATUS +MACHINE/);
+  for (const row of rows) assert.match(row, /^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d {2}\w+/);
 });
 
-test('the doctor says what works', async () => {
-  assert.match(await good('doctor'), /API +answers/);
+test('events that are followed begin now', async () => {
+  const following = start(['events', '--follow']);
+  // Nothing tells when it is connected: machines are made until one is heard of.
+  const seen = following.heard(/create +succeeded/);
+  const made = [];
+  for (let heard = false; !heard; ) {
+    made.push(await good('machine', 'create', ...SMALL));
+    heard = await Promise.race([seen.then(() => true), new Promise((r) => setTimeout(r, 300, false))]);
+  }
+  following.child.kill('SIGINT');
+  assert.equal(await following.ended, 130);
+  for (const line of following.output().trim().split('\n'))
+    assert.ok(
+      made.some((one) => line.includes(one)),
+      line,
+    );
+  await good('rm', ...made);
+});
+
+test('the doctor says what works, and where the address and the key came from', async () => {
+  const healthy = await good('doctor');
+  assert.match(healthy, /API +answers/);
+  assert.match(healthy, /address +http:\/\/127\.0\.0\.1:\d+, from NULLSPACE_API_URL of the environment/);
+  assert.match(healthy, /key +from NULLSPACE_API_KEY of the environment/);
+  const found = await run(['doctor'], { NULLSPACE_ENGINE: binary });
+  assert.match(found.stdout, /engine +.*nullspace-engine \d+\.\d+\.\d+, from NULLSPACE_ENGINE/);
+  const down = await run(['doctor'], { NULLSPACE_API_URL: '', NULLSPACE_ENGINE: binary });
+  if (down.code !== 0) {
+    assert.match(down.stdout, /address +http:\/\/localhost:3000, from the default/);
+    assert.match(down.stdout, /to do +(start an engine|the key of)/);
+  }
+  mkdirSync(path.join(local, '.nullspace'), { recursive: true });
+  const config = path.join(local, '.nullspace/config.json');
+  writeFileSync(config, JSON.stringify({ api_key: engine.apiKey, base_url: engine.url }));
+  const configured = await run(['doctor'], { NULLSPACE_API_URL: '', NULLSPACE_API_KEY: '' });
+  rmSync(config);
+  assert.equal(configured.code, 0, configured.stdout);
+  assert.ok(configured.stdout.includes(`key      from ${config}`), configured.stdout);
   const { code, stdout } = await run(['doctor', '--json'], { NULLSPACE_API_KEY: 'wrong' });
   assert.equal(code, 3);
   assert.match(JSON.parse(stdout).problem, /key/i);
@@ -173,9 +224,13 @@ test('errors say what is wrong, with an exit code of their kind', async () => {
   assert.equal(usage.code, 2);
   assert.match(usage.stderr, /Give a number/);
   assert.equal((await run(['machine', 'destroy'])).code, 2);
-  const refused = await run(['machine', 'create', '--vcpus', '0', '--json']);
+  const refused = await run(['machine', 'create', '--memory-mb', '0', '--json']);
   assert.equal(refused.code, 2);
-  assert.match(JSON.parse(refused.stderr).error.message, /vcpus/);
+  assert.match(JSON.parse(refused.stderr).error.message, /^--memory-mb /);
+  assert.match((await run(['machine', 'create', '--warm-pool-wait-ms', '-1'])).stderr, /error: --warm-pool-wait-ms /);
+  assert.match((await run(['exec', '--timeout', '0', id, 'ls'])).stderr, /error: --timeout /);
+  const unreachable = await run(['ls'], { NULLSPACE_API_URL: 'http://127.0.0.1:9' });
+  assert.match(unreachable.stderr, /`nullspace engine`/);
   assert.equal((await run(['machine', 'list'], { NULLSPACE_API_URL: 'http://127.0.0.1:9' })).code, 1);
 });
 
@@ -195,15 +250,21 @@ test('the engine is started when there is one, else it says how to get one', asy
   assert.equal(await new Promise((resolve) => child.once('close', resolve)), 0);
 });
 
-test('completions are what a shell can read', async () => {
+test('completions are what a shell can read, and offer ids', async () => {
   const script = await good('completion', 'bash');
   execFileSync('bash', ['-n'], { input: script });
-  const words = execFileSync(
-    'bash',
-    ['-c', `${script}\nCOMP_WORDS=(nullspace machine ""); COMP_CWORD=2; _nullspace; echo "\${COMPREPLY[*]}"`],
-    { encoding: 'utf8' },
-  );
-  for (const verb of ['create', 'exec', 'shell', 'cp', 'fork']) assert.ok(words.split(/\s+/).includes(verb), words);
+  const complete = (...words) => {
+    const typed = words.map((word) => `'${word}'`).join(' ');
+    const code = `${script}\nCOMP_WORDS=(nullspace ${typed}); COMP_CWORD=${words.length}; _nullspace; echo "\${COMPREPLY[*]}"`;
+    const env = { ...environment, PATH: `${path.dirname(program)}:${environment.PATH}` };
+    return execFileSync('bash', ['-c', code], { encoding: 'utf8', env }).trim().split(/\s+/);
+  };
+  const verbs = complete('machine', '');
+  for (const verb of ['create', 'exec', 'shell', 'cp', 'fork']) assert.ok(verbs.includes(verb), String(verbs));
+  assert.ok(complete('exec', '').includes(id));
+  assert.deepEqual(complete('machine', 'get', id.slice(0, 6)), [id]);
+  assert.deepEqual(complete('machine', 'get', 'mch_none'), ['']);
+  assert.ok(!complete('exec', id, '').includes(id));
   assert.match(await good('completion', 'fish'), /complete -c nullspace/);
   assert.equal((await run(['completion', 'tcsh'])).code, 2);
 });

@@ -389,6 +389,9 @@ test('a command in the background is a handle', async () =>
         [requests.at(-1).path, requests.at(-1).body],
         ['/v1/machines/mch_1/processes/42/stdin', { data: 'hello\n' }],
       );
+      await held.commands.sendStdin(42, new Uint8Array([0x61, 0xff]));
+      assert.deepEqual(requests.at(-1).body, { data_base64: 'Yf8=' });
+      await assert.rejects(command.sendStdin(7), /string or bytes/);
       const ended = await command.wait({ intervalMs: 10 });
       assert.equal(ended.exitCode, 3);
       assert.equal((await held.commands.getLogs(42)).stdout, 'out');

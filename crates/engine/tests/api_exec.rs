@@ -158,6 +158,14 @@ async fn background_commands_are_listed_read_fed_and_killed() {
         .post(&format!("{path}/processes/{pid}/stdin"), json!({ "data": "x" }))
         .await;
     stdin.refused(409, "conflict");
+    for body in [
+        json!({}),
+        json!({ "data": "x", "data_base64": "eA==" }),
+        json!({ "data_base64": "?" }),
+    ] {
+        let refused = served.post(&format!("{path}/processes/{pid}/stdin"), body).await;
+        refused.refused(400, "invalid_request");
+    }
     served
         .get(&format!("{path}/processes/999999/logs"))
         .await

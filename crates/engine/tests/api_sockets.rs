@@ -175,6 +175,41 @@ async fn input_reaches_the_command_and_its_end_too() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_no_text_pass_unchanged_both_ways() {
+    let served = Served::start().await;
+    let (_, mut client) = exec_socket(&served).await;
+    client.send(shell("cat; printf 'e\\377' >&2")).await;
+    let pid = client.next().await.unwrap()["pid"].clone();
+    // The bytes 61 ff 62 0a.
+    client
+        .send(json!({ "type": "exec_stdin", "id": "exec_1", "pid": pid, "data_base64": "Yf9iCg==" }))
+        .await;
+    assert_eq!(
+        client.next().await.unwrap(),
+        json!({ "type": "exec_stdout", "id": "exec_1", "pid": pid, "data": "a\u{fffd}b\n", "data_base64": "Yf9iCg==" })
+    );
+    client
+        .send(json!({ "type": "exec_stdin", "id": "exec_1", "pid": pid, "data_base64": "no base64" }))
+        .await;
+    assert_eq!(client.next().await.unwrap()["code"], "invalid_request");
+    client
+        .send(json!({ "type": "exec_stdin", "id": "exec_1", "pid": pid, "data": "text\n" }))
+        .await;
+    assert_eq!(
+        client.next().await.unwrap(),
+        json!({ "type": "exec_stdout", "id": "exec_1", "pid": pid, "data": "text\n" })
+    );
+    client
+        .send(json!({ "type": "exec_stdin_close", "id": "exec_1", "pid": pid }))
+        .await;
+    assert_eq!(
+        client.next().await.unwrap(),
+        json!({ "type": "exec_stderr", "id": "exec_1", "pid": pid, "data": "e\u{fffd}", "data_base64": "Zf8=" })
+    );
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_command_outlives_its_socket_and_can_be_attached_and_killed() {
     let served = Served::start().await;
     let (id, mut client) = exec_socket(&served).await;

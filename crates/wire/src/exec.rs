@@ -80,12 +80,16 @@ pub struct ProcessLogs {
     pub exit_code: Option<i32>,
 }
 
-/// Body of `POST .../processes/{pid}/stdin`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Body of `POST .../processes/{pid}/stdin`: exactly one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StdinRequest {
     /// Text to write.
-    pub data: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Bytes to write, as base64. Source: PROTOCOL.md section 14; not in the published API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
 }
 
 /// A terminal whose shell runs.

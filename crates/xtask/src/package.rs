@@ -42,33 +42,8 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(lib.join("inline-data.cjs"), cjs)?;
     // The same text: TypeScript reads `.d.cts` for require().
     fs::copy(out.join("index.d.ts"), out.join("index.d.cts"))?;
-    bundle_ignore(root, &lib)?;
     bundle_cli(root, out)?;
     bundle_for_node(root, out)
-}
-
-/// `lib/ignore.js`: the npm package `ignore`, for uploads of directories, as one ES module.
-fn bundle_ignore(root: &Path, lib: &Path) -> Result<()> {
-    let status = Command::new(root.join("node_modules/.bin/esbuild"))
-        .arg(root.join("node_modules/ignore/index.js"))
-        // It looks for Windows; there is no `process` in browsers.
-        .args([
-            "--bundle",
-            "--format=esm",
-            "--platform=neutral",
-            "--minify",
-            "--define:process=undefined",
-        ])
-        .args([
-            "--target=es2022",
-            "--log-level=warning",
-            "--legal-comments=inline",
-        ])
-        .arg(format!("--outfile={}", lib.join("ignore.js").display()))
-        .status()
-        .context("esbuild; run `npm ci` first")?;
-    ensure!(status.success(), "esbuild failed ({status})");
-    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -222,6 +222,15 @@ impl Sink {
     }
 }
 
+/// Text of a piece of output.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes that are no UTF-8 are U+FFFD here.
+    pub text: String,
+    /// What the text stands for, where that is no UTF-8.
+    pub bytes: Option<Vec<u8>>,
+}
+
 /// Bytes into text, chunk by chunk: a character that is split between chunks waits for its end, bytes that are no
 /// UTF-8 become U+FFFD.
 #[derive(Debug, Default)]
@@ -232,6 +241,12 @@ pub struct TextDecoder {
 impl TextDecoder {
     /// Text of the bytes so far, except for a last character that is not whole.
     pub fn push(&mut self, chunk: &[u8]) -> String {
+        self.push_piece(chunk).text
+    }
+
+    /// The same, with the bytes where they are no UTF-8.
+    pub fn push_piece(&mut self, chunk: &[u8]) -> Piece {
+        let mut is_text = true;
         self.pending.extend_from_slice(chunk);
         let mut text = String::with_capacity(self.pending.len());
         let mut unfinished = 0;
@@ -248,16 +263,29 @@ impl TextDecoder {
                 unfinished = invalid.len();
             } else {
                 text.push(char::REPLACEMENT_CHARACTER);
+                is_text = false;
             }
         }
-        self.pending.drain(..self.pending.len() - unfinished);
-        text
+        let left = self.pending.split_off(self.pending.len() - unfinished);
+        let bytes = std::mem::replace(&mut self.pending, left);
+        Piece {
+            text,
+            bytes: (!is_text).then_some(bytes),
+        }
     }
 
     /// What is left at the end of the stream.
     pub fn finish(&mut self) -> String {
+        self.finish_piece().text
+    }
+
+    /// The same, with the bytes: what is left is never a whole character.
+    pub fn finish_piece(&mut self) -> Piece {
         let left = std::mem::take(&mut self.pending);
-        String::from_utf8_lossy(&left).into_owned()
+        Piece {
+            text: String::from_utf8_lossy(&left).into_owned(),
+            bytes: (!left.is_empty()).then_some(left),
+        }
     }
 }
 
@@ -285,6 +313,27 @@ mod tests {
         assert_eq!(decoder.push(b"x"), "\u{fffd}x");
         assert_eq!(decoder.push(b"\xf0\x9f"), "");
         assert_eq!(decoder.finish(), "\u{fffd}");
+    }
+
+    #[test]
+    fn pieces_have_their_bytes_where_these_are_no_text() {
+        let mut decoder = TextDecoder::default();
+        let piece = |text: &str, bytes: Option<&[u8]>| Piece {
+            text: text.to_owned(),
+            bytes: bytes.map(<[u8]>::to_vec),
+        };
+        assert_eq!(decoder.push_piece("é".as_bytes()), piece("é", None));
+        // The first half of a character waits; it is text once the rest has come.
+        assert_eq!(decoder.push_piece(b"a\xc3"), piece("a", None));
+        assert_eq!(decoder.push_piece(b"\xa9"), piece("é", None));
+        assert_eq!(
+            decoder.push_piece(b"a\xff\xe2\x82"),
+            piece("a\u{fffd}", Some(b"a\xff"))
+        );
+        assert_eq!(decoder.push_piece(b"x"), piece("\u{fffd}x", Some(b"\xe2\x82x")));
+        assert_eq!(decoder.push_piece(b"\xf0\x9f"), piece("", None));
+        assert_eq!(decoder.finish_piece(), piece("\u{fffd}", Some(b"\xf0\x9f")));
+        assert_eq!(decoder.finish_piece(), piece("", None));
     }
 
     #[test]

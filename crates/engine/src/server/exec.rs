@@ -6,6 +6,7 @@ use nullspace_wire::api;
 use nullspace_wire::exec::{BackgroundExecResponse, ExecRequest, StdinRequest};
 
 use super::body::Body;
+use super::exec_socket::typed;
 use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
@@ -51,9 +52,12 @@ async fn stdin(
     Path((id, process)): Path<(String, String)>,
     body: Body<StdinRequest>,
 ) -> Answer {
-    engine
-        .write_stdin(&id, pid(&process)?, body.value.data.as_bytes())
-        .await?;
+    let StdinRequest { data, data_base64 } = body.value;
+    if data.is_some() == data_base64.is_some() {
+        return Err(Error::invalid("data", "or `data_base64` is needed: give exactly one of them").into());
+    }
+    let bytes = typed(&data.unwrap_or_default(), data_base64.as_deref())?;
+    engine.write_stdin(&id, pid(&process)?, &bytes).await?;
     Ok(nothing())
 }
 

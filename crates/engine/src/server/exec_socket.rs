@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use base64::prelude::{Engine as _, BASE64_STANDARD};
 use nullspace_wire::exec::ExecRequest;
 use serde_json::{json, Value};
 use tokio::sync::mpsc;
 
 use super::socket::{text, Gone, Socket};
 use crate::machine::exec::{timed_out, Streamed};
-use crate::machine::output::{Stream, TextDecoder};
+use crate::machine::output::{Piece, Stream, TextDecoder};
 use crate::machine::processes::{Chunk, Command, End};
 use crate::machine::{Engine, Error, Kind};
 
@@ -20,7 +21,7 @@ const WAITING_INPUT: usize = 16;
 
 /// What to do with standard input, in order.
 enum Input {
-    Data(String),
+    Data(Vec<u8>),
     Close,
 }
 
@@ -111,7 +112,8 @@ async fn stream(
             frame = socket.next(), if input.capacity() > 0 => {
                 let frame = frame?;
                 let done = match text(&frame, "type") {
-                    "exec_stdin" => input.try_send(Input::Data(text(&frame, "data").into())).map_err(|_| closed()),
+                    "exec_stdin" => typed(text(&frame, "data"), frame["data_base64"].as_str())
+                        .and_then(|data| input.try_send(Input::Data(data)).map_err(|_| closed())),
                     "exec_stdin_close" => input.try_send(Input::Close).map_err(|_| closed()),
                     "exec_kill" => engine.kill_command(&machine, &command).await,
                     other => Err(unexpected(other, "exec_stdin, exec_stdin_close or exec_kill")),
@@ -125,6 +127,16 @@ async fn stream(
     finish(socket, id, &command, decoders).await
 }
 
+/// Bytes for standard input: base64 wins over text.
+pub fn typed(text: &str, base64: Option<&str>) -> Result<Vec<u8>, Error> {
+    match base64 {
+        None => Ok(text.as_bytes().to_vec()),
+        Some(base64) => BASE64_STANDARD
+            .decode(base64)
+            .map_err(|_| Error::invalid("data_base64", "is no base64: give one such as \"bHMK\"")),
+    }
+}
+
 fn closed() -> Error {
     Error::new(Kind::Conflict, "the command's standard input is closed")
 }
@@ -134,7 +146,7 @@ async fn feed(command: Arc<Command>, mut waiting: mpsc::Receiver<Input>) {
         match input {
             Input::Data(data) => {
                 // A closed input is found out by the next frame, whose `try_send` then fails.
-                if !matches!(command.write(data.as_bytes()).await, Ok(true)) {
+                if !matches!(command.write(&data).await, Ok(true)) {
                     return;
                 }
             }
@@ -157,16 +169,19 @@ async fn print(
         Stream::Stdout => ("exec_stdout", &mut decoders.stdout),
         Stream::Stderr => ("exec_stderr", &mut decoders.stderr),
     };
-    send_text(socket, kind, id, pid, &decoder.push(&chunk.1)).await
+    send_piece(socket, kind, id, pid, decoder.push_piece(&chunk.1)).await
 }
 
-async fn send_text(socket: &mut Socket, kind: &str, id: &str, pid: u32, data: &str) -> Result<(), Gone> {
-    if data.is_empty() {
+/// Bytes go beside the text where that is not the same.
+async fn send_piece(socket: &mut Socket, kind: &str, id: &str, pid: u32, piece: Piece) -> Result<(), Gone> {
+    if piece.text.is_empty() {
         return Ok(());
     }
-    socket
-        .send(&json!({ "type": kind, "id": id, "pid": pid, "data": data }))
-        .await
+    let mut frame = json!({ "type": kind, "id": id, "pid": pid, "data": piece.text });
+    if let Some(bytes) = piece.bytes {
+        frame["data_base64"] = BASE64_STANDARD.encode(bytes).into();
+    }
+    socket.send(&frame).await
 }
 
 async fn finish(
@@ -176,8 +191,8 @@ async fn finish(
     mut decoders: Decoders,
 ) -> Result<(), Gone> {
     let pid = command.pid;
-    send_text(socket, "exec_stdout", id, pid, &decoders.stdout.finish()).await?;
-    send_text(socket, "exec_stderr", id, pid, &decoders.stderr.finish()).await?;
+    send_piece(socket, "exec_stdout", id, pid, decoders.stdout.finish_piece()).await?;
+    send_piece(socket, "exec_stderr", id, pid, decoders.stderr.finish_piece()).await?;
     match (command.timed_out(), command.end().await) {
         (Some(limit), _) => socket.refuse(id, &timed_out(command, limit)).await,
         (None, End::Exited(exit)) => {

@@ -1,0 +1,55 @@
+// What a machine is made with: flags, and the options of the SDK that they mean.
+
+import { given, list, mount, network, number, pairs } from './values.mjs';
+
+export const creation = {
+  options: [
+    ['-t, --template <name>', 'what it is made from (default: base)'],
+    ['--snapshot <id>', 'go on from a snapshot'],
+    ['--vcpus <n>', 'processors', number],
+    ['--memory-mb <n>', 'memory, MiB', number],
+    ['--disk-mb <n>', 'disk, MiB', number],
+    ['--timeout <seconds>', 'lease (default: 300)', number],
+    ['--cwd <path>', 'working directory of commands'],
+    ['-e, --env <name=value>', 'environment; repeatable', pairs],
+    ['-m, --metadata <name=value>', 'yours; repeatable', pairs],
+    ['-v, --volume <volume:path[:ro]>', 'mount a volume, by id or name; repeatable', mount],
+    ['--egress <mode>', 'network policy: allow_all, deny_all or custom'],
+    ['--allow-cidr <range>', 'custom policy: let this range in; repeatable', list],
+    ['--deny-cidr <range>', 'custom policy: keep this range out; repeatable', list],
+    ['--kbit-per-sec <n>', 'custom policy: most kilobits a second', number],
+    ['--pps <n>', 'custom policy: most packets a second', number],
+    ['--burst <n>', 'what may come at once', number],
+    ['--mask-request-host <host>', 'host name that preview requests carry'],
+    ['--private-traffic', 'preview ports want the traffic token'],
+    ['--no-internet', 'nothing leaves the machine'],
+    ['--warm-pool <id>', 'take it from this pool'],
+    ['--warm-pool-mode <mode>', 'prefer, require or bypass'],
+    ['--warm-pool-wait-ms <ms>', 'wait for a ready one', number],
+    ['--on-timeout <what>', 'destroy or pause'],
+    ['--auto-resume', 'preview traffic wakes it; needs --on-timeout pause'],
+    ['--idempotency-key <key>', 'the same key makes one machine'],
+  ],
+  /** Options of `Machine.create`. */
+  wanted: (flags) =>
+    given({
+      template: flags.template,
+      snapshotId: flags.snapshot,
+      vcpus: flags.vcpus,
+      memoryMb: flags.memoryMb,
+      diskMb: flags.diskMb,
+      timeout: flags.timeout,
+      cwd: flags.cwd,
+      envs: flags.env,
+      metadata: flags.metadata,
+      volumes: flags.volume,
+      network: network(flags),
+      internetAccess: flags.internet === false ? false : undefined,
+      warmPool: flags.warmPool,
+      warmPoolMode: flags.warmPoolMode,
+      warmPoolWaitMs: flags.warmPoolWaitMs,
+      onTimeout: flags.onTimeout,
+      autoResume: flags.autoResume,
+      idempotencyKey: flags.idempotencyKey,
+    }),
+};

@@ -1,0 +1,57 @@
+// `nullspace snapshot ...`
+
+import { Machine, Snapshot } from 'nullspace';
+
+import { entries, fields, localTime, show, showAll, showId, size } from './output.mjs';
+import { given, pairs, quiet } from './values.mjs';
+
+const ID = ['<snapshot>', 'id of the snapshot'];
+
+export const create = {
+  args: [['<machine>', 'id of the machine']],
+  options: [['--idempotency-key <key>', 'the same key makes one snapshot']],
+  async run(id, { idempotencyKey }) {
+    const machine = await Machine.connect(id);
+    showId(await machine.createSnapshot(given({ idempotencyKey })));
+  },
+};
+
+export const list = {
+  options: [
+    ['--machine <id>', 'only those of a machine'],
+    ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
+    quiet,
+  ],
+  async run({ machine, metadata, quiet: isQuiet }) {
+    const columns = [
+      ['ID', ({ id }) => id],
+      ['MACHINE', ({ machineId }) => machineId],
+      ['CREATED', ({ createdAt }) => localTime(createdAt)],
+      ['SIZE', ({ sizeBytes }) => size(sizeBytes)],
+      ['METADATA', (info) => entries(info.metadata)],
+    ];
+    showAll(await Snapshot.list(given({ machineId: machine, metadata })), columns, isQuiet);
+  },
+};
+
+export const get = {
+  args: [ID],
+  run: async (id) =>
+    show(await Snapshot.get(id), (info) =>
+      fields({
+        id: info.id,
+        machine: info.machineId,
+        created: info.createdAt,
+        size: size(info.sizeBytes),
+        metadata: entries(info.metadata),
+      }),
+    ),
+};
+
+export const remove = {
+  args: [['<snapshot...>', 'ids of snapshots']],
+  async run(ids) {
+    for (const id of ids) await Snapshot.delete(id);
+    show({ deleted: ids }, () => ids.join('\n'));
+  },
+};

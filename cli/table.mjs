@@ -1,0 +1,71 @@
+// Every command, in the order of the help: its name, its short form, what it does, and how.
+
+import { code } from './code.mjs';
+import { completion } from './completion.mjs';
+import { shell, ssh } from './connections.mjs';
+import { copy } from './copy.mjs';
+import { doctor } from './doctor.mjs';
+import { engine } from './engine.mjs';
+import { events } from './events.mjs';
+import { exec, run } from './exec.mjs';
+import { logs } from './logs.mjs';
+import * as machine from './machine.mjs';
+import { metrics } from './metrics.mjs';
+import * as pool from './pool.mjs';
+import { url } from './preview.mjs';
+import * as snapshot from './snapshot.mjs';
+import * as volume from './volume.mjs';
+import { watch } from './watch.mjs';
+
+/** Names of more than one word, and what they are about. */
+export const GROUPS = {
+  machine: 'make and use machines',
+  snapshot: 'keep states of machines',
+  volume: 'keep directories that outlive machines',
+  'warm-pool': 'hold machines ready',
+};
+
+export const TABLE = [
+  ['run', undefined, 'make a machine, run a command in it, destroy it', run],
+  ['machine create', undefined, 'make a machine and print its id', machine.create],
+  ['machine list', 'ls', 'list machines', machine.list],
+  ['machine get', undefined, 'describe a machine', machine.get],
+  ['machine connect', undefined, 'take a machine up; a paused one is resumed', machine.connect],
+  ['machine exec', 'exec', 'run a command; ends with its exit code', exec],
+  ['machine shell', 'shell', 'open a terminal', shell],
+  ['machine ssh', 'ssh', 'connect with the ssh of this computer; ends with its exit code', ssh],
+  ['machine code', 'code', 'run code in a machine of template code-interpreter; ends with 1 when it fails', code],
+  ['machine cp', 'cp', 'copy a file or a directory into a machine or out of it', copy],
+  ['machine logs', 'logs', 'what a command printed', logs],
+  ['machine watch', 'watch', 'changes of files', watch],
+  ['machine metrics', 'metrics', 'what a machine uses', metrics],
+  ['machine url', 'url', 'where a port of a machine is reached', url],
+  ['machine kill', 'rm', 'destroy machines', machine.kill],
+  ['machine pause', undefined, 'freeze a machine', machine.pause],
+  ['machine resume', undefined, 'go on with a paused machine', machine.resume],
+  ['machine fork', undefined, 'make a second machine that goes on from here', machine.fork],
+  ['snapshot create', undefined, 'keep the state of a machine and print the id', snapshot.create],
+  ['snapshot list', undefined, 'list snapshots', snapshot.list],
+  ['snapshot get', undefined, 'describe a snapshot', snapshot.get],
+  ['snapshot delete', undefined, 'delete snapshots', snapshot.remove],
+  ['volume create', undefined, 'make a volume and print its id', volume.create],
+  ['volume list', undefined, 'list volumes', volume.list],
+  ['volume get', undefined, 'describe a volume', volume.get],
+  ['volume delete', undefined, 'delete volumes', volume.remove],
+  ['volume attach', undefined, 'mount a volume in a machine that runs', volume.attach],
+  ['volume detach', undefined, 'take a volume out of a machine', volume.detach],
+  ['warm-pool create', undefined, 'make a pool and print its id', pool.create],
+  ['warm-pool list', undefined, 'list pools', pool.list],
+  ['warm-pool get', undefined, 'describe a pool', pool.get],
+  ['warm-pool update', undefined, 'change a pool', pool.update],
+  ['warm-pool delete', undefined, 'delete a pool and its ready machines', pool.remove],
+  ['warm-pool enable', undefined, 'let a pool serve and fill', pool.enable],
+  ['warm-pool disable', undefined, 'let a pool neither serve nor fill', pool.disable],
+  ['warm-pool drain', undefined, 'destroy its ready machines', pool.drain],
+  ['warm-pool reconcile', undefined, 'compare what there is with what there should be', pool.reconcile],
+  ['warm-pool wait', undefined, 'wait until enough machines are ready', pool.wait],
+  ['events', undefined, 'what happened to machines', events],
+  ['engine', undefined, 'start a local engine', engine],
+  ['doctor', undefined, 'say whether machines can be used from here', doctor],
+  ['completion', undefined, 'print completions: eval "$(nullspace completion bash)"', completion],
+];
