@@ -44,9 +44,10 @@ for (const kind of ['panic', 'stackOverflow', 'outOfMemory']) {
             return true;
           });
         }
-        // The handle died with its instance, and says what to do; its id is still there.
-        await assert.rejects(machine.getInfo(), { code: 'sdk_crashed', message: /connect\(id\)/ });
+        // The handle outlives its instance: the next call on it works.
         assert.equal(machine.id, 'mch_1');
+        assert.equal((await machine.getInfo()).id, 'mch_1');
+        assert.equal(await machine.isRunning(), true);
         assert.throws(
           () => machine.commands.constructor.prototype.run === undefined || new machine.constructor(),
           TypeError,
@@ -105,7 +106,7 @@ test('many crashes in a row are survived', async () => {
       const held = await Machine.create(server.options);
       Traps.panic(true);
       await new Promise((resolve) => setTimeout(resolve));
-      await assert.rejects(held.kill(), { code: 'sdk_crashed' });
+      await held.kill();
     }
     assert.equal((await Machine.list(server.options)).items.length, 2);
   } finally {
