@@ -435,6 +435,20 @@ async fn a_machine_without_its_users_answers_and_can_be_repaired() {
 }
 
 #[tokio::test]
+async fn pip_installs_into_the_system_also_without_an_environment() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("pip")).await;
+    // Fails since there is no such package, or because this Python is said to be managed by others.
+    let install = "env -i PATH=/usr/bin:/bin python3 -m pip install --no-index no-such-package 2>&1 || true";
+    let said = sh(&machine, install).await;
+    if said.contains("No module named pip") {
+        eprintln!("skipped: this computer has no pip");
+    }
+    assert!(!said.contains("externally-managed"), "{said}");
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_on_either_loopback_address_is_dialled() {
     let Some(lab) = Lab::open().await else { return };
     let machine = lab.start(spec("dial")).await;
