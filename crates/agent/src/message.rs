@@ -53,8 +53,8 @@ pub enum Order {
     /// Set the size of a terminal.
     Resize(u64, u32, u16, u16),
     /// Connect to a TCP port on the machine's loopback; answered by [`Report::Descriptor`]: a socket that may still be
-    /// connecting.
-    Dial(u64, u16),
+    /// connecting. `true`: on `::1` instead of 127.0.0.1.
+    Dial(u64, u16, bool),
     /// A session of file operations as a user (root when absent); answered by [`Report::Descriptor`]: a socket served
     /// by [`crate::files::serve`].
     Files(u64, Option<String>),

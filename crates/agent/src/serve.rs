@@ -92,7 +92,7 @@ impl Agent<'_> {
                 };
                 self.answer(id, result, &format!("no running process {pid} with a terminal"))
             }
-            Order::Dial(id, port) => match dial(port) {
+            Order::Dial(id, port, is_v6) => match dial(port, is_v6) {
                 Ok(socket) => self.say(&Report::Descriptor(id), &[socket.as_fd()]),
                 Err(error) => self.say(
                     &Report::Refused(id, Refusal::Invalid(format!("port {port}: {error}"))),
@@ -149,17 +149,30 @@ impl Agent<'_> {
 }
 
 /// A connection to the machine's loopback that may not stand yet: waiting here would hold up everybody.
-fn dial(port: u16) -> io::Result<OwnedFd> {
+fn dial(port: u16, is_v6: bool) -> io::Result<OwnedFd> {
+    if is_v6 {
+        // SAFETY: zero is valid for all fields.
+        let mut address: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+        address.sin6_family = libc::AF_INET6 as u16;
+        address.sin6_port = port.to_be();
+        address.sin6_addr.s6_addr = std::net::Ipv6Addr::LOCALHOST.octets();
+        return connect(libc::AF_INET6, &address);
+    }
+    // SAFETY: zero is valid for all fields.
+    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    address.sin_family = libc::AF_INET as u16;
+    address.sin_port = port.to_be();
+    address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+    connect(libc::AF_INET, &address)
+}
+
+fn connect<A>(family: libc::c_int, address: &A) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: a new descriptor; a live address of the length given.
     unsafe {
-        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        let socket = OwnedFd::from_raw_fd(check(libc::socket(libc::AF_INET, kind, 0).into())? as i32);
-        let mut address: libc::sockaddr_in = std::mem::zeroed();
-        address.sin_family = libc::AF_INET as u16;
-        address.sin_port = port.to_be();
-        address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
-        let length = std::mem::size_of_val(&address) as u32;
-        match check(libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length).into()) {
+        let socket = OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0).into())? as i32);
+        let length = std::mem::size_of::<A>() as u32;
+        match check(libc::connect(socket.as_raw_fd(), std::ptr::from_ref(address).cast(), length).into()) {
             Ok(_) => Ok(socket),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
             Err(error) => Err(error),

@@ -30,11 +30,7 @@ struct Streams {
 }
 
 fn find_user(name: Option<&str>) -> Result<Option<User>, Refusal> {
-    let Some(name) = name else { return Ok(None) };
-    let found = users::find(name).map_err(failed)?;
-    found
-        .map(Some)
-        .ok_or_else(|| Refusal::Invalid(format!("there is no user `{name}` in the machine")))
+    name.map(users::find).transpose().map_err(Refusal::Invalid)
 }
 
 /// Starts a process that serves file operations as a user, and gives the other end of its socket.
@@ -359,8 +355,4 @@ fn own(stream: &OwnedFd, user: &User) {
 
 fn no_room(error: io::Error) -> Refusal {
     Refusal::Exhausted(format!("the machine has no room for another process: {error}"))
-}
-
-fn failed(error: io::Error) -> Refusal {
-    Refusal::Failed(format!("the users of the machine cannot be read: {error}"))
 }

@@ -92,8 +92,13 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
         "mount /",
         sys::mount("overlay", "root", "overlay", libc::MS_NODEV, &data),
     )?;
-    for name in ["proc", "dev", "run", "usr", "sys", "tmp"] {
+    for name in ["sys", "tmp"] {
         let _ = fs::create_dir(format!("root/{name}"));
+    }
+    for name in ["proc", "dev", "run", "usr"] {
+        if name != "usr" || !usrs.is_empty() {
+            step("make a mount point", mount_point(&format!("root/{name}")))?;
+        }
     }
     if !usrs.is_empty() && mine {
         let data = format!("lowerdir={usrs},upperdir=u/uu,workdir=u/wu,{own}");
@@ -145,6 +150,17 @@ pub fn enter(points: Points, id_base: Option<u32>) -> io::Result<()> {
         step("mount a volume", move_mount(tree.as_fd(), &point.target))?;
     }
     Ok(())
+}
+
+/// Makes a directory to mount something on. An image may have a link there: it would lead to a place of the computer, and
+/// the machine would run without what was mounted.
+fn mount_point(path: &str) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    fs::create_dir(path)
 }
 
 /// Attaches lowers as `a0`, `a1`, ...; gives overlay's list of them.

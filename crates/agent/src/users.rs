@@ -1,13 +1,6 @@
 //! Users of the machine, read from its own files: a static executable has no name service.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-
-use crate::sys;
-
-/// Longest user file that is believed.
-const LIMIT: u64 = 1 << 20;
+use nullspace_agent::user_files;
 
 /// Who a process runs as.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,11 +11,18 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
-/// Finds a user by name or number. A number needs no entry; its group is then the same number.
-pub fn find(user: &str) -> io::Result<Option<User>> {
-    let passwd = read("/etc/passwd")?;
-    let group = read("/etc/group").unwrap_or_default();
-    Ok(look_up(user, &passwd, &group))
+/// Finds a user by name or number, or says why not. A number needs no entry; its group is then the same number. Nor does
+/// root: a machine that lost its users can be repaired.
+pub fn find(user: &str) -> Result<User, String> {
+    let passwd = user_files::read("/etc/passwd");
+    let group = user_files::read("/etc/group").unwrap_or_default();
+    let found = look_up(user, passwd.as_deref().unwrap_or_default(), &group);
+    found.ok_or_else(|| match passwd {
+        Ok(_) => format!("there is no user `{user}` in the machine"),
+        Err(error) => {
+            format!("there is no user `{user}` in the machine: its /etc/passwd cannot be read: {error}")
+        }
+    })
 }
 
 fn look_up(user: &str, passwd: &str, group: &str) -> Option<User> {
@@ -34,7 +34,7 @@ fn look_up(user: &str, passwd: &str, group: &str) -> Option<User> {
         (name == user || number == Some(uid)).then(|| (name.to_owned(), uid, gid))
     });
     let Some((name, uid, gid)) = entry else {
-        return number.map(|uid| User {
+        return number.or((user == "root").then_some(0)).map(|uid| User {
             uid,
             gid: uid,
             groups: Vec::new(),
@@ -53,23 +53,6 @@ fn look_up(user: &str, passwd: &str, group: &str) -> Option<User> {
         .filter(|id| *id != gid)
         .collect();
     Some(User { uid, gid, groups })
-}
-
-/// The machine wrote this file: it may be a pipe or without end.
-fn read(path: &str) -> io::Result<String> {
-    let file = File::from(open_regular(path)?);
-    let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn open_regular(path: &str) -> io::Result<OwnedFd> {
-    let fd = sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)?;
-    let file = File::from(fd);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    Ok(file.into())
 }
 
 #[cfg(test)]
@@ -97,5 +80,7 @@ mod tests {
             })
         );
         assert_eq!(look_up("nobody-here", PASSWD, GROUP), None);
+        assert_eq!(look_up("bob", "", GROUP), None);
+        assert_eq!(look_up("root", "", "").unwrap().uid, 0);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,7 +78,10 @@ impl Place {
 /// Listens in the state directory, which this engine holds the lock of: what is there is of an earlier one.
 pub fn listen(directory: &Path) -> io::Result<UnixListener> {
     let _ = std::fs::remove_file(directory.join(SOCKET));
-    UnixListener::bind(Place::of(directory)?.path())
+    let place = Place::of(directory)?;
+    let listener = UnixListener::bind(place.path())?;
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 /// Removes the socket of an engine that has ended.

@@ -57,6 +57,48 @@ async fn a_foreign_host_header_is_refused_even_with_the_key() {
     served.stop().await;
 }
 
+/// The status of a request as it is written here.
+async fn status_of(served: &Served, head: &str) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = served.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let text = format!("{head}authorization: Bearer {KEY}\r\nconnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_header_that_comes_twice_is_looked_at_twice() {
+    let served = Served::start().await;
+    let own = served.url.strip_prefix("http://").unwrap();
+    for (hosts, expected) in [
+        (vec![own], 200),
+        (vec![own, "evil.example"], 400),
+        (vec!["evil.example", own], 400),
+        (vec![own, own], 400),
+        (vec![], 403),
+    ] {
+        let lines: String = hosts.iter().map(|host| format!("host: {host}\r\n")).collect();
+        let head = format!("GET /v1/machines HTTP/1.1\r\n{lines}");
+        assert_eq!(status_of(&served, &head).await, expected, "{hosts:?}");
+    }
+    let absolute = format!("GET http://evil.example/v1/machines HTTP/1.1\r\nhost: {own}\r\n");
+    assert_eq!(status_of(&served, &absolute).await, 403);
+    served.stop().await;
+
+    let allowed = "http://localhost:5173";
+    let open = |access: nullspace_engine::server::access::Access| access.with_origins([allowed.to_owned()]);
+    let served = Served::start_open(Plain::new(), Arc::new(tempfile::tempdir().unwrap()), open).await;
+    let own = served.url.strip_prefix("http://").unwrap();
+    let head = format!(
+        "GET /v1/machines HTTP/1.1\r\nhost: {own}\r\norigin: {allowed}\r\norigin: http://evil.example\r\n"
+    );
+    assert_eq!(status_of(&served, &head).await, 403);
+    served.stop().await;
+}
+
 #[tokio::test]
 async fn pages_are_let_in_only_from_allowed_origins() {
     let origin = "http://localhost:5173";

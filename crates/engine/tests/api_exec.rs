@@ -218,3 +218,46 @@ async fn commands_of_a_destroyed_machine_end_with_an_error() {
     exec.refused(409, "machine_not_ready");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn every_command_may_install_into_the_machines_own_python() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let done = served.shell(&id, "echo $PIP_BREAK_SYSTEM_PACKAGES").await;
+    assert_eq!(done["stdout"], "1\n");
+    let id = served
+        .create(json!({ "envs": { "PIP_BREAK_SYSTEM_PACKAGES": "0" } }))
+        .await;
+    let done = served.shell(&id, "echo $PIP_BREAK_SYSTEM_PACKAGES").await;
+    assert_eq!(done["stdout"], "0\n");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn output_that_is_kept_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let served = Served::start().await;
+    // As somebody may have made it.
+    std::fs::set_permissions(served.state.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let id = served.create(json!({})).await;
+    let body = json!({ "command": "head -c 300000 /dev/zero", "shell": true, "background": true });
+    served
+        .post(&format!("/v1/machines/{id}/exec"), body)
+        .await
+        .expect(200);
+    let logs = served.state.path().join("logs");
+    let first = |directory: &std::path::Path| {
+        let entry = std::fs::read_dir(directory).ok()?.next()?;
+        Some(entry.ok()?.path())
+    };
+    until("output is kept in a file", async || {
+        first(&logs.join(&id)).is_some()
+    })
+    .await;
+    let file = first(&logs.join(&id)).unwrap();
+    for (path, mode) in [(&logs, 0o700), (&logs.join(&id), 0o700), (&file, 0o600)] {
+        let found = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(found & 0o777, mode, "{}", path.display());
+    }
+    served.stop().await;
+}

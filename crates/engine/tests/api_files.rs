@@ -316,3 +316,232 @@ async fn an_upload_that_is_cut_leaves_the_old_file() {
         "old"
     );
 }
+
+#[tokio::test]
+async fn a_written_file_gets_the_permissions_that_are_asked_for() {
+    let (served, base) = machine().await;
+    let mode = async |path: &str| {
+        let info = post(&served, &base, "info", json!({ "path": path }))
+            .await
+            .expect(200);
+        info["mode"].as_str().unwrap().to_owned()
+    };
+    let body = json!({ "path": "a", "content": "#!/bin/sh", "mode": "0755" });
+    assert_eq!(
+        post(&served, &base, "write", body).await.expect(200)["mode"],
+        "0755"
+    );
+    let put = served.request(Method::PUT, &format!("{base}/file?path=b&mode=750"));
+    assert_eq!(served.send(put.body("x")).await.status, 204);
+    assert_eq!(mode("b").await, "0750");
+    // Without one it keeps those that it has.
+    let put = served.request(Method::PUT, &format!("{base}/file?path=b"));
+    assert_eq!(served.send(put.body("y")).await.status, 204);
+    assert_eq!(mode("b").await, "0750");
+
+    let manifest = json!({ "files": [
+        { "path": "c", "field": "c", "mode": "0700" }, { "path": "d", "field": "d" }, { "path": "e", "field": "e", "mode": "9" }
+    ] });
+    let part = |name: &str, content: &str| {
+        format!("--XX\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+    };
+    let form = [
+        part("manifest", &manifest.to_string()),
+        part("c", "1"),
+        part("d", "2"),
+        part("e", "3"),
+        "--XX--\r\n".to_owned(),
+    ]
+    .concat();
+    let request = served
+        .request(Method::POST, &format!("{base}/files/batch-write"))
+        .header("content-type", "multipart/form-data; boundary=XX")
+        .body(form);
+    let results = served.send(request).await.expect(200)["results"].clone();
+    assert_eq!(results[2]["status"], "error");
+    assert_eq!((mode("c").await, mode("d").await), ("0700".into(), "0644".into()));
+
+    for wrong in ["", "rwx", "0o755", "17777", "+644", "0888"] {
+        let body = json!({ "path": "f", "content": "", "mode": wrong });
+        post(&served, &base, "write", body)
+            .await
+            .refused(400, "invalid_request");
+        let path = format!("{base}/file?path=f&mode={}", wrong.replace('+', "%2B"));
+        let put = served.request(Method::PUT, &path).body("x");
+        if !wrong.is_empty() {
+            served.send(put).await.refused(400, "invalid_request");
+        }
+    }
+}
+
+/// Begins an upload of these bytes and sends them.
+async fn begin(served: &Served, base: &str, bytes: &[u8], change: Value) -> support::Reply {
+    let mut body = json!({
+        "kind": "directory_tar", "source_kind": "directory_archive", "archive_format": "tar", "conflict": "merge",
+        "target_path": "/workspace/target", "content_length": bytes.len(), "checksum_algorithm": "sha256"
+    });
+    for (name, value) in change.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    let begun = served.post(&format!("{base}/uploads"), body).await;
+    if begun.status != 200 {
+        return begun;
+    }
+    let id = begun.json()["session"]["upload_id"].as_str().unwrap().to_owned();
+    let part = served.request(Method::PUT, &format!("{base}/uploads/{id}/parts/0"));
+    served.send(part.body(bytes.to_vec())).await.expect(200);
+    served
+        .post(&format!("{base}/uploads/{id}/complete"), json!({}))
+        .await
+}
+
+/// A tar archive; `None` as content is a directory, `Err` a symlink.
+fn archive(entries: &[(&str, Option<Result<&str, &str>>)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        let bytes = match content {
+            None => {
+                header.set_entry_type(tar::EntryType::Directory);
+                ""
+            }
+            Some(Ok(text)) => text,
+            Some(Err(link)) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_link_name_literal(link).unwrap();
+                ""
+            }
+        };
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, path, bytes.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn an_archive_stays_inside_its_target_whatever_its_links_say() {
+    let (served, base) = machine().await;
+    let reason = |reply: support::Reply| {
+        let body = reply.json();
+        assert_eq!(
+            (reply.status, &body["code"]),
+            (400, &json!("file_upload_error")),
+            "{reply:?}"
+        );
+        body["error_detail"]["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let chain = archive(&[
+        ("deep", None),
+        ("deep/link", Some(Err(".."))),
+        ("esc", Some(Err("deep/link/.."))),
+        ("esc/evil", Some(Ok("escaped"))),
+    ]);
+    assert!(reason(begin(&served, &base, &chain, json!({})).await).contains("extract_invalid"));
+    // In steps: each archive alone stays inside.
+    let first = archive(&[("deep", None), ("deep/link", Some(Err("..")))]);
+    begin(&served, &base, &first, json!({})).await.expect(200);
+    let second = archive(&[("esc", Some(Err("deep/link/..")))]);
+    begin(&served, &base, &second, json!({})).await.expect(200);
+    let third = archive(&[("esc/evil", Some(Ok("escaped")))]);
+    let refused = begin(&served, &base, &third, json!({})).await;
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (409, Some("file_upload_error"))
+    );
+    let exists = post(&served, &base, "exists", json!({ "path": "/workspace/evil" })).await;
+    assert_eq!(exists.expect(200)["exists"], false);
+    // Directories are joined as before.
+    let plain = archive(&[("src", None), ("src/a", Some(Ok("1"))), ("src/b", Some(Err("a")))]);
+    for _ in 0..2 {
+        begin(&served, &base, &plain, json!({})).await.expect(200);
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_archive_that_promises_more_than_it_holds_is_refused() {
+    let (served, base) = machine().await;
+    for size in ["4096", "18446744073709551615", "9223372036854775807"] {
+        // An extended header that overrides the size of the entry behind it.
+        let record = format!(" size={size}\n");
+        let length = (record.len() + 1..)
+            .find(|n| record.len() + n.to_string().len() == *n)
+            .unwrap();
+        let record = format!("{length}{record}");
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::XHeader);
+        header.set_size(record.len() as u64);
+        builder
+            .append_data(&mut header, "pax", record.as_bytes())
+            .unwrap();
+        let mut header = tar::Header::new_ustar();
+        header.set_size(4);
+        builder.append_data(&mut header, "file", &b"data"[..]).unwrap();
+        let bytes = builder.into_inner().unwrap();
+        let refused = begin(&served, &base, &bytes, json!({})).await;
+        refused.refused(400, "file_upload_error");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_single_upload_has_its_permissions_and_a_source_that_is_named() {
+    let (served, base) = machine().await;
+    let file = json!({
+        "kind": "file", "archive_format": null, "source_kind": "restartable_file", "conflict": "replace",
+        "target_path": "/workspace/run.sh", "mode": "0755"
+    });
+    begin(&served, &base, b"#!/bin/sh", file).await.expect(200);
+    let info = post(&served, &base, "info", json!({ "path": "run.sh" }))
+        .await
+        .expect(200);
+    assert_eq!(info["mode"], "0755");
+    for wrong in [
+        json!({ "source_kind": "" }),
+        json!({ "source_kind": " " }),
+        json!({ "source_kind": "a".repeat(65) }),
+        json!({ "mode": "0644" }),
+    ] {
+        let refused = begin(&served, &base, &archive(&[]), wrong).await;
+        refused.refused(400, "invalid_request");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_for_writing_tells_nothing_of_the_file() {
+    let (served, base) = machine().await;
+    post(
+        &served,
+        &base,
+        "write",
+        json!({ "path": "f", "content": "secret" }),
+    )
+    .await
+    .expect(200);
+    let address = async |call: &str| {
+        let made = post(&served, &base, call, json!({ "path": "f" }))
+            .await
+            .expect(200);
+        made["url"].as_str().unwrap().to_owned()
+    };
+    let (read, write) = (address("download-url").await, address("upload-url").await);
+    let status = async |method: Method, url: &str| {
+        let answer = served.http.request(method, url).send().await.unwrap();
+        (answer.status().as_u16(), answer.content_length())
+    };
+    assert_eq!(status(Method::GET, &read).await, (200, Some(6)));
+    assert_eq!(status(Method::HEAD, &read).await.0, 200);
+    for method in [Method::GET, Method::HEAD] {
+        assert_eq!(status(method, &write).await.0, 401);
+    }
+    for method in [Method::PUT, Method::POST] {
+        assert_eq!(status(method, &read).await.0, 401);
+    }
+    served.stop().await;
+}

@@ -329,3 +329,197 @@ async fn readiness_waits_for_the_service_and_says_when_there_is_none() {
     }
     served.stop().await;
 }
+
+/// A machine, and the address of a port of it at which `service` answers.
+async fn preview(served: &Served, port: u16) -> (String, String) {
+    let id = served.create(json!({})).await;
+    let body = json!({ "port": port });
+    let answer = served
+        .post(&format!("/v1/machines/{id}/host"), body)
+        .await
+        .expect(200);
+    let host = answer["host"].as_str().unwrap().to_owned();
+    (id, host)
+}
+
+async fn signed(served: &Served, id: &str, port: u16) -> String {
+    let path = format!("/v1/machines/{id}/ports/{port}/signed-preview-url");
+    let signed = served.post(&path, json!({})).await.expect(200);
+    signed["url"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_service_sees_no_token_and_no_cookie_that_is_ours() {
+    let served = Served::start().await;
+    let port = service().await;
+    let ((a, host), (_, other)) = (preview(&served, port).await, preview(&served, port).await);
+    let url = signed(&served, &a, port).await;
+    let token = url.split_once("edge_token=").unwrap().1.to_owned();
+    let (_, _, headers) = visit(&served, &url, &[]).await;
+    let cookie = headers["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+
+    let both = format!("theirs=1; {cookie}");
+    let (status, body, _) = visit(&served, &format!("http://{other}/"), &[("cookie", &both)]).await;
+    assert_eq!(status, 200);
+    assert!(
+        body.contains("cookie: theirs=1") && !body.contains("__ns_preview_"),
+        "{body}"
+    );
+
+    for spelt in ["edge%5Ftoken", "%65dge_token", "edge_token"] {
+        let url = format!("http://{host}/?x=1&{spelt}={token}&y=2");
+        let (status, body, _) = visit(&served, &url, &[]).await;
+        assert_eq!(status, 200);
+        assert!(
+            body.starts_with("/?x=1&y=2\n") && !body.contains(&token),
+            "{spelt}: {body}"
+        );
+    }
+    let (_, body, _) = visit(&served, &format!("http://{host}/style.css"), &[("referer", &url)]).await;
+    assert!(
+        body.contains("referer: http://") && !body.contains(&token),
+        "{body}"
+    );
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn headers_of_one_connection_end_with_it() {
+    let served = Served::start().await;
+    let (_, host) = preview(&served, service().await).await;
+    let sent = [
+        ("connection", "x-hop, keep-alive"),
+        ("x-hop", "1"),
+        ("keep-alive", "timeout=5"),
+        ("te", "trailers"),
+        ("proxy-authorization", "Basic secret"),
+        ("x-end-to-end", "1"),
+    ];
+    let (status, body, _) = visit(&served, &format!("http://{host}/"), &sent).await;
+    assert_eq!(status, 200);
+    for name in ["x-hop", "keep-alive", "te:", "proxy-authorization"] {
+        assert!(!body.contains(name), "{name}: {body}");
+    }
+    assert!(body.contains("x-end-to-end: 1"), "{body}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_others_need_a_token() {
+    let state = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let allowed = "http://localhost:5173";
+    let open = |access: nullspace_engine::server::access::Access| access.with_origins([allowed.to_owned()]);
+    let served = Served::start_open(support::Plain::new(), state, open).await;
+    let (port, second) = (service().await, service().await);
+    let (id, host) = preview(&served, port).await;
+    let body = json!({ "port": second });
+    let sibling = served
+        .post(&format!("/v1/machines/{id}/host"), body)
+        .await
+        .expect(200);
+    let (_, stranger) = preview(&served, port).await;
+    let url = signed(&served, &id, port).await;
+    let (_, _, headers) = visit(&served, &url, &[]).await;
+    let cookie = headers["set-cookie"]
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let bare = format!("http://{host}/");
+    let localhost = host.replace("127.0.0.1", "localhost");
+
+    let own = [format!("http://{host}"), format!("http://{localhost}")];
+    let own = own.into_iter().chain([
+        format!("http://{}", sibling["host"].as_str().unwrap()),
+        allowed.to_owned(),
+    ]);
+    for origin in own {
+        assert_eq!(
+            visit(&served, &bare, &[("origin", &origin)]).await.0,
+            200,
+            "{origin}"
+        );
+        assert!(socket(&host, &origin).await.is_ok(), "{origin}");
+    }
+    for origin in [
+        "http://evil.example",
+        "null",
+        "https://localhost:5173",
+        &format!("http://{stranger}"),
+    ] {
+        for headers in [
+            vec![("origin", origin)],
+            vec![("origin", origin), ("cookie", cookie.as_str())],
+        ] {
+            let (status, body, _) = visit(&served, &bare, &headers).await;
+            assert_eq!(
+                (status, code(&body).as_str()),
+                (403, "permission_denied"),
+                "{origin}"
+            );
+        }
+        assert!(socket(&host, origin).await.is_err(), "{origin}");
+        assert_eq!(
+            visit(&served, &url, &[("origin", origin)]).await.0,
+            200,
+            "{origin}"
+        );
+    }
+    served.stop().await;
+}
+
+/// Opens a WebSocket as a page of an origin does.
+async fn socket(host: &str, origin: &str) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    let mut request = format!("ws://{host}/ws").into_client_request().unwrap();
+    request.headers_mut().insert("origin", origin.parse().unwrap());
+    tokio_tungstenite::connect_async(request).await.map(drop)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_streamed_keeps_its_machine_awake() {
+    let served = Served::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let drip = || async {
+        let pieces = futures_util::stream::unfold(0, |n| async move {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            (n < 20).then(|| (Ok::<_, std::io::Error>("piece "), n + 1))
+        });
+        axum::body::Body::from_stream(pieces)
+    };
+    let router = Router::new().fallback(drip);
+    tokio::spawn(async { axum::serve(listener, router).await });
+    let id = served
+        .create(json!({ "inactivity_timeout_ms": 500, "timeout_action": "hibernate" }))
+        .await;
+    let body = json!({ "port": port });
+    let answer = served
+        .post(&format!("/v1/machines/{id}/host"), body)
+        .await
+        .expect(200);
+    let (status, body, _) = visit(
+        &served,
+        &format!("http://{}/", answer["host"].as_str().unwrap()),
+        &[],
+    )
+    .await;
+    let machine = async || served.get(&format!("/v1/machines/{id}")).await.expect(200)["status"].clone();
+    assert_eq!(
+        (status, body.len(), machine().await),
+        (200, 20 * 6, json!("running"))
+    );
+    support::until("it is paused once nothing passes", async || {
+        machine().await == "paused"
+    })
+    .await;
+    served.stop().await;
+}

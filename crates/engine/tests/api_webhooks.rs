@@ -190,6 +190,40 @@ async fn wrong_webhooks_are_refused_with_the_field_and_a_good_value() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_to_the_engine_itself_nor_to_services_of_the_host() {
+    let served = Served::start().await;
+    let port = served.url.rsplit(':').next().unwrap();
+    let body = |url: &str| json!({ "url": url, "operations": ["create"], "signing_secret": SECRET });
+    for host in [
+        "169.254.169.254",
+        "[fe80::1]",
+        "192.0.0.192",
+        "[::ffff:169.254.169.254]",
+        &format!("127.0.0.1:{port}"),
+        &format!("localhost:{port}"),
+        &format!("0.0.0.0:{port}"),
+        &format!("[::1]:{port}"),
+    ] {
+        let url = format!("http://{host}/latest");
+        let why = served.post("/v1/lifecycle/webhooks", body(&url)).await;
+        let why = why.refused(400, "invalid_request");
+        assert!(why.contains("--allow-private-webhooks"), "{why}");
+    }
+    // The resolver understands this one only: found out when it is sent.
+    let id = hook(&served, &format!("http://2130706433:{port}/x"), &["create"]).await;
+    served.create(json!({})).await;
+    until("the attempt is refused", async || {
+        let all = deliveries(&served, &id).await;
+        let why = all.first().and_then(|delivery| delivery["last_error"].as_str());
+        why.is_some_and(|why| why.contains("is this engine itself"))
+    })
+    .await;
+    served.engine.allow_private_webhooks();
+    hook(&served, "http://169.254.169.254/x", &["fork"]).await;
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn an_event_is_delivered_with_its_headers_and_a_signature_that_holds() {
     let served = Served::start().await;
     let receiver = Receiver::start(&[]).await;

@@ -362,6 +362,89 @@ async fn names_are_searched_by_pattern() {
     assert_eq!(search("d/**/*.py").await, ["d/c.py", "d/e/f.py"]);
     assert_eq!(search("[ab].*").await, ["a.py", "b.txt"]);
     assert_eq!(search("e").await, ["d/e"]);
+    assert_eq!(
+        search("*.{py,txt}").await,
+        ["a.py", "b.txt", "d/c.py", "d/e/f.py"]
+    );
+    assert_eq!(search("d/*.{py,txt}").await, ["d/c.py"]);
+    assert_eq!(search("./*.py").await, ["a.py"]);
+    assert_eq!(search("/d/*.py").await, ["d/c.py"]);
+    assert_eq!(search(&format!("{root}d/*.py")).await, ["d/c.py"]);
+    assert_eq!(search("{a.py,e/}").await, ["a.py", "d/e"]);
+    for pattern in ["", "[", "d/../*.py", "*.{py,txt", "./"] {
+        let op = Op::Search {
+            path: root.clone(),
+            pattern: pattern.into(),
+        };
+        assert_eq!(s.errno(op).await, libc::EINVAL, "{pattern:?}");
+    }
+}
+
+#[tokio::test]
+async fn renaming_to_another_file_system_moves_as_mv_does() {
+    use std::os::unix::fs::MetadataExt;
+    let mut s = Session::start();
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let device = |path: &Path| std::fs::metadata(path).unwrap().dev();
+    if device(memory.path()) == device(s.directory.path()) {
+        eprintln!("skipped: /dev/shm and temporary files are on one file system");
+        return;
+    }
+    let there = |name: &str| memory.path().join(name).to_str().unwrap().to_owned();
+
+    s.put("d/script", "#!/bin/sh");
+    std::fs::set_permissions(s.path("d/script"), PermissionsExt::from_mode(0o751)).unwrap();
+    std::fs::hard_link(s.path("d/script"), s.path("d/again")).unwrap();
+    std::os::unix::fs::symlink("script", s.path("d/link")).unwrap();
+    s.put("d/closed/x", "deep");
+    std::os::unix::fs::chown(s.path("d/closed"), Some(33), Some(34)).unwrap();
+    std::fs::set_permissions(s.path("d/closed"), PermissionsExt::from_mode(0o500)).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(s.path("d/pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    let stamp = ["-d", "2001-02-03T04:05:06Z"];
+    for name in ["d/script", "d/closed", "d"] {
+        let touched = std::process::Command::new("touch")
+            .args(stamp)
+            .arg(s.path(name))
+            .status();
+        assert!(touched.unwrap().success());
+    }
+    let before = s.files.info(s.path("d")).await.unwrap();
+
+    let moved = s.files.rename(s.path("d"), there("d")).await.unwrap();
+    assert_eq!(
+        (moved.kind, moved.modified_secs),
+        (EntryKind::Directory, before.modified_secs)
+    );
+    assert_eq!(s.names(), Vec::<String>::new());
+    let found = |name: &str| std::fs::symlink_metadata(there(name)).unwrap();
+    assert_eq!(found("d/script").mode() & 0o7777, 0o751);
+    assert_eq!(found("d/script").mtime(), 981_173_106);
+    assert_eq!(found("d/script").ino(), found("d/again").ino());
+    assert_eq!(std::fs::read_link(there("d/link")).unwrap(), Path::new("script"));
+    let closed = found("d/closed");
+    assert_eq!(
+        (closed.uid(), closed.gid(), closed.mode() & 0o7777),
+        (33, 34, 0o500)
+    );
+    assert_eq!(std::fs::read_to_string(there("d/closed/x")).unwrap(), "deep");
+    assert_eq!(found("d/pipe").mode() & libc::S_IFMT, libc::S_IFIFO);
+
+    // A file takes the place of another one; what rename(2) refuses is refused, and nothing has changed.
+    let old = s.put("old", "old");
+    s.files.rename(there("d/script"), old.clone()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&old).unwrap(), "#!/bin/sh");
+    s.put("full/x", "");
+    let full = s.path("full");
+    let mut refused = async |from: String, to: String| s.errno(Op::Rename { from, to }).await;
+    assert_eq!(refused(there("d"), full.clone()).await, libc::ENOTEMPTY);
+    assert_eq!(refused(there("d"), old.clone()).await, libc::ENOTDIR);
+    assert_eq!(refused(there("d/again"), full).await, libc::EISDIR);
+    assert_eq!(refused(there("none"), old).await, libc::ENOENT);
+    assert_eq!(s.names(), ["full", "old"]);
+    assert_eq!(std::fs::read_dir(memory.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -406,6 +489,107 @@ async fn changes_are_told_also_in_directories_made_meanwhile() {
     until(&mut s.files, EventKind::Remove, "other/deep/z").await;
     drop(s.files);
     s.server.join().unwrap();
+}
+
+/// The next change, as kind and name.
+async fn next(files: &mut Files) -> (EventKind, String) {
+    let event = tokio::time::timeout(Duration::from_secs(5), files.next_event()).await;
+    let event = event.expect("no change was told").unwrap();
+    (event.kind, event.name)
+}
+
+#[tokio::test]
+async fn a_watch_of_a_file_follows_its_path() {
+    let mut s = Session::start();
+    let path = s.put("d/f", "1");
+    let expect = |kind, name: &str| (kind, name.to_owned());
+    s.files.watch(path.clone(), false).await.unwrap();
+    // As editors save, and as this product writes.
+    for content in ["2", "3"] {
+        s.put("d/f.new", content);
+        std::fs::rename(s.path("d/f.new"), &path).unwrap();
+        assert_eq!(next(&mut s.files).await, expect(EventKind::Write, "f"));
+    }
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"more")
+        .unwrap();
+    assert_eq!(next(&mut s.files).await, expect(EventKind::Write, "f"));
+    std::fs::rename(&path, s.path("d/away")).unwrap();
+    assert_eq!(next(&mut s.files).await, expect(EventKind::Rename, "f"));
+    std::fs::rename(s.path("d/away"), &path).unwrap();
+    assert_eq!(next(&mut s.files).await, expect(EventKind::Create, "f"));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(next(&mut s.files).await, expect(EventKind::Remove, "f"));
+    s.put("d/f", "");
+    assert_eq!(next(&mut s.files).await, expect(EventKind::Create, "f"));
+    // The directory above gets another name, and another one takes its place.
+    std::fs::rename(s.path("d"), s.path("old")).unwrap();
+    s.put("d/f", "");
+    loop {
+        match next(&mut s.files).await {
+            (EventKind::Remove, _) => {}
+            told => break assert!(matches!(told.0, EventKind::Write | EventKind::Create), "{told:?}"),
+        }
+    }
+    std::fs::remove_dir_all(s.path("d")).unwrap();
+    assert_eq!(next(&mut s.files).await, expect(EventKind::Remove, "f"));
+    let end = s.files.next_event().await.unwrap_err();
+    assert!(matches!(end, FileError::Fault(fault) if fault.errno == libc::ENOENT));
+    s.server.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_renamed_over_another_one_is_a_change_of_it() {
+    let mut s = Session::start();
+    s.put("old/page", "1");
+    let root = s.path("").trim_end_matches('/').to_owned();
+    s.files.watch(root.clone(), true).await.unwrap();
+    s.put("new/page", "2");
+    let until_told = async |files: &mut Files, of: &str| loop {
+        let (kind, name) = next(files).await;
+        if name == of {
+            return kind;
+        }
+    };
+    assert_eq!(until_told(&mut s.files, "new/page").await, EventKind::Create);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for (below, kind) in [
+        ("old/page", EventKind::Write),
+        ("new/page", EventKind::Write),
+        ("new/other", EventKind::Create),
+    ] {
+        let outside = tempfile::NamedTempFile::new_in(s.directory.path().parent().unwrap()).unwrap();
+        outside.persist(s.path(below)).unwrap();
+        loop {
+            let told = next(&mut s.files).await;
+            // What came before may be told twice.
+            if told == (kind, below.to_owned()) {
+                break;
+            }
+            assert_ne!(told.1, "old/page", "{told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_of_a_directory_goes_on_in_the_one_that_replaces_it() {
+    let mut s = Session::start();
+    s.put("dist/a", "");
+    s.files.watch(s.path("dist"), true).await.unwrap();
+    std::fs::rename(s.path("dist"), s.path("dist.old")).unwrap();
+    s.put("dist/b", "");
+    loop {
+        let told = next(&mut s.files).await;
+        if [EventKind::Resync, EventKind::Create].contains(&told.0) {
+            break;
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    s.put("dist/c", "");
+    while next(&mut s.files).await != (EventKind::Create, "c".to_owned()) {}
 }
 
 #[tokio::test]

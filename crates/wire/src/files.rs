@@ -102,6 +102,9 @@ pub struct WriteFileRequest {
     /// Whose rights count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Permission bits, octal. The local engine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// Body of `rename`.

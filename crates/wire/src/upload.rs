@@ -72,6 +72,9 @@ pub struct CreateUploadRequest {
     /// Whose rights count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Permission bits of a single file, octal. The local engine's own; those of an archive are in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// What a server allows.

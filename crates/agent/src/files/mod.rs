@@ -5,11 +5,14 @@
 //!
 //! - `serve`: the session and the plain operations
 //! - `write`: new content, whole or not at all
-//! - `search`: by name, by content, replace
+//! - `relocate`: renaming to another file system
+//! - `search`: by name, by content, replace; `pattern`: what a name is matched against
 //! - `watch`: changes as they happen
 //! - `names`: users and groups of the machine
 
 mod names;
+mod pattern;
+mod relocate;
 mod search;
 mod serve;
 mod watch;
@@ -62,7 +65,7 @@ pub enum Op {
         /// What to remove.
         path: String,
     },
-    /// Renames; a file in the way is replaced. Answered with `Info`.
+    /// Renames, or moves to another file system; a file in the way is replaced. Answered with `Info`.
     Rename {
         /// Old path.
         from: String,
@@ -119,7 +122,8 @@ pub enum Op {
     Search {
         /// Directory.
         path: String,
-        /// Shell pattern: of names, or with a `/` of paths below `path`, where `**` is any depth.
+        /// Shell pattern with `*`, `?`, `[a-z]` and `{a,b}`: of names, or with a `/` of paths below `path`, where `**` is
+        /// any depth. One that no path can match is `EINVAL`.
         pattern: String,
     },
     /// Replaces a text in files. Answered with `Replaced`.

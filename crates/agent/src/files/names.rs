@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::user_files;
+
 /// Names by number.
 pub(super) struct Names {
     users: HashMap<u32, String>,
@@ -57,6 +59,5 @@ pub(super) fn home() -> String {
 }
 
 fn read(file: &str) -> String {
-    let bytes = std::fs::read(file).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+    user_files::read(file).unwrap_or_default()
 }

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::serve::Session;
+use super::pattern::Pattern;
+use super::serve::{open_without_waiting, Session};
 use super::write::New;
 use super::{Fault, Match, Result, MOST_MATCHES};
 
@@ -51,26 +52,10 @@ fn sorted(directory: &Path) -> io::Result<Vec<(PathBuf, fs::FileType)>> {
 }
 
 pub(super) fn search(session: &Session, path: &Path, pattern: &str) -> Result<Vec<String>> {
-    let glob = glob::Pattern::new(pattern).map_err(|e| {
-        Fault::new(
-            libc::EINVAL,
-            format!("{pattern:?} is no pattern: {e}; a good one is *.py"),
-        )
-    })?;
-    let options = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: false,
-    };
-    let is_of_path = pattern.contains('/');
+    let patterns = Pattern::all(path, pattern)?;
     let mut found = Vec::new();
-    walk(session, path, &mut |entry, _| {
-        let subject = if is_of_path {
-            entry.strip_prefix(path).unwrap_or(entry)
-        } else {
-            Path::new(entry.file_name().unwrap_or_default())
-        };
-        if glob.matches_with(&subject.to_string_lossy(), options) {
+    walk(session, path, &mut |entry, kind| {
+        if patterns.iter().any(|pattern| pattern.matches(path, entry, kind)) {
             found.push(entry.to_string_lossy().into_owned());
         }
         found.len() < MOST_MATCHES
@@ -110,7 +95,7 @@ impl Results {
 
     /// Searches a file line by line. One with a NUL in a line is no text: it is left from there on.
     fn add(&mut self, path: &Path, pattern: &str) -> io::Result<()> {
-        let mut reader = BufReader::with_capacity(64 << 10, File::open(path)?);
+        let mut reader = BufReader::with_capacity(64 << 10, open_without_waiting(path)?);
         let (mut line, mut number) = (Vec::new(), 0);
         loop {
             line.clear();
@@ -185,7 +170,7 @@ fn replace_one(path: &Path, pattern: &[u8], replacement: &[u8]) -> Result<u64> {
         return Err(Fault::new(libc::EFBIG, text));
     }
     let mut old = Vec::new();
-    File::open(path)
+    open_without_waiting(path)
         .and_then(|f| f.take(LARGEST_FILE).read_to_end(&mut old))
         .map_err(fault)?;
     let times = count(&old, pattern);

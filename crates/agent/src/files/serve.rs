@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use super::names::{self, Names};
 use super::write::{self, New};
 use super::{
-    search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY, LARGEST_REQUEST,
+    relocate, search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY,
+    LARGEST_REQUEST,
 };
 
 /// Bytes of a file of `/proc` or `/sys` at most.
@@ -80,10 +81,17 @@ impl Session {
                 let (from, to) = (Path::new(&from), Path::new(&to));
                 write::check_allowed(from)?;
                 write::check_allowed(to)?;
-                if let Err(error) = fs::rename(from, to) {
-                    // It does not say which of the two is meant.
-                    let is_old = fs::symlink_metadata(from).is_err();
-                    return Err(Fault::at(if is_old { from } else { to }, &error));
+                match fs::rename(from, to) {
+                    Ok(()) => {}
+                    // Another file system: a volume, /dev/shm.
+                    Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                        relocate::relocate(self, from, to)?;
+                    }
+                    Err(error) => {
+                        // It does not say which of the two is meant.
+                        let is_old = fs::symlink_metadata(from).is_err();
+                        return Err(Fault::at(if is_old { from } else { to }, &error));
+                    }
                 }
                 plain(Reply::Info(self.info(to)?))
             }
@@ -287,25 +295,23 @@ fn send_with(channel: RawFd, bytes: &[u8], fd: RawFd) -> io::Result<usize> {
 
 fn remove(path: &Path) -> Result<()> {
     write::check_allowed(path)?;
-    let metadata = fs::symlink_metadata(path).map_err(|e| Fault::at(path, &e))?;
-    let removed = if metadata.is_dir() {
+    remove_tree(path).map_err(|e| Fault::at(path, &e))
+}
+
+/// Removes a file, or a directory with all that is in it.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
         fs::remove_dir_all(path)
     } else {
         fs::remove_file(path)
-    };
-    removed.map_err(|e| Fault::at(path, &e))
+    }
 }
 
 /// A regular file to read, and its size. What the kernel makes up on reading is read here, so that the engine reads
 /// no file whose content depends on who reads it.
 fn open_to_read(path: &Path) -> Result<(File, u64)> {
     let fault = |e: io::Error| Fault::at(path, &e);
-    // Not blocking: opening a pipe would wait for its writer.
-    let opened = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file = opened.map_err(fault)?;
+    let file = open_without_waiting(path).map_err(fault)?;
     let metadata = file.metadata().map_err(fault)?;
     let kind = metadata.file_type();
     if kind.is_dir() {
@@ -324,6 +330,15 @@ fn open_to_read(path: &Path) -> Result<(File, u64)> {
         return Ok((copy, size));
     }
     Ok((file, metadata.len()))
+}
+
+/// Opens a file of the machine to read. What was a file a moment ago may be a pipe now, and opening that would wait for
+/// its writer for ever.
+pub(super) fn open_without_waiting(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
 }
 
 fn is_made_up(file: &File) -> bool {

@@ -1,18 +1,31 @@
-//! Changes below a directory, by inotify.
+//! Changes of a file or below a directory, by inotify.
+//!
+//! A watch follows its path, not the inode that was there when it began: editors, and the engine's own writes, save by
+//! renaming a new file over the old one. The path is looked at whenever its inode is told to change and, for what is not
+//! told (a directory above it was renamed), once in a while.
 
-use std::collections::HashMap;
-use std::ffi::CString;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::serve::Session;
 use super::{Event, EventKind, Fault, Reply, Result};
 
 /// Directories of one watch at most.
 const MOST_DIRECTORIES: usize = 8192;
+/// Names remembered at most, so that a file renamed over another one is told as a change of it. Beyond them it is told
+/// as a new one.
+const MOST_NAMES: usize = 100_000;
+/// How often a path is looked at without a reason, and while nothing is there.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOK_WHILE_GONE: Duration = Duration::from_millis(50);
+/// How long a directory may be gone before its watch ends. A file may be gone as long as its directory is there.
+const GONE: Duration = Duration::from_secs(1);
 const MASK: u32 = libc::IN_CREATE
     | libc::IN_MODIFY
     | libc::IN_DELETE
@@ -33,11 +46,13 @@ pub(super) fn run(session: &mut Session, path: &str, recursive: bool) {
     if session.send(&Reply::Done, None).is_err() {
         return;
     }
-    while let Ok(true) = wait(session, &watch.inotify) {
-        let events = match watch.read() {
-            Ok(events) => events,
-            Err(error) => vec![Reply::Fault(Fault::at(&watch.root, &error))],
+    while let Ok(ready) = wait(session, &watch.inotify, watch.patience()) {
+        let events = match ready {
+            Ready::Closed => return,
+            Ready::Changes => watch.read(),
+            Ready::Nothing => Ok(watch.look(None)),
         };
+        let events = events.unwrap_or_else(|error| vec![Reply::Fault(Fault::at(&watch.root, &error))]);
         for event in events {
             let is_last = matches!(event, Reply::Fault(_));
             if session.send(&event, None).is_err() || is_last {
@@ -47,8 +62,17 @@ pub(super) fn run(session: &mut Session, path: &str, recursive: bool) {
     }
 }
 
-/// Waits for changes; `false` = the other side has closed.
-fn wait(session: &Session, inotify: &OwnedFd) -> io::Result<bool> {
+/// What waiting came to.
+enum Ready {
+    /// There are changes to read.
+    Changes,
+    /// The time is over.
+    Nothing,
+    /// The other side has closed.
+    Closed,
+}
+
+fn wait(session: &Session, inotify: &OwnedFd, patience: Duration) -> io::Result<Ready> {
     let entry = |fd| libc::pollfd {
         fd,
         events: libc::POLLIN,
@@ -57,9 +81,12 @@ fn wait(session: &Session, inotify: &OwnedFd) -> io::Result<bool> {
     let mut entries = [entry(inotify.as_raw_fd()), entry(session.channel())];
     loop {
         // SAFETY: two entries, which live longer than the call.
-        if unsafe { libc::poll(entries.as_mut_ptr(), 2, -1) } > 0 {
+        match unsafe { libc::poll(entries.as_mut_ptr(), 2, patience.as_millis() as libc::c_int) } {
+            0 => return Ok(Ready::Nothing),
             // A watched session takes no more requests, so that anything to read is its end.
-            return Ok(entries[1].revents == 0);
+            1.. if entries[1].revents != 0 => return Ok(Ready::Closed),
+            1.. => return Ok(Ready::Changes),
+            _ => {}
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -72,8 +99,21 @@ struct Watch {
     inotify: OwnedFd,
     root: PathBuf,
     recursive: bool,
-    /// Directories by watch number.
-    paths: HashMap<i32, PathBuf>,
+    /// Watch number of what is at the path; `None` while nothing is.
+    at: Option<i32>,
+    /// Whether a directory is, or was, at the path.
+    is_directory: bool,
+    gone_since: Instant,
+    /// What is watched, by watch number.
+    watched: HashMap<i32, Watched>,
+    /// How many names all directories have together.
+    names: usize,
+}
+
+struct Watched {
+    path: PathBuf,
+    /// What is in a directory, as far as it is known.
+    names: HashSet<OsString>,
 }
 
 impl Watch {
@@ -88,47 +128,79 @@ impl Watch {
         };
         let mut watch = Self {
             inotify,
-            root: root.clone(),
+            root,
             recursive,
-            paths: HashMap::new(),
+            at: None,
+            is_directory: false,
+            gone_since: Instant::now(),
+            watched: HashMap::new(),
+            names: 0,
         };
-        watch.add(&root)?;
-        if recursive {
-            watch.add_below(&root, &mut |_| {})?;
-        }
+        watch.begin_at_root(&mut |_| {})?;
         Ok(watch)
     }
 
-    fn add(&mut self, path: &Path) -> Result<()> {
-        if self.paths.len() >= MOST_DIRECTORIES {
+    /// Watches what is at the path now, and tells of what is in it.
+    fn begin_at_root(&mut self, tell: &mut dyn FnMut(&Path)) -> Result<()> {
+        let root = self.root.clone();
+        let number = self.add(&root)?;
+        self.at = Some(number);
+        self.is_directory = root.is_dir();
+        if self.is_directory {
+            self.add_content(number, &root, tell)?;
+        }
+        Ok(())
+    }
+
+    /// How long to wait for changes before the path is looked at.
+    fn patience(&self) -> Duration {
+        match self.at {
+            Some(_) => LOOK,
+            None => LOOK_WHILE_GONE,
+        }
+    }
+
+    /// The watch number of an inode stays the same, and no other one gets it.
+    fn number(&self, path: &Path) -> io::Result<i32> {
+        let text = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: the path is a C string.
+        match unsafe { libc::inotify_add_watch(self.inotify.as_raw_fd(), text.as_ptr(), MASK) } {
+            -1 => Err(io::Error::last_os_error()),
+            number => Ok(number),
+        }
+    }
+
+    fn add(&mut self, path: &Path) -> Result<i32> {
+        if self.watched.len() >= MOST_DIRECTORIES {
             let text =
                 format!("more than {MOST_DIRECTORIES} directories: watch one with fewer, or not recursively");
             return Err(Fault::new(libc::ENOSPC, text));
         }
-        let text = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| Fault::new(libc::EINVAL, "a path with a NUL character"))?;
-        // SAFETY: the path is a C string.
-        let number = unsafe { libc::inotify_add_watch(self.inotify.as_raw_fd(), text.as_ptr(), MASK) };
-        if number < 0 {
-            return Err(Fault::at(path, &io::Error::last_os_error()));
+        let number = self.number(path).map_err(|e| Fault::at(path, &e))?;
+        let watched = Watched {
+            path: path.to_path_buf(),
+            names: HashSet::new(),
+        };
+        if let Some(old) = self.watched.insert(number, watched) {
+            self.names -= old.names.len();
         }
-        self.paths.insert(number, path.to_path_buf());
-        Ok(())
+        Ok(number)
     }
 
-    /// Watches all directories below one, and tells of everything that is there.
-    fn add_below(&mut self, directory: &Path, tell: &mut dyn FnMut(&Path)) -> Result<()> {
-        let mut waiting = vec![directory.to_path_buf()];
-        while let Some(directory) = waiting.pop() {
+    /// Notes what is in a watched directory and tells of it; if asked for, all directories below are watched too.
+    fn add_content(&mut self, number: i32, directory: &Path, tell: &mut dyn FnMut(&Path)) -> Result<()> {
+        let mut waiting = vec![(number, directory.to_path_buf())];
+        while let Some((number, directory)) = waiting.pop() {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let path = entry.path();
+                self.note(number, &entry.file_name());
                 tell(&path);
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if self.recursive && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     match self.add(&path) {
                         Err(fault) if fault.errno == libc::ENOSPC => return Err(fault),
                         // Gone again, or not to be read: then there is nothing to report from it either.
                         Err(_) => {}
-                        Ok(()) => waiting.push(path),
+                        Ok(number) => waiting.push((number, path)),
                     }
                 }
             }
@@ -136,17 +208,105 @@ impl Watch {
         Ok(())
     }
 
+    /// Notes a name in a directory; whether it was known.
+    fn note(&mut self, number: i32, name: &OsStr) -> bool {
+        let Some(watched) = self.watched.get_mut(&number) else {
+            return false;
+        };
+        if watched.names.contains(name) {
+            return true;
+        }
+        if self.names < MOST_NAMES {
+            self.names += 1;
+            watched.names.insert(name.to_owned());
+        }
+        false
+    }
+
+    fn forget_name(&mut self, number: i32, name: &OsStr) {
+        if self
+            .watched
+            .get_mut(&number)
+            .is_some_and(|watched| watched.names.remove(name))
+        {
+            self.names -= 1;
+        }
+    }
+
     /// Forgets a directory that was moved away, with all below it: its old path would be wrong.
     fn forget(&mut self, directory: &Path) {
         let inotify = self.inotify.as_raw_fd();
-        self.paths.retain(|number, path| {
-            let is_below = path.starts_with(directory);
+        let mut forgotten = 0;
+        self.watched.retain(|number, watched| {
+            let is_below = watched.path.starts_with(directory);
             if is_below {
+                forgotten += watched.names.len();
                 // SAFETY: plain numbers.
                 unsafe { libc::inotify_rm_watch(inotify, *number) };
             }
             !is_below
         });
+        self.names -= forgotten;
+    }
+
+    /// Looks at the path: is what is there still what is watched? `gone`: how its end was told, if it was.
+    fn look(&mut self, gone: Option<EventKind>) -> Vec<Reply> {
+        let root = self.root.clone();
+        let now = self.number(&root);
+        if self.at.is_some() && now.as_ref().ok() == self.at.as_ref() {
+            return Vec::new();
+        }
+        let was_there = self.at.take().is_some();
+        self.forget(&root);
+        match now {
+            // Nothing was watched at that number, or it was forgotten just now: watched anew.
+            Ok(_) => self.follow(was_there),
+            Err(_) if was_there => {
+                self.gone_since = Instant::now();
+                vec![Reply::Event(self.event(gone.unwrap_or(EventKind::Remove), &root))]
+            }
+            Err(error) => self.wait_for_return(&error),
+        }
+    }
+
+    /// Something else is at the path now.
+    fn follow(&mut self, was_there: bool) -> Vec<Reply> {
+        let (root, was_directory) = (self.root.clone(), self.is_directory);
+        let mut found = Vec::new();
+        if let Err(fault) = self.begin_at_root(&mut |path| found.push(path.to_path_buf())) {
+            if fault.errno != libc::ENOENT {
+                return vec![Reply::Fault(fault)];
+            }
+            self.gone_since = Instant::now();
+            return Vec::new();
+        }
+        let kind = match was_there {
+            false => EventKind::Create,
+            true if was_directory || self.is_directory => EventKind::Resync,
+            true => EventKind::Write,
+        };
+        let mut told = vec![Reply::Event(self.event(kind, &root))];
+        if kind == EventKind::Create {
+            told.extend(found.iter().map(|path| Reply::Event(self.event(kind, path))));
+        }
+        told
+    }
+
+    /// Nothing is at the path, as before.
+    fn wait_for_return(&self, error: &io::Error) -> Vec<Reply> {
+        let may_return = match self.is_directory {
+            true => self.gone_since.elapsed() < GONE,
+            false => self.root.parent().is_some_and(Path::is_dir),
+        };
+        let is_gone = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
+        if !is_gone {
+            return vec![Reply::Fault(Fault::at(&self.root, error))];
+        }
+        if may_return {
+            return Vec::new();
+        }
+        let text = format!("{}: the watched path is gone", self.root.display());
+        vec![Reply::Fault(Fault::new(libc::ENOENT, text))]
     }
 
     fn event(&self, kind: EventKind, path: &Path) -> Event {
@@ -182,47 +342,79 @@ impl Watch {
             let end = size_of::<libc::inotify_event>() + event.len as usize;
             let name = &rest[size_of::<libc::inotify_event>()..end];
             let name = name.split(|b| *b == 0).next().unwrap_or_default();
-            self.take(&event, std::ffi::OsStr::from_bytes(name), &mut told);
+            self.take(&event, OsStr::from_bytes(name), &mut told);
             rest = &rest[end..];
         }
         told.dedup();
         Ok(told)
     }
 
-    fn take(&mut self, event: &libc::inotify_event, name: &std::ffi::OsStr, told: &mut Vec<Reply>) {
+    fn take(&mut self, event: &libc::inotify_event, name: &OsStr, told: &mut Vec<Reply>) {
         let is = |flag: u32| event.mask & flag != 0;
         if is(libc::IN_Q_OVERFLOW) {
             told.push(Reply::Event(self.event(EventKind::Resync, &self.root)));
+            // Directories that were made meanwhile are not watched yet.
+            let root = self.root.clone();
+            self.forget(&root);
+            self.at = None;
+            self.gone_since = Instant::now();
+            let begun = self.begin_at_root(&mut |_| {});
+            told.extend(
+                begun
+                    .err()
+                    .filter(|fault| fault.errno != libc::ENOENT)
+                    .map(Reply::Fault),
+            );
             return;
         }
-        let Some(directory) = self.paths.get(&event.wd).cloned() else {
+        let Some(directory) = self.watched.get(&event.wd).map(|watched| watched.path.clone()) else {
             return;
         };
-        if is(libc::IN_IGNORED) {
-            self.paths.remove(&event.wd);
-            return;
+        let is_root = self.at == Some(event.wd);
+        if is_root && name.is_empty() {
+            // Also a changed count of links says that another file may be at the path.
+            let gone = if is(libc::IN_MOVE_SELF) {
+                EventKind::Rename
+            } else {
+                EventKind::Remove
+            };
+            if is(libc::IN_IGNORED) {
+                self.at = None;
+                self.forget(&directory);
+                self.gone_since = Instant::now();
+                told.push(Reply::Event(self.event(gone, &directory)));
+            }
+            told.extend(self.look(Some(gone)));
+            if self.at != Some(event.wd) {
+                return;
+            }
         }
-        let is_self = is(libc::IN_DELETE_SELF | libc::IN_MOVE_SELF);
-        if is_self {
-            // A directory below is told of by the one above it.
-            if directory == self.root {
-                let kind = if is(libc::IN_MOVE_SELF) {
-                    EventKind::Rename
-                } else {
-                    EventKind::Remove
-                };
-                told.push(Reply::Event(self.event(kind, &directory)));
-                let text = format!("{}: the watched path is gone", directory.display());
-                told.push(Reply::Fault(Fault::new(libc::ENOENT, text)));
+        if is(libc::IN_IGNORED) {
+            if let Some(old) = self.watched.remove(&event.wd) {
+                self.names -= old.names.len();
             }
             return;
+        }
+        if is(libc::IN_DELETE_SELF | libc::IN_MOVE_SELF) {
+            return; // a directory below is told of by the one above it
         }
         let path = if name.is_empty() {
             directory
         } else {
             directory.join(name)
         };
+        let is_overwritten = match () {
+            () if is(libc::IN_CREATE | libc::IN_MOVED_TO) => {
+                self.note(event.wd, name) && is(libc::IN_MOVED_TO) && !is(libc::IN_ISDIR)
+            }
+            () if is(libc::IN_MOVED_FROM | libc::IN_DELETE) => {
+                self.forget_name(event.wd, name);
+                false
+            }
+            () => false,
+        };
         let kind = match () {
+            () if is_overwritten => EventKind::Write,
             () if is(libc::IN_CREATE | libc::IN_MOVED_TO) => EventKind::Create,
             () if is(libc::IN_MOVED_FROM) => EventKind::Rename,
             () if is(libc::IN_DELETE) => EventKind::Remove,
@@ -241,7 +433,7 @@ impl Watch {
             let mut found = Vec::new();
             let added = self
                 .add(&path)
-                .and_then(|()| self.add_below(&path, &mut |p| found.push(p.to_path_buf())));
+                .and_then(|number| self.add_content(number, &path, &mut |p| found.push(p.to_path_buf())));
             told.extend(
                 found
                     .iter()

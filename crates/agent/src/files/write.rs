@@ -114,7 +114,7 @@ fn may_write(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn temporary_name() -> io::Result<String> {
+pub(super) fn temporary_name() -> io::Result<String> {
     let mut random = [0; 8];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     Ok(format!(".nullspace-{:016x}.tmp", u64::from_le_bytes(random)))

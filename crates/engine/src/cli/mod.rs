@@ -2,18 +2,19 @@
 //!
 //! Everything but the backend, which the program gives, so that tests can run all of this over another one.
 
+mod log;
 mod template;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
@@ -77,6 +78,10 @@ struct Serve {
     #[arg(long)]
     allow_remote: bool,
 
+    /// Send webhooks also to link-local addresses, where clouds tell a computer its credentials, and to the engine itself.
+    #[arg(long)]
+    allow_private_webhooks: bool,
+
     /// For tests of programs that use the engine: routes under /faults/v1 make requests fail and move the clock.
     /// Only on loopback.
     #[arg(long)]
@@ -88,17 +93,11 @@ struct Serve {
 
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value = "text")]
-    log: LogForm,
+    log: log::Form,
 
     /// What the log holds: error, warn, info, debug.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: tracing::Level,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogForm {
-    Text,
-    Json,
 }
 
 /// A result, or what went wrong, for the person who started the program.
@@ -156,7 +155,7 @@ async fn serve<F>(options: Serve, open_backend: impl Fn(BackendOptions) -> F) ->
 where
     F: Future<Output = Outcome<Arc<dyn Backend>>>,
 {
-    start_log(options.log, options.log_level);
+    log::start(options.log, options.log_level);
     let mut signals = Signals::new()?;
     let (key, is_made) = match options.api_key.as_deref().map(str::trim) {
         Some("") => return Err("--api-key is empty: give a key, or leave it out to get a random one".into()),
@@ -191,6 +190,9 @@ where
         tracing::warn!("{note}");
     }
     let engine = Engine::open(store, backend).await.map_err(|e| e.to_string())?;
+    if options.allow_private_webhooks {
+        engine.allow_private_webhooks();
+    }
     let access = Access::new(&key, address)
         .with_hosts(options.allow_host)
         .with_origins(origins);
@@ -348,19 +350,6 @@ fn announce(address: SocketAddr, key: Option<&String>) {
         let _ = writeln!(out, "NULLSPACE_API_KEY={key}");
     }
     let _ = out.flush();
-}
-
-fn start_log(form: LogForm, level: tracing::Level) {
-    // Only what this program says: libraries may log headers, and headers hold keys.
-    let filter = tracing_subscriber::EnvFilter::new(format!("error,nullspace_engine={level}"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match form {
-        LogForm::Text => log.with_target(false).init(),
-        LogForm::Json => log.json().flatten_event(true).with_target(false).init(),
-    }
 }
 
 struct Signals {

@@ -236,7 +236,7 @@ pub trait Running: Send + Sync + 'static {
     /// Replaces the egress rules at once and cuts connections that they deny.
     async fn set_egress(&self, rules: EgressRules) -> Result<()>;
 
-    /// Connects to a TCP port on the machine's loopback interface.
+    /// Connects to a TCP port on the machine's loopback interface: on 127.0.0.1, else on `::1`.
     async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream>;
 
     /// A session of file operations as `user` (name or number inside; `None` = root): the answered socket's other end

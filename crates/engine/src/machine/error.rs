@@ -268,3 +268,50 @@ impl Error {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_schema_or_written_down_as_our_own() {
+        let schema: Value = serde_json::from_str(include_str!("../../../../spec/openapi.json")).unwrap();
+        let listed = schema["components"]["schemas"]["ErrorResponseCode"]["enum"].clone();
+        let protocol = include_str!("../../../../spec/PROTOCOL.md");
+        let own = protocol
+            .lines()
+            .find(|line| line.starts_with("| codes |"))
+            .unwrap();
+        for kind in [
+            Kind::InvalidRequest,
+            Kind::MethodNotAllowed,
+            Kind::TooLarge,
+            Kind::Unauthorized,
+            Kind::PermissionDenied,
+            Kind::InvalidFields,
+            Kind::MachineNotFound,
+            Kind::SnapshotNotFound,
+            Kind::TemplateNotFound,
+            Kind::NotFound,
+            Kind::Conflict,
+            Kind::TransitionInProgress,
+            Kind::TransitionConflict,
+            Kind::MachineNotReady,
+            Kind::SnapshotInUse,
+            Kind::VolumeBusy,
+            Kind::WarmPoolUnavailable,
+            Kind::NotImplemented,
+            Kind::FeatureUnavailable,
+            Kind::ExecFailed,
+            Kind::ExecTimeout,
+            Kind::Upload(UploadReason::Expired),
+            Kind::CapacityExceeded,
+            Kind::ShuttingDown,
+            Kind::Internal,
+        ] {
+            let code = kind.code();
+            let is_listed = listed.as_array().unwrap().iter().any(|known| known == code);
+            assert!(is_listed || own.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+}

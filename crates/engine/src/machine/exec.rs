@@ -29,7 +29,7 @@ const TIMEOUT_EXCERPT: usize = 16 << 10;
 const SIGKILL: i32 = 9;
 
 /// Environment of every command, under the template's, the machine's and the request's.
-pub(super) const BASE_ENVS: [(&str, &str); 5] = [
+pub(super) const BASE_ENVS: [(&str, &str); 6] = [
     ("HOME", "/root"),
     ("USER", "root"),
     ("LOGNAME", "root"),
@@ -38,6 +38,8 @@ pub(super) const BASE_ENVS: [(&str, &str); 5] = [
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     ),
     ("LANG", "C.UTF-8"),
+    // A machine is thrown away: its own Python may be changed, which Debian's pip refuses otherwise.
+    ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
 ];
 
 /// What a request wants, checked.

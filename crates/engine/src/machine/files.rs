@@ -105,15 +105,7 @@ impl FileSession {
 
     /// Sets permission bits, octal text.
     pub async fn set_permissions(&mut self, path: String, permissions: &str) -> Result<()> {
-        let mode = u32::from_str_radix(permissions, 8)
-            .ok()
-            .filter(|mode| *mode <= 0o7777);
-        let mode = mode.ok_or_else(|| {
-            Error::invalid(
-                "permissions",
-                format_args!("is {permissions:?}: give octal digits such as \"0644\""),
-            )
-        })?;
+        let mode = permission_bits("permissions", permissions)?;
         within(self.files.ask(Op::SetMode { path, mode })).await.map(drop)
     }
 
@@ -156,17 +148,13 @@ impl FileSession {
         Ok((info, file, self.busy))
     }
 
-    /// Begins new content of a file, which appears with [`commit`](Self::commit) only.
+    /// Begins new content of a file, which appears with [`commit_as`](Self::commit_as) only.
     pub async fn create(&mut self, path: String) -> Result<NewFile> {
         within(self.files.create(path)).await
     }
 
-    /// Puts new content in place.
-    pub async fn commit(&mut self, token: u32) -> Result<FileInfo> {
-        within(self.files.commit(token, true, None)).await.map(shown)
-    }
-
-    /// Puts new content in place; `replace`: also when something is there.
+    /// Puts new content in place; `replace`: also when something is there. Without `mode` the file keeps the permissions
+    /// that it has.
     pub async fn commit_as(&mut self, token: u32, replace: bool, mode: Option<u32>) -> Result<FileInfo> {
         within(self.files.commit(token, replace, mode)).await.map(shown)
     }
@@ -179,13 +167,13 @@ impl FileSession {
     }
 
     /// Writes a whole file.
-    pub async fn write(&mut self, path: String, content: Vec<u8>) -> Result<FileInfo> {
+    pub async fn write(&mut self, path: String, content: Vec<u8>, mode: Option<u32>) -> Result<FileInfo> {
         let NewFile { token, mut file, .. } = self.create(path).await?;
         let written = tokio::task::spawn_blocking(move || file.write_all(&content)).await;
         written
             .map_err(|error| Error::internal("writing a file", error))?
             .map_err(|error| failure(FileError::Broken(error)))?;
-        self.commit(token).await
+        self.commit_as(token, true, mode).await
     }
 
     /// Begins to watch.
@@ -233,6 +221,17 @@ fn kind(errno: i32) -> Kind {
         libc::EIO => Kind::Internal,
         _ => Kind::InvalidRequest,
     }
+}
+
+/// Permission bits as a request writes them.
+pub fn permission_bits(field: &str, octal: &str) -> Result<u32> {
+    let is_octal =
+        (1..=5).contains(&octal.len()) && octal.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let bits = u32::from_str_radix(octal, 8).ok();
+    bits.filter(|bits| is_octal && *bits <= 0o7777).ok_or_else(|| {
+        let text = format!("is {octal:?}: give octal digits such as \"0644\"");
+        Error::invalid(field, text)
+    })
 }
 
 /// Without `.`, `..` and empty parts.

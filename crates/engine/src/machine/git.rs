@@ -1,10 +1,13 @@
 //! Git in a machine, with the machine's own git. Source: PROTOCOL.md section 7.
 //!
-//! Credentials reach git by the environment of one process, never by its arguments. A private key lies in a directory
-//! of its own while git runs, readable by root only.
+//! Credentials reach git by the environment of one process, never by its arguments, and the site of the remote only: a
+//! server may send git on to another one. A private key lies in a directory of its own while git runs, readable by root
+//! only.
 
 use std::sync::Arc;
 
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::Engine as _;
 use nullspace_wire::exec::ExecRequest;
 use nullspace_wire::git::{
     GitAddRequest, GitAuth, GitBranchAction, GitBranchList, GitBranchRequest, GitChangedFile,
@@ -40,8 +43,15 @@ if [ -n "$NULLSPACE_GIT_KEY" ]; then
   exit $?
 fi
 if [ -n "$NULLSPACE_GIT_USERNAME" ]; then
-  exec git -c credential.helper= \
-    -c credential.helper='!f() { test "$1" = get && printf "username=%s\npassword=%s\n" "$NULLSPACE_GIT_USERNAME" "$NULLSPACE_GIT_PASSWORD"; }; f' "$@"
+  exec git -c credential.helper= -c credential.helper='!f() {
+    test "$1" = get || exit 0
+    while IFS== read -r name value; do
+      case "$name" in protocol) protocol=$value ;; host) host=$value ;; esac
+    done
+    case " $NULLSPACE_GIT_SITES " in *" $protocol://$host "*)
+      printf "username=%s\npassword=%s\n" "$NULLSPACE_GIT_USERNAME" "$NULLSPACE_GIT_PASSWORD" ;;
+    esac
+  }; f' "$@"
 fi
 exec git "$@"
 "#;
@@ -74,6 +84,50 @@ fn credentials(auth: Option<GitAuth>) -> Result<Envs> {
         ],
     };
     Ok(pairs.into_iter().collect())
+}
+
+/// Sites that may be told the credentials for a remote, as git names them to its helpers, with spaces between. A server
+/// that sends `http` on to `https` is the same one.
+fn sites(urls: &str) -> String {
+    let mut sites = Vec::new();
+    for url in urls.lines() {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            continue;
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        if ["http", "https"].contains(&scheme) && !host.is_empty() && !host.contains(' ') {
+            sites.extend([format!("{scheme}://{host}"), format!("https://{host}")]);
+        }
+    }
+    sites.join(" ")
+}
+
+/// Texts that give the credentials away: as they are, as they stand in URLs, and as they are sent.
+fn secrets(envs: &Envs) -> Vec<String> {
+    let mut found: Vec<String> = envs.values().filter(|value| value.len() > 3).cloned().collect();
+    let value = |name: &str| envs.get(name).map(String::as_str).unwrap_or_default();
+    let (user, password) = (value("NULLSPACE_GIT_USERNAME"), value("NULLSPACE_GIT_PASSWORD"));
+    if !password.is_empty() {
+        for text in [format!("{user}:{password}"), password.to_owned()] {
+            let encoded =
+                [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|base64| base64.encode(&text));
+            found.extend(encoded.into_iter().filter(|encoded| encoded.len() > 3));
+        }
+        let in_url: String = form_urlencoded::byte_serialize(password.as_bytes()).collect();
+        found.push(in_url.replace('+', "%20"));
+    }
+    // The longest first: one that holds another must not be left in part.
+    found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    found
+}
+
+fn without(text: &str, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| secret.len() > 3) {
+        text = text.replace(secret.as_str(), "***");
+    }
+    text
 }
 
 /// What must not begin with a dash: git would read it as an option.
@@ -117,8 +171,21 @@ impl Engine {
         args: &[&str],
         auth: Option<GitAuth>,
     ) -> Result<String> {
-        let envs = credentials(auth)?;
-        let secrets: Vec<String> = envs.values().filter(|value| value.len() > 3).cloned().collect();
+        self.git_at(id, path, args, auth, "").await
+    }
+
+    /// The same with a remote, whose URLs say which sites may be told the credentials.
+    async fn git_at(
+        self: &Arc<Self>,
+        id: &str,
+        path: Option<&str>,
+        args: &[&str],
+        auth: Option<GitAuth>,
+        urls: &str,
+    ) -> Result<String> {
+        let mut envs = credentials(auth)?;
+        let secrets = secrets(&envs);
+        envs.insert("NULLSPACE_GIT_SITES".to_owned(), sites(urls));
         let mut argv = vec!["-c".to_owned(), SCRIPT.to_owned(), "git".to_owned()];
         if let Some(path) = path {
             // Files that came from elsewhere may belong to anybody; a machine has one owner.
@@ -136,12 +203,9 @@ impl Engine {
         };
         let done = self.exec(id, request).await?;
         if done.exit_code == 0 {
-            return Ok(done.stdout);
+            return Ok(without(&done.stdout, &secrets));
         }
-        let mut said = done.stderr.trim().to_owned();
-        for secret in &secrets {
-            said = said.replace(secret.as_str(), "***");
-        }
+        let said = without(done.stderr.trim(), &secrets);
         let kind = match done.exit_code {
             127 if said.contains("no git") => Kind::NotImplemented,
             _ => Kind::ExecFailed,
@@ -182,7 +246,7 @@ impl Engine {
             path.clone(),
         ]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        self.git(id, None, &args, request.auth).await?;
+        self.git_at(id, None, &args, request.auth, &request.url).await?;
         Ok(path)
     }
 
@@ -313,7 +377,27 @@ impl Engine {
         if let Some(branch) = &request.branch {
             args.push(plain("branch", branch)?);
         }
-        self.git(id, Some(&request.path), &args, request.auth.clone())
+        self.git_with(id, &request, remote, &["--all"], &args).await
+    }
+
+    /// Runs git with a remote and the credentials of a request.
+    async fn git_with(
+        self: &Arc<Self>,
+        id: &str,
+        request: &GitSyncRequest,
+        remote: &str,
+        which: &[&str],
+        args: &[&str],
+    ) -> Result<String> {
+        let mut urls = remote.to_owned();
+        if matches!(request.auth, Some(GitAuth::Https { .. })) {
+            let ask = [&["remote", "get-url"], which, &["--", remote]].concat();
+            // A remote that has no name is its own URL; what is wrong with one, git says itself.
+            if let Ok(known) = self.git(id, Some(&request.path), &ask, None).await {
+                urls = known;
+            }
+        }
+        self.git_at(id, Some(&request.path), args, request.auth.clone(), &urls)
             .await
     }
 
@@ -329,7 +413,7 @@ impl Engine {
             Some(branch) => plain("branch", branch)?,
             None => "HEAD",
         });
-        self.git(id, Some(&request.path), &args, request.auth.clone())
+        self.git_with(id, &request, remote, &["--push", "--all"], &args)
             .await
     }
 }
@@ -486,6 +570,50 @@ mod tests {
             "",
         ] {
             assert!(remote_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_for_the_site_of_the_remote() {
+        assert_eq!(sites("https://host/r.git"), "https://host https://host");
+        assert_eq!(
+            sites("http://host:8080/r\n"),
+            "http://host:8080 https://host:8080"
+        );
+        assert_eq!(
+            sites("https://u@a/r\nhttps://b"),
+            "https://a https://a https://b https://b"
+        );
+        for none in [
+            "git@host:r.git",
+            "/srv/r.git",
+            "ssh://git@host/r",
+            "",
+            "file:///r",
+            "https:///r",
+        ] {
+            assert_eq!(sites(none), "", "{none}");
+        }
+    }
+
+    #[test]
+    fn no_spelling_of_the_credentials_is_shown() {
+        let auth = GitAuth::Https {
+            username: "ann".into(),
+            password: "p@ss word!".into(),
+        };
+        let secrets = secrets(&credentials(Some(auth)).unwrap());
+        for text in [
+            "p@ss word!",
+            "YW5uOnBAc3Mgd29yZCE=",
+            "YW5uOnBAc3Mgd29yZCE",
+            "p%40ss%20word%21",
+        ] {
+            assert_eq!(
+                without(&format!("Basic {text}."), &secrets),
+                "Basic ***.",
+                "{text}"
+            );
         }
     }
 

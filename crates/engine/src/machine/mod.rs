@@ -14,7 +14,7 @@
 //! - [`idempotency`]: one key, one machine
 //! - [`events`]: what happened
 //! - [`monitor`]: all machines, looked at again and again
-//! - [`webhooks`]: who is told of it; `webhooks_sender` tells them
+//! - [`webhooks`]: who is told of it; `webhooks_sender` tells them, `webhooks_reach` says where they may be
 //! - [`error`]: why a verb refused
 //!
 //! Knows nothing of HTTP.
@@ -59,12 +59,13 @@ pub mod uploads;
 pub mod validate;
 pub mod volumes;
 pub mod webhooks;
+mod webhooks_reach;
 mod webhooks_sender;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::machine::MachineStatus;
@@ -100,10 +101,13 @@ pub struct Engine {
     closing: CancellationToken,
     events: broadcast::Sender<LifecycleEventInfo>,
     sender: webhooks_sender::Sender,
+    reach: Arc<webhooks_reach::Reach>,
     samplers: monitor::Samplers,
     uploads: uploads::Uploads,
     /// Read while a machine begins to use volumes, written while one is deleted.
     volumes: tokio::sync::RwLock<()>,
+    /// Origins whose pages may use the API, and so the ports of machines.
+    pages: OnceLock<Vec<String>>,
 }
 
 impl Engine {
@@ -137,9 +141,11 @@ impl Engine {
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
             sender: webhooks_sender::Sender::default(),
+            reach: Arc::default(),
             samplers: monitor::Samplers::default(),
             uploads: uploads::Uploads::default(),
             volumes: tokio::sync::RwLock::default(),
+            pages: OnceLock::new(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! What commands print: bounded in memory, spilled to disk, cut into text without splitting characters.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nullspace_wire::exec::ProcessLogs;
@@ -125,9 +126,11 @@ impl Log {
         }
         if self.file.is_none() {
             if let Some(parent) = self.path.parent() {
-                std::fs::create_dir_all(parent)?;
+                DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
             }
-            self.file = Some(File::create(&self.path)?);
+            let mut private = File::options();
+            private.write(true).create(true).truncate(true).mode(0o600);
+            self.file = Some(private.open(&self.path)?);
             self.file_bytes = 0;
             let memory = std::mem::take(&mut self.memory);
             self.append(&memory)?;

@@ -80,6 +80,11 @@ impl Previews {
         lock(&self.addresses).get(&port).copied()
     }
 
+    /// Whether one of the ports is reached at this address.
+    pub fn is_address(&self, is_it: impl Fn(SocketAddr) -> bool) -> bool {
+        lock(&self.addresses).values().any(|address| is_it(*address))
+    }
+
     /// Notes where a port is reached. If somebody else was faster, theirs is answered.
     pub fn set_address(&self, port: u16, address: SocketAddr) -> SocketAddr {
         *lock(&self.addresses).entry(port).or_insert(address)
@@ -156,6 +161,18 @@ pub fn check_port(port: u16) -> Result<u16> {
 }
 
 impl Engine {
+    /// Lets pages of these origins use the ports of machines without a token. Said once, before requests come.
+    pub fn let_pages_in(&self, origins: Vec<String>) {
+        let _ = self.pages.set(origins);
+    }
+
+    /// Whether pages of an origin, in small letters, may use the ports of machines without a token.
+    pub fn lets_in(&self, origin: &str) -> bool {
+        self.pages
+            .get()
+            .is_some_and(|pages| pages.iter().any(|page| page == origin))
+    }
+
     /// Grants access to a port.
     pub async fn grant_preview(
         &self,

@@ -1,8 +1,10 @@
 //! A directory that came as a tar archive: unpacked beside its target, then put in place.
 //!
-//! Nothing of an archive is believed: paths must stay below the target, symlinks too, and there are only files,
-//! directories and symlinks. Source: PROTOCOL.md section 5.
+//! Nothing of an archive is believed: paths must stay below the target, symlinks too, also those that lead through others,
+//! and there are only files, directories and symlinks. Nor are symlinks followed that the target has already. Source:
+//! PROTOCOL.md section 5.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -91,21 +93,59 @@ fn below(path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Whether a symlink at `path` leads nowhere out of the target.
-fn stays_inside(path: &str, target: &Path) -> bool {
-    let mut depth = path.split('/').count() as i64 - 1;
-    for part in target.components() {
+/// Symlinks of an archive: what each says, by its path.
+type Links = HashMap<String, String>;
+
+/// Links that are followed on one way, as by the kernel; the next one leads nowhere.
+const MOST_LINKS: usize = 40;
+/// Bytes of what a link says, as for the kernel.
+const LONGEST_LINK: usize = 4095;
+
+/// Whether the way that `target` names leaves the directory, seen from a symlink at `path`. Other links of the archive
+/// on the way are followed: what looks as if it stayed inside may lead out through one of them.
+fn leads_out(links: &Links, path: &str, target: &str) -> bool {
+    let mut at: Vec<&str> = path.split('/').collect();
+    at.pop();
+    let mut left: Vec<&str> = target.split('/').rev().collect();
+    let mut followed = 0;
+    if target.starts_with('/') {
+        return true;
+    }
+    while let Some(part) = left.pop() {
         match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir => depth -= 1,
-            Component::RootDir | Component::Prefix(_) => return false,
-        }
-        if depth < 0 {
-            return false;
+            "" | "." => {}
+            ".." => {
+                if at.pop().is_none() {
+                    return true;
+                }
+            }
+            name => {
+                at.push(name);
+                let Some(link) = links.get(&at.join("/")) else {
+                    continue;
+                };
+                followed += 1;
+                if followed > MOST_LINKS {
+                    return false;
+                }
+                if link.starts_with('/') {
+                    return true;
+                }
+                at.pop();
+                left.extend(link.split('/').rev());
+            }
         }
     }
-    true
+    false
+}
+
+/// Whether something of the archive is to lie below one of its symlinks, or in the place of one.
+fn is_through(links: &Links, entry: &Entry) -> bool {
+    let is_link = matches!(entry.what, What::Symlink(_));
+    let above = entry.path.match_indices('/').map(|(end, _)| &entry.path[..end]);
+    above
+        .chain((!is_link).then_some(entry.path.as_str()))
+        .any(|path| links.contains_key(path))
 }
 
 /// Reads the whole list of an archive before anything is written.
@@ -116,8 +156,9 @@ pub fn entries(source: Source) -> Result<Vec<Entry>> {
             format!("the archive cannot be read: {error}"),
         )
     };
+    let length = source.length;
     let mut archive = tar::Archive::new(source);
-    let mut list = Vec::new();
+    let mut list: Vec<Entry> = Vec::new();
     for entry in archive.entries_with_seek().map_err(broken)? {
         let entry = entry.map_err(broken)?;
         let path = entry.path().map_err(broken)?.into_owned();
@@ -132,9 +173,15 @@ pub fn entries(source: Source) -> Result<Vec<Entry>> {
         let what = if kind.is_dir() {
             What::Directory
         } else if kind.is_file() {
+            let (offset, size) = (entry.raw_file_position(), entry.size());
+            // An extended header may give any size.
+            if offset.checked_add(size).is_none_or(|end| end > length) {
+                let why = format!("is cut off: the archive has no {size} bytes for it");
+                return Err(refused(UploadReason::UnsupportedEntry, &path, &why));
+            }
             What::File {
-                offset: entry.raw_file_position(),
-                size: entry.size(),
+                offset,
+                size,
                 mode: entry.header().mode().unwrap_or(0o644) & 0o777,
             }
         } else if kind.is_symlink() {
@@ -143,16 +190,10 @@ pub fn entries(source: Source) -> Result<Vec<Entry>> {
                 .map_err(broken)?
                 .unwrap_or_default()
                 .into_owned();
-            if !stays_inside(&name, &link) {
-                return Err(refused(
-                    UploadReason::InvalidSymlink,
-                    &path,
-                    "leads out of the directory",
-                ));
-            }
             let text = link
                 .to_str()
-                .ok_or_else(|| refused(UploadReason::InvalidSymlink, &path, "is no UTF-8"))?;
+                .filter(|text| text.len() <= LONGEST_LINK)
+                .ok_or_else(|| refused(UploadReason::InvalidSymlink, &path, "is no UTF-8, or too long"))?;
             What::Symlink(text.to_owned())
         } else {
             return Err(refused(
@@ -173,7 +214,36 @@ pub fn entries(source: Source) -> Result<Vec<Entry>> {
         }
         list.push(Entry { path: name, what });
     }
+    check_links(&list)?;
     Ok(list)
+}
+
+fn check_links(list: &[Entry]) -> Result<()> {
+    let mut links = Links::new();
+    for entry in list {
+        if let What::Symlink(target) = &entry.what {
+            let is_again = links.insert(entry.path.clone(), target.clone());
+            if is_again.is_some_and(|earlier| earlier != *target) {
+                let why = "is two different symlinks";
+                return Err(refused(UploadReason::InvalidSymlink, Path::new(&entry.path), why));
+            }
+        }
+    }
+    for entry in list {
+        if is_through(&links, entry) {
+            let why = "lies behind a symlink of the archive, or is in the place of one";
+            return Err(refused(UploadReason::InvalidPath, Path::new(&entry.path), why));
+        }
+        let leads_out = match &entry.what {
+            What::Symlink(target) => leads_out(&links, &entry.path, target),
+            _ => false,
+        };
+        if leads_out {
+            let why = "leads out of the directory";
+            return Err(refused(UploadReason::InvalidSymlink, Path::new(&entry.path), why));
+        }
+    }
+    Ok(())
 }
 
 /// Unpacks an archive and puts it in place: bytes and number of files.
@@ -252,6 +322,7 @@ async fn place(
         session.rename(beside.to_owned(), target.to_owned()).await?;
         return Ok(());
     }
+    refuse_links(session, list, target).await?;
     for entry in list.iter().filter(|entry| !entry.path.is_empty()) {
         let (from, to) = (
             format!("{beside}/{}", entry.path),
@@ -270,6 +341,39 @@ async fn place(
     session.remove(beside.to_owned()).await
 }
 
+/// Refuses an archive whose directories are symlinks in the target: what is put into them would land elsewhere. Looked
+/// at before anything is moved.
+async fn refuse_links(session: &mut FileSession, list: &[Entry], target: &str) -> Result<()> {
+    let mut directories = BTreeSet::new();
+    for entry in list {
+        let above = entry.path.match_indices('/').map(|(end, _)| &entry.path[..end]);
+        let own = (entry.what == What::Directory && !entry.path.is_empty()).then_some(entry.path.as_str());
+        directories.extend(above.chain(own));
+    }
+    // What lies below a directory that is not there is not there either.
+    let mut missing: Option<&str> = None;
+    for directory in directories {
+        let is_below = |missing: &str| {
+            directory
+                .strip_prefix(missing)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if missing.is_some_and(is_below) {
+            continue;
+        }
+        match session.info(format!("{target}/{directory}")).await {
+            Ok(info) if info.kind == "symlink" => {
+                let why = "is a directory, and a symlink in the target";
+                return Err(refused(UploadReason::TargetConflict, Path::new(directory), why));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind == Kind::NotFound => missing = Some(directory),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -283,15 +387,58 @@ mod tests {
         for bad in ["/etc/passwd", "../x", "a/../../x", "a/.."] {
             assert_eq!(below(Path::new(bad)), None, "{bad}");
         }
-        assert!(stays_inside("a/b", Path::new("../c")));
-        assert!(stays_inside("a", Path::new("./c/d")));
+        let links = Links::new();
+        assert!(!leads_out(&links, "a/b", "../c"));
+        assert!(!leads_out(&links, "a", "./c/d"));
         for (path, link) in [
             ("a", "../x"),
             ("a/b", "../../x"),
             ("a", "/etc/passwd"),
             ("a", "b/../../x"),
         ] {
-            assert!(!stays_inside(path, Path::new(link)), "{path} -> {link}");
+            assert!(leads_out(&links, path, link), "{path} -> {link}");
+        }
+    }
+
+    fn link(path: &str, target: &str) -> Entry {
+        Entry {
+            path: path.into(),
+            what: What::Symlink(target.into()),
+        }
+    }
+
+    fn directory(path: &str) -> Entry {
+        Entry {
+            path: path.into(),
+            what: What::Directory,
+        }
+    }
+
+    #[test]
+    fn symlinks_lead_nowhere_out_through_each_other() {
+        for good in [
+            vec![link("a/b/c", "../d"), directory("a/d")],
+            vec![
+                link("lib", "lib64"),
+                link("lib64", "usr/lib"),
+                link("x/y", "../lib/z"),
+            ],
+            vec![link("loop", "loop"), link("deep/link", "..")],
+            vec![link("a", "b"), link("a", "b")],
+            vec![link("a", "b/../.."), link("b", "c/d"), directory("c/d")],
+        ] {
+            check_links(&good).unwrap();
+        }
+        for bad in [
+            vec![link("deep/link", ".."), link("esc", "deep/link/..")],
+            vec![link("esc", "deep/link/.."), link("deep/link", "..")],
+            vec![link("a", "b/../.."), link("b", "c"), directory("c")],
+            vec![link("a", "b"), directory("a/c")],
+            vec![link("a", "b"), directory("a")],
+            vec![link("a", "b"), link("a/c", "d")],
+            vec![link("a", "b"), link("a", "c")],
+        ] {
+            check_links(&bad).unwrap_err();
         }
     }
 
@@ -301,7 +448,7 @@ mod tests {
             if let Some(clean) = below(Path::new(&path)) {
                 prop_assert!(!clean.starts_with('/'));
                 prop_assert!(clean.split('/').all(|part| part != ".."));
-                if !clean.is_empty() && stays_inside(&clean, Path::new(&link)) {
+                if !clean.is_empty() && !leads_out(&Links::new(), &clean, &link) {
                     let mut depth = clean.split('/').count() as i64 - 1;
                     for part in link.split('/') {
                         depth += match part { ".." => -1, "" | "." => 0, _ => 1 };

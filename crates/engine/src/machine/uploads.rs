@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::clock;
 use super::error::{Error, Kind, Result, UploadReason};
-use super::files::{failure, FileSession};
+use super::files::{failure, permission_bits, FileSession};
 use super::idempotency::Ticket;
 use super::live::lock;
 use super::unpack;
@@ -44,6 +44,8 @@ pub struct Uploads(Mutex<HashMap<String, Arc<Upload>>>);
 
 struct Upload {
     machine: String,
+    /// Permission bits of a single file.
+    mode: Option<u32>,
     staged: Arc<File>,
     state: Mutex<State>,
     /// Held while it is completed.
@@ -136,6 +138,20 @@ impl Engine {
             let what = "is \"tar\" for a directory_tar, and absent for a file";
             return Err(Error::invalid("archive_format", what));
         }
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        if !(1..=64).contains(&request.source_kind.len()) || !request.source_kind.bytes().all(is_word) {
+            let what = "is none: give \"restartable_file\", \"spooled_stream\" or \"directory_archive\"";
+            return Err(Error::invalid("source_kind", what));
+        }
+        let mode = request
+            .mode
+            .as_deref()
+            .map(|octal| permission_bits("mode", octal));
+        let mode = mode.transpose()?;
+        if is_tar && mode.is_some() {
+            let what = "is for a single file: an archive holds the permissions of its files";
+            return Err(Error::invalid("mode", what));
+        }
         if request.checksum_algorithm != "sha256" {
             return Err(Error::invalid(
                 "checksum_algorithm",
@@ -196,6 +212,7 @@ impl Engine {
         };
         let upload = Arc::new(Upload {
             machine: machine.to_owned(),
+            mode,
             staged: Arc::new(staged),
             state: Mutex::new(State {
                 info: info.clone(),
@@ -221,6 +238,7 @@ impl Engine {
                 .read(true)
                 .write(true)
                 .create_new(true)
+                .mode(0o600)
                 .open(&path)?;
             std::fs::remove_file(&path)?;
             if size > 0 {
@@ -298,6 +316,8 @@ impl Engine {
     ) -> Result<UploadSession> {
         let upload = self.upload(machine, id)?;
         upload.check_open()?;
+        // A part is activity of its machine, which must not be paused between two of them.
+        self.live_machine(machine).await?.touch();
         let info = upload.info();
         let about = |reason, message: String| {
             Error::new(Kind::Upload(reason), message)
@@ -416,7 +436,7 @@ async fn publish_file(mut session: FileSession, upload: &Upload, info: &UploadSe
     let new = session.create(info.target_path.clone()).await?;
     copy(upload.staged.clone(), 0, info.content_length, new.file).await?;
     let replace = info.conflict != UploadConflict::Error;
-    match session.commit_as(new.token, replace, None).await {
+    match session.commit_as(new.token, replace, upload.mode).await {
         Err(error) if error.kind == Kind::Conflict => {
             let what = format!("{} is there already", info.target_path);
             Err(refused(UploadReason::TargetConflict, Some(&info.upload_id), what))

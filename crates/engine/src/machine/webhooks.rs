@@ -1,6 +1,8 @@
 //! Lifecycle webhooks: made, changed, removed, and what became of their deliveries. They are sent by
 //! [`super::webhooks_sender`].
 
+use std::sync::atomic::Ordering;
+
 use axum::http::Uri;
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::webhook::{
@@ -28,7 +30,7 @@ impl Engine {
         &self,
         request: CreateLifecycleWebhookRequest,
     ) -> Result<LifecycleWebhookInfo> {
-        check_url(&request.url)?;
+        self.check_url(&request.url)?;
         check_secret(&request.signing_secret)?;
         let now = clock::now().0;
         let webhook = Webhook {
@@ -79,7 +81,7 @@ impl Engine {
         id: &str,
         change: UpdateLifecycleWebhookRequest,
     ) -> Result<LifecycleWebhookInfo> {
-        change.url.as_deref().map(check_url).transpose()?;
+        change.url.as_deref().map(|url| self.check_url(url)).transpose()?;
         change.signing_secret.as_deref().map(check_secret).transpose()?;
         let operations = change.operations.as_deref().map(operations).transpose()?;
         let wanted = id.to_owned();
@@ -154,6 +156,46 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Lets webhooks be sent to every address.
+    pub fn allow_private_webhooks(&self) {
+        self.reach.is_everywhere.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes the port of the API, to which no webhook is sent.
+    pub fn serves_on(&self, port: u16) {
+        self.reach.port.store(port, Ordering::Relaxed);
+    }
+
+    /// Hosts of this computer may be named too: receivers under development are there. See the README.
+    fn check_url(&self, url: &str) -> Result<()> {
+        const GOOD: &str = "give one such as \"http://127.0.0.1:8080/hook\"";
+        // The URL is not repeated: it may hold what is secret.
+        let wrong = |why: &str| Err(Error::invalid("url", format_args!("{why}: {GOOD}")));
+        if url.len() > URL_LIMIT {
+            return wrong("has more than 2048 bytes");
+        }
+        let Ok(uri) = url.parse::<Uri>() else {
+            return wrong("is no URL");
+        };
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return wrong("must begin with http:// or https://");
+        }
+        match uri.authority() {
+            Some(authority) if authority.host().is_empty() => return wrong("has no host"),
+            Some(authority) if authority.as_str().contains('@') => {
+                return wrong("holds a user name, which every list of webhooks would show");
+            }
+            Some(_) => {}
+            None => return wrong("has no host"),
+        }
+        match self.reach.refusal_of_url(&uri) {
+            Some(why) => Err(Error::invalid("url", why)),
+            None => Ok(()),
+        }
+    }
+}
+
 fn no_webhook(id: &str) -> Error {
     let text = format!("there is no webhook {id}: it never was, or it was deleted");
     Error::new(Kind::NotFound, text)
@@ -189,30 +231,6 @@ fn delivery_info(row: Delivery) -> LifecycleWebhookDeliveryInfo {
         last_attempt_at: row.last_attempt_at.map(clock::from_micros),
         last_response_status: row.last_response_status,
         last_error: row.last_error,
-    }
-}
-
-/// Any host may be named, those of this computer too: receivers under development are there. See the README.
-fn check_url(url: &str) -> Result<()> {
-    const GOOD: &str = "give one such as \"http://127.0.0.1:8080/hook\"";
-    // The URL is not repeated: it may hold what is secret.
-    let wrong = |why: &str| Err(Error::invalid("url", format_args!("{why}: {GOOD}")));
-    if url.len() > URL_LIMIT {
-        return wrong("has more than 2048 bytes");
-    }
-    let Ok(uri) = url.parse::<Uri>() else {
-        return wrong("is no URL");
-    };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return wrong("must begin with http:// or https://");
-    }
-    match uri.authority() {
-        Some(authority) if authority.host().is_empty() => wrong("has no host"),
-        Some(authority) if authority.as_str().contains('@') => {
-            wrong("holds a user name, which every list of webhooks would show")
-        }
-        Some(_) => Ok(()),
-        None => wrong("has no host"),
     }
 }
 

@@ -11,7 +11,6 @@ use axum::http::{header, Method, Request};
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use nullspace_wire::webhook::LifecycleWebhookDeliveryAttemptInfo;
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Result;
+use super::webhooks_reach::Connector;
 use super::{clock, ids, Engine};
 use crate::store::webhooks_queue::{self as queue, Claim, Decision};
 use crate::store::Result as Stored;
@@ -62,7 +62,7 @@ struct Flight {
     task: JoinHandle<()>,
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type HttpClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 impl Sender {
     /// There is something to send.
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     async fn send_all(self: &Arc<Self>) {
-        let client = client();
+        let client = client(Connector(self.reach.clone()));
         let closing = self.closing().clone();
         while !closing.is_cancelled() {
             let next = self.send_due(&client).await;
@@ -211,12 +211,12 @@ impl Engine {
     }
 }
 
-/// Names and addresses of receivers come from whoever holds the key; redirects are not followed, so a receiver cannot
-/// send the engine elsewhere.
-fn client() -> HttpClient {
+/// Names and addresses of receivers come from whoever holds the key. Redirects are not followed, so a receiver cannot send
+/// the engine elsewhere.
+fn client(connector: Connector) -> HttpClient {
     let builder = hyper_rustls::HttpsConnectorBuilder::new();
     let connector = match builder.with_native_roots() {
-        Ok(builder) => builder.https_or_http().enable_http1().build(),
+        Ok(builder) => builder.https_or_http().enable_http1().wrap_connector(connector),
         Err(error) => {
             tracing::warn!(%error, "no certificates found: webhooks reach https:// URLs only with ca-certificates installed");
             let roots = rustls::RootCertStore::empty();
@@ -224,7 +224,7 @@ fn client() -> HttpClient {
                 .with_root_certificates(roots)
                 .with_no_client_auth();
             let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config);
-            builder.https_or_http().enable_http1().build()
+            builder.https_or_http().enable_http1().wrap_connector(connector)
         }
     };
     // A connection is not kept: one that the receiver closed meanwhile would cost an attempt.

@@ -89,6 +89,11 @@ impl Access {
         self
     }
 
+    /// Origins whose pages are let in.
+    pub fn origins(&self) -> Vec<String> {
+        self.origins.clone()
+    }
+
     fn knows_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         if self.hosts.contains(&host) {
@@ -105,9 +110,7 @@ impl Access {
     }
 
     fn check_host(&self, request: &Request) -> Result<(), Error> {
-        let authority = request.uri().authority().map(|a| a.as_str());
-        let header = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-        let names: Vec<&str> = authority.into_iter().chain(header).collect();
+        let names = hosts(request)?;
         if !names.is_empty() && names.iter().all(|name| self.knows_host(name)) {
             return Ok(());
         }
@@ -121,18 +124,19 @@ impl Access {
 
     /// The `Origin` of the request if there is one and it is allowed.
     fn check_origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Error> {
-        let Some(origin) = headers.get(header::ORIGIN) else {
-            return Ok(None);
-        };
-        let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
-        if self.origins.contains(&text) {
-            return Ok(Some(origin.clone()));
+        let mut allowed = None;
+        for origin in headers.get_all(header::ORIGIN) {
+            let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+            if !self.origins.contains(&text) {
+                return Err(Error::new(
+                    Kind::PermissionDenied,
+                    format!("pages of origin {text:?} may not use this engine"),
+                )
+                .with_action("start the engine with --allow-origin and that origin"));
+            }
+            allowed = Some(origin.clone());
         }
-        Err(Error::new(
-            Kind::PermissionDenied,
-            format!("pages of origin {text:?} may not use this engine"),
-        )
-        .with_action("start the engine with --allow-origin and that origin"))
+        Ok(allowed)
     }
 
     fn check_key(&self, request: &Request) -> Result<(), Error> {
@@ -157,6 +161,23 @@ impl Access {
                 .with_action("set NULLSPACE_API_KEY to the key that the engine printed"),
         )
     }
+}
+
+/// The names of the engine that a request gives, in its address and in `Host`. Two `Host` headers are refused, as RFC 9112
+/// asks: a proxy in between may go by the other one.
+pub fn hosts(request: &Request) -> Result<Vec<&str>, Error> {
+    let headers: Vec<&str> = request
+        .headers()
+        .get_all(header::HOST)
+        .iter()
+        .map(|host| host.to_str().unwrap_or_default())
+        .collect();
+    if headers.len() > 1 {
+        let text = "the request has more than one `Host` header: send one";
+        return Err(Error::new(Kind::InvalidRequest, text));
+    }
+    let authority = request.uri().authority().map(|a| a.as_str());
+    Ok(authority.into_iter().chain(headers).collect())
 }
 
 /// Name and port of a `Host`; without one it is 80, and `None` for what is no port.

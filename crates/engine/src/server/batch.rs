@@ -8,7 +8,7 @@ use nullspace_wire::api;
 use nullspace_wire::files::{BatchWriteResponse, BatchWriteResult};
 use serde::Deserialize;
 
-use super::files::store;
+use super::files::{store, wanted_mode};
 use super::reply::{json, Answer};
 use super::routes::Routes;
 use super::Shared;
@@ -36,6 +36,9 @@ struct Manifest {
 struct Entry {
     path: String,
     field: String,
+    /// Permission bits, octal.
+    #[serde(default)]
+    mode: Option<String>,
 }
 
 /// The boundary of a form; `None` when the body is none.
@@ -54,11 +57,12 @@ pub async fn file_part(
     path: String,
     boundary: &str,
     body: Bytes,
+    mode: Option<u32>,
 ) -> Result<(), Error> {
     let mut form = Multipart::new(body.into_data_stream(), boundary);
     while let Some(part) = form.next_field().await.map_err(broken)? {
         if part.name() == Some("file") {
-            store(files, path, part).await?;
+            store(files, path, part, mode).await?;
             return Ok(());
         }
     }
@@ -95,10 +99,10 @@ async fn write(State(engine): Shared, Path(id): Path<String>, headers: HeaderMap
             )
             .into());
         };
-        let path = &manifest.files[index].path;
-        let written = match session.path("path", path).await {
-            Ok(full) => store(&mut session, full, part).await,
-            Err(error) => Err(error),
+        let Entry { path, mode, .. } = &manifest.files[index];
+        let written = match (wanted_mode(mode.as_deref()), session.path("path", path).await) {
+            (Ok(mode), Ok(full)) => store(&mut session, full, part, mode).await,
+            (Err(error), _) | (_, Err(error)) => Err(error),
         };
         results[index] = Some(match written {
             Ok(info) => BatchWriteResult {

@@ -23,7 +23,7 @@ use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
 use crate::isolation::files::FileError;
-use crate::machine::files::{failure, FileSession};
+use crate::machine::files::{failure, permission_bits, FileSession};
 use crate::machine::{Engine, Error, Kind};
 
 /// Most bytes of a file inside a JSON answer: 32 MiB.
@@ -104,9 +104,10 @@ async fn write(State(engine): Shared, Path(id): Path<String>, body: Body<WriteFi
             .decode(request.content)
             .map_err(|error| Error::invalid("content", format_args!("is no base64: {error}")))?,
     };
+    let mode = wanted_mode(request.mode.as_deref())?;
     let mut files = engine.files(&id, request.user).await?;
     let path = files.path("path", &request.path).await?;
-    Ok(json(StatusCode::OK, &files.write(path, content).await?))
+    Ok(json(StatusCode::OK, &files.write(path, content, mode).await?))
 }
 
 async fn exists(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
@@ -178,6 +179,11 @@ async fn replace(State(engine): Shared, Path(id): Path<String>, body: Body<Repla
     }
     let done = files.replace(paths, request.pattern, request.replacement).await?;
     Ok(json(StatusCode::OK, &done))
+}
+
+/// Permission bits that a written file gets, when the request names some.
+pub fn wanted_mode(octal: Option<&str>) -> Result<Option<u32>, Error> {
+    octal.map(|octal| permission_bits("mode", octal)).transpose()
 }
 
 fn wanted_path(params: &Params) -> Result<String, Error> {
@@ -284,7 +290,8 @@ async fn upload(
     body: Bytes,
 ) -> Answer {
     let path = wanted_path(&params)?;
-    receive(&engine, &id, params.text("user"), &path, &headers, body).await
+    let mode = wanted_mode(params.text("mode").as_deref())?;
+    receive(&engine, &id, params.text("user"), &path, &headers, body, mode).await
 }
 
 /// Streams the body, or the part `file` of a form, into a file, which appears once all of it has come.
@@ -295,12 +302,15 @@ pub async fn receive(
     path: &str,
     headers: &HeaderMap,
     body: Bytes,
+    mode: Option<u32>,
 ) -> Answer {
     let mut files = engine.files(id, user).await?;
     let path = files.path("path", path).await?;
     match batch::boundary(headers) {
-        None => store(&mut files, path, body.into_data_stream()).await.map(drop)?,
-        Some(boundary) => batch::file_part(&mut files, path, &boundary, body).await?,
+        None => store(&mut files, path, body.into_data_stream(), mode)
+            .await
+            .map(drop)?,
+        Some(boundary) => batch::file_part(&mut files, path, &boundary, body, mode).await?,
     };
     Ok(nothing())
 }
@@ -310,6 +320,7 @@ pub async fn store<E>(
     files: &mut FileSession,
     path: String,
     chunks: impl futures_util::Stream<Item = Result<axum::body::Bytes, E>>,
+    mode: Option<u32>,
 ) -> Result<FileInfo, Error> {
     let new = files.create(path).await?;
     let mut file = tokio::fs::File::from_std(new.file);
@@ -328,7 +339,7 @@ pub async fn store<E>(
     file.flush()
         .await
         .map_err(|error| failure(FileError::Broken(error)))?;
-    files.commit(new.token).await
+    files.commit_as(new.token, true, mode).await
 }
 
 #[cfg(test)]

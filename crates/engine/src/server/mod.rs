@@ -108,6 +108,8 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let closing = engine.closing().clone();
     let has_faults = faults.is_some();
+    engine.let_pages_in(access.origins());
+    engine.serves_on(listener.local_addr()?.port());
     let door = Door::new(engine.clone(), listener.local_addr()?.ip());
     door.reopen().await;
     let router = router(engine, access, faults, door);

@@ -3,8 +3,10 @@
 //!
 //! Requests, answers and WebSockets are streamed through; nothing is held in memory. A machine whose
 //! `allow_public_traffic` is false wants its traffic token on every request; a token of a signed URL, a cookie or a proxy
-//! must be good if it is there.
+//! must be good if it is there. Without a token no page gets through but those of the machine's own ports and those that
+//! the engine lets in (`--allow-origin`): browsers let any page send requests to loopback.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +17,14 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Response as HttpResponse, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::Router;
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 
-use super::access::is_loopback_host;
+use super::access::{hosts, is_loopback_host};
 use super::reply::{envelope, json, status};
-use crate::machine::live::Machine;
+use crate::machine::live::{Busy, Machine};
 use crate::machine::previews::{Grant, Mode, Refusal, Transport};
 use crate::machine::{Engine, Error, Kind};
 
@@ -30,6 +33,19 @@ pub const EDGE_TOKEN: &str = "edge_token";
 /// Query parameter that marks the URLs of a proxy.
 pub const TRANSPORT_MARK: &str = "__ns_preview_transport";
 const PROXY_TOKEN: HeaderName = HeaderName::from_static("x-nullspace-preview-proxy-token");
+/// Begins the names of our cookies. Browsers send them to every port of an address, so also to other machines.
+const COOKIE_PREFIX: &str = "__ns_preview_";
+/// Headers about one connection. Source: RFC 9110 section 7.6.1, and what proxies ask of each other.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
 const TRAFFIC_TOKEN: HeaderName = HeaderName::from_static("x-nullspace-traffic-access-token");
 /// Seconds after which a client may ask a paused machine again. Source: PROTOCOL.md section 3.
 const PAUSED_RETRY: &str = "5";
@@ -86,27 +102,34 @@ async fn forward(State(target): State<Arc<Target>>, request: Request) -> Respons
 }
 
 async fn relay(target: &Target, mut request: Request) -> Result<Response, Response> {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|h| h.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    if !is_loopback_host(&host, target.address.port()) {
-        let text = format!(
-            "previews of this engine are reached at {}, not at {host:?}",
-            target.address
-        );
-        return Err(refuse(StatusCode::FORBIDDEN, "permission_denied", &text));
-    }
+    let wrong = |text: &str| refuse(StatusCode::BAD_REQUEST, "invalid_request", text);
+    let names = hosts(&request).map_err(|error| wrong(&error.message))?;
+    let foreign = names
+        .iter()
+        .find(|name| !is_loopback_host(name, target.address.port()));
+    let host = match (foreign, names.last()) {
+        (None, Some(host)) => (*host).to_owned(),
+        (foreign, _) => {
+            let text = format!(
+                "previews of this engine are reached at {}, not at {:?}",
+                target.address,
+                foreign.copied().unwrap_or_default()
+            );
+            return Err(refuse(StatusCode::FORBIDDEN, "permission_denied", &text));
+        }
+    };
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let transport = if is_upgrade {
         Transport::WebSocket
     } else {
         Transport::Http
     };
-    check_traffic_token(&target.machine, request.headers()).map_err(|refused| *refused)?;
-    let session = admit(target, transport, &request).map_err(|refused| *refused)?;
+    let has_traffic_token =
+        check_traffic_token(&target.machine, request.headers()).map_err(|refused| *refused)?;
+    let admitted = admit(target, transport, &request).map_err(|refused| *refused)?;
+    if !has_traffic_token && !admitted.has_token {
+        check_origin(target, request.headers()).map_err(|refused| *refused)?;
+    }
 
     let (_, busy) = target
         .engine
@@ -127,6 +150,8 @@ async fn relay(target: &Target, mut request: Request) -> Result<Response, Respon
 
     rewrite(target, &host, &mut request);
     let outer = is_upgrade.then(|| hyper::upgrade::on(&mut request));
+    let upload = target.machine.busy();
+    let request = request.map(|body| while_it_passes(body, upload));
     let mut response: HttpResponse<hyper::body::Incoming> =
         sender.send_request(request).await.map_err(bad_service)?;
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(outer)) = (response.status(), outer) {
@@ -139,12 +164,61 @@ async fn relay(target: &Target, mut request: Request) -> Result<Response, Respon
                 let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
             }
         });
+        return Ok(finished(target, response.map(Body::new), admitted.session));
     }
-    let mut response = response.map(Body::new);
+    let response = response.map(|body| while_it_passes(Body::new(body), busy));
+    Ok(finished(target, response, admitted.session))
+}
+
+/// A body that keeps the machine from being idle until all of it has passed.
+fn while_it_passes(body: Body, busy: Busy) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _ = &busy;
+        frame
+    }))
+}
+
+/// An answer of the service, as whoever asked shall see it.
+fn finished(target: &Target, mut response: Response, session: Option<Grant>) -> Response {
+    let protocol = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+        .then(|| response.headers().get(header::UPGRADE).cloned())
+        .flatten();
+    end_hop(response.headers_mut(), protocol);
+    let headers = response.headers_mut();
+    // Only we give out our cookies, whatever port of the address they are for.
+    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        if !cookie
+            .as_bytes()
+            .trim_ascii_start()
+            .starts_with(COOKIE_PREFIX.as_bytes())
+        {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
     if let Some(cookie) = session.and_then(|grant| set_cookie(target, &grant)) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+        headers.append(header::SET_COOKIE, cookie);
     }
-    Ok(response)
+    response
+}
+
+/// Removes what was said about one connection only; `protocol`: what the next one changes to.
+fn end_hop(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
+    let named: Vec<String> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    for name in named.iter().map(String::as_str).chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+    if let Some(protocol) = protocol {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
 }
 
 /// Connects to a port of a machine.
@@ -159,17 +233,17 @@ pub async fn dial(machine: &Machine, port: u16) -> Result<tokio::net::TcpStream,
     }
 }
 
-/// A machine without public traffic is opened by its token only.
-fn check_traffic_token(machine: &Machine, headers: &HeaderMap) -> Result<(), Box<Response>> {
+/// A machine without public traffic is opened by its token only. Whether it was sent.
+fn check_traffic_token(machine: &Machine, headers: &HeaderMap) -> Result<bool, Box<Response>> {
     let Some(wanted) = machine.read(|r| r.traffic_access_token.clone()) else {
-        return Ok(());
+        return Ok(false);
     };
     let given = headers
         .get(&TRAFFIC_TOKEN)
         .map(HeaderValue::as_bytes)
         .unwrap_or_default();
     if bool::from(given.ct_eq(wanted.as_bytes())) {
-        return Ok(());
+        return Ok(true);
     }
     let text =
         format!("this machine takes no public traffic: send its traffic access token in {TRAFFIC_TOKEN}");
@@ -180,16 +254,53 @@ fn check_traffic_token(machine: &Machine, headers: &HeaderMap) -> Result<(), Box
     )))
 }
 
-/// Checks whatever token a request carries. A grant that came by URL is answered, to go on with a cookie.
-fn admit(target: &Target, transport: Transport, request: &Request) -> Result<Option<Grant>, Box<Response>> {
+/// Keeps pages out that nobody let in. A cookie does not open the port to them: browsers send it for pages of every port
+/// of the address.
+fn check_origin(target: &Target, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+        let is_own = origin.strip_prefix("http://").is_some_and(|host| {
+            let previews = &target.machine.previews;
+            previews.is_address(|address| is_loopback_host(host, address.port()))
+        });
+        if !is_own && !target.engine.lets_in(&origin) {
+            let text = format!(
+                "pages of origin {origin:?} may not use this port without a token: give them a signed preview URL, or \
+                 start the engine with --allow-origin and that origin"
+            );
+            return Err(Box::new(refuse(
+                StatusCode::FORBIDDEN,
+                "permission_denied",
+                &text,
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How a request was let in.
+struct Admitted {
+    /// By a token in its URL or headers, which no page knows unless it was told.
+    has_token: bool,
+    /// The grant that came by URL, to go on with a cookie.
+    session: Option<Grant>,
+}
+
+/// Checks whatever token a request carries.
+fn admit(target: &Target, transport: Transport, request: &Request) -> Result<Admitted, Box<Response>> {
     let previews = &target.machine.previews;
     let marked = query_value(request.uri(), TRANSPORT_MARK).is_some();
+    let admit = |mode, token: &str, kind| {
+        let admitted = previews.admit(target.port, mode, transport, token);
+        admitted.map_err(|why| Box::new(refuse_token(kind, why)))
+    };
     if let Some(token) = request.headers().get(&PROXY_TOKEN) {
         let token = token.to_str().unwrap_or_default();
-        let admitted = previews.admit(target.port, Mode::Proxy, transport, token);
-        return admitted
-            .map(|_| None)
-            .map_err(|why| Box::new(refuse_token("preview_proxy_token", why)));
+        admit(Mode::Proxy, token, "preview_proxy_token")?;
+        return Ok(Admitted {
+            has_token: true,
+            session: None,
+        });
     }
     if marked {
         let text = format!("this URL is for a proxy, which must send its token in {PROXY_TOKEN}");
@@ -200,38 +311,29 @@ fn admit(target: &Target, transport: Transport, request: &Request) -> Result<Opt
         )));
     }
     if let Some(token) = query_value(request.uri(), EDGE_TOKEN) {
-        let admitted = previews.admit(target.port, Mode::Direct, transport, &token);
-        return admitted
-            .map(Some)
-            .map_err(|why| Box::new(refuse_token("edge_token", why)));
+        return Ok(Admitted {
+            session: Some(admit(Mode::Direct, &token, "edge_token")?),
+            has_token: true,
+        });
     }
     // A cookie goes on with HTTP, never with WebSockets. Source: PROTOCOL.md section 3.
     if transport == Transport::Http {
         if let Some(cookie) = cookie(target, request.headers()) {
-            let admitted = previews.admit(target.port, Mode::Direct, transport, &cookie);
-            return admitted
-                .map(|_| None)
-                .map_err(|why| Box::new(refuse_token("edge_token", why)));
+            admit(Mode::Direct, &cookie, "edge_token")?;
         }
     }
-    Ok(None)
+    Ok(Admitted {
+        has_token: false,
+        session: None,
+    })
 }
 
 /// Makes the request what the service inside shall see: without our tokens, with the `Host` that was asked for.
 fn rewrite(target: &Target, host: &str, request: &mut Request) {
-    let query: Vec<&str> = request
-        .uri()
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            !pair.is_empty() && name != EDGE_TOKEN && name != TRANSPORT_MARK
-        })
-        .collect();
     let mut path = request.uri().path().to_owned();
+    let query = without_tokens(request.uri().query().unwrap_or_default());
     if !query.is_empty() {
-        path = format!("{path}?{}", query.join("&"));
+        path = format!("{path}?{query}");
     }
     if let Ok(uri) = path.parse::<Uri>() {
         *request.uri_mut() = uri;
@@ -241,17 +343,32 @@ fn rewrite(target: &Target, host: &str, request: &mut Request) {
         || host.to_owned(),
         |mask| mask.replace("${PORT}", &target.port.to_string()),
     );
-    let own_cookie = cookie_name(target);
     let headers = request.headers_mut();
+    let protocol = headers.get(header::UPGRADE).cloned();
+    end_hop(headers, protocol);
     headers.remove(&PROXY_TOKEN);
     headers.remove(&TRAFFIC_TOKEN);
+    // Where a browser came from is the URL with the token, for all that the page loads.
+    if let Some(referer) = headers.remove(header::REFERER) {
+        let text = referer.to_str().unwrap_or_default();
+        let (page, query) = text.split_once('?').unwrap_or((text, ""));
+        let query = without_tokens(query);
+        let text = if query.is_empty() {
+            page.to_owned()
+        } else {
+            format!("{page}?{query}")
+        };
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(header::REFERER, value);
+        }
+    }
     let others: Vec<String> = headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'))
         .map(|pair| pair.trim().to_owned())
-        .filter(|pair| !pair.is_empty() && pair.split('=').next() != Some(&own_cookie))
+        .filter(|pair| !pair.is_empty() && !pair.starts_with(COOKIE_PREFIX))
         .collect();
     headers.remove(header::COOKIE);
     if let Ok(value) = HeaderValue::from_str(&others.join("; ")) {
@@ -274,9 +391,19 @@ fn rewrite(target: &Target, host: &str, request: &mut Request) {
     }
 }
 
+/// A query without the parameters that are ours, however their names are spelt.
+fn without_tokens(query: &str) -> String {
+    let others = query.split('&').filter(|pair| {
+        let name = form_urlencoded::parse(pair.as_bytes()).next();
+        let is_ours = |(name, _): (Cow<str>, _)| name == EDGE_TOKEN || name == TRANSPORT_MARK;
+        !pair.is_empty() && !name.is_some_and(is_ours)
+    });
+    others.collect::<Vec<_>>().join("&")
+}
+
 /// Browsers share cookies between the ports of an address: the name says which port it is for.
 fn cookie_name(target: &Target) -> String {
-    format!("__ns_preview_{}_{}", target.machine.id, target.port)
+    format!("{COOKIE_PREFIX}{}_{}", target.machine.id, target.port)
 }
 
 fn cookie(target: &Target, headers: &HeaderMap) -> Option<String> {

@@ -240,7 +240,7 @@ async fn readiness(
         kind,
         code: text("preview_service_unavailable"),
         error: text("nothing inside the machine answers on this port"),
-        suggested_action: text("start the service on 127.0.0.1 or 0.0.0.0 and ask again"),
+        suggested_action: text("start the service on localhost or 0.0.0.0 and ask again"),
     };
     Ok(json(StatusCode::OK, &answer))
 }

@@ -96,7 +96,9 @@ impl Signer {
         if grant.expires < now() {
             return refused("has expired");
         }
-        if grant.write == (request.method() == Method::GET) {
+        // HEAD tells of a file what GET does.
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        if grant.write == is_read {
             return refused(if grant.write {
                 "is for writing"
             } else {
@@ -182,5 +184,8 @@ async fn upload(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
-    files::receive(&engine, &grant.machine, grant.user, &grant.path, &headers, body).await
+    let Grant {
+        machine, path, user, ..
+    } = grant;
+    files::receive(&engine, &machine, user, &path, &headers, body, None).await
 }

@@ -161,12 +161,23 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Makes the state directory. One that was there may be open to others to look at, since what it holds is closed one by
+/// one; but who may write to it could put something else in the place of that.
 fn make_private_directory(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(directory)
+        .create(directory)?;
+    let mode = std::fs::metadata(directory)?.permissions().mode();
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    if mode & 0o1000 != 0 {
+        let text = "everybody may write to it: give a directory of its own with --state";
+        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, text));
+    }
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(mode & 0o7755))
 }
 
 fn take_lock(directory: &Path) -> Result<File> {
@@ -244,6 +255,22 @@ mod tests {
         assert!(error.contains("--state"), "{error}");
         drop(first);
         Store::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_closed_to_them_or_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let set = |mode| std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(mode)).unwrap();
+        for (mode, left) in [(0o777, 0o755), (0o775, 0o755), (0o755, 0o755), (0o700, 0o700)] {
+            set(mode);
+            drop(Store::open(directory.path()).unwrap());
+            let found = std::fs::metadata(directory.path()).unwrap().permissions().mode();
+            assert_eq!(found & 0o7777, left, "{mode:o}");
+        }
+        set(0o1777);
+        let error = Store::open(directory.path()).err().unwrap().to_string();
+        assert!(error.contains("--state"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lab::{finish, processes, run, sh, shell, spec, traces, until, Lab};
+use nullspace_engine::isolation::files::{EntryKind, Files, Op};
 use nullspace_engine::isolation::{Backend, ExecSpec, IsolationError, PtySize, Running, StartSpec};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
@@ -369,6 +370,110 @@ async fn a_folder_and_a_tarball_become_layers() {
         lab.backend.import_layer("none", &lab.state().join("none")).await,
         Err(IsolationError::Invalid(_))
     ));
+}
+
+#[tokio::test]
+async fn links_in_the_place_of_what_is_mounted_lead_nowhere() {
+    let Some(lab) = Lab::open().await else { return };
+    let (source, elsewhere) = (lab.state().join("links"), tempfile::tempdir().unwrap());
+    std::fs::create_dir_all(source.join("bin")).unwrap();
+    for name in ["proc", "dev", "run"] {
+        std::fs::create_dir(elsewhere.path().join(name)).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join(name), source.join(name)).unwrap();
+    }
+    lab.backend.import_layer("links", &source).await.unwrap();
+    let machine = lab
+        .start(StartSpec {
+            layers: vec!["links".to_owned()],
+            whole_root: true,
+            ..spec("links")
+        })
+        .await;
+    let mut files = Files::new(machine.files(None).await.unwrap()).unwrap();
+    for path in ["/proc/self", "/dev/null", "/dev/shm", "/run"] {
+        assert!(files.exists(path.to_owned()).await.unwrap(), "{path}");
+    }
+    for path in ["/proc", "/dev", "/run"] {
+        let found = files.info(path.to_owned()).await.unwrap();
+        assert_eq!(found.kind, EntryKind::Directory, "{path}");
+    }
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_without_its_users_answers_and_can_be_repaired() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("users")).await;
+    for breaking in ["rm /etc/passwd", "mkfifo /etc/passwd", "mkdir /etc/passwd"] {
+        // A shell would wait for whoever writes to the pipe, too.
+        let mut files = Files::new(machine.files(None).await.unwrap()).unwrap();
+        let path = "/etc/passwd".to_owned();
+        if breaking.starts_with("mkdir") {
+            files.ask(Op::Remove { path: path.clone() }).await.unwrap();
+            files.ask(Op::MakeDirectory { path }).await.unwrap();
+        } else {
+            sh(&machine, breaking).await;
+        }
+        let refused = machine.files(Some("nobody")).await;
+        assert!(
+            matches!(&refused, Err(IsolationError::Invalid(text)) if text.contains("/etc/passwd")),
+            "{breaking}: {refused:?}"
+        );
+        for user in [None, Some("root"), Some("0"), Some("1234")] {
+            let mut files = Files::new(machine.files(user).await.unwrap()).unwrap();
+            let listed = tokio::time::timeout(Duration::from_secs(10), files.list("/etc".to_owned(), 0));
+            let listed = listed.await.expect("it waits for whoever writes").unwrap();
+            assert!(
+                listed.iter().any(|entry| entry.name == "group"),
+                "{breaking} {user:?}"
+            );
+            let home = tokio::time::timeout(Duration::from_secs(10), files.home());
+            assert_eq!(home.await.unwrap().unwrap(), "/workspace");
+        }
+    }
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn pip_installs_into_the_system_also_without_an_environment() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("pip")).await;
+    // Fails since there is no such package, or because this Python is said to be managed by others.
+    let install = "env -i PATH=/usr/bin:/bin python3 -m pip install --no-index no-such-package 2>&1 || true";
+    let said = sh(&machine, install).await;
+    if said.contains("No module named pip") {
+        eprintln!("skipped: this computer has no pip");
+    }
+    assert!(!said.contains("externally-managed"), "{said}");
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_on_either_loopback_address_is_dialled() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("dial")).await;
+    for (port, address) in [
+        (8101, "::1"),
+        (8102, "127.0.0.1"),
+        (8103, "::"),
+        (8104, "0.0.0.0"),
+    ] {
+        let serve = format!("exec python3 -m http.server --bind {address} {port}");
+        machine.exec(shell(&serve)).await.unwrap();
+        let begun = Instant::now();
+        while machine.dial(port).await.is_err() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "nothing answers on {address}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(matches!(
+        machine.dial(8105).await,
+        Err(IsolationError::Invalid(_))
+    ));
+    machine.stop().await.unwrap();
 }
 
 #[tokio::test]

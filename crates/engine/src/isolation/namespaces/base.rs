@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Raised when the tree is made differently: an older one is made anew.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Copied from `/etc` when there: configuration of programs, public certificates.
 const ETC: &[&str] = &[
@@ -102,6 +102,8 @@ const FILES: &[(&str, &str, u32)] = &[
     ("etc/subuid", "", 0o644),
     ("etc/subgid", "", 0o644),
     ("etc/environment", "", 0o644),
+    // As in the environment of commands, for what runs without it: `su -`, `env -i`.
+    ("etc/pip.conf", "[global]\nbreak-system-packages = true\n", 0o644),
 ];
 
 /// Makes the tree in `folder`/root unless it is there.

@@ -345,6 +345,15 @@ impl Machine {
         })
     }
 
+    async fn dial_on(&self, port: u16, is_v6: bool) -> Result<tokio::net::TcpStream> {
+        match self.control.order(|id| Order::Dial(id, port, is_v6)).await? {
+            Answer::Descriptor(socket) => streams::connection(socket).await,
+            _ => Err(IsolationError::Failed(
+                "the machine's agent answered something else".to_owned(),
+            )),
+        }
+    }
+
     async fn set_frozen(&self, frozen: bool) -> Result<()> {
         if !self.group.can_freeze() {
             return self.control.order(|id| Order::Halt(id, frozen)).await.map(drop);
@@ -487,11 +496,10 @@ impl Running for Machine {
     }
 
     async fn dial(&self, port: u16) -> Result<tokio::net::TcpStream> {
-        match self.control.order(|id| Order::Dial(id, port)).await? {
-            Answer::Descriptor(socket) => streams::connection(socket).await,
-            _ => Err(IsolationError::Failed(
-                "the machine's agent answered something else".to_owned(),
-            )),
+        match self.dial_on(port, false).await {
+            // A server that bound to `localhost` may listen on ::1 alone: that is where the name leads first.
+            Err(refused @ IsolationError::Invalid(_)) => self.dial_on(port, true).await.map_err(|_| refused),
+            dialled => dialled,
         }
     }
 

@@ -52,7 +52,12 @@ pub fn session(fd: OwnedFd) -> Result<std::os::unix::net::UnixStream> {
 pub async fn connection(fd: OwnedFd) -> Result<TcpStream> {
     let kind = rustix::net::sockopt::socket_type(&fd).map_err(|error| wrong(error.into()))?;
     let domain = rustix::net::sockopt::socket_domain(&fd).map_err(|error| wrong(error.into()))?;
-    if kind != rustix::net::SocketType::STREAM || domain != rustix::net::AddressFamily::INET {
+    let is_ip = [
+        rustix::net::AddressFamily::INET,
+        rustix::net::AddressFamily::INET6,
+    ]
+    .contains(&domain);
+    if kind != rustix::net::SocketType::STREAM || !is_ip {
         return Err(wrong(io::Error::other("it is no TCP socket")));
     }
     rustix::io::ioctl_fionbio(&fd, true).map_err(|error| wrong(error.into()))?;

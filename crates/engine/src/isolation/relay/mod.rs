@@ -11,6 +11,8 @@ mod dns;
 mod refused;
 mod tcp;
 
+pub use refused::{is_host_service, is_own};
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};

@@ -1,18 +1,55 @@
 //! Destinations that no policy allows.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Ranges refused on every computer.
-const ALWAYS: [(Ipv4Addr, u8); 6] = [
+/// Ranges refused on every computer, beside those of services of the host.
+const ALWAYS: [(Ipv4Addr, u8); 3] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8), // Linux connects 0.0.0.0 to its own loopback
     (Ipv4Addr::LOCALHOST, 8),
-    (Ipv4Addr::new(169, 254, 0, 0), 16), // link-local: metadata services of clouds
-    (Ipv4Addr::new(224, 0, 0, 0), 3),    // multicast, reserved, broadcast
-    (Ipv4Addr::new(168, 63, 129, 16), 32), // Azure's host service
-    (Ipv4Addr::new(100, 100, 100, 200), 32), // Alibaba's metadata service
+    (Ipv4Addr::new(224, 0, 0, 0), 3), // multicast, reserved, broadcast
 ];
+/// Where clouds tell a computer its credentials.
+const HOST_SERVICES: [(Ipv4Addr, u8); 4] = [
+    (Ipv4Addr::new(169, 254, 0, 0), 16),     // link-local
+    (Ipv4Addr::new(192, 0, 0, 0), 24),       // protocol assignments: Oracle's older service
+    (Ipv4Addr::new(168, 63, 129, 16), 32),   // Azure
+    (Ipv4Addr::new(100, 100, 100, 200), 32), // Alibaba
+];
+const HOST_SERVICES_V6: [(Ipv6Addr, u8); 2] = [
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10), // link-local
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128), // Amazon
+];
+/// Addresses behind which translators put the IPv4 ones. Source: RFC 6052.
+const TRANSLATED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+
+/// Whether an address is link-local or another one where clouds tell a computer its credentials.
+pub fn is_host_service(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => is_in(&HOST_SERVICES, v4),
+        IpAddr::V6(v6) if TRANSLATED.contains(&v6) => {
+            let [.., a, b, c, d] = v6.octets();
+            is_in(&HOST_SERVICES, Ipv4Addr::new(a, b, c, d))
+        }
+        IpAddr::V6(v6) => HOST_SERVICES_V6
+            .iter()
+            .any(|&(start, len)| Ipv6Net::new_assert(start, len).contains(&v6)),
+    }
+}
+
+/// Whether connections to an address end at this computer. `true` when its addresses are not known.
+pub fn is_own(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback()
+        || address.is_unspecified()
+        || own_addresses().is_none_or(|own| own.contains(&address))
+}
+
+fn is_in(ranges: &[(Ipv4Addr, u8)], address: Ipv4Addr) -> bool {
+    let is_in = |&(start, len)| Ipv4Net::new_assert(start, len).contains(&address);
+    ranges.iter().any(is_in)
+}
 
 /// Whether `address` is refused under every policy: loopback, link-local and metadata addresses, multicast, `extra`
 /// ranges, and each address of an interface of this computer. IPv6 is refused as a whole: machines have none.
@@ -26,8 +63,7 @@ pub(super) fn is_refused(address: IpAddr, extra: &[IpNet]) -> bool {
 fn is_refused_here(address: IpAddr, extra: &[IpNet]) -> bool {
     let address = address.to_canonical();
     let IpAddr::V4(v4) = address else { return true };
-    let is_in = |&(start, len)| Ipv4Net::new_assert(start, len).contains(&v4);
-    ALWAYS.iter().any(is_in) || extra.iter().any(|range| range.contains(&address))
+    is_in(&ALWAYS, v4) || is_host_service(address) || extra.iter().any(|range| range.contains(&address))
 }
 
 /// Addresses of the interfaces in the engine's network namespace, and what they broadcast to; `None` = not known,
@@ -65,6 +101,7 @@ mod tests {
             "255.255.255.255",
             "168.63.129.16",
             "100.100.100.200",
+            "192.0.0.192",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "::1",
@@ -79,10 +116,45 @@ mod tests {
             "126.255.255.255",
             "128.0.0.1",
             "169.253.0.1",
+            "192.0.1.1",
             "::ffff:8.8.8.8",
         ] {
             assert!(!is_refused_here(address.parse().unwrap(), &[]), "{address}");
         }
+    }
+
+    #[test]
+    fn services_of_the_host_are_known_in_every_spelling() {
+        for address in [
+            "169.254.169.254",
+            "192.0.0.192",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "fe80::1",
+            "fd00:ec2::254",
+        ] {
+            assert!(is_host_service(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "64:ff9b::808:808",
+            "fd00::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_host_service(address.parse().unwrap()), "{address}");
+        }
+        for address in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_own(address.parse().unwrap()), "{address}");
+        }
+        assert!(!is_own("192.0.2.1".parse().unwrap()));
     }
 
     #[test]

@@ -1,0 +1,147 @@
+//! Where webhooks may be sent: not to where clouds tell a computer its credentials, nor to the engine itself, whose own
+//! events would call it without end. Names are looked at by what they lead to, when a connection is made.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::isolation::relay::{is_host_service, is_own};
+
+/// How long one of several addresses of a name may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is known of the engine, and what it was told.
+#[derive(Default)]
+pub(super) struct Reach {
+    /// Port of the API; 0 while it is not known.
+    pub(super) port: AtomicU16,
+    /// `--allow-private-webhooks`.
+    pub(super) is_everywhere: AtomicBool,
+}
+
+impl Reach {
+    /// Why nothing is sent to an address.
+    pub(super) fn refusal(&self, address: SocketAddr) -> Option<String> {
+        if self.is_everywhere.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (ip, port) = (address.ip(), self.port.load(Ordering::Relaxed));
+        let what = match () {
+            () if is_host_service(ip) => "is link-local or belongs to a service of the host",
+            () if address.port() == port && is_own(ip) => "is this engine itself",
+            () => return None,
+        };
+        Some(format!(
+            "leads to {address}, which {what}: the engine sends nothing there without --allow-private-webhooks"
+        ))
+    }
+
+    /// The same for a URL, as far as its text tells.
+    pub(super) fn refusal_of_url(&self, uri: &Uri) -> Option<String> {
+        let address = match host(uri).parse() {
+            Ok(address) => address,
+            Err(_) if host(uri).eq_ignore_ascii_case("localhost") => IpAddr::from(Ipv4Addr::LOCALHOST),
+            Err(_) => return None,
+        };
+        self.refusal(SocketAddr::new(address, port(uri)))
+    }
+}
+
+/// Without the brackets of an IPv6 address.
+fn host(uri: &Uri) -> &str {
+    let host = uri.host().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn port(uri: &Uri) -> u16 {
+    let usual = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    uri.port_u16().unwrap_or(usual)
+}
+
+/// Connects to receivers.
+#[derive(Clone)]
+pub(super) struct Connector(pub(super) Arc<Reach>);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let reach = self.0.clone();
+        Box::pin(async move { connect(&reach, &uri).await.map(TokioIo::new) })
+    }
+}
+
+async fn connect(reach: &Reach, uri: &Uri) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name of the receiver has no address");
+    for address in tokio::net::lookup_host((host(uri), port(uri))).await? {
+        if let Some(why) = reach.refusal(address) {
+            failed = io::Error::new(io::ErrorKind::PermissionDenied, format!("the URL {why}"));
+            continue;
+        }
+        let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
+        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_name_leads_to_is_looked_at() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let reach = Reach::default();
+        let uri = |host: &str| format!("http://{host}:{own}/hook").parse::<Uri>().unwrap();
+        // Other spellings of loopback, which only the resolver understands.
+        let spellings = ["localhost", "2130706433", "0x7f.1", "0.0.0.0", "127.0.0.1"];
+        for host in spellings {
+            connect(&reach, &uri(host)).await.unwrap();
+        }
+        reach.port.store(own, Ordering::Relaxed);
+        for host in spellings {
+            let error = connect(&reach, &uri(host)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{host}: {error}");
+        }
+        // Refused before a packet leaves.
+        for host in [
+            "169.254.169.254",
+            "[fe80::1]",
+            "192.0.0.192",
+            "[::ffff:169.254.1.1]",
+        ] {
+            let error = connect(&reach, &uri(host)).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{host}: {error}");
+            assert!(reach.refusal_of_url(&uri(host)).is_some(), "{host}");
+        }
+        reach.is_everywhere.store(true, Ordering::Relaxed);
+        connect(&reach, &uri("localhost")).await.unwrap();
+    }
+}
