@@ -151,17 +151,21 @@ impl Kernel {
         let command = engine
             .start_command(machine, wanted, Sink::Nothing, Some(sender))
             .await
-            .map_err(|error| match error.kind {
-                // The programs are there, or it would have started and said so.
-                Kind::ExecFailed => Error::invalid(
-                    "cwd",
-                    format_args!(
-                        "is {:?}, where nothing can start: give a directory that exists",
-                        context.cwd
+            .map_err(
+                |error| match error.details.as_ref().and_then(|details| details.get("field")) {
+                    Some(option) if option == "cwd" => Error::invalid(
+                        "cwd",
+                        format_args!(
+                            "is {:?}, where nothing can start: give a directory that exists",
+                            context.cwd
+                        ),
                     ),
-                ),
-                _ => error,
-            })?;
+                    _ if error.kind == Kind::ExecFailed => error.with_action(
+                        "code needs /bin/sh in the machine: install it, or use a template that has it",
+                    ),
+                    _ => error,
+                },
+            )?;
         let mut kernel = Self {
             command,
             output,
