@@ -217,7 +217,8 @@ impl Engine {
         };
         guard.pid = None;
         machine.processes.forget(command.pid);
-        let (stdout, mut stderr) = texts(&command);
+        let logs = command.logs();
+        let mut stderr = logs.stderr;
         let exit = match end {
             End::MachineEnded => return Err(Error::isolation("running a command", IsolationError::Gone)),
             End::Exited(exit) => exit,
@@ -230,9 +231,10 @@ impl Engine {
         }
         Ok(ExecResponse {
             exit_code: exit.code,
-            stdout,
+            stdout: logs.stdout,
             stderr,
             pid: Some(command.pid),
+            dropped: logs.dropped,
         })
     }
 
@@ -345,16 +347,6 @@ pub fn command(machine: &Machine, pid: u32) -> Result<Arc<Command>> {
     })
 }
 
-fn texts(command: &Command) -> (String, String) {
-    command.sink(|sink| match sink {
-        Sink::Capture(capture) => capture.texts(),
-        other => {
-            let logs = other.read();
-            (logs.stdout, logs.stderr)
-        }
-    })
-}
-
 /// The error of a command that ran too long.
 pub fn timed_out(command: &Command, limit: Duration) -> Error {
     let excerpt = |text: String| {
@@ -364,7 +356,7 @@ pub fn timed_out(command: &Command, limit: Duration) -> Error {
         }
         text[from..].to_owned()
     };
-    let (stdout, stderr) = texts(command);
+    let logs = command.logs();
     Error::new(
         Kind::ExecTimeout,
         format!(
@@ -376,7 +368,7 @@ pub fn timed_out(command: &Command, limit: Duration) -> Error {
     .with_details(json!({
         "pid": command.pid,
         "timeout_secs": limit.as_secs(),
-        "stdout": excerpt(stdout),
-        "stderr": excerpt(stderr),
+        "stdout": excerpt(logs.stdout),
+        "stderr": excerpt(logs.stderr),
     }))
 }
