@@ -4,13 +4,14 @@
 //! - `tree`: mounts
 //! - `confine`: user namespace, capabilities, system call filter
 //! - `serve`: orders, children
-//! - `spawn`: one process; `users`: who it runs as
+//! - `spawn`: one process; `supervise`: what ends it whole; `users`: who it runs as
 //!
 //! One thread, since namespaces and credentials belong to threads.
 
 mod confine;
 mod serve;
 mod spawn;
+mod supervise;
 mod sys;
 mod tree;
 mod users;

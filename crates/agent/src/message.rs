@@ -50,6 +50,8 @@ pub enum Order {
     Exec(u64, Exec),
     /// Send a signal to the process group of a pid.
     Signal(u64, u32, i32),
+    /// End a process and everything that it started, whatever group or session that moved to.
+    End(u64, u32),
     /// Set the size of a terminal.
     Resize(u64, u32, u16, u16),
     /// Connect to a TCP port on the machine's loopback; answered by [`Report::Descriptor`]: a socket that may still be
@@ -103,6 +105,8 @@ pub enum Report {
 pub enum Refusal {
     /// The caller asked for something that is not there.
     Invalid(String),
+    /// The working directory cannot be entered.
+    Directory(String),
     /// No room for another process or descriptor.
     Exhausted(String),
     /// Anything else.

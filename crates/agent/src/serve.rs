@@ -8,6 +8,7 @@ use nullspace_agent::channel;
 use nullspace_agent::message::{Order, Refusal, Report};
 
 use crate::spawn;
+use crate::supervise;
 use crate::sys::check;
 
 /// Serves until the engine's end of the socket is closed.
@@ -60,8 +61,14 @@ pub fn serve(control: &OwnedFd, mut buffer: Vec<u8>) {
 
 struct Agent<'a> {
     control: BorrowedFd<'a>,
-    /// Processes that were started and have not ended, with their terminals.
-    started: HashMap<u32, Option<OwnedFd>>,
+    /// Processes that were started and have not ended.
+    started: HashMap<u32, Running>,
+}
+
+struct Running {
+    terminal: Option<OwnedFd>,
+    /// `None` once it is gone.
+    supervisor: Option<u32>,
 }
 
 impl Agent<'_> {
@@ -70,24 +77,37 @@ impl Agent<'_> {
         match order {
             Order::Exec(id, exec) => match spawn::start(&exec) {
                 Ok(started) => {
-                    self.started.insert(started.pid, started.terminal);
+                    let running = Running {
+                        terminal: started.terminal,
+                        supervisor: Some(started.supervisor),
+                    };
+                    self.started.insert(started.pid, running);
                     let ends: Vec<_> = started.descriptors.iter().map(AsFd::as_fd).collect();
                     self.say(&Report::Started(id, started.pid), &ends)
                 }
                 Err(refusal) => self.say(&Report::Refused(id, refusal), &[]),
             },
             Order::Signal(id, pid, signal) => {
-                let result = if self.started.contains_key(&pid) {
+                let result = match self.started.get(&pid) {
                     // SAFETY: no pointers.
-                    check(unsafe { libc::kill(-(pid as i32), signal) }.into()).map(drop)
-                } else {
-                    Err(io::Error::from_raw_os_error(libc::ESRCH))
+                    Some(_) => check(unsafe { libc::kill(-(pid as i32), signal) }.into()).map(drop),
+                    None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+                };
+                self.answer(id, result, &format!("no running process {pid}"))
+            }
+            Order::End(id, pid) => {
+                let result = match self.started.get(&pid) {
+                    Some(running) => end(pid, running),
+                    None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
                 };
                 self.answer(id, result, &format!("no running process {pid}"))
             }
             Order::Resize(id, pid, cols, rows) => {
                 let result = match self.started.get(&pid) {
-                    Some(Some(terminal)) => spawn::resize(terminal, cols, rows),
+                    Some(Running {
+                        terminal: Some(terminal),
+                        ..
+                    }) => spawn::resize(terminal, cols, rows),
                     _ => Err(io::Error::from_raw_os_error(libc::ESRCH)),
                 };
                 self.answer(id, result, &format!("no running process {pid} with a terminal"))
@@ -139,6 +159,13 @@ impl Agent<'_> {
                     libc::WEXITSTATUS(status)
                 };
                 self.say(&Report::Exited(pid as u32, code), &[])?;
+                continue;
+            }
+            // Its number may be given to another process from now on.
+            for running in self.started.values_mut() {
+                if running.supervisor == Some(pid as u32) {
+                    running.supervisor = None;
+                }
             }
         }
     }
@@ -146,6 +173,19 @@ impl Agent<'_> {
     fn say(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         channel::send(self.control, report, descriptors, 0)
     }
+}
+
+/// Ends a process and everything that it started.
+fn end(pid: u32, running: &Running) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let send = |to: i32, signal: i32| check(unsafe { libc::kill(to, signal) }.into()).map(drop);
+    // Before anything of the command ends, so that its supervisor does not take that for the whole end.
+    if let Some(supervisor) = running.supervisor {
+        send(supervisor as i32, supervise::END)?;
+        // Somebody in the machine may have stopped it.
+        send(supervisor as i32, libc::SIGCONT)?;
+    }
+    send(-(pid as i32), libc::SIGKILL)
 }
 
 /// A connection to the machine's loopback that may not stand yet: waiting here would hold up everybody.

@@ -2,12 +2,16 @@
 //! process runs as; the engine's ends are handed out.
 
 use std::ffi::CString;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use nullspace_agent::message::{Exec, Refusal};
 
+use crate::supervise;
 use crate::sys::{self, c, check};
 use crate::users::{self, User};
 
@@ -17,6 +21,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// A started process and the engine's ends of its streams.
 pub struct Started {
     pub pid: u32,
+    /// What ends it whole.
+    pub supervisor: u32,
     pub descriptors: Vec<OwnedFd>,
     /// The master of its terminal, kept for resizing.
     pub terminal: Option<OwnedFd>,
@@ -89,39 +95,39 @@ pub fn start(exec: &Exec) -> Result<Started, Refusal> {
     }
     .map_err(no_room)?;
     let (errors, report) = sys::pipe().map_err(no_room)?;
-    // SAFETY: this process has one thread, so the child may do what it likes before it runs its program.
-    let pid = unsafe { libc::fork() };
-    if pid == -1 {
-        let error = io::Error::last_os_error();
-        return Err(no_room(error));
+    // SAFETY: this process has one thread, so the child may do what it likes.
+    let supervisor = unsafe { libc::fork() };
+    if supervisor == -1 {
+        return Err(no_room(io::Error::last_os_error()));
     }
-    if pid == 0 {
-        let failure = plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref());
-        // SAFETY: a live buffer; the descriptor is ours. Nothing can be done about an error here.
-        unsafe {
-            libc::write(report.as_raw_fd(), failure.as_ptr().cast(), failure.len());
-            libc::_exit(127);
-        }
+    if supervisor == 0 {
+        supervise::run(
+            &report,
+            || plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref()),
+            |error| failure(STEP_FORK, error),
+        );
     }
     drop(report);
     drop(streams.child);
-    let mut failure = [0_u8; 8];
-    let got = loop {
-        // SAFETY: a live buffer of the length given. The writing end is close-on-exec: no bytes mean that the program runs.
-        let got = unsafe { libc::read(errors.as_raw_fd(), failure.as_mut_ptr().cast(), failure.len()) };
-        if got != -1 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            break got;
-        }
+    // The writing end is close-on-exec: its end means that the program runs, or that nothing does.
+    let mut told = Vec::with_capacity(12);
+    let _ = std::fs::File::from(errors).read_to_end(&mut told);
+    let number = |at: usize| {
+        let bytes = told.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(i32::from_ne_bytes)
     };
-    if got == 8 {
-        let step = i32::from_ne_bytes([failure[0], failure[1], failure[2], failure[3]]);
-        let error = io::Error::from_raw_os_error(i32::from_ne_bytes([
-            failure[4], failure[5], failure[6], failure[7],
-        ]));
-        return Err(plan.explain(step, exec, &error));
-    }
+    // The pid comes first, and alone when all went well.
+    let pid = match (number(0), number(4), number(8)) {
+        (Some(pid), None, _) => pid,
+        (Some(step), Some(error), None) | (Some(_), Some(step), Some(error)) => {
+            return Err(plan.explain(step, exec, &io::Error::from_raw_os_error(error)));
+        }
+        // Killed before it came to anything.
+        (None, ..) => return Err(no_room(io::Error::from_raw_os_error(libc::EAGAIN))),
+    };
     Ok(Started {
         pid: pid as u32,
+        supervisor: supervisor as u32,
         descriptors: streams.engine,
         terminal: streams.terminal,
     })
@@ -131,6 +137,15 @@ const STEP_USER: i32 = 1;
 const STEP_CWD: i32 = 2;
 const STEP_PROGRAM: i32 = 3;
 const STEP_STREAMS: i32 = 4;
+const STEP_FORK: i32 = 5;
+
+/// What failed, as the agent is told.
+fn failure(step: i32, error: &io::Error) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&step.to_ne_bytes());
+    bytes[4..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
+    bytes
+}
 
 /// All that the child needs, in C's form.
 struct Plan {
@@ -184,19 +199,12 @@ impl Plan {
 
     /// In the child: never returns but with what failed.
     fn become_program(&self, streams: &[OwnedFd; 3], terminal: bool, user: Option<&User>) -> [u8; 8] {
-        let failure = |step: i32, error: &io::Error| {
-            let mut bytes = [0; 8];
-            bytes[..4].copy_from_slice(&step.to_ne_bytes());
-            bytes[4..].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes());
-            bytes
-        };
         // SAFETY: one thread, live pointers; what could be inherited is reset or closed.
         unsafe {
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
             // A session, and so a process group, of its own.
             libc::setsid();
             for (number, stream) in streams.iter().enumerate() {
@@ -219,6 +227,8 @@ impl Plan {
                     return failure(STEP_USER, &error);
                 }
             }
+            // Without its supervisor the command could not be ended whole any more: it ends with it.
+            let _ = sys::die_with_parent();
             libc::umask(0o022);
             // As the user: the directory may be closed to them.
             if libc::chdir(self.cwd.as_ptr()) == -1 {
@@ -257,6 +267,39 @@ impl Plan {
         }
     }
 
+    /// What a program needs that is missing, when the program itself is there: the kernel says the same of both.
+    fn missing_interpreter(&self, exec: &Exec) -> Option<String> {
+        let head = self.candidates.iter().find_map(|candidate| {
+            let path = Path::new(&exec.cwd).join(candidate.to_str().ok()?);
+            // A pipe that nobody writes to must not hold up the agent.
+            let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+            let file = OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(path)
+                .ok()?;
+            let mut head = Vec::new();
+            file.metadata().ok()?.is_file().then_some(())?;
+            file.take(256).read_to_end(&mut head).ok()?;
+            Some(head)
+        })?;
+        let Some(rest) = head.strip_prefix(b"#!") else {
+            return Some("the file is there, but the loader or interpreter that it names is not".into());
+        };
+        let line = String::from_utf8_lossy(rest.split(|byte| *byte == b'\n').next()?).into_owned();
+        if line.ends_with('\r') {
+            return Some(
+                "its lines end with CR LF, as on Windows, so it asks for an interpreter whose name ends with CR; \
+                 remove them, as with sed -i 's/\\r$//'"
+                    .into(),
+            );
+        }
+        let interpreter = line.split_whitespace().next().unwrap_or_default().to_owned();
+        Some(format!(
+            "its first line asks for `{interpreter}`, which is not there"
+        ))
+    }
+
     fn explain(&self, step: i32, exec: &Exec, error: &io::Error) -> Refusal {
         if matches!(
             error.raw_os_error(),
@@ -265,11 +308,18 @@ impl Plan {
             return Refusal::Exhausted(format!("the machine has no room for another process: {error}"));
         }
         match step {
-            STEP_CWD => Refusal::Invalid(format!(
+            STEP_CWD => Refusal::Directory(format!(
                 "the working directory `{}` cannot be entered: {error}",
                 exec.cwd
             )),
-            STEP_PROGRAM => Refusal::Invalid(format!("`{}` cannot be run: {error}", exec.argv[0])),
+            STEP_PROGRAM => {
+                let why = match error.raw_os_error() {
+                    Some(libc::ENOENT) => self.missing_interpreter(exec),
+                    _ => None,
+                };
+                let why = why.unwrap_or_else(|| error.to_string());
+                Refusal::Invalid(format!("`{}` cannot be run: {why}", exec.argv[0]))
+            }
             STEP_USER => Refusal::Invalid(format!(
                 "commands cannot run as `{}` here: {error}",
                 exec.user.as_deref().unwrap_or("root")

@@ -189,17 +189,83 @@ async fn a_child_that_holds_the_output_open_does_not_hold_up_the_answer() {
 }
 
 #[tokio::test]
-async fn much_output_is_cut_in_the_answer_and_said_so() {
+async fn too_much_output_is_cut_and_the_answer_counts_what_is_missing() {
     let served = Served::start().await;
     let id = served.create(json!({})).await;
-    let answer = served.shell(&id, "head -c 9000000 /dev/zero | tr '\\0' x").await;
+    let answer = served.shell(&id, "head -c 20000000 /dev/zero | tr '\\0' x").await;
+    assert_eq!(answer["stdout"].as_str().unwrap().len(), 20_000_000);
+    assert!(answer.get("truncated").is_none());
+    let answer = served
+        .shell(&id, "echo e >&2; head -c 34000000 /dev/zero | tr '\\0' x; exit 3")
+        .await;
     let text = answer["stdout"].as_str().unwrap();
-    assert!(
-        text.contains("[nullspace: 611392 more bytes were dropped"),
-        "{}",
-        &text[text.len() - 200..]
+    assert!(text.len() == 32 << 20 && text.bytes().all(|byte| byte == b'x'));
+    assert_eq!(
+        (&answer["stderr"], &answer["exit_code"], &answer["truncated"]),
+        (&json!("e\n"), &json!(3), &json!(true))
     );
-    assert_eq!(answer["exit_code"], 0);
+    assert_eq!(
+        (&answer["dropped_stdout_bytes"], &answer["dropped_stderr_bytes"]),
+        (&json!(34_000_000 - (32 << 20)), &json!(0))
+    );
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_log_says_what_is_missing_from_it() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let body = json!({
+        "command": "echo begin; head -c 20000000 /dev/zero | tr '\\0' x; echo e >&2; echo end",
+        "shell": true, "background": true,
+    });
+    let path = format!("/v1/machines/{id}");
+    let pid = served.post(&format!("{path}/exec"), body).await.expect(200)["pid"].clone();
+    let logs_path = format!("{path}/processes/{pid}/logs");
+    until("it ended", async || {
+        served.get(&logs_path).await.expect(200)["exit_code"] == 0
+    })
+    .await;
+    let logs = served.get(&logs_path).await.expect(200);
+    let text = logs["stdout"].as_str().unwrap();
+    assert!(
+        text.starts_with('x') && text.ends_with("xend\n"),
+        "as it was printed"
+    );
+    assert_eq!(logs["truncated"], true);
+    assert_eq!(
+        logs["dropped_stdout_bytes"].as_u64().unwrap() + text.len() as u64,
+        20_000_000 + 10
+    );
+    assert_eq!(
+        (&logs["stderr"], &logs["dropped_stderr_bytes"]),
+        (&json!("e\n"), &json!(0))
+    );
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn the_result_of_a_background_command_outlasts_many_later_ones() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let path = format!("/v1/machines/{id}");
+    let begin = async |command: &str| {
+        let body = json!({ "command": command, "shell": true, "background": true });
+        served.post(&format!("{path}/exec"), body).await.expect(200)["pid"].clone()
+    };
+    let first = begin("echo first; echo e >&2; exit 5").await;
+    for _ in 0..600 {
+        begin(":").await;
+    }
+    let logs = served
+        .get(&format!("{path}/processes/{first}/logs"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&logs["stdout"], &logs["stderr"], &logs["exit_code"]),
+        (&json!("first\n"), &json!("e\n"), &json!(5))
+    );
+    assert!(logs.get("truncated").is_none());
     served.stop().await;
 }
 

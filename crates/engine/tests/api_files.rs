@@ -245,6 +245,19 @@ async fn content_is_searched_and_replaced() {
     let expected =
         json!({ "replacements": 2, "files_modified": 1, "files_skipped": 1, "binary_files_skipped": 0 });
     assert_eq!(done, expected);
+    // A name that is wrong leaves all files as they were, whichever comes first.
+    for files in [
+        json!(["x.py", "missing"]),
+        json!(["missing", "x.py"]),
+        json!(["x.py", "/workspace"]),
+    ] {
+        let body = json!({ "files": files, "pattern": "2", "replacement": "3" });
+        let answer = post(&served, &base, "replace", body).await;
+        assert!(answer.status >= 400, "{answer:?}");
+        let body = json!({ "path": "x.py" });
+        let read = post(&served, &base, "read", body).await.expect(200);
+        assert_eq!(read["content"], "a\n2 2\n");
+    }
 }
 
 #[tokio::test]

@@ -356,6 +356,23 @@ async fn a_wrong_body_is_refused_with_its_field() {
 }
 
 #[tokio::test]
+async fn the_working_directory_of_a_machine_is_made_when_it_is_missing() {
+    let served = Served::start().await;
+    let id = served.create(json!({ "cwd": "/workspace/made/for/it" })).await;
+    let answer = served.shell(&id, "pwd").await;
+    assert!(
+        answer["stdout"].as_str().unwrap().ends_with("/made/for/it\n"),
+        "{answer}"
+    );
+    let refused = served
+        .post("/v1/machines", json!({ "cwd": "/etc/passwd/x" }))
+        .await
+        .refused(400, "invalid_request");
+    assert!(refused.contains("`cwd`"), "{refused}");
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn the_network_policy_is_replaced_as_a_whole() {
     let served = Served::start().await;
     let id = served.create(plain()).await;

@@ -96,6 +96,10 @@ pub struct ExecutionResult {
     /// Whether it is the value of the cell's last line.
     #[serde(default)]
     pub is_main_result: bool,
+    /// Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of
+    /// others, which are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<std::collections::BTreeMap<String, u64>>,
 }
 
 /// Something that a cell made, kept in the machine.
@@ -173,6 +177,9 @@ pub struct Execution {
     /// Which cell of its context it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_count: Option<u64>,
+    /// `true` when a run made more than is kept of one: what came after that is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<bool>,
 }
 
 /// An event of `execute`, one a line.

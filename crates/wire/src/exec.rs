@@ -43,6 +43,38 @@ pub struct ExecResponse {
     /// Process id inside the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// What is missing from the output.
+    #[serde(flatten)]
+    pub dropped: Dropped,
+}
+
+/// What is missing from an output that was too long to keep. Without keys when it is whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Dropped {
+    /// `true` when the output is not whole. The text that is there is as it was printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<bool>,
+    /// Bytes of standard output that are missing: its end for a foreground command, its beginning for a background one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_stdout_bytes: Option<u64>,
+    /// The same for standard error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_stderr_bytes: Option<u64>,
+}
+
+impl Dropped {
+    /// So many bytes of each stream.
+    pub fn of(stdout: u64, stderr: u64) -> Self {
+        match (stdout, stderr) {
+            (0, 0) => Self::default(),
+            _ => Self {
+                truncated: Some(true),
+                dropped_stdout_bytes: Some(stdout),
+                dropped_stderr_bytes: Some(stderr),
+            },
+        }
+    }
 }
 
 /// Answer of a background command.
@@ -78,6 +110,9 @@ pub struct ProcessLogs {
     /// Absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// What is missing from the output.
+    #[serde(flatten)]
+    pub dropped: Dropped,
 }
 
 /// Body of `POST .../processes/{pid}/stdin`: exactly one of the two.

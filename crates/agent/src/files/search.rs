@@ -16,6 +16,8 @@ const LONGEST_LINE: usize = 4 << 10;
 const LONGEST_READ: u64 = 1 << 20;
 /// Bytes of all lines together.
 const LARGEST_RESULT: usize = 16 << 20;
+/// Files that a failure names.
+const MOST_NAMED: usize = 20;
 /// Bytes of a file that text is replaced in.
 const LARGEST_FILE: u64 = 64 << 20;
 /// Entries looked at between two looks at whether anybody waits.
@@ -152,11 +154,48 @@ pub(super) fn replace(files: &[String], pattern: &str, replacement: &str) -> Res
     if pattern.is_empty() {
         return Err(Fault::new(libc::EINVAL, "the text to replace is empty"));
     }
-    let one = |file: &String| replace_one(Path::new(file), pattern.as_bytes(), replacement.as_bytes());
-    files.iter().map(one).collect()
+    // All of them before the first one changes: a name that is wrong leaves every file as it was.
+    for file in files {
+        let path = Path::new(file);
+        if count(&read_to_replace(path)?, pattern.as_bytes()) > 0 {
+            // Dropped at once. It finds out whether the file may be written.
+            New::begin(path)?;
+        }
+    }
+    let mut counts = Vec::with_capacity(files.len());
+    for file in files {
+        match replace_one(Path::new(file), pattern.as_bytes(), replacement.as_bytes()) {
+            Ok(times) => counts.push(times),
+            Err(fault) => return Err(say_changed(fault, files, &counts)),
+        }
+    }
+    Ok(counts)
 }
 
-fn replace_one(path: &Path, pattern: &[u8], replacement: &[u8]) -> Result<u64> {
+/// Adds to a failure which files had changed before it.
+fn say_changed(fault: Fault, files: &[String], counts: &[u64]) -> Fault {
+    let changed: Vec<&str> = files
+        .iter()
+        .zip(counts)
+        .filter(|(_, times)| **times > 0)
+        .map(|(file, _)| file.as_str())
+        .collect();
+    if changed.is_empty() {
+        return fault;
+    }
+    let shown = changed[..changed.len().min(MOST_NAMED)].join(", ");
+    let more = match changed.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Fault::new(
+        fault.errno,
+        format!("{}; the text was replaced before in {shown}{more}", fault.text),
+    )
+}
+
+/// The content of a file that text is replaced in.
+fn read_to_replace(path: &Path) -> Result<Vec<u8>> {
     let fault = |e: io::Error| Fault::at(path, &e);
     let metadata = fs::metadata(path).map_err(fault)?;
     if metadata.is_dir() {
@@ -173,6 +212,12 @@ fn replace_one(path: &Path, pattern: &[u8], replacement: &[u8]) -> Result<u64> {
     open_without_waiting(path)
         .and_then(|f| f.take(LARGEST_FILE).read_to_end(&mut old))
         .map_err(fault)?;
+    Ok(old)
+}
+
+fn replace_one(path: &Path, pattern: &[u8], replacement: &[u8]) -> Result<u64> {
+    let fault = |e: io::Error| Fault::at(path, &e);
+    let old = read_to_replace(path)?;
     let times = count(&old, pattern);
     if times == 0 {
         return Ok(0);

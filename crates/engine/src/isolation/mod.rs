@@ -31,9 +31,12 @@ pub enum IsolationError {
     /// This computer cannot enforce a limit that was asked for (and the engine was not told `--best-effort`).
     #[error("{0}")]
     Unenforceable(String),
-    /// The caller asked for something impossible: no such user, directory, executable, pid.
+    /// The caller asked for something impossible: no such user, executable, pid.
     #[error("{0}")]
     Invalid(String),
+    /// The working directory that a process was to start in cannot be entered.
+    #[error("{0}")]
+    Directory(String),
     /// Something that is in use cannot be taken away.
     #[error("{0}")]
     Busy(String),
@@ -220,6 +223,10 @@ pub trait Running: Send + Sync + 'static {
     /// Sends a signal to the process group of `pid`. A pid that has ended, or was never started by
     /// [`exec`](Running::exec), is [`IsolationError::Invalid`].
     async fn signal(&self, pid: u32, signal: i32) -> Result<()>;
+
+    /// Ends `pid` and every process that it started, whatever session or group those moved to. Its end is told when
+    /// all of them are gone. The errors are those of [`signal`](Running::signal).
+    async fn end(&self, pid: u32) -> Result<()>;
 
     /// Changes the size of the terminal of `pid`.
     async fn resize(&self, pid: u32, size: PtySize) -> Result<()>;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::error::{Error, Kind, Result};
 use super::events::{Event, Operation};
+use super::files::make_working_directory;
 use super::idempotency::Ticket;
 use super::layers::Pin;
 use super::live::Machine;
@@ -20,7 +21,7 @@ use super::pool::Ready;
 use super::record::Record;
 use super::snapshot::Snapshot;
 use super::start_command::StartCommand;
-use super::templates::Template;
+use super::templates::{Template, WORKSPACE};
 use super::validate::{self, Checkout, Plan, Source};
 use super::volumes::Attachment;
 use super::{clock, egress, ids, Engine};
@@ -318,11 +319,19 @@ impl Engine {
     /// Starts the isolated machine of a record, and what runs in it before anybody has it.
     async fn start_whole(&self, record: &Record, start: Option<&StartCommand>) -> Result<Arc<dyn Running>> {
         let running = self.start(record).await?;
-        if let Some(start) = start {
-            if let Err(error) = start.run(&running, &record.envs, &record.cwd).await {
-                let _ = running.stop().await;
-                return Err(error);
+        let prepared = async {
+            // Every template has that one.
+            if record.cwd != WORKSPACE {
+                make_working_directory(&running, &record.cwd).await?;
             }
+            match start {
+                Some(start) => start.run(&running, &record.envs, &record.cwd).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = prepared.await {
+            let _ = running.stop().await;
+            return Err(error);
         }
         Ok(running)
     }

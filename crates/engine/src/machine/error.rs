@@ -237,7 +237,9 @@ impl Error {
         match error {
             IsolationError::Unenforceable(text) => Self::new(Kind::FeatureUnavailable, text)
                 .with_action("ask for less, or start the engine with --best-effort to get a warning instead"),
-            IsolationError::Invalid(text) => Self::new(Kind::InvalidRequest, text),
+            IsolationError::Invalid(text) | IsolationError::Directory(text) => {
+                Self::new(Kind::InvalidRequest, text)
+            }
             IsolationError::Busy(text) => Self::new(Kind::VolumeBusy, text).retryable(true).with_action(
                 "end the processes that use it, or let them leave its directories, and try again",
             ),

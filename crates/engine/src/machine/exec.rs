@@ -26,7 +26,6 @@ const STDIN_PATIENCE: Duration = Duration::from_secs(20);
 const KILL_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of output shown in the details of a timeout.
 const TIMEOUT_EXCERPT: usize = 16 << 10;
-const SIGKILL: i32 = 9;
 
 /// Environment of every command, under the template's, the machine's and the request's.
 pub(super) const BASE_ENVS: [(&str, &str); 6] = [
@@ -76,7 +75,7 @@ impl Drop for KillOnDrop {
         if let Some(pid) = self.pid {
             let running = self.running.clone();
             // A pid that has ended meanwhile is no error here.
-            tokio::spawn(async move { running.signal(pid, SIGKILL).await.ok() });
+            tokio::spawn(async move { running.end(pid).await.ok() });
         }
     }
 }
@@ -180,7 +179,13 @@ impl Engine {
             IsolationError::Invalid(text) => {
                 Error::new(Kind::ExecFailed, format!("the command did not start: {text}"))
                     .retryable(false)
-                    .with_action("check `command` and `cwd`; shell text needs `shell: true`")
+                    .with_action("check `command`; shell text needs `shell: true`")
+            }
+            IsolationError::Directory(text) => {
+                Error::new(Kind::ExecFailed, format!("the command did not start: {text}"))
+                    .retryable(false)
+                    .with_action("give a `cwd` that exists in the machine")
+                    .with_details(json!({ "field": "cwd" }))
             }
             IsolationError::Failed(text) => {
                 Error::new(Kind::ExecFailed, format!("the command did not start: {text}"))
@@ -206,7 +211,7 @@ impl Engine {
         };
         let end = tokio::time::timeout(limit, command.end()).await;
         let Ok(end) = end else {
-            let _ = guard.running.signal(command.pid, SIGKILL).await;
+            let _ = guard.running.end(command.pid).await;
             let _ = tokio::time::timeout(KILL_PATIENCE, command.end()).await;
             guard.pid = None;
             machine.processes.forget(command.pid);
@@ -214,7 +219,8 @@ impl Engine {
         };
         guard.pid = None;
         machine.processes.forget(command.pid);
-        let (stdout, mut stderr) = texts(&command);
+        let logs = command.logs();
+        let mut stderr = logs.stderr;
         let exit = match end {
             End::MachineEnded => return Err(Error::isolation("running a command", IsolationError::Gone)),
             End::Exited(exit) => exit,
@@ -227,9 +233,10 @@ impl Engine {
         }
         Ok(ExecResponse {
             exit_code: exit.code,
-            stdout,
+            stdout: logs.stdout,
             stderr,
             pid: Some(command.pid),
+            dropped: logs.dropped,
         })
     }
 
@@ -312,16 +319,16 @@ impl Engine {
         }
     }
 
-    /// Kills a command and all of its process group. One that has ended is left alone.
+    /// Ends a command and everything that it started. One that has ended is left alone, and so is what it left behind.
     pub async fn kill_process(self: &Arc<Self>, id: &str, pid: u32) -> Result<()> {
         let (machine, _busy) = self.ready(id).await?;
         let command = command(&machine, pid)?;
         self.kill_command(&machine, &command).await
     }
 
-    /// Kills a command, wherever it was found.
+    /// Ends a command whole, wherever it was found.
     pub async fn kill_command(&self, machine: &Machine, command: &Command) -> Result<()> {
-        match machine.running()?.signal(command.pid, SIGKILL).await {
+        match machine.running()?.end(command.pid).await {
             // It ended between the look-up and the signal, or before; what was asked for is so.
             Ok(()) | Err(IsolationError::Invalid(_)) => Ok(()),
             Err(error) => Err(Error::isolation("killing a process", error)),
@@ -342,16 +349,6 @@ pub fn command(machine: &Machine, pid: u32) -> Result<Arc<Command>> {
     })
 }
 
-fn texts(command: &Command) -> (String, String) {
-    command.sink(|sink| match sink {
-        Sink::Capture(capture) => capture.texts(),
-        other => {
-            let logs = other.read();
-            (logs.stdout, logs.stderr)
-        }
-    })
-}
-
 /// The error of a command that ran too long.
 pub fn timed_out(command: &Command, limit: Duration) -> Error {
     let excerpt = |text: String| {
@@ -361,11 +358,11 @@ pub fn timed_out(command: &Command, limit: Duration) -> Error {
         }
         text[from..].to_owned()
     };
-    let (stdout, stderr) = texts(command);
+    let logs = command.logs();
     Error::new(
         Kind::ExecTimeout,
         format!(
-            "the command ran longer than {} s and was killed with its process group",
+            "the command ran longer than {} s and was ended with all that it had started",
             limit.as_secs()
         ),
     )
@@ -373,7 +370,7 @@ pub fn timed_out(command: &Command, limit: Duration) -> Error {
     .with_details(json!({
         "pid": command.pid,
         "timeout_secs": limit.as_secs(),
-        "stdout": excerpt(stdout),
-        "stderr": excerpt(stderr),
+        "stdout": excerpt(logs.stdout),
+        "stderr": excerpt(logs.stderr),
     }))
 }

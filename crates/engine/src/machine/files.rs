@@ -14,6 +14,7 @@ use super::live::{Busy, Machine};
 use super::status::Rules;
 use super::Engine;
 use crate::isolation::files::{EntryKind, Event, Fault, FileError, Files, Info, NewFile, Op};
+use crate::isolation::Running;
 
 /// Limit of one operation; streaming of content has none of its own.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +50,22 @@ impl Engine {
             busy,
             user,
         })
+    }
+}
+
+/// Makes the working directory of a machine that has just started, so that every command can use it.
+pub(super) async fn make_working_directory(running: &Arc<dyn Running>, cwd: &str) -> Result<()> {
+    let channel = running.files(None).await;
+    let channel = channel.map_err(|error| Error::isolation("opening files", error))?;
+    let mut files = Files::new(channel).map_err(failure)?;
+    let make = Op::MakeDirectory { path: cwd.into() };
+    match within(files.ask(make)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == Kind::MachineNotReady => Err(error),
+        Err(error) => Err(Error::invalid(
+            "cwd",
+            format_args!("cannot be the working directory: {}", error.message),
+        )),
     }
 }
 

@@ -17,6 +17,7 @@ use nullspace_wire::Envs;
 use serde_json::json;
 
 use super::error::{Error, Kind, Result};
+use super::output::CAPTURE_LIMIT;
 use super::Engine;
 
 /// Longest run of one operation, seconds: clones may be long.
@@ -202,6 +203,20 @@ impl Engine {
             background: Some(false),
         };
         let done = self.exec(id, request).await?;
+        if done.exit_code == 0 && done.dropped.truncated.is_some() {
+            return Err(Error::new(
+                Kind::ExecFailed,
+                format!(
+                    "what git answers is longer than the {} MiB that are kept",
+                    CAPTURE_LIMIT >> 20
+                ),
+            )
+            .retryable(false)
+            .with_action(
+                "ask for less, such as one path at a time, or run git yourself and stream its output",
+            )
+            .with_details(json!({ "dropped_stdout_bytes": done.dropped.dropped_stdout_bytes })));
+        }
         if done.exit_code == 0 {
             return Ok(without(&done.stdout, &secrets));
         }

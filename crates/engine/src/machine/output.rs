@@ -4,8 +4,9 @@ use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nullspace_wire::exec::ProcessLogs;
+use nullspace_wire::exec::{Dropped, ProcessLogs};
 
 /// Which stream a chunk came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,59 +17,88 @@ pub enum Stream {
     Stderr,
 }
 
-/// Most bytes of each stream in the answer of a foreground command: 8 MiB. The rest is read and dropped.
-pub const CAPTURE_LIMIT: usize = 8 << 20;
+/// Most bytes of each stream in the answer of a foreground command: 32 MiB. The rest is read and dropped.
+pub const CAPTURE_LIMIT: usize = 32 << 20;
+/// Bytes of a stream that every command may have: 8 MiB. More is taken from [`ROOM`].
+const CAPTURE_SHARE: usize = 8 << 20;
+/// Bytes beyond their shares that all commands of the engine may hold together: 256 MiB.
+static ROOM: AtomicUsize = AtomicUsize::new(256 << 20);
 /// Bytes of a background log that stay in memory: 64 KiB. More goes to a file.
 const MEMORY_LIMIT: usize = 64 << 10;
 /// Bytes of a log file, 4 MiB. When it is full it becomes the older half and a new one begins, so that a log keeps
 /// its last 4 to 8 MiB.
 const SEGMENT_LIMIT: u64 = 4 << 20;
 
+/// The beginning of what one stream of a foreground command prints.
+#[derive(Debug, Default)]
+struct Beginning {
+    kept: Vec<u8>,
+    dropped: u64,
+    /// Bytes taken from [`ROOM`].
+    taken: usize,
+}
+
+impl Beginning {
+    fn push(&mut self, chunk: &[u8]) {
+        // After the first gap nothing more: what is kept has none.
+        let wanted = match self.dropped {
+            0 => chunk.len().min(CAPTURE_LIMIT - self.kept.len()),
+            _ => 0,
+        };
+        let own = wanted.min(CAPTURE_SHARE.saturating_sub(self.kept.len()));
+        let more = wanted - own;
+        let take = |room: usize| room.checked_sub(more);
+        let kept = match ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => {
+                self.taken += more;
+                wanted
+            }
+            Err(_) => own,
+        };
+        self.kept.extend_from_slice(&chunk[..kept]);
+        self.dropped += (chunk.len() - kept) as u64;
+    }
+
+    fn text(&self) -> String {
+        // Of a character that was cut only the whole ones before it are shown: the data ends, but is not changed.
+        let end = match std::str::from_utf8(&self.kept) {
+            Err(error) if self.dropped > 0 && error.error_len().is_none() => error.valid_up_to(),
+            _ => self.kept.len(),
+        };
+        String::from_utf8_lossy(&self.kept[..end]).into_owned()
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        ROOM.fetch_add(self.taken, Ordering::Relaxed);
+    }
+}
+
 /// The beginning of what a foreground command prints.
 #[derive(Debug, Default)]
 pub struct Capture {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    dropped_stdout: u64,
-    dropped_stderr: u64,
+    stdout: Beginning,
+    stderr: Beginning,
 }
 
 impl Capture {
     /// Takes a chunk; what is over the limit is only counted.
     pub fn push(&mut self, stream: Stream, chunk: &[u8]) {
-        let (kept, dropped) = match stream {
-            Stream::Stdout => (&mut self.stdout, &mut self.dropped_stdout),
-            Stream::Stderr => (&mut self.stderr, &mut self.dropped_stderr),
-        };
-        let room = CAPTURE_LIMIT.saturating_sub(kept.len()).min(chunk.len());
-        kept.extend_from_slice(&chunk[..room]);
-        *dropped += (chunk.len() - room) as u64;
-    }
-
-    /// Both streams as text; a cut stream ends with a line that says so.
-    pub fn texts(&self) -> (String, String) {
-        let text = |kept: &[u8], dropped: u64| {
-            let mut text = String::from_utf8_lossy(kept).into_owned();
-            if dropped > 0 {
-                text.push_str(&format!(
-                    "\n[nullspace: {dropped} more bytes were dropped; stream the command to get all of them]\n"
-                ));
-            }
-            text
-        };
-        (
-            text(&self.stdout, self.dropped_stdout),
-            text(&self.stderr, self.dropped_stderr),
-        )
+        match stream {
+            Stream::Stdout => self.stdout.push(chunk),
+            Stream::Stderr => self.stderr.push(chunk),
+        }
     }
 
     fn logs(&self) -> ProcessLogs {
-        let (stdout, stderr) = self.texts();
+        let (stdout, stderr) = (self.stdout.text(), self.stderr.text());
         ProcessLogs {
             output: format!("{stdout}{stderr}"),
             stdout,
             stderr,
             exit_code: None,
+            dropped: Dropped::of(self.stdout.dropped, self.stderr.dropped),
         }
     }
 }
@@ -81,8 +111,12 @@ pub struct Log {
     path: PathBuf,
     memory: Vec<u8>,
     file: Option<File>,
+    /// Bytes of output in the file and in the older half, by stream, and of the file itself.
+    newer: [u64; 2],
+    older: [u64; 2],
     file_bytes: u64,
-    dropped: u64,
+    /// Bytes that are gone, by stream.
+    dropped: [u64; 2],
 }
 
 impl Log {
@@ -92,12 +126,44 @@ impl Log {
             path,
             memory: Vec::new(),
             file: None,
+            newer: [0; 2],
+            older: [0; 2],
             file_bytes: 0,
-            dropped: 0,
+            dropped: [0; 2],
         }
     }
 
-    fn older(&self) -> PathBuf {
+    /// Bytes that are kept.
+    pub fn size(&self) -> u64 {
+        self.newer.iter().chain(&self.older).sum()
+    }
+
+    /// Moves what is in memory to the file.
+    pub fn rest(&mut self) {
+        // Where the disk is full it stays where it is.
+        if self.file.is_none() && !self.memory.is_empty() {
+            let _ = self.spill(&[]);
+        }
+    }
+
+    /// Forgets what is kept, and counts it.
+    pub fn discard(&mut self) {
+        for (dropped, kept) in self.dropped.iter_mut().zip(self.newer.iter().zip(&self.older)) {
+            *dropped += kept.0 + kept.1;
+        }
+        (self.newer, self.older) = ([0; 2], [0; 2]);
+        self.memory = Vec::new();
+        self.remove_files();
+    }
+
+    fn remove_files(&mut self) {
+        if self.file.take().is_some() {
+            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(self.older_path());
+        }
+    }
+
+    fn older_path(&self) -> PathBuf {
         self.path.with_extension("old")
     }
 
@@ -107,21 +173,26 @@ impl Log {
         frame.push(u8::from(stream == Stream::Stderr));
         frame.extend_from_slice(&u32::try_from(chunk.len()).unwrap_or(u32::MAX).to_be_bytes());
         frame.extend_from_slice(chunk);
+        let index = usize::from(frame[0]);
         if self.file.is_none() && self.memory.len() + frame.len() <= MEMORY_LIMIT {
             self.memory.extend_from_slice(&frame);
+            self.newer[index] += chunk.len() as u64;
             return;
         }
         // A full disk must not end the command: what cannot be kept is counted.
-        if self.spill(&frame).is_err() {
-            self.dropped += chunk.len() as u64;
+        match self.spill(&frame) {
+            Ok(()) => self.newer[index] += chunk.len() as u64,
+            Err(_) => self.dropped[index] += chunk.len() as u64,
         }
     }
 
     fn spill(&mut self, frame: &[u8]) -> std::io::Result<()> {
         if self.file.is_some() && self.file_bytes + frame.len() as u64 > SEGMENT_LIMIT {
-            let lost = std::fs::metadata(self.older()).map_or(0, |m| m.len());
-            std::fs::rename(&self.path, self.older())?;
-            self.dropped += lost;
+            std::fs::rename(&self.path, self.older_path())?;
+            for (dropped, lost) in self.dropped.iter_mut().zip(self.older) {
+                *dropped += lost;
+            }
+            self.older = std::mem::take(&mut self.newer);
             self.file = None;
         }
         if self.file.is_none() {
@@ -149,19 +220,12 @@ impl Log {
     /// All that is kept, as text.
     pub fn read(&self) -> ProcessLogs {
         let mut frames = Vec::new();
-        for path in [&self.older(), &self.path] {
+        for path in [&self.older_path(), &self.path] {
             // No file yet, or one that somebody removed: what is left is still worth showing.
             let _ = File::open(path).and_then(|mut f| f.read_to_end(&mut frames));
         }
         frames.extend_from_slice(&self.memory);
         let (mut stdout, mut stderr, mut output) = (Vec::new(), Vec::new(), Vec::new());
-        if self.dropped > 0 {
-            let note = format!(
-                "[nullspace: {} bytes of earlier output were dropped]\n",
-                self.dropped
-            );
-            output.extend_from_slice(note.as_bytes());
-        }
         let mut rest = frames.as_slice();
         while let Some((head, tail)) = rest.split_at_checked(5) {
             let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -176,16 +240,14 @@ impl Log {
             stderr: text(stderr),
             output: text(output),
             exit_code: None,
+            dropped: Dropped::of(self.dropped[0], self.dropped[1]),
         }
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if self.file.is_some() {
-            let _ = std::fs::remove_file(&self.path);
-            let _ = std::fs::remove_file(self.older());
-        }
+        self.remove_files();
     }
 }
 
@@ -196,6 +258,8 @@ pub enum Sink {
     Capture(Capture),
     /// Into a log.
     Log(Log),
+    /// Nowhere, beside what [`Command::note`](super::processes::Command::note) keeps.
+    Notes(Log),
     /// Nowhere: terminals are read live.
     Nothing,
 }
@@ -206,12 +270,17 @@ impl Sink {
         Sink::Log(Log::new(path.to_owned()))
     }
 
+    /// A log of notes at this path.
+    pub fn notes(path: &Path) -> Self {
+        Sink::Notes(Log::new(path.to_owned()))
+    }
+
     /// Takes a chunk.
     pub fn push(&mut self, stream: Stream, chunk: &[u8]) {
         match self {
             Sink::Capture(capture) => capture.push(stream, chunk),
             Sink::Log(log) => log.push(stream, chunk),
-            Sink::Nothing => {}
+            Sink::Notes(_) | Sink::Nothing => {}
         }
     }
 
@@ -219,7 +288,7 @@ impl Sink {
     pub fn read(&self) -> ProcessLogs {
         match self {
             Sink::Capture(capture) => capture.logs(),
-            Sink::Log(log) => log.read(),
+            Sink::Log(log) | Sink::Notes(log) => log.read(),
             Sink::Nothing => Capture::default().logs(),
         }
     }
@@ -340,18 +409,23 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_keeps_the_beginning_and_says_what_is_missing() {
+    fn a_capture_keeps_the_beginning_as_it_came_and_counts_the_rest() {
         let mut capture = Capture::default();
         capture.push(Stream::Stdout, &vec![b'a'; CAPTURE_LIMIT - 1]);
-        capture.push(Stream::Stdout, b"bcd");
+        // The first byte of two: half a character is no part of the text.
+        capture.push(Stream::Stdout, "ébc".as_bytes());
+        // Nothing after a gap.
+        capture.push(Stream::Stdout, b"d");
         capture.push(Stream::Stderr, b"e");
-        let (stdout, stderr) = capture.texts();
-        assert!(
-            stdout[CAPTURE_LIMIT - 2..].starts_with("ab\n[nullspace: 2 more bytes"),
-            "{}",
-            &stdout[CAPTURE_LIMIT - 2..]
+        let logs = capture.logs();
+        assert_eq!(logs.stdout.len(), CAPTURE_LIMIT - 1);
+        assert!(logs.stdout.ends_with("aaa"));
+        assert_eq!(logs.stderr, "e");
+        assert_eq!(logs.dropped, Dropped::of(4, 0));
+        assert_eq!(
+            serde_json::to_value(&logs.dropped).unwrap(),
+            serde_json::json!({ "truncated": true, "dropped_stdout_bytes": 4, "dropped_stderr_bytes": 0 })
         );
-        assert_eq!(stderr, "e");
     }
 
     #[test]
@@ -389,6 +463,13 @@ mod tests {
         assert!(logs.stdout.ends_with("the end"));
         assert!(logs.stdout.len() as u64 <= 2 * SEGMENT_LIMIT);
         assert!(logs.stdout.len() as u64 >= SEGMENT_LIMIT - (1 << 20));
-        assert!(logs.output.starts_with("[nullspace: "), "{}", &logs.output[..60]);
+        assert!(logs.output.starts_with("xxx"), "the data is not changed");
+        let dropped = logs.dropped.dropped_stdout_bytes.unwrap();
+        assert_eq!(dropped + logs.stdout.len() as u64, (20 << 20) + 7);
+        assert_eq!(logs.dropped.dropped_stderr_bytes, Some(0));
+        log.discard();
+        let logs = log.read();
+        assert_eq!((logs.output.as_str(), log.size()), ("", 0));
+        assert_eq!(logs.dropped, Dropped::of((20 << 20) + 7, 0));
     }
 }

@@ -1,8 +1,8 @@
 //! The commands of one machine: a table of them, and the task that reads what each prints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -13,11 +13,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::live::lock;
-use super::output::{Sink, Stream};
+use super::output::{Log, Sink, Stream};
 use crate::isolation::{Exit, Input, Process};
 
-/// Ended commands whose logs stay readable, a machine. The oldest go first.
+/// Ended commands whose logs stay as they are, a machine. Those of older ones move to the disk.
 const KEPT_ENDED: usize = 256;
+/// Bytes of the logs of older commands. Beyond them the oldest logs go; that they did, and how the command ended, stays.
+const KEPT_OLD_BYTES: u64 = 64 << 20;
+/// Older commands of which anything is known.
+const KEPT_OLD: usize = 4096;
 /// Bytes read at once.
 const CHUNK: usize = 32 << 10;
 /// Chunks that may wait for one listener, 512 KiB. A slow listener then slows the command: nothing grows.
@@ -61,6 +65,8 @@ pub struct Command {
     listeners: Mutex<Vec<mpsc::Sender<Chunk>>>,
     end: watch::Sender<Option<End>>,
     timed_out: OnceLock<Duration>,
+    /// Ended, and not among the last ones that did.
+    is_old: AtomicBool,
 }
 
 impl Command {
@@ -88,6 +94,13 @@ impl Command {
         seen.ok().flatten().unwrap_or(End::MachineEnded)
     }
 
+    /// Keeps a text in a log of [`Sink::Notes`].
+    pub fn note(&self, text: &str) {
+        if let Sink::Notes(log) = &mut *lock(&self.sink) {
+            log.push(Stream::Stdout, text.as_bytes());
+        }
+    }
+
     /// Output so far.
     pub fn logs(&self) -> ProcessLogs {
         let mut logs = lock(&self.sink).read();
@@ -95,9 +108,12 @@ impl Command {
         logs
     }
 
-    /// Looks at where the output went.
-    pub fn sink<T>(&self, look: impl FnOnce(&Sink) -> T) -> T {
-        look(&lock(&self.sink))
+    /// Does something with the log, where there is one.
+    fn log(&self, work: impl FnOnce(&mut Log) -> u64) -> u64 {
+        match &mut *lock(&self.sink) {
+            Sink::Log(log) | Sink::Notes(log) => work(log),
+            Sink::Capture(_) | Sink::Nothing => 0,
+        }
     }
 
     /// Hears what is printed from now on, until the command ends. A listener that does not keep up slows it down.
@@ -170,6 +186,44 @@ pub struct Processes {
     directory: PathBuf,
     next_log: AtomicU64,
     table: Mutex<BTreeMap<u32, Arc<Command>>>,
+    old: Mutex<Old>,
+}
+
+/// Commands that ended long ago, the oldest first.
+#[derive(Default)]
+struct Old {
+    /// With logs, and the size of each.
+    whole: VecDeque<(Arc<Command>, u64)>,
+    bytes: u64,
+    /// Without.
+    bare: VecDeque<Arc<Command>>,
+}
+
+impl Old {
+    /// Takes one more in. Gives those that nothing is known of from now on.
+    fn push(&mut self, command: Arc<Command>) -> Option<Arc<Command>> {
+        command.is_old.store(true, Ordering::Relaxed);
+        let bytes = command.log(|log| {
+            log.rest();
+            log.size()
+        });
+        self.bytes += bytes;
+        self.whole.push_back((command, bytes));
+        while self.bytes > KEPT_OLD_BYTES || self.whole.len() > KEPT_OLD {
+            let Some((oldest, bytes)) = self.whole.pop_front() else {
+                break;
+            };
+            self.bytes -= bytes;
+            oldest.log(|log| {
+                log.discard();
+                0
+            });
+            self.bare.push_back(oldest);
+        }
+        (self.bare.len() + self.whole.len() > KEPT_OLD)
+            .then(|| self.bare.pop_front())
+            .flatten()
+    }
 }
 
 impl Processes {
@@ -179,6 +233,7 @@ impl Processes {
             directory,
             next_log: AtomicU64::new(1),
             table: Mutex::new(BTreeMap::new()),
+            old: Mutex::default(),
         }
     }
 
@@ -205,16 +260,24 @@ impl Processes {
             listeners: Mutex::new(listener.into_iter().collect()),
             end: watch::Sender::new(None),
             timed_out: OnceLock::new(),
+            is_old: AtomicBool::new(false),
         });
         let mut table = lock(&self.table);
         table.insert(command.pid, command.clone());
-        let ended: Vec<u32> = table
+        let ended: Vec<Arc<Command>> = table
             .values()
-            .filter(|c| c.ended().is_some())
-            .map(|c| c.pid)
+            .filter(|c| c.ended().is_some() && !c.is_old.load(Ordering::Relaxed))
+            .cloned()
             .collect();
-        for pid in ended.iter().take(ended.len().saturating_sub(KEPT_ENDED)) {
-            table.remove(pid);
+        let too_many = ended.len().saturating_sub(KEPT_ENDED);
+        for command in ended.into_iter().take(too_many) {
+            if let Some(forgotten) = lock(&self.old).push(command) {
+                // Its number may belong to another command by now.
+                let is_same = |known: &Arc<Command>| Arc::ptr_eq(known, &forgotten);
+                if table.get(&forgotten.pid).is_some_and(is_same) {
+                    table.remove(&forgotten.pid);
+                }
+            }
         }
         drop(table);
         let reader = read_output(command.clone(), process.stdout, process.stderr, process.exit);
@@ -258,6 +321,7 @@ impl Processes {
     /// The machine ended: whoever waits for a command hears of it, and the logs go.
     pub fn close(&self) {
         let commands = std::mem::take(&mut *lock(&self.table));
+        *lock(&self.old) = Old::default();
         for command in commands.values() {
             command.finish(End::MachineEnded);
         }

@@ -307,7 +307,12 @@ impl Handler for Session {
     async fn signal(&mut self, channel: ChannelId, signal: Sig, _connection: &mut Connection) -> Done {
         if let (Some(target), Some(number)) = (self.target(channel), number(&signal)) {
             if let Ok(running) = target.machine.running() {
-                let _ = running.signal(target.command.pid, number).await;
+                let pid = target.command.pid;
+                // A program that has just ended hears nothing.
+                let _ = match number {
+                    libc::SIGKILL => running.end(pid).await,
+                    number => running.signal(pid, number).await,
+                };
             }
         }
         Ok(())

@@ -71,20 +71,142 @@ async fn processes_run_as_asked_and_say_how_they_ended() {
         ),
     ] {
         match machine.exec(wrong).await {
-            Err(IsolationError::Invalid(text)) => assert!(text.contains(what), "{text}"),
+            Err(IsolationError::Invalid(text) | IsolationError::Directory(text)) => {
+                assert!(text.contains(what), "{text}");
+            }
             other => panic!("{what}: {:?}", other.map(|process| process.pid)),
         }
     }
 
-    // The group, not only its leader: a child that holds the output would keep it open.
+    // A signal is for the group, not only its leader: a child that holds the output would keep it open.
     let family = machine.exec(shell("sleep 1000 & sleep 1000")).await.unwrap();
     let pid = family.pid;
-    machine.signal(pid, libc::SIGKILL).await.unwrap();
-    assert_eq!(finish(family).await.code, 137);
+    machine.signal(pid, libc::SIGTERM).await.unwrap();
+    assert_eq!(finish(family).await.code, 143);
     assert!(matches!(
         machine.signal(pid, libc::SIGTERM).await,
         Err(IsolationError::Invalid(_))
     ));
+    machine.stop().await.unwrap();
+}
+
+/// Arguments of the `sleep`s that run in a machine.
+async fn sleepers(machine: &Arc<dyn Running>) -> Vec<String> {
+    let script =
+        r"for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline 2>/dev/null | grep '^sleep '; done; true";
+    let mut found: Vec<String> = sh(machine, script)
+        .await
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn the_end_of_a_process_is_the_end_of_all_that_it_started() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("whole")).await;
+    let bystander = machine.exec(shell("exec sleep 4000")).await.unwrap();
+    let programs = [
+        // A process group of its own, by `timeout` and by job control.
+        "timeout 500 sleep 4001 & sleep 4001",
+        "set -m; sleep 4001 & sleep 4001",
+        // A session of its own.
+        "setsid --fork sleep 4001; sleep 4001",
+        // A daemon, whose parents are gone.
+        "(setsid sh -c 'sleep 4001 & sleep 4001 & exit' &); sleep 4001",
+        // Deaf to signals that can be ignored.
+        "trap '' HUP INT TERM; nohup sleep 4001 & sleep 4001",
+        // A process that has ended before its children.
+        "setsid sh -c 'trap \"\" HUP; sleep 4001 & kill -9 $$' & sleep 4001",
+        // New ones for each that ends.
+        "setsid sh -c 'while :; do sleep 4001; done' & sleep 4001",
+    ];
+    for terminal in [None, Some(PtySize { cols: 80, rows: 24 })] {
+        for program in programs {
+            let process = ExecSpec {
+                pty: terminal,
+                ..shell(program)
+            };
+            let process = machine.exec(process).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let before = sleepers(&machine).await;
+            assert!(before.len() >= 2, "{program}: {before:?}");
+            machine.end(process.pid).await.unwrap();
+            assert_eq!(process.exit.await.unwrap().code, 137, "{program}");
+            // At once, and not some time after the end was told.
+            assert_eq!(sleepers(&machine).await, ["sleep 4000"], "{program}");
+        }
+    }
+    assert!(matches!(
+        machine.end(99_999).await,
+        Err(IsolationError::Invalid(_))
+    ));
+    machine.end(bystander.pid).await.unwrap();
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_ends_by_itself_leaves_behind_what_it_started() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("left")).await;
+    let script = "sleep 5001 >/dev/null 2>&1 & nohup setsid sleep 5002 >/dev/null 2>&1 & sleep 1; exit 3";
+    assert_eq!(run(&machine, script).await.code, 3);
+    assert_eq!(sleepers(&machine).await, ["sleep 5001", "sleep 5002"]);
+    // Nothing of the supervisors that are gone stays, also not as a process that nobody collects.
+    let zombies = "grep -l '^State:\tZ' /proc/[0-9]*/status 2>/dev/null | wc -l";
+    let start = Instant::now();
+    while sh(&machine, zombies).await != "0" {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "a process stays uncollected"
+        );
+    }
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_storm_of_processes_ends_with_its_command() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("storm")).await;
+    // Each starts another one in a session of its own and ends, so that none is there for long.
+    let storm = "hop() { setsid bash -c \"$(declare -f hop); hop\" & }; export -f hop; hop; hop; hop; wait; sleep 6001";
+    let process = machine.exec(shell(storm)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    machine.end(process.pid).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), process.exit).await;
+    assert_eq!(ended.unwrap().unwrap().code, 137);
+    // The agent, the supervisor of this command and its shell.
+    assert_eq!(sh(&machine, "set -- /proc/[0-9]*; echo $#").await, "3");
+    machine.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_script_that_cannot_run_says_what_it_lacks() {
+    let Some(lab) = Lab::open().await else { return };
+    let machine = lab.start(spec("script")).await;
+    let files =
+        "cd /tmp; printf '#!/bin/sh\\r\\necho a\\r\\n' > crlf; printf '#!/no/such/sh -e\\n' > other; \
+                 chmod +x crlf other; mkfifo -m 755 pipe";
+    sh(&machine, files).await;
+    for (program, what) in [
+        ("/tmp/crlf", "CR LF"),
+        ("./crlf", "CR LF"),
+        ("/tmp/other", "`/no/such/sh`, which is not there"),
+        ("/tmp/pipe", "Permission denied"),
+        ("/tmp/nothing", "No such file"),
+    ] {
+        let wrong = ExecSpec {
+            argv: vec![program.to_owned()],
+            cwd: "/tmp".to_owned(),
+            ..shell("")
+        };
+        match machine.exec(wrong).await {
+            Err(IsolationError::Invalid(text)) => assert!(text.contains(what), "{program}: {text}"),
+            other => panic!("{program}: {:?}", other.map(|process| process.pid)),
+        }
+    }
     machine.stop().await.unwrap();
 }
 

@@ -284,6 +284,10 @@ impl Running for Machine {
             .map_err(|e| IsolationError::Invalid(e.to_string()))
     }
 
+    async fn end(&self, pid: u32) -> Result<()> {
+        self.signal(pid, Signal::KILL.as_raw()).await
+    }
+
     async fn resize(&self, _: u32, _: PtySize) -> Result<()> {
         Ok(())
     }

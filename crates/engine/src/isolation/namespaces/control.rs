@@ -166,6 +166,7 @@ fn heard(state: &mut State, report: Report, mut descriptors: Vec<OwnedFd>) -> bo
         },
         Report::Done(id) => (id, Ok(Answer::Done)),
         Report::Refused(id, Refusal::Invalid(text)) => (id, Err(IsolationError::Invalid(text))),
+        Report::Refused(id, Refusal::Directory(text)) => (id, Err(IsolationError::Directory(text))),
         Report::Refused(id, Refusal::Exhausted(text)) => (id, Err(IsolationError::Exhausted(text))),
         Report::Refused(id, Refusal::Failed(text)) => (id, Err(IsolationError::Failed(text))),
     };

@@ -439,6 +439,10 @@ impl Running for Machine {
         self.done(|id| Order::Signal(id, pid, signal)).await
     }
 
+    async fn end(&self, pid: u32) -> Result<()> {
+        self.done(|id| Order::End(id, pid)).await
+    }
+
     async fn resize(&self, pid: u32, size: PtySize) -> Result<()> {
         self.done(|id| Order::Resize(id, pid, size.cols, size.rows)).await
     }

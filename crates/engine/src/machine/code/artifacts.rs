@@ -132,6 +132,6 @@ impl Engine {
             let _ = self.kill_command(machine, &command).await;
         }
         machine.processes.forget(command.pid);
-        Ok(command.sink(|sink| sink.read().stdout))
+        Ok(command.logs().stdout)
     }
 }

@@ -169,7 +169,7 @@ async fn conduct(
             }
         }
     };
-    context.signal(machine, libc::SIGINT).await;
+    context.interrupt(machine).await;
     let stopping = async {
         loop {
             match kernel.next().await {

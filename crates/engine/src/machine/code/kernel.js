@@ -1,14 +1,36 @@
-// One context of the code interpreter: runs cells of JavaScript in the way of Node's own REPL (declarations stay, `await`
-// works) and keeps what they define. See kernel.py for the lines that come and go. They go out on descriptor 3: what
-// children of a cell print on 1 and 2 reaches the engine as it is, up to a mark at the end of each cell.
+// One context of the code interpreter: runs cells of JavaScript in V8's REPL mode, as the consoles of browsers do
+// (declarations stay and can be made again, `await` works), and keeps what they define. See kernel.py for the lines that
+// come and go. They come in on descriptor 4 and go out on 3: standard input is at its end for a cell and its children,
+// and what children print on 1 and 2 reaches the engine as it is, up to a mark at the end of each cell.
 
+const { AsyncLocalStorage } = require('node:async_hooks');
 const { createHash, randomBytes } = require('node:crypto');
 const fs = require('node:fs');
+const inspector = require('node:inspector');
+const { Socket } = require('node:net');
 const { join } = require('node:path');
 const { createInterface } = require('node:readline');
-const repl = require('node:repl');
-const { PassThrough, Readable } = require('node:stream');
-const { inspect } = require('node:util');
+const { pathToFileURL } = require('node:url');
+const { inspect, types } = require('node:util');
+const vm = require('node:vm');
+
+/** A part of Node that is no promise of it: a version without it does without. */
+const internal = (name, pick) => {
+  const { emitWarning } = process;
+  // That these are for Node itself is known here, and nothing to tell a cell.
+  process.emitWarning = () => {};
+  try {
+    return pick(require(name));
+  } catch {
+    return undefined;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+};
+// The parser of Node's own REPL, and what runs the code after an `await` and cleans up when that is cut off.
+const acorn = internal('internal/deps/acorn/acorn/dist/acorn', (found) => found);
+const clearAsyncIdStack = internal('internal/async_hooks', (found) => found.clearAsyncIdStack);
+const runMicrotasks = internal('internal/test/binding', (found) => found.internalBinding('task_queue').runMicrotasks);
 
 const [context, artifacts, mark] = process.argv.slice(1);
 const LARGEST = 8 << 20;
@@ -43,21 +65,31 @@ const writeAll = (descriptor, bytes) => {
 };
 const tell = (type, fields) => writeAll(3, Buffer.from(`${JSON.stringify({ type, ...fields })}\n`));
 
+/** The number of the cell that began what runs now. */
+const origin = new AsyncLocalStorage();
+/** The number of the cell that runs; 0 = none. */
+let current = 0;
+// What the kernel itself starts, and errors without an origin, count for the cell that runs.
+const isLate = () => (origin.getStore() ?? current) !== current;
+/** What a cell leaves running says nothing in the cells after it: the engine keeps it in the log of the kernel. */
+const say = (name, text, isOver = isLate()) => {
+  if (text === '') return;
+  if (isOver || current === 0) tell('late', { text });
+  else tell(name, { text, timestamp: Date.now() });
+};
+
 // What cells print themselves is told in its place between the other events.
 for (const [name, stream] of [
   ['stdout', process.stdout],
   ['stderr', process.stderr],
 ]) {
   stream.write = (chunk, encoding, done) => {
-    const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
-    if (text !== '') tell(name, { text, timestamp: Date.now() });
+    say(name, typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8'));
     const call = typeof encoding === 'function' ? encoding : done;
     if (call) process.nextTick(call);
     return true;
   };
 }
-const input = fs.createReadStream('', { fd: 0, autoClose: false });
-Object.defineProperty(process, 'stdin', { configurable: true, get: () => Readable.from([]) });
 
 let count = 0;
 let pictures = 0;
@@ -90,9 +122,11 @@ const isBundle = (value) =>
   Object.keys(value).every((key) => key in FORMS || key === 'text/plain');
 
 const show = (value, isMain) => {
+  if (isLate()) return say('stdout', `${inspect(value, { depth: 6 })}\n`);
   const bundle = isBundle(value) ? value : {};
   const text = typeof bundle['text/plain'] === 'string' ? bundle['text/plain'] : inspect(value, { depth: 6 });
   const result = { text: text.slice(0, LARGEST), is_main_result: isMain };
+  const cut = text.length > LARGEST ? { text: text.length - LARGEST } : {};
   for (const [mime, made] of Object.entries(bundle)) {
     if (!(mime in FORMS)) continue;
     const binary = ['image/png', 'image/jpeg', 'application/pdf'].includes(mime);
@@ -107,9 +141,13 @@ const show = (value, isMain) => {
       const kind = mime.startsWith('image/') ? 'image' : mime === 'text/html' ? 'html' : 'document';
       keep(kind, mime, `execution-${count}-${pictures}.${KEPT[mime]}`, content);
     }
-    if (content && content.length > LARGEST) continue;
+    if (content && content.length > LARGEST) {
+      cut[FORMS[mime]] = content.length;
+      continue;
+    }
     result[FORMS[mime]] = content ? content.toString(binary ? 'base64' : 'utf8') : made;
   }
+  if (Object.keys(cut).length > 0) result.truncated = cut;
   tell('result', result);
 };
 
@@ -118,77 +156,264 @@ globalThis.display = (...values) => {
   for (const value of values) show(value, false);
 };
 
-const output = new PassThrough();
-output.resume();
-const server = repl.start({
-  input: new PassThrough(),
-  output,
-  prompt: '',
-  terminal: false,
-  useGlobal: true,
-  breakEvalOnSigint: true,
+// ---- Cells ----
+
+/** A conversation with V8, for one cell: `ask`, and `take`, which brings a value over. */
+const open = () => {
+  const session = new inspector.Session();
+  session.connect();
+  // The answer to what does not wait comes before this returns.
+  const ask = (method, parameters, answered = () => {}) => session.post(method, parameters, answered);
+  let value;
+  let holder;
+  const box = {
+    put: (made) => {
+      value = made;
+    },
+  };
+  const key = `nullspace-${randomBytes(8).toString('hex')}`;
+  globalThis[key] = box;
+  ask('Runtime.evaluate', { expression: `globalThis[${JSON.stringify(key)}]` }, (_, { result }) => {
+    holder = result.objectId;
+  });
+  delete globalThis[key];
+  const take = (remote) => {
+    value = undefined;
+    let argument = { value: remote.value };
+    if (remote.objectId) argument = { objectId: remote.objectId };
+    else if (remote.unserializableValue) argument = { unserializableValue: remote.unserializableValue };
+    const functionDeclaration = 'function (value) { this.put(value); }';
+    ask('Runtime.callFunctionOn', { objectId: holder, functionDeclaration, arguments: [argument] });
+    const taken = value;
+    value = undefined;
+    return taken;
+  };
+  return { ask, take, close: () => session.disconnect() };
+};
+
+// Code that the inspector runs has no `import()`: this is it. Paths are looked up where the cell is.
+const IMPORT = '__nullspace_import__';
+Object.defineProperty(globalThis, IMPORT, {
+  value: (name, options) => {
+    const isPath = /^\.{0,2}\//.test(`${name}`);
+    const found = isPath ? new URL(name, pathToFileURL(`${process.cwd()}/`)).href : name;
+    return options === undefined ? import(found) : import(found, options);
+  },
 });
-server.removeAllListeners('exit');
+
+// V8 ends the whole process when it waits for a promise that is collected, such as `new Promise(() => {})`: what a cell
+// awaits is kept until the cell has ended.
+const HOLD = '__nullspace_hold__';
+const held = new Set();
+Object.defineProperty(globalThis, HOLD, {
+  value: (awaited) => {
+    held.add(awaited);
+    return awaited;
+  },
+});
+
+/** Every node of a syntax tree, and whether it is outside of all functions. */
+function* nodes(node, isOutside = true) {
+  yield [node, isOutside];
+  const isBelow = isOutside && !/Function|PropertyDefinition|StaticBlock/.test(node.type);
+  for (const value of Object.values(node)) {
+    for (const child of Array.isArray(value) ? value : [value]) {
+      if (typeof child?.type === 'string') yield* nodes(child, isBelow);
+    }
+  }
+}
+
+/** What a declaration `import ... from` means in a cell. */
+const imported = (node, code) => {
+  const from = `await ${IMPORT}(${node.source.raw})`;
+  const whole = node.specifiers.find((one) => one.type === 'ImportNamespaceSpecifier');
+  const names = node.specifiers
+    .filter((one) => one !== whole)
+    .map((one) => {
+      const name = one.imported ? code.slice(one.imported.start, one.imported.end) : 'default';
+      return `${name}: ${one.local.name}`;
+    });
+  const parts = [];
+  if (whole) parts.push(`${whole.local.name} = ${from}`);
+  if (names.length > 0) parts.push(`{ ${names.join(', ')} } = ${whole ? whole.local.name : from}`);
+  return parts.length > 0 ? `const ${parts.join(', ')};` : `${from};`;
+};
+
+/** The code as it runs. One that cannot be parsed stays as it is, for V8 to say why. */
+const prepared = (code) => {
+  if (/^\s*\{/.test(code) && !/;\s*$/.test(code)) {
+    // An object and not a block, when it can be one.
+    try {
+      new vm.Script(`(async () => (${code}\n))`);
+      return prepared(`(${code}\n)`);
+    } catch {}
+  }
+  if (!acorn || !/import|await/.test(code)) return code;
+  let tree;
+  try {
+    tree = acorn.parse(code, {
+      ecmaVersion: 'latest',
+      allowAwaitOutsideFunction: true,
+      allowImportExportEverywhere: true,
+      allowHashBang: true,
+    });
+  } catch {
+    return code;
+  }
+  const changes = [];
+  for (const [node, isOutside] of nodes(tree)) {
+    if (node.type === 'AwaitExpression' && isOutside) {
+      changes.push([node.argument.start, node.argument.start, `${HOLD}(`], [node.argument.end, node.argument.end, ')']);
+    }
+    if (node.type === 'ImportExpression') changes.push([node.start, node.start + 'import'.length, IMPORT]);
+    if (node.type === 'ImportDeclaration') changes.push([node.start, node.end, imported(node, code)]);
+  }
+  let made = code;
+  // From the end, and what is put before something after that.
+  for (const [start, end, text] of changes.sort((a, b) => b[0] - a[0] || b[1] - a[1])) {
+    made = made.slice(0, start) + text + made.slice(end);
+  }
+  return made;
+};
 
 /** Ends the cell that runs. */
 let settle;
-// The REPL sends some errors of a cell here, and so come those that nobody awaited.
-const uncaught = (error) => {
-  if (settle) settle(error);
-  else tell('stderr', { text: `Uncaught ${inspect(error)}\n`, timestamp: Date.now() });
+
+/** Thrown to leave code that called `process.exit`. */
+class Exit {}
+class ProcessExit extends Error {
+  name = 'ProcessExit';
+}
+// The kernel goes on, as it does after `sys.exit` of Python: what was defined stays.
+process.exit = (code = process.exitCode) => {
+  process.exitCode = undefined;
+  const number = Number(code ?? 0);
+  if (!isLate() && settle) {
+    const error = new ProcessExit(`process.exit(${code}) ended the cell; what was defined is still there`);
+    error.stack = `${error.name}: ${error.message}`;
+    settle(number === 0 ? undefined : error);
+  }
+  throw new Exit();
 };
-server._domain?.removeAllListeners('error').on('error', uncaught);
+
+// Errors that nobody awaited or caught.
+const uncaught = (error) => {
+  if (error instanceof Exit) return;
+  if (settle && !isLate()) settle(error);
+  else say('stderr', `Uncaught ${inspect(error)}\n`);
+};
 process.on('uncaughtException', uncaught);
 process.on('unhandledRejection', uncaught);
 
 // Between cells there is nothing to interrupt; one that waits for something ends.
-const interrupted = () => settle?.(new Error('Script execution was interrupted by `SIGINT`'));
+const interruption = () => new Error('Script execution was interrupted by `SIGINT`');
+const interrupted = () => settle?.(interruption());
 process.on('SIGINT', interrupted);
 
 const failure = (error) => {
   const isError = error !== null && typeof error === 'object' && typeof error.stack === 'string';
   if (!isError) return { name: 'Error', value: inspect(error), traceback: '' };
-  // Frames of Node say nothing about the cell.
+  // Frames of Node and of this file say nothing about the cell.
   const lines = error.stack
     .split('\n')
-    .filter((line) => !/^\s+at (.*[( ])?(node:|REPL\d|\[eval\]|new Promise \(<anonymous>)/.test(line));
+    .filter((line) => !/^\s+at (.*[( ])?(node:|evalmachine|eval at|\[eval\]|new Promise \(<anonymous>)/.test(line))
+    .map((line) => line.replace(/\bcell-(\d+)(?=:\d)/g, '<cell $1>'));
   return { name: String(error.name), value: String(error.message), traceback: `${lines.join('\n')}\n` };
 };
+
+let last;
+globalThis._ = last;
+/** The value of the last cell is `_`, unless cells use that name for something else. */
+const remember = (value) => {
+  if (!Object.is(globalThis._, last)) return;
+  last = value;
+  globalThis._ = value;
+};
+
+const evaluate = (code, { ask, take }, settle) => {
+  const expression = `${prepared(code)}\n//# sourceURL=cell-${count}`;
+  ask('Runtime.evaluate', { expression, replMode: true, awaitPromise: true }, (refused, answer) => {
+    // The only refusal is that of code that was interrupted.
+    if (refused) return settle(interruption());
+    const { result, exceptionDetails } = answer;
+    const value = take(exceptionDetails?.exception ?? result);
+    const failed = (error) => error instanceof Exit || settle(error, undefined, true);
+    if (exceptionDetails) failed(value);
+    // A cell such as `main()` ends with what it began.
+    else if (types.isPromise(value)) value.then((made) => settle(undefined, made), failed);
+    else settle(undefined, value);
+  });
+};
+/** Calls what it is given, where Node stops it at an interrupt also while it does not come back. */
+const guarded = (call) => {
+  globalThis[IMPORT].call = call;
+  script.runInThisContext({ breakOnSigint: true });
+};
+const script = new vm.Script(`${IMPORT}.call()`);
 
 const run = ({ code, envs = {} }) =>
   new Promise((resolve) => {
     count += 1;
     pictures = 0;
+    current = count;
     const before = Object.keys(envs).map((name) => [name, process.env[name]]);
     Object.assign(process.env, envs);
-    settle = (error, value) => {
+    const conversation = open();
+    let isOver = false;
+    const own = (error, value, isFailure = error !== undefined) => {
+      if (isOver) return;
+      isOver = true;
       settle = undefined;
+      // Not from within one of its answers.
+      process.nextTick(() => {
+        conversation.close();
+        if (settle === undefined) held.clear();
+      });
       for (const [name, old] of before) {
         if (old === undefined) delete process.env[name];
         else process.env[name] = old;
       }
-      try {
-        if (error) tell('error', failure(error instanceof repl.Recoverable ? error.err : error));
-        else if (value !== undefined) show(value, true);
-      } catch (raised) {
-        tell('error', failure(raised));
-      }
+      origin.run(count, () => {
+        try {
+          if (isFailure) tell('error', failure(error));
+          else {
+            remember(value);
+            if (value !== undefined) show(value, true);
+          }
+        } catch (raised) {
+          tell('error', failure(raised));
+        }
+      });
       tell('number_of_executions', { execution_count: count });
+      current = 0;
       writeAll(2, Buffer.from(`\0${mark}\0`));
       tell('end');
       resolve();
     };
-    const own = settle;
-    // While code runs, Node itself stops it, which a handler of ours would prevent.
-    process.removeListener('SIGINT', interrupted);
-    server.eval(`${code}\n`, server.context, `<cell ${count}>`, (error, value) => {
-      if (settle === own) own(error, value);
+    settle = own;
+    // Not below an `await` of ours, which would hold back what follows those of the cell.
+    setImmediate(() => {
+      // While code runs, Node itself stops it, which a handler of ours would prevent.
+      process.removeListener('SIGINT', interrupted);
+      try {
+        guarded(() => {
+          origin.run(count, () => evaluate(code, conversation, own));
+          // What follows an `await` of something that is there already.
+          runMicrotasks?.();
+        });
+      } catch {
+        // What was cut off left its entries here.
+        clearAsyncIdStack?.();
+        own(interruption());
+      }
+      process.on('SIGINT', interrupted);
     });
-    process.on('SIGINT', interrupted);
   });
 
 tell('ready');
 (async () => {
+  // Not a stream of files: that would read ahead in a thread, which the end of the process would wait for.
+  const input = new Socket({ fd: 4, readable: true, writable: false });
   for await (const line of createInterface({ input, crlfDelay: Infinity })) await run(JSON.parse(line));
-  process.exit(0);
+  process.reallyExit(0);
 })();

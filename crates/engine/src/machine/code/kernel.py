@@ -1,4 +1,5 @@
-# One context of the code interpreter: runs cells of Python, or of bash, and keeps what they define.
+# One context of the code interpreter: runs cells of Python, or of bash, and keeps what they define. Python runs in
+# IPython's own shell where IPython can be imported, and else in a small one with the same habits.
 #
 # The engine writes a line of JSON a cell to standard input and reads a line of JSON an event from standard output. Before
 # any cell runs, both move to descriptors of their own, so that what cells print goes into two pipes instead, whichever
@@ -15,6 +16,7 @@ import json
 import linecache
 import mimetypes
 import os
+import queue
 import secrets
 import signal
 import subprocess
@@ -23,6 +25,7 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -91,7 +94,10 @@ class Printed:
 
     def text(self, decoder, chunk):
         text = decoder.decode(chunk)
-        if text:
+        if text and is_between_cells:
+            # The engine keeps it in the log of the kernel: it is none of the next cell's.
+            tell("late", text=text)
+        elif text:
             tell(self.name, text=text, timestamp=time.time_ns() // 1_000_000)
 
     def settle(self, descriptor):
@@ -108,6 +114,7 @@ class Printed:
         self.seen.wait(10)
 
 
+is_between_cells = False
 null = os.open(os.devnull, os.O_RDONLY)
 os.dup2(null, 0)
 printed = [(Printed("stdout", 1), 1), (Printed("stderr", 2), 2)]
@@ -197,7 +204,6 @@ def forms_of(value):
 
 
 def show(value, is_main):
-    global pictures
     try:
         found = forms_of(value)
     except Exception:
@@ -208,7 +214,14 @@ def show(value, is_main):
         text = found.pop("text/plain", None) or repr(value)
     except Exception as error:
         text = f"<{type(value).__name__}: its repr failed with {type(error).__name__}>"
+    show_forms(found, text, is_main)
+
+
+def show_forms(found, text, is_main):
+    """Shows a value by its forms: a dictionary of media types and contents."""
+    global pictures
     result = {"text": text[:LARGEST], "is_main_result": is_main}
+    cut = {"text": len(text) - LARGEST} if len(text) > LARGEST else {}
     for mime, made in found.items():
         content = made if isinstance(made, bytes) else None
         if isinstance(made, str):
@@ -223,6 +236,7 @@ def show(value, is_main):
             pictures += 1
             artifact(kind_of(mime), mime, f"execution-{count}-{pictures}.{KEPT[mime]}", content)
         if content is not None and len(content) > LARGEST:
+            cut[FORMS[mime][0] if mime in FORMS else mime] = len(content)
             continue
         shown = base64.b64encode(made).decode() if isinstance(made, bytes) else made
         try:
@@ -233,16 +247,22 @@ def show(value, is_main):
             result[FORMS[mime][0]] = shown
         else:
             result.setdefault("data", {})[mime] = shown
+    if cut:
+        result["truncated"] = cut
     settle()
     tell("result", **result)
 
 
-def display(*values, **_):
+def display(*values, **options):
     """Shows values as results. A path of a file is kept as an artifact."""
     for value in values:
         if isinstance(value, Path) and value.is_file():
             mime = mimetypes.guess_type(value.name)[0] or "application/octet-stream"
             artifact(kind_of(mime), mime, value.name, value.read_bytes())
+        elif shell is not None:
+            from IPython.display import display as show_it
+
+            show_it(value, **options)
         else:
             show(value, False)
 
@@ -269,9 +289,113 @@ def show_figures():
 
 # ---- Cells ----
 
-loop = asyncio.new_event_loop()
-asyncio.set_event_loop(loop)
+# The cell in which each task began.
+begun = weakref.WeakKeyDictionary()
+
+
+def note_task(loop, coroutine, **options):
+    task = asyncio.Task(coroutine, loop=loop, **options)
+    begun[task] = count
+    return task
+
+
+def unhandled(loop, context):
+    """A failure that nobody awaited: of the cell that it began in, or of none."""
+    if begun.get(context.get("future"), count) == count and not is_between_cells:
+        loop.default_exception_handler(context)
+        return
+    error = context.get("exception")
+    lines = traceback.format_exception(type(error), error, error.__traceback__) if error else []
+    tell("late", text="".join([context["message"], "\n", *lines]))
+
+
+def new_loop():
+    made = asyncio.new_event_loop()
+    made.set_task_factory(note_task)
+    made.set_exception_handler(unhandled)
+    asyncio.set_event_loop(made)
+    return made
+
+
+loop = new_loop()
 running = False
+# IPython's, once there is one.
+shell = None
+
+
+def complete(coroutine):
+    """Runs a coroutine of a cell to its end, and the tasks that earlier cells began beside it."""
+    task = loop.create_task(coroutine)
+    try:
+        return loop.run_until_complete(task)
+    except KeyboardInterrupt:
+        if task.done():
+            raise
+        task.cancel()
+        try:
+            loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            pass
+        raise
+
+
+begin_task = asyncio.create_task
+
+
+def create_task(coroutine, **options):
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        # A cell without `await` runs outside of the loop, so that `asyncio.run` works there as well. The task begins
+        # when the cell has ended.
+        return loop.create_task(coroutine, **options)
+    return begin_task(coroutine, **options)
+
+
+asyncio.create_task = asyncio.tasks.create_task = create_task
+
+
+class Requests:
+    """The cells, as the engine sends them. While none is there, tasks of earlier ones go on."""
+
+    def __init__(self):
+        self.lines = queue.SimpleQueue()
+        self.waiter = None
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in cells:
+            self.arrived(line)
+        self.arrived(None)
+
+    def arrived(self, line):
+        self.lines.put(line)
+        try:
+            loop.call_soon_threadsafe(self.wake)
+        except RuntimeError:
+            pass  # a cell closed the loop, and nothing waits in it
+
+    def wake(self):
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def next(self):
+        global loop
+        while True:
+            if loop.is_closed():
+                loop = new_loop()
+            # `asyncio.run` of a cell leaves none behind.
+            asyncio.set_event_loop(loop)
+            self.waiter = loop.create_future()
+            try:
+                return self.lines.get_nowait()
+            except queue.Empty:
+                pass
+            try:
+                loop.run_until_complete(self.waiter)
+            except BaseException:
+                # A task that exits, or stops the loop, is no reason to wait for cells no longer.
+                pass
 
 
 def interrupted(*_):
@@ -340,7 +464,7 @@ def run_python(code):
         made = compile(node, name, mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         is_async = made.co_flags & 0x80  # CO_COROUTINE
         value = eval(made, names)
-        return loop.run_until_complete(value) if is_async else value
+        return complete(value) if is_async else value
 
     evaluate(tree, "exec")
     if last is not None:
@@ -348,6 +472,92 @@ def run_python(code):
         if value is not None and not ends_quietly:
             names["_"] = value
             show(value, True)
+    show_figures()
+
+
+def make_shell():
+    """IPython's shell, or nothing where it cannot be imported or is too old."""
+    try:
+        from IPython.core.displayhook import DisplayHook
+        from IPython.core.displaypub import DisplayPublisher
+        from IPython.core.interactiveshell import InteractiveShell
+        from traitlets import Type
+        from traitlets.config import Config
+    except Exception:
+        return None
+
+    class Results(DisplayHook):
+        """Tells of the value of a cell."""
+
+        def write_output_prompt(self):
+            pass
+
+        def write_format_data(self, format_dict, md_dict=None):
+            found = dict(format_dict)
+            show_forms(found, found.pop("text/plain", ""), True)
+
+        def finish_displayhook(self):
+            pass
+
+    class Shown(DisplayPublisher):
+        """Tells of what a cell displays."""
+
+        def publish(self, data, *_, **__):
+            found = dict(data)
+            show_forms(found, found.pop("text/plain", ""), False)
+
+        def clear_output(self, wait=False):
+            pass
+
+    class Shell(InteractiveShell):
+        displayhook_class = Type(Results)
+        display_pub_class = Type(Shown)
+
+        def _showtraceback(self, *_):
+            pass  # told as the error of the cell
+
+        def system(self, cmd):
+            sys.stdout.flush()
+            return self.system_raw(self.var_expand(cmd, depth=1))
+
+        def enable_gui(self, gui=None):
+            pass  # nobody is there to look at windows
+
+        def ask_exit(self):
+            pass  # the cell ends; the next one finds all that was defined
+
+    config = Config()
+    config.InteractiveShell.colors = "nocolor"
+    # Two contexts of a machine would write to one file.
+    config.HistoryManager.enabled = False
+    try:
+        made = Shell.instance(config=config, user_module=module, user_ns=names)
+        made.compile.get_code_name = lambda *_: f"<cell {count}>"
+
+        def show_in_pager(_, data, *__, **___):
+            print(data["text/plain"] if isinstance(data, dict) else data)
+
+        made.set_hook("show_in_pager", show_in_pager, 99)
+    except Exception:
+        return None
+    warnings.filterwarnings("ignore", message="To exit: use")
+    names["display"] = display
+    return made
+
+
+def run_ipython(code):
+    try:
+        source, failed = shell.transform_cell(code), None
+    except Exception:
+        source, failed = code, sys.exc_info()
+    if failed is None and shell.should_run_async(code, transformed_cell=source):
+        made = complete(shell.run_cell_async(code, store_history=True, transformed_cell=source))
+        shell.events.trigger("post_execute")
+        shell.events.trigger("post_run_cell", made)
+    else:
+        made = shell.run_cell(code, store_history=True)
+    if made.error_before_exec or made.error_in_exec:
+        raise made.error_before_exec or made.error_in_exec
     show_figures()
 
 
@@ -420,9 +630,14 @@ def failure(error):
 
 
 def run(request):
-    global count, pictures, running
+    global count, pictures, running, is_between_cells
+    settle()
+    is_between_cells = False
     count += 1
     pictures = 0
+    if sys.stdin.closed:
+        # `exit()` closes it.
+        sys.stdin = open(0, closefd=False)
     before = {}
     for key, value in (request.get("envs") or {}).items():
         before[key] = os.environ.get(key)
@@ -433,6 +648,8 @@ def run(request):
             running = True
             if LANGUAGE == "bash":
                 bash.run(request["code"])
+            elif shell is not None:
+                run_ipython(request["code"])
             else:
                 run_python(request["code"])
         finally:
@@ -448,12 +665,20 @@ def run(request):
         else:
             os.environ[key] = value
     settle()
+    is_between_cells = True
     if error is not None:
         tell("error", **error)
     tell("number_of_executions", execution_count=count)
     tell("end")
 
 
+if LANGUAGE == "python":
+    shell = make_shell()
+requests = Requests()
+is_between_cells = True
 tell("ready")
-for line in cells:
+while True:
+    line = requests.next()
+    if line is None:
+        break
     run(json.loads(line))

@@ -72,6 +72,10 @@ pub enum Heard {
 enum Own {
     Ready,
     End,
+    /// Something that a cell left running printed, or failed with, after its cell had ended.
+    Late {
+        text: String,
+    },
 }
 
 /// Output of children of a JavaScript cell, which the kernel does not see: plain, up to a mark at the end of each cell.
@@ -128,7 +132,7 @@ impl Kernel {
             ),
             Language::JavaScript => (
                 "node",
-                r#"exec 3>&1 1>&2; exec node -e 'const source = process.env.NULLSPACE_KERNEL; delete process.env.NULLSPACE_KERNEL; (0, eval)(source);' -- "$@""#,
+                r#"exec 3>&1 1>&2 4<&0 </dev/null; exec node --expose-internals -e '(0, eval)([process.env.NULLSPACE_KERNEL, delete process.env.NULLSPACE_KERNEL][0]);' -- "$@""#,
                 JAVASCRIPT,
                 vec![&context.id, DIRECTORY, &mark],
             ),
@@ -149,19 +153,28 @@ impl Kernel {
         };
         let (sender, output) = Processes::channel();
         let command = engine
-            .start_command(machine, wanted, Sink::Nothing, Some(sender))
+            .start_command(
+                machine,
+                wanted,
+                Sink::notes(&machine.processes.log_path()),
+                Some(sender),
+            )
             .await
-            .map_err(|error| match error.kind {
-                // The programs are there, or it would have started and said so.
-                Kind::ExecFailed => Error::invalid(
-                    "cwd",
-                    format_args!(
-                        "is {:?}, where nothing can start: give a directory that exists",
-                        context.cwd
+            .map_err(
+                |error| match error.details.as_ref().and_then(|details| details.get("field")) {
+                    Some(option) if option == "cwd" => Error::invalid(
+                        "cwd",
+                        format_args!(
+                            "is {:?}, where nothing can start: give a directory that exists",
+                            context.cwd
+                        ),
                     ),
-                ),
-                _ => error,
-            })?;
+                    _ if error.kind == Kind::ExecFailed => error.with_action(
+                        "code needs /bin/sh in the machine: install it, or use a template that has it",
+                    ),
+                    _ => error,
+                },
+            )?;
         let mut kernel = Self {
             command,
             output,
@@ -243,6 +256,7 @@ impl Kernel {
             match line {
                 Some(Line::Event(event)) => return Heard::Event(event),
                 Some(Line::Own(Own::End)) => self.is_over = true,
+                Some(Line::Own(Own::Late { text })) => self.command.note(&text),
                 Some(_) => {}
                 None => return Heard::Gone(self.gone()),
             }
@@ -381,5 +395,7 @@ mod tests {
         let read = Line::read(line);
         assert!(matches!(read, Line::Event(event) if matches!(*event, CodeOutputEvent::Stdout(_))));
         assert!(matches!(Line::read(br#"{"type":"end"}"#), Line::Own(Own::End)));
+        let late = Line::read(br#"{"type":"late","text":"a"}"#);
+        assert!(matches!(late, Line::Own(Own::Late { text }) if text == "a"));
     }
 }

@@ -100,15 +100,21 @@ impl Context {
         }
     }
 
-    /// Signals the kernel and what its cell started. One that is not running hears nothing.
-    async fn signal(&self, machine: &Machine, signal: i32) {
+    /// Interrupts the kernel and what its cell started. One that is not running hears nothing.
+    async fn interrupt(&self, machine: &Machine) {
         let pid = self.pid.load(Ordering::Acquire);
-        if pid == 0 {
-            return;
-        }
-        if let Ok(running) = machine.running() {
+        if let (true, Ok(running)) = (pid != 0, machine.running()) {
             // It may have ended just now.
-            let _ = running.signal(pid, signal).await;
+            let _ = running.signal(pid, libc::SIGINT).await;
+        }
+    }
+
+    /// Ends the kernel and what its cells started, while a cell may hold it.
+    async fn end(&self, machine: &Machine) {
+        let pid = self.pid.load(Ordering::Acquire);
+        if let (true, Ok(running)) = (pid != 0, machine.running()) {
+            // As above.
+            let _ = running.end(pid).await;
         }
     }
 }
@@ -230,7 +236,7 @@ impl Engine {
         let context = find(&machine, context)?;
         context.is_removed.store(true, Ordering::Release);
         lock(&machine.code.contexts).retain(|known| known.id != context.id);
-        context.signal(&machine, libc::SIGKILL).await;
+        context.end(&machine).await;
         if let Some(kernel) = context.kernel.lock().await.take() {
             kernel.kill(self, &machine).await;
         }
@@ -241,7 +247,7 @@ impl Engine {
     pub async fn restart_code_context(self: &Arc<Self>, id: &str, context: &str) -> Result<()> {
         let (machine, _busy) = self.interpreter(id).await?;
         let context = find(&machine, context)?;
-        context.signal(&machine, libc::SIGKILL).await;
+        context.end(&machine).await;
         let mut kernel = context.kernel.lock().await;
         // A cell that waited may have started another one.
         if let Some(other) = kernel.take() {
@@ -256,7 +262,7 @@ impl Engine {
         let (machine, _busy) = self.interpreter(id).await?;
         let context = find(&machine, context)?;
         if context.is_running.load(Ordering::Acquire) {
-            context.signal(&machine, libc::SIGINT).await;
+            context.interrupt(&machine).await;
         }
         Ok(())
     }

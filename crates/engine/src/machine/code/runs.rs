@@ -250,11 +250,7 @@ async fn keep(mut events: mpsc::Receiver<CodeOutputEvent>) -> Execution {
             collect(&mut execution, event);
         } else if kept <= MOST_KEPT {
             kept = MOST_KEPT + 1;
-            let note = format!(
-                "[nullspace: what came after {} MiB was left out]\n",
-                MOST_KEPT >> 20
-            );
-            execution.logs.stderr.push(note);
+            execution.truncated = Some(true);
         }
     }
     execution

@@ -1,0 +1,211 @@
+//! The supervisor of one command: a process between the agent and the command's first process, the subreaper of all
+//! that the command starts. Whatever session or process group a descendant moves to, and whichever parent it loses,
+//! it stays below the supervisor, so the command can be ended whole. Needs no control group, and so holds on every
+//! host and for engines without rights.
+//!
+//! The agent asks for the end with [`END`]. A command that ends by itself takes its supervisor along: what it left
+//! behind goes to the agent and lives on.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// Asks a supervisor to end its command and everything below it.
+pub const END: libc::c_int = libc::SIGUSR1;
+
+/// How long processes that were killed may take to be gone; one that hangs in the kernel is left to itself then.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest time between two looks at what is left.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Starts the command and watches over it. Runs in a process of its own, forked by the agent, and never returns.
+///
+/// `become_program` runs in the command's process and returns only when it failed, with what `report` is told. The
+/// command's process id comes first on `report`; it is missing when there is no room for another process, and the
+/// failure then is what `no_room` makes of the error.
+pub fn run(
+    report: &impl AsRawFd,
+    become_program: impl FnOnce() -> [u8; 8],
+    no_room: impl FnOnce(&io::Error) -> [u8; 8],
+) -> ! {
+    let say = |bytes: &[u8]| {
+        // SAFETY: a live buffer; the descriptor is ours. Nothing can be done about an error here.
+        unsafe { libc::write(report.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+    };
+    // SAFETY: one thread, live pointers; descriptors are closed by number and their owners never used again.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        // Not in the agent's group, and not in the command's, whose signals are not meant for it.
+        libc::setsid();
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+        let command = libc::fork();
+        if command == 0 {
+            say(&libc::getpid().to_ne_bytes());
+            say(&become_program());
+            libc::_exit(127);
+        }
+        if command == -1 {
+            say(&no_room(&io::Error::last_os_error()));
+            libc::_exit(127);
+        }
+        // The streams of the command above all, whose ends are waited for.
+        libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+        watch(command);
+        libc::_exit(0)
+    }
+}
+
+/// Returns when the command has ended: by itself, or with all that is below it. Its first process is left for the
+/// agent to collect, so its number is not given away before the agent knows of the end.
+fn watch(command: libc::pid_t) {
+    // SAFETY: a live set.
+    let wanted = unsafe {
+        let mut wanted: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut wanted);
+        libc::sigaddset(&raw mut wanted, libc::SIGCHLD);
+        libc::sigaddset(&raw mut wanted, END);
+        wanted
+    };
+    loop {
+        // SAFETY: a live set, no details wanted. Of two that wait the lower number comes first: `END` is heard
+        // before the end of a command that was killed together with it.
+        match unsafe { libc::sigwaitinfo(&raw const wanted, std::ptr::null_mut()) } {
+            END => return end(),
+            libc::SIGCHLD => {
+                if collect(command) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+const _: () = assert!(END < libc::SIGCHLD);
+
+/// Collects orphans that have ended, and tells whether the command has.
+fn collect(command: libc::pid_t) -> bool {
+    loop {
+        // SAFETY: a live structure, read only where the call filled it.
+        let ended = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            if libc::waitid(libc::P_ALL, 0, &raw mut info, flags) == -1 {
+                return true;
+            }
+            info.si_pid()
+        };
+        if ended == 0 || ended == command {
+            return ended == command;
+        }
+        // SAFETY: no status wanted.
+        unsafe { libc::waitpid(ended, std::ptr::null_mut(), libc::WNOHANG) };
+    }
+}
+
+/// Ends everything below this process.
+fn end() {
+    // Stopped first: a process that has a stop before it cannot fork any more, so that even one that forks as fast as
+    // it can is caught.
+    let mut stopped = HashSet::new();
+    let mut quiet = 0;
+    // Twice nothing new: a process whose parent ended during a look shows in the next one.
+    while quiet < 2 {
+        let below = descendants();
+        let mut is_news = false;
+        for pid in below.keys() {
+            if stopped.insert(*pid) {
+                is_news = true;
+                send(*pid, libc::SIGSTOP);
+            }
+        }
+        quiet = if is_news { 0 } else { quiet + 1 };
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(200);
+    let mut quiet = 0;
+    while quiet < 2 {
+        let below = descendants();
+        for pid in below.keys() {
+            send(*pid, libc::SIGKILL);
+        }
+        if below.values().all(|is_over| *is_over) {
+            quiet += 1;
+            continue;
+        }
+        quiet = 0;
+        if Instant::now() > deadline {
+            return;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn send(pid: libc::pid_t, signal: libc::c_int) {
+    // SAFETY: no pointers. It may have ended just now.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// The processes below this one, and whether each has ended and only waits to be collected.
+fn descendants() -> BTreeMap<libc::pid_t, bool> {
+    let mut parents = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let stat = std::fs::read(entry.path().join("stat")).unwrap_or_default();
+        if let Some((is_over, parent)) = state_of(&stat) {
+            parents.insert(pid, (parent, is_over));
+        }
+    }
+    // SAFETY: no pointers.
+    let own = unsafe { libc::getpid() };
+    let is_below = |pid: libc::pid_t| {
+        let mut at = pid;
+        // Parents are read one after the other, so that they could form a ring when numbers were given anew.
+        for _ in 0..parents.len() {
+            match parents.get(&at) {
+                Some((parent, _)) if *parent == own => return true,
+                Some((parent, _)) => at = *parent,
+                None => return false,
+            }
+        }
+        false
+    };
+    parents
+        .iter()
+        .filter(|(pid, _)| is_below(**pid))
+        .map(|(pid, (_, is_over))| (*pid, *is_over))
+        .collect()
+}
+
+/// Whether a process has ended, and its parent. The name before them may hold anything, also brackets.
+fn state_of(stat: &[u8]) -> Option<(bool, libc::pid_t)> {
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let text = std::str::from_utf8(&stat[after..]).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    let is_over = matches!(fields.next()?, "Z" | "X");
+    Some((is_over, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_and_parent_are_found_behind_any_name() {
+        for (stat, wanted) in [
+            ("7 (sleep) S 3 7 7 0", Some((false, 3))),
+            ("7 (a) Z 9 (b) R 12 7", Some((false, 12))),
+            ("7 (a) ) Z 1 7", Some((true, 1))),
+            ("", None),
+            ("7 (sleep) S", None),
+        ] {
+            assert_eq!(state_of(stat.as_bytes()), wanted, "{stat:?}");
+        }
+    }
+}
