@@ -31,7 +31,7 @@ export interface ClientOptions {
    * @throws {@link AuthError} code `unauthorized` when there is none
    * @example Machine.create({ apiKey: async () => (await fetch('/token')).text() })
    */
-  apiKey?: string | (() => string | Promise<string>);
+  apiKey?: (string | (() => string | Promise<string>)) | undefined;
   /**
    * Where the API is; a path in it is kept.
    *
@@ -40,7 +40,7 @@ export interface ClientOptions {
    * @throws {@link InvalidRequestError} when it is no http(s) URL
    * @example Machine.list({ baseUrl: 'https://api.nullspace.example' })
    */
-  baseUrl?: string;
+  baseUrl?: string | undefined;
   /**
    * Seconds for one HTTP request, to the end of its answer.
    *
@@ -49,14 +49,14 @@ export interface ClientOptions {
    * @throws {@link TransportError} code `transport_error` when it is over
    * @example Machine.create({ requestTimeout: 20 })
    */
-  requestTimeout?: number;
+  requestTimeout?: number | undefined;
   /**
    * Ends the call wherever it is, also between two tries.
    *
    * @throws `signal.reason`, unchanged
    * @example Machine.create({ signal: AbortSignal.timeout(5000) })
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * Replaces the transport: for tests, proxies and tracing. It is called with the URL's text and plain options
    * (`method`, `headers`, `body`, `signal`), and what it throws becomes the `cause` of a {@link TransportError}.
@@ -65,7 +65,7 @@ export interface ClientOptions {
    * wherever a test library has replaced that
    * @example Machine.list({ fetch: async () => new Response('{"items":[],"has_next":false}') })
    */
-  fetch?: FetchFunction | typeof fetch;
+  fetch?: FetchFunction | typeof fetch | undefined;
   /**
    * A WebSocket constructor for streams, terminals and watches, where the runtime has none or another one is wanted.
    *
@@ -82,19 +82,19 @@ export interface ClientOptions {
    * @throws {@link InvalidRequestError} for a name or value that HTTP does not allow
    * @example new Nullspace({ headers: { 'x-team': 'review' } })
    */
-  headers?: Record<string, string>;
+  headers?: Record<string, string> | undefined;
   /**
    * Called before each request, tries included. Secrets are removed. What it throws rejects the call.
    *
    * @example Machine.list({ onRequest: ({ operation, attempt }) => console.log(operation, attempt) })
    */
-  onRequest?: (event: RequestEvent) => void;
+  onRequest?: ((event: RequestEvent) => void) | undefined;
   /**
    * Called after each request, also after one that failed. What it throws rejects the call.
    *
    * @example Machine.list({ onResponse: ({ operation, status, durationMs }) => console.log(operation, status, durationMs) })
    */
-  onResponse?: (event: ResponseEvent) => void;
+  onResponse?: ((event: ResponseEvent) => void) | undefined;
 }
 
 /** A request as {@link ClientOptions.onRequest} sees it. */
@@ -174,21 +174,21 @@ export interface CustomEgress {
    * @default none
    * @throws {@link InvalidRequestError} for a range that is none, naming its place
    */
-  allowCidrs?: readonly string[];
+  allowCidrs?: readonly string[] | undefined;
   /**
    * Ranges.
    *
    * @default none
    * @throws {@link InvalidRequestError} for a range that is none, naming its place
    */
-  denyCidrs?: readonly string[];
+  denyCidrs?: readonly string[] | undefined;
   /**
    * Limit of each direction: kilobits (1000 bits) per second, or packets per second.
    *
    * @default none
    * @throws {@link InvalidRequestError} when both or neither is given
    */
-  rateLimit?: { kbitPerSec: number; burst?: number } | { pps: number; burst?: number };
+  rateLimit?: { kbitPerSec: number; burst?: number } | { pps: number; burst?: number } | undefined;
 }
 
 /** Makers of {@link EgressPolicy}. Plain objects work as well. */
@@ -208,31 +208,31 @@ export interface NetworkOptions {
    *
    * @default the host name of the preview
    */
-  maskRequestHost?: string;
+  maskRequestHost?: string | undefined;
   /**
    * Whether preview ports open without a token. If not, {@link Machine.trafficAccessToken} opens them.
    *
    * @default true
    */
-  allowPublicTraffic?: boolean;
+  allowPublicTraffic?: boolean | undefined;
   /**
    * What the machine may reach.
    *
    * @default `{ mode: 'allow_all' }`
    */
-  egress?: EgressPolicy;
+  egress?: EgressPolicy | undefined;
   /**
    * Older spelling of `egress.allowCidrs`; not with `egress`.
    *
    * @deprecated use `egress`
    */
-  allowOut?: readonly string[];
+  allowOut?: readonly string[] | undefined;
   /**
    * Older spelling of `egress.denyCidrs`; not with `egress`.
    *
    * @deprecated use `egress`
    */
-  denyOut?: readonly string[];
+  denyOut?: readonly string[] | undefined;
 }
 
 /** A volume to mount: made by hand or by {@link Volume.mount}. */
@@ -242,57 +242,57 @@ export interface VolumeMount {
   /** Absolute path inside the machine. */
   mountPath: string;
   /** Directory of the volume to mount. @default its root */
-  subpath?: string;
+  subpath?: string | undefined;
   /** @default false */
-  readOnly?: boolean;
+  readOnly?: boolean | undefined;
 }
 
 /** `desktop` of {@link CreateOptions}; only for the template `desktop`. */
 export interface DesktopOptions {
   /** Pixels. @default the template's */
-  resolution?: { width: number; height: number } | readonly [width: number, height: number];
+  resolution?: { width: number; height: number } | readonly [width: number, height: number] | undefined;
   /** Dots per inch, at least 1. @default the template's */
-  dpi?: number;
+  dpi?: number | undefined;
   /** X display such as `:0`. @default the template's */
-  display?: string;
+  display?: string | undefined;
 }
 
 /** Options of {@link Machine.create}. */
 export interface CreateOptions extends ClientOptions {
   /** Template reference such as `base` or `team/app:stable`. @default 'base' */
-  template?: string;
+  template?: string | undefined;
   /** Processors, at least 1. @default 2 */
-  vcpus?: number;
+  vcpus?: number | undefined;
   /** MiB of memory, at least 1. @default 512; 2048 for the templates `code-interpreter` and `desktop` */
-  memoryMb?: number;
+  memoryMb?: number | undefined;
   /** MiB of disk, 512 to 131072. Not beyond the built-in size of a snapshot-backed template. @default the server's */
-  diskMb?: number;
+  diskMb?: number | undefined;
   /** Seconds until the machine's time is over. @default 300 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** What happens then. @default 'destroy' */
-  timeoutAction?: 'destroy' | 'hibernate';
+  timeoutAction?: 'destroy' | 'hibernate' | undefined;
   /** The other spelling of `timeoutAction`: `pause` hibernates. @default 'destroy' */
-  onTimeout?: 'destroy' | 'pause';
+  onTimeout?: 'destroy' | 'pause' | undefined;
   /** Preview traffic wakes the paused machine. Needs `timeoutAction: 'hibernate'` or `onTimeout: 'pause'`. @default false */
-  autoResume?: boolean;
+  autoResume?: boolean | undefined;
   /** Milliseconds without a request until the timeout action, at least 1. @default none */
-  inactivityTimeoutMs?: number;
+  inactivityTimeoutMs?: number | undefined;
   /** Milliseconds after which a paused machine is deleted, at least 1. @default none */
-  autoDeleteAfterMs?: number;
+  autoDeleteAfterMs?: number | undefined;
   /** Never outlives its time; excludes `autoResume`. @default false */
-  ephemeral?: boolean;
+  ephemeral?: boolean | undefined;
   /** Working directory of commands. @default the template's */
-  cwd?: string;
+  cwd?: string | undefined;
   /** Environment of every command. @default `{}` */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
   /** Kept verbatim; lists can filter by it. @default `{}` */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
   /** One key never makes two machines. @default a new UUID for each call */
-  idempotencyKey?: string;
+  idempotencyKey?: string | undefined;
   /** Network policy and previews. @default everything may be reached */
-  network?: NetworkOptions;
+  network?: NetworkOptions | undefined;
   /** `false` denies all egress, and no allow rule reopens it. @default true */
-  internetAccess?: boolean;
+  internetAccess?: boolean | undefined;
   /**
    * Take a ready machine of this pool: its id, or the pool.
    *
@@ -300,17 +300,17 @@ export interface CreateOptions extends ClientOptions {
    * @throws {@link WarmPoolUnavailableError} with `warmPoolMode: 'require'`, when none is ready in time
    * @example Machine.create({ template: 'team/review-api:stable', warmPool: pool, warmPoolMode: 'prefer' })
    */
-  warmPool?: string | { readonly id: string };
+  warmPool?: string | { readonly id: string } | undefined;
   /** `prefer` makes a machine when none is ready, `require` fails, `bypass` always makes one. @default 'prefer' */
-  warmPoolMode?: 'prefer' | 'require' | 'bypass';
+  warmPoolMode?: 'prefer' | 'require' | 'bypass' | undefined;
   /** Milliseconds to wait for a ready machine, at least 0. @default 0 */
-  warmPoolWaitMs?: number;
+  warmPoolWaitMs?: number | undefined;
   /** Start from this snapshot; then template, size, `envs`, `cwd` and `internetAccess` are the snapshot's. @default none */
-  snapshotId?: string;
+  snapshotId?: string | undefined;
   /** Volumes to mount, 1 to 8. @default none; those of the snapshot with `snapshotId` */
-  volumes?: readonly VolumeMount[];
+  volumes?: readonly VolumeMount[] | undefined;
   /** Screen; only for the template `desktop`. @default the template's */
-  desktop?: DesktopOptions;
+  desktop?: DesktopOptions | undefined;
 }
 
 /** Size of a machine. */
@@ -409,59 +409,67 @@ export interface MachineMetrics {
 /** Filters of {@link Machine.list}. */
 export interface MachineQuery {
   /** Any of these. @default all */
-  state?: MachineStatus | readonly MachineStatus[];
+  state?: MachineStatus | readonly MachineStatus[] | undefined;
   /** Made from this template. @default all */
-  template?: string;
+  template?: string | undefined;
   /** With at least these entries. @default all */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
 }
 
 /** Options of {@link Machine.list}. */
 export interface ListOptions extends ClientOptions {
   /** Only these; ignored when `query.state` is given. @default all */
-  state?: MachineStatus | readonly MachineStatus[];
+  state?: MachineStatus | readonly MachineStatus[] | undefined;
   /** Filters. @default none */
-  query?: MachineQuery;
+  query?: MachineQuery | undefined;
   /** Machines per page, at least 1. @default the server's */
-  limit?: number;
+  limit?: number | undefined;
   /** Where to go on: {@link MachinePage.nextToken} of an earlier page. @default the first page */
-  nextToken?: string;
+  nextToken?: string | undefined;
   /** Only these fields: gives plain objects instead of a page. At least one. @default all */
-  fields?: readonly MachineField[];
+  fields?: readonly MachineField[] | undefined;
 }
 
 /** Options of {@link Machine.getInfoById}. */
 export interface GetInfoOptions extends ClientOptions {
   /** Only these fields, at least one. @default all */
-  fields?: readonly MachineField[];
+  fields?: readonly MachineField[] | undefined;
 }
 
 /** Options of {@link Machine.connect}. */
 export interface ConnectOptions extends ClientOptions {
   /** Seconds: a new lease, counted from now. @default the lease stays */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** Options of {@link Machine.runOnce}. */
 export interface RunOnceOptions extends ClientOptions {
-  /** Exact arguments; the command is then a program. @default none */
-  args?: readonly string[];
+  /** Exact arguments; the command is then a program. Not with `shell`. @default none */
+  args?: readonly string[] | undefined;
+  /** Whether `command` is text for the shell. @default false */
+  shell?: boolean | undefined;
+  /** Working directory of the machine. @default the template's */
+  cwd?: string | undefined;
+  /** MiB of disk, 512 to 131072. @default the server's */
+  diskMb?: number | undefined;
+  /** Volumes to mount, at most 8. @default none */
+  volumes?: readonly VolumeMount[] | undefined;
   /** @default 'base' */
-  template?: string;
+  template?: string | undefined;
   /** Seconds for the command, at least 1. @default 30 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Environment of the machine. @default `{}` */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
   /** @default 2 */
-  vcpus?: number;
+  vcpus?: number | undefined;
   /** MiB. @default 512 */
-  memoryMb?: number;
+  memoryMb?: number | undefined;
   /** @default everything may be reached */
-  network?: NetworkOptions;
+  network?: NetworkOptions | undefined;
   /** @default true */
-  internetAccess?: boolean;
+  internetAccess?: boolean | undefined;
   /** @default `{}` */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
 }
 
 /**
@@ -609,8 +617,8 @@ export class Machine implements AsyncDisposable {
   /** Takes it back: its tokens open nothing from then on. @throws {@link NotFoundError} */
   revokePreviewUrl(grantId: string, options?: CallOptions): Promise<{ success: boolean; grant: PreviewGrant }>;
   /**
-   * Lets go of this handle at once, instead of whenever the runtime collects it; the machine runs on. Calls that are under
-   * way go on, later ones fail with the code `handle_closed`. Only programs with thousands of handles need it.
+   * Closes this handle: calls that are under way go on, later ones fail with the code `handle_closed`. The machine runs on, and
+   * nothing has to be closed: a handle holds neither a connection nor memory of the module.
    */
   close(): Promise<void>;
   /** Destroys the machine; errors are swallowed, since its lease ends it anyway. */
@@ -622,17 +630,17 @@ export class Machine implements AsyncDisposable {
 /** Options of {@link Machine.setTimeout}. */
 export interface SetTimeoutOptions extends CallOptions {
   /** What happens at the end of the lease. @default it stays as it is */
-  timeoutAction?: 'destroy' | 'hibernate';
+  timeoutAction?: 'destroy' | 'hibernate' | undefined;
 }
 
 /** Options of {@link Machine.keepAlive}. */
 export interface KeepAliveOptions extends CallOptions {
   /** Seconds that each renewal asks for, more than 0. @default 300 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Seconds between two renewals, less than `timeout`. @default half of `timeout`, at least 1 */
-  refreshEverySecs?: number;
+  refreshEverySecs?: number | undefined;
   /** What happens at the end of the lease. @default what the machine has */
-  timeoutAction?: 'destroy' | 'hibernate';
+  timeoutAction?: 'destroy' | 'hibernate' | undefined;
 }
 
 /**
@@ -664,7 +672,7 @@ export interface TimeoutLease {
 /** Options of {@link Machine.fork} and {@link Machine.createSnapshot}. */
 export interface KeyedOptions extends CallOptions {
   /** One key never makes two. @default a new UUID for each call */
-  idempotencyKey?: string;
+  idempotencyKey?: string | undefined;
 }
 
 /** A snapshot as the server describes it. */
@@ -682,9 +690,9 @@ export interface SnapshotInfo {
 /** Options of {@link Snapshot.list}. */
 export interface SnapshotListOptions extends ClientOptions {
   /** Only those of this machine. @default all */
-  machineId?: string;
+  machineId?: string | undefined;
   /** With at least these entries. @default all */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
 }
 
 /** Snapshots that outlive their machine. */
@@ -761,21 +769,21 @@ export interface VolumeAttachment {
 /** Options of {@link Volume.fromName}. */
 export interface VolumeFromNameOptions extends ClientOptions {
   /** Make it when there is none. @default false */
-  createIfMissing?: boolean;
+  createIfMissing?: boolean | undefined;
 }
 
 /** How a volume is mounted. */
 export interface VolumeMountOptions {
   /** Directory of the volume to mount; the local engine makes it if it is missing. @default its root */
-  subpath?: string;
+  subpath?: string | undefined;
   /** Refuse writes, also those of root. @default false */
-  readOnly?: boolean;
+  readOnly?: boolean | undefined;
 }
 
 /** Options of {@link MachineVolumes.attach}. */
 export interface AttachVolumeOptions extends CallOptions, VolumeMountOptions {
   /** Absolute path inside the machine. @default that of the mount; must be given with a volume */
-  mountPath?: string;
+  mountPath?: string | undefined;
 }
 
 /**
@@ -882,15 +890,15 @@ export interface PreviewUrl {
 /** Options of {@link Machine.createSignedPreviewUrl}. */
 export interface SignedPreviewUrlOptions extends CallOptions {
   /** Seconds, 60 to 86400. @default the server's, 3600 */
-  expiresInSeconds?: number;
+  expiresInSeconds?: number | undefined;
 }
 
 /** Options of {@link Machine.createPreviewProxyTarget}. */
 export interface PreviewProxyTargetOptions extends SignedPreviewUrlOptions {
   /** What the proxy passes on. @default both */
-  transports?: readonly ('http' | 'websocket')[];
+  transports?: readonly ('http' | 'websocket')[] | undefined;
   /** Whether to say that the machine's traffic token is needed too. @default true */
-  includeTrafficTokenHint?: boolean;
+  includeTrafficTokenHint?: boolean | undefined;
 }
 
 /** What a reverse proxy needs. Keep the tokens out of logs. */
@@ -920,13 +928,13 @@ export interface PreviewProxyTarget {
 /** Options of {@link Machine.waitForPreview}. */
 export interface WaitForPreviewOptions extends CallOptions {
   /** `tcp`: the port accepts; `http`: it answers. @default `http` with a `path`, else `tcp` */
-  kind?: 'tcp' | 'http';
+  kind?: 'tcp' | 'http' | undefined;
   /** What to ask for. @default `/` */
-  path?: string;
+  path?: string | undefined;
   /** Seconds to wait, 1 to 3600. @default 30 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Milliseconds between two looks, 1 to 60000. @default 500 */
-  intervalMs?: number;
+  intervalMs?: number | undefined;
 }
 
 /** Whether a service answers. */
@@ -958,15 +966,15 @@ export interface PreviewReadiness {
 /** Options of {@link Machine.createSshAccess}. */
 export interface SshAccessOptions extends CallOptions {
   /** One line of OpenSSH. @default that of `identityFile` */
-  publicKey?: string;
+  publicKey?: string | undefined;
   /** User inside the machine. @default root */
-  user?: string;
+  user?: string | undefined;
   /** Minutes until the certificate ends, 1 to 525600; servers may take less. @default the server's, 60 on the local engine */
-  expiresInMinutes?: number;
+  expiresInMinutes?: number | undefined;
   /** File of the private key, which stays where it is; made if it is missing. @default `nullspace_ssh_ed25519` in `keyDir` */
-  identityFile?: string;
+  identityFile?: string | undefined;
   /** Directory of the key that is made. @default `~/.nullspace/ssh` */
-  keyDir?: string;
+  keyDir?: string | undefined;
 }
 
 /** A way into a machine by SSH. */
@@ -995,7 +1003,7 @@ export interface SshAccess {
 /** Options of {@link Machine.listPreviewUrls}. */
 export interface ListPreviewUrlsOptions extends CallOptions {
   /** Only those of this port. @default all */
-  port?: number;
+  port?: number | undefined;
 }
 
 /** Where a port of a machine is reached. */
@@ -1053,31 +1061,31 @@ export interface LifecycleEventPage {
 /** Filters of event lists. */
 export interface LifecycleFilterOptions {
   /** Events to skip, at least 0. @default 0 */
-  offset?: number;
+  offset?: number | undefined;
   /** Most events, at least 1. @default 50 */
-  limit?: number;
+  limit?: number | undefined;
   /** Newest first, or oldest first. @default 'desc' */
-  order?: 'asc' | 'desc';
+  order?: 'asc' | 'desc' | undefined;
   /** @default all */
-  operation?: LifecycleEvent['operation'];
+  operation?: LifecycleEvent['operation'] | undefined;
   /** @default all */
-  status?: 'requested' | 'succeeded' | 'failed';
-  /** Not before, RFC 3339. @default the beginning */
-  from?: string;
-  /** Not after, RFC 3339. @default now */
-  to?: string;
+  status?: 'requested' | 'succeeded' | 'failed' | undefined;
+  /** Not before: a `Date`, or RFC 3339. @default the beginning */
+  from?: string | Date | undefined;
+  /** Not after: a `Date`, or RFC 3339. @default now */
+  to?: string | Date | undefined;
 }
 
 /** Options of {@link Lifecycle.listEvents}. */
 export interface LifecycleListOptions extends ClientOptions, LifecycleFilterOptions {
   /** @default all */
-  machineId?: string;
+  machineId?: string | undefined;
   /** @default all */
-  snapshotId?: string;
+  snapshotId?: string | undefined;
   /** @default all */
-  sourceMachineId?: string;
+  sourceMachineId?: string | undefined;
   /** @default all */
-  targetMachineId?: string;
+  targetMachineId?: string | undefined;
 }
 
 /** Events of an account. */
@@ -1138,43 +1146,43 @@ export class Lifecycle {
 /** Options of a stream of the events of one machine. */
 export interface MachineEventStreamOptions extends CallOptions {
   /** @default all */
-  operation?: LifecycleEvent['operation'];
+  operation?: LifecycleEvent['operation'] | undefined;
   /** @default all */
-  status?: 'requested' | 'succeeded' | 'failed';
+  status?: 'requested' | 'succeeded' | 'failed' | undefined;
   /** Nothing of the past. Contradicts `afterEventId`. @default false */
-  liveOnly?: boolean;
+  liveOnly?: boolean | undefined;
   /** Go on behind this event, as after a restart of the program. @default none */
-  afterEventId?: string;
+  afterEventId?: string | undefined;
   /** Most events of the past, without `afterEventId`; at least 0. @default 100 */
-  replayLimit?: number;
+  replayLimit?: number | undefined;
   /** Ends the stream when nothing came for so long: seconds. @default never */
-  idleTimeout?: number;
+  idleTimeout?: number | undefined;
   /** Only events whose metadata has at least these entries; the local engine's events have that of their machine. @default all */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
 }
 
 /** Options of {@link Lifecycle.streamEvents}. */
 export interface LifecycleStreamOptions extends MachineEventStreamOptions, ClientOptions {
   /** @default all */
-  machineId?: string;
+  machineId?: string | undefined;
   /** @default all */
-  snapshotId?: string;
+  snapshotId?: string | undefined;
 }
 
 /** Options of {@link Lifecycle.subscribe}. */
 export interface LifecycleSubscribeOptions extends ClientOptions {
   /** @default all */
-  machineId?: string;
+  machineId?: string | undefined;
   /** @default all */
-  snapshotId?: string;
+  snapshotId?: string | undefined;
   /** @default all */
-  operation?: LifecycleEvent['operation'];
+  operation?: LifecycleEvent['operation'] | undefined;
   /** @default all */
-  status?: 'requested' | 'succeeded' | 'failed';
+  status?: 'requested' | 'succeeded' | 'failed' | undefined;
   /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. @default none: walk along */
-  onEvent?: (event: LifecycleEvent) => unknown;
+  onEvent?: ((event: LifecycleEvent) => unknown) | undefined;
   /** Gets what ended the subscription. @default `done` rejects with it */
-  onError?: (error: unknown) => unknown;
+  onError?: ((error: unknown) => unknown) | undefined;
 }
 
 /** Events without end. */
@@ -1258,31 +1266,31 @@ export class CodeInterpreter {
 /** Options of {@link CodeInterpreter.runCode}. */
 export interface RunCodeOptions extends CallOptions {
   /** @default python */
-  language?: 'python' | 'javascript' | 'bash' | (string & {});
+  language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
   /** A context or its id; goes before `language`. @default one that all cells of the language share */
-  context?: CodeContext | string;
+  context?: CodeContext | string | undefined;
   /** Environment variables, for this cell alone. @default none */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
   /** Seconds that the cell may run, 1 to 86400. @default 300 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Hears standard output as it comes. The cell waits for what it returns. @default nobody */
-  onStdout?: (output: CodeOutput) => unknown;
+  onStdout?: ((output: CodeOutput) => unknown) | undefined;
   /** Hears standard error. @default nobody */
-  onStderr?: (output: CodeOutput) => unknown;
+  onStderr?: ((output: CodeOutput) => unknown) | undefined;
   /** Hears of values that the cell shows. @default nobody */
-  onResult?: (result: ExecutionResult) => unknown;
+  onResult?: ((result: ExecutionResult) => unknown) | undefined;
   /** Hears of what the cell keeps. @default nobody */
-  onArtifact?: (artifact: CodeArtifact) => unknown;
+  onArtifact?: ((artifact: CodeArtifact) => unknown) | undefined;
   /** Hears why the cell failed. @default nobody */
-  onError?: (error: ExecutionError) => unknown;
+  onError?: ((error: ExecutionError) => unknown) | undefined;
 }
 
 /** Options of {@link CodeInterpreter.createCodeContext}. */
 export interface CreateCodeContextOptions extends CallOptions {
   /** @default python */
-  language?: 'python' | 'javascript' | 'bash' | (string & {});
+  language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
   /** An absolute directory that exists. @default that of the machine */
-  cwd?: string;
+  cwd?: string | undefined;
 }
 
 /** Options of {@link CodeInterpreter.createRun}. */
@@ -1290,43 +1298,43 @@ export interface CreateCodeRunOptions extends CallOptions {
   /** A context or its id. */
   context: CodeContext | string;
   /** Environment variables, for this cell alone. @default none */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
   /** Seconds that the cell may run, 1 to 86400. @default 300 */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** Options of {@link CodeInterpreter.listRuns}. */
 export interface ListCodeRunsOptions extends CallOptions {
   /** Only those that stand so. @default all */
-  status?: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+  status?: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | undefined;
   /** Only those of this context. @default all */
-  context?: CodeContext | string;
+  context?: CodeContext | string | undefined;
   /** Most runs, at least 1. @default the server's, 50 on the local engine */
-  limit?: number;
+  limit?: number | undefined;
   /** Where a page before ended. @default the beginning */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** Options of {@link CodeInterpreter.waitForRun}. */
 export interface WaitForCodeRunOptions extends CallOptions {
   /** Seconds to wait. @default 300 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Seconds between two looks, at least 0.01. @default 1 */
-  pollInterval?: number;
+  pollInterval?: number | undefined;
 }
 
 /** Options of {@link CodeInterpreter.listArtifacts}. */
 export interface ListArtifactsOptions extends CallOptions {
   /** Only those of this context. @default all */
-  context?: CodeContext | string;
+  context?: CodeContext | string | undefined;
   /** Only those of this cell of it, counted from 1. @default all */
-  executionCount?: number;
+  executionCount?: number | undefined;
   /** Only those of this kind. @default all */
-  kind?: 'image' | 'html' | 'document' | 'file';
+  kind?: 'image' | 'html' | 'document' | 'file' | undefined;
   /** Most artifacts, at least 1. @default the server's, 50 on the local engine */
-  limit?: number;
+  limit?: number | undefined;
   /** Where a page before ended. @default the beginning */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** A kernel that keeps what its cells define. */
@@ -1456,27 +1464,27 @@ export interface CreateWebhookOptions extends ClientOptions {
   /** Key of the signatures, not empty; {@link verifyWebhookSignature} needs it. It is never answered. */
   signingSecret: string;
   /** @default true */
-  enabled?: boolean;
+  enabled?: boolean | undefined;
 }
 
 /** Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given. */
 export interface UpdateWebhookOptions extends ClientOptions {
   /** Where events are sent to. @default as it is */
-  url?: string;
+  url?: string | undefined;
   /** What is sent; at least one. @default as it is */
-  operations?: readonly LifecycleEvent['operation'][];
+  operations?: readonly LifecycleEvent['operation'][] | undefined;
   /** Key of the signatures from now on. @default as it is */
-  signingSecret?: string;
+  signingSecret?: string | undefined;
   /** Whether events are sent; switched off, what is queued is kept. @default as it is */
-  enabled?: boolean;
+  enabled?: boolean | undefined;
 }
 
 /** Options of {@link Lifecycle.listWebhookDeliveries}. */
 export interface WebhookDeliveriesOptions extends ClientOptions {
   /** Deliveries to skip, at least 0. @default 0 */
-  offset?: number;
+  offset?: number | undefined;
   /** Most deliveries, at least 1. @default 50 */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** How a delivery stands. */
@@ -1549,7 +1557,7 @@ export interface VerifyWebhookOptions {
   /** The `signingSecret` of the webhook. */
   secret: string;
   /** How old a request may be, and how wrong the clocks: seconds. @default 300 */
-  toleranceSecs?: number;
+  toleranceSecs?: number | undefined;
 }
 
 /**
@@ -1576,19 +1584,19 @@ export type MonitorEvent =
 /** Options of {@link Monitor.subscribe}. */
 export interface MonitorOptions extends ClientOptions {
   /** Between two looks, milliseconds, 100 to 3600000. @default the server's: 1000 */
-  intervalMs?: number;
+  intervalMs?: number | undefined;
   /** Tell the commands of machines too. @default false */
-  includeProcesses?: boolean;
+  includeProcesses?: boolean | undefined;
   /** Gets all machines: first, and after each new connection. @default not told */
-  onSnapshot?: (machines: MachineInfo[]) => unknown;
+  onSnapshot?: ((machines: MachineInfo[]) => unknown) | undefined;
   /** Gets a machine that changed, is new (`machine`) or gone (`removed`). @default not told */
-  onUpdate?: (update: { machineId: string; machine?: MachineInfo; removed?: boolean }) => unknown;
+  onUpdate?: ((update: { machineId: string; machine?: MachineInfo; removed?: boolean }) => unknown) | undefined;
   /** Gets the use of each running machine, at each look. @default not told */
-  onMetrics?: (event: { machineId: string; metrics: MonitorMetrics }) => unknown;
+  onMetrics?: ((event: { machineId: string; metrics: MonitorMetrics }) => unknown) | undefined;
   /** Gets the commands of each running machine, at each look; needs `includeProcesses`. @default not told */
-  onProcesses?: (event: { machineId: string; processes: ProcessInfo[] }) => unknown;
+  onProcesses?: ((event: { machineId: string; processes: ProcessInfo[] }) => unknown) | undefined;
   /** Gets what the server complains of, and what ended the subscription. @default `done` rejects with the latter */
-  onError?: (error: unknown) => unknown;
+  onError?: ((error: unknown) => unknown) | undefined;
 }
 
 /** What {@link Monitor.subscribe} answers. */
@@ -1630,9 +1638,9 @@ export interface CallOptions {
    * Seconds for one HTTP request. @default the handle's, see {@link ClientOptions.requestTimeout}
    * @throws {@link TransportError} code `transport_error` when it is over
    */
-  requestTimeout?: number;
+  requestTimeout?: number | undefined;
   /** Ends the call. @throws `signal.reason`, unchanged */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -1669,22 +1677,28 @@ export interface CommandResult {
   readonly stderr: string;
   /** Process id inside the machine. */
   readonly pid?: number;
+  /** `true` when output is missing, which an engine keeps up to 8 MiB of a stream: what is there is as it was printed. */
+  readonly truncated?: boolean;
+  /** Bytes that are missing at the end of `stdout`, where the server says so. */
+  readonly droppedStdoutBytes?: number;
+  /** Bytes that are missing at the end of `stderr`, where the server says so. */
+  readonly droppedStderrBytes?: number;
 }
 
 /** Options of {@link Commands.run}. */
 export interface RunOptions extends CallOptions {
   /** Exact arguments: nothing is split or expanded. Not with `shell`. @default none */
-  args?: readonly string[];
+  args?: readonly string[] | undefined;
   /** Whether `command` is text for the shell. @default false */
-  shell?: boolean;
+  shell?: boolean | undefined;
   /** Working directory. @default the machine's */
-  cwd?: string;
+  cwd?: string | undefined;
   /** Added to the machine's environment. @default `{}` */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
   /** Seconds for the command, at least 1: it is ended after them, in the background too. @default 30 */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Do not wait for its end. @default false */
-  background?: boolean;
+  background?: boolean | undefined;
   /**
    * Gets standard output as it comes, over a WebSocket. An async function is waited for: it slows the command down. What it
    * throws rejects the call, and the command is killed.
@@ -1692,9 +1706,9 @@ export interface RunOptions extends CallOptions {
    * @default none
    * @example await machine.commands.run('npm test', { shell: true, timeout: 600, onStdout: (text) => process.stdout.write(text) })
    */
-  onStdout?: (text: string) => unknown;
+  onStdout?: ((text: string) => unknown) | undefined;
   /** The same for standard error. @default none */
-  onStderr?: (text: string) => unknown;
+  onStderr?: ((text: string) => unknown) | undefined;
 }
 
 /** Options of {@link Commands.stream}. */
@@ -1703,9 +1717,9 @@ export type StreamOptions = Omit<RunOptions, 'background' | 'onStdout' | 'onStde
 /** Options of {@link Commands.connect}. */
 export interface CommandConnectOptions extends CallOptions {
   /** Gets standard output from now on; see {@link RunOptions.onStdout}. @default none */
-  onStdout?: (text: string) => unknown;
+  onStdout?: ((text: string) => unknown) | undefined;
   /** The same for standard error. @default none */
-  onStderr?: (text: string) => unknown;
+  onStderr?: ((text: string) => unknown) | undefined;
 }
 
 /** What a command does: {@link Commands.stream}. `bytes` are what it printed, where that is no UTF-8. */
@@ -1728,13 +1742,15 @@ export class Commands {
    * @example await machine.commands.run('ls -la "$HOME"', { shell: true })
    * @example await machine.commands.run('git', { args: ['commit', '-m', 'two words'], cwd: '/workspace' })
    */
-  run(command: string, options?: RunOptions & { background?: false }): Promise<CommandResult>;
+  run(command: string, options?: RunOptions & { background?: false | undefined }): Promise<CommandResult>;
   /**
    * Starts a command and does not wait for it.
    *
    * @example const server = await machine.commands.run('python3', { args: ['-m', 'http.server'], background: true, timeout: 3600 })
    */
   run(command: string, options: RunOptions & { background: true }): Promise<Command>;
+  /** Does either, as `background` says. */
+  run(command: string, options?: RunOptions & { background?: boolean | undefined }): Promise<CommandResult | Command>;
   /**
    * Starts a command and walks along its output as it comes. Nothing happens before the first step. Leaving the loop, an
    * aborted `signal` and an error kill the command. A slow reader slows the command down, in Node; elsewhere at most
@@ -1770,23 +1786,29 @@ export class Commands {
 /** What every call on files takes. */
 export interface FileOptions extends CallOptions {
   /** Name of a user in the machine: whose rights and home directory count, and who owns what is made. @default root */
-  user?: string;
+  user?: string | undefined;
 }
 
 /** Options of {@link Files.read}. */
 export interface ReadFileOptions extends FileOptions {
   /** `text` refuses what is no UTF-8; `stream` begins as soon as the first bytes come. @default 'text' */
-  format?: 'text' | 'bytes' | 'blob' | 'stream';
+  format?: 'text' | 'bytes' | 'blob' | 'stream' | undefined;
 }
 
 /** Options of {@link Files.list}. */
 export interface ListFilesOptions extends FileOptions {
   /** Levels below the directory: 0 is the directory alone. @default 0 */
-  depth?: number;
+  depth?: number | undefined;
 }
 
-/** What a file can be written from. A stream must give bytes. */
-export type FileContent = string | ArrayBuffer | ArrayBufferView | Blob | ReadableStream<Uint8Array>;
+/** What a file can be written from. A stream or an async iterable, such as a stream of Node, must give bytes. */
+export type FileContent =
+  | string
+  | ArrayBuffer
+  | ArrayBufferView
+  | Blob
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<Uint8Array>;
 
 /** What is at a path. */
 export interface FileInfo {
@@ -1930,28 +1952,28 @@ export type UploadSource =
 /** Options of {@link Files.resumeUpload}. */
 export interface ResumeUploadOptions extends CallOptions {
   /** Parts at once, at most what the server allows. @default 4 */
-  maxConcurrency?: number;
+  maxConcurrency?: number | undefined;
   /** Patterns of what a directory leaves out; the same as when it was begun. @default none */
-  ignore?: readonly string[];
+  ignore?: readonly string[] | undefined;
   /** Told after each part. What it throws ends the upload. */
-  onProgress?: (progress: { readonly sentBytes: number; readonly totalBytes: number }) => void;
+  onProgress?: ((progress: { readonly sentBytes: number; readonly totalBytes: number }) => void) | undefined;
 }
 
 /** Options of {@link Files.upload}. */
 export interface UploadOptions extends ResumeUploadOptions {
   /** Name of a user in the machine, who will own it. @default root */
-  user?: string;
+  user?: string | undefined;
   /**
    * What happens to what is there: `merge` joins directories and replaces files, `replace` replaces all of it, `error` fails.
    *
    * @default 'replace' for files, 'merge' for directories
    * @throws {@link UploadConflictError}
    */
-  conflict?: 'merge' | 'replace' | 'error';
+  conflict?: 'merge' | 'replace' | 'error' | undefined;
   /** In parts that can be resumed. @default 'auto': above 8 MiB, and always for directories */
-  resumable?: boolean | 'auto';
+  resumable?: boolean | 'auto' | undefined;
   /** `sha256` checks the whole too, which is read twice then. @default 'auto': each part */
-  checksum?: 'auto' | 'sha256';
+  checksum?: 'auto' | 'sha256' | undefined;
 }
 
 /** What came of an upload. */
@@ -1969,9 +1991,9 @@ export interface UploadResult {
 /** Options of {@link Files.watch}. */
 export interface WatchOptions extends FileOptions {
   /** Directories below as well, also those made later. @default false */
-  recursive?: boolean;
+  recursive?: boolean | undefined;
   /** Seconds after which it ends by itself. @default without end; the local engine ends it after a day */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** A change: {@link Files.watch}. */
@@ -2000,7 +2022,7 @@ export interface UploadUrl {
 /** What every call on a repository takes. */
 export interface GitOptions extends CallOptions {
   /** The repository. @default '/workspace' */
-  path?: string;
+  path?: string | undefined;
 }
 
 /**
@@ -2015,75 +2037,75 @@ export type GitAuth =
 /** Options of {@link Git.clone}. */
 export interface GitCloneOptions extends GitOptions {
   /** Branch or tag. @default the remote's own */
-  branch?: string;
+  branch?: string | undefined;
   /** Commits of history, at least 1. @default all */
-  depth?: number;
+  depth?: number | undefined;
   /** Credentials for this call. @default none */
-  auth?: GitAuth;
+  auth?: GitAuth | undefined;
 }
 
 /** Options of {@link Git.log}. */
 export interface GitLogOptions extends GitOptions {
   /** Most commits. @default 50 */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** Options of {@link Git.deleteBranch}. */
 export interface GitDeleteBranchOptions extends GitOptions {
   /** Delete what is not merged too. @default false */
-  force?: boolean;
+  force?: boolean | undefined;
 }
 
 /** Options of {@link Git.checkout}. */
 export interface GitCheckoutOptions extends GitOptions {
   /** Make the branch first. @default false */
-  create?: boolean;
+  create?: boolean | undefined;
 }
 
 /** Options of {@link Git.add}. */
 export interface GitAddOptions extends GitOptions {
   /** Paths in the repository. @default everything */
-  files?: readonly string[];
+  files?: readonly string[] | undefined;
 }
 
 /** Options of {@link Git.commit}. */
 export interface GitCommitOptions extends GitOptions {
   /** Files to add first; `[]` commits what was added before. @default everything */
-  files?: readonly string[];
+  files?: readonly string[] | undefined;
   /** Author and committer. @default what git is configured to */
-  author?: { name: string; email: string };
+  author?: { name: string; email: string } | undefined;
 }
 
 /** Options of {@link Git.pull}. */
 export interface GitPullOptions extends GitOptions {
   /** Name of the remote. @default 'origin' */
-  remote?: string;
+  remote?: string | undefined;
   /** Branch. @default the current one */
-  branch?: string;
+  branch?: string | undefined;
   /** Credentials for this call. @default none */
-  auth?: GitAuth;
+  auth?: GitAuth | undefined;
 }
 
 /** Options of {@link Git.push}. */
 export interface GitPushOptions extends GitPullOptions {
   /** Remember the remote branch. @default false */
-  setUpstream?: boolean;
+  setUpstream?: boolean | undefined;
 }
 
 /** Options of {@link Git.remoteAdd}. */
 export interface GitRemoteAddOptions extends GitOptions {
   /** Fetch from it at once. @default false */
-  fetch?: boolean;
+  fetch?: boolean | undefined;
   /** Replace one of this name. @default false */
-  overwrite?: boolean;
+  overwrite?: boolean | undefined;
 }
 
 /** Options of {@link Git.setConfig} and {@link Git.getConfig}. */
 export interface GitConfigOptions extends CallOptions {
   /** Where it is kept. @default 'global' */
-  scope?: 'global' | 'local' | 'system';
+  scope?: 'global' | 'local' | 'system' | undefined;
   /** The repository, for `local`. @default '/workspace' */
-  path?: string;
+  path?: string | undefined;
 }
 
 /** Options of {@link Git.dangerouslyAuthenticate}. */
@@ -2091,9 +2113,9 @@ export interface GitAuthenticateOptions extends CallOptions {
   username: string;
   password: string;
   /** Host of the remotes. @default 'github.com' */
-  host?: string;
+  host?: string | undefined;
   /** Scheme of the remotes. @default 'https' */
-  protocol?: 'https' | 'http';
+  protocol?: 'https' | 'http' | undefined;
 }
 
 /** State of a repository. */
@@ -2195,13 +2217,13 @@ export class Git {
 /** Options of {@link Pty.create}. */
 export interface PtyOptions extends CallOptions {
   /** Characters a line, 1 to 65535. @default 120 */
-  cols?: number;
+  cols?: number | undefined;
   /** Lines, 1 to 65535. @default 30 */
-  rows?: number;
+  rows?: number | undefined;
   /** Working directory of the shell. @default the machine's */
-  cwd?: string;
+  cwd?: string | undefined;
   /** Added to the machine's environment. @default `{}` */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
 }
 
 /** Size of a terminal: characters a line, and lines. */
@@ -2223,9 +2245,9 @@ export interface PtySessionInfo extends Readonly<PtySize> {
 /** Options of {@link PtySession.wait}. */
 export interface PtyWaitOptions {
   /** Seconds to wait; the terminal is not ended. @default without end */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Ends the wait. @default none */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What {@link PtySession.wait} resolves with. */
@@ -2319,14 +2341,20 @@ export interface CommandLogs {
   readonly output: string;
   /** Absent while it runs. */
   readonly exitCode?: number;
+  /** `true` when output is missing: what is there is as it was printed. */
+  readonly truncated?: boolean;
+  /** Bytes that are missing at the beginning of `stdout`, where the server says so. */
+  readonly droppedStdoutBytes?: number;
+  /** Bytes that are missing at the beginning of `stderr`, where the server says so. */
+  readonly droppedStderrBytes?: number;
 }
 
 /** Options of {@link Command.wait}. */
 export interface CommandWaitOptions extends CallOptions {
   /** Seconds to wait; the command is not killed. @default without end @throws {@link TimeoutError} code `timeout` */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Milliseconds between looks, at least 10. @default 250 */
-  intervalMs?: number;
+  intervalMs?: number | undefined;
 }
 
 /**
@@ -2365,13 +2393,13 @@ export interface CodeRunOptions extends CallOptions {
    * have it.
    * @default `python`
    */
-  language?: string;
+  language?: string | undefined;
   /** Working directory. @default the machine's */
-  cwd?: string;
+  cwd?: string | undefined;
   /** Added to the machine's environment. @default `{}` */
-  envs?: Record<string, string>;
+  envs?: Record<string, string> | undefined;
   /** Seconds for the program, at least 1. @default 30 */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** Programs given as text: {@link Machine.process}. */
@@ -2460,31 +2488,31 @@ export interface WarmPoolInfo {
 /** Options of {@link TemplateWarmPool.create}. */
 export interface WarmPoolOptions extends ClientOptions {
   /** Free text. @default the template's name */
-  name?: string;
+  name?: string | undefined;
   /** Machines to hold ready, at least 0. @default 1 */
-  minReady?: number;
+  minReady?: number | undefined;
   /** At most so many; not below `minReady`. @default `minReady` */
-  maxReady?: number;
+  maxReady?: number | undefined;
   /** @default 2 */
-  vcpus?: number;
+  vcpus?: number | undefined;
   /** MiB. @default 512 */
-  memoryMb?: number;
+  memoryMb?: number | undefined;
   /** MiB. @default the server's */
-  diskMb?: number;
+  diskMb?: number | undefined;
   /** Seconds, at least 1, after which an unused ready machine is given up. @default 600 */
-  idleTimeoutSeconds?: number;
+  idleTimeoutSeconds?: number | undefined;
   /** Seconds, at least 1, after which a ready machine is replaced. @default 900 */
-  staleAfterSeconds?: number;
+  staleAfterSeconds?: number | undefined;
   /** What a create without `warmPoolMode` does. @default 'prefer' */
-  checkoutPolicy?: 'prefer' | 'require' | 'bypass';
+  checkoutPolicy?: 'prefer' | 'require' | 'bypass' | undefined;
   /** Which build of the template it holds. @default 'pinned_build' */
-  versionPolicy?: 'pinned_build' | 'track_tag';
+  versionPolicy?: 'pinned_build' | 'track_tag' | undefined;
   /** Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none */
-  trackTag?: string;
+  trackTag?: string | undefined;
   /** Lists can filter by them. @default `{}` */
-  labels?: Record<string, unknown>;
+  labels?: Record<string, unknown> | undefined;
   /** Verbatim. @default `{}` */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
 }
 
 /** Options of {@link TemplateWarmPool.update}: only what is given changes. */
@@ -2513,27 +2541,27 @@ export interface WarmPoolUpdateOptions
 /** Options of {@link TemplateWarmPool.list}. */
 export interface WarmPoolListOptions extends ClientOptions {
   /** Only pools of this template. @default all */
-  template?: string;
+  template?: string | undefined;
   /** @default all */
-  state?: 'enabled' | 'disabled' | 'draining' | 'deleted';
+  state?: 'enabled' | 'disabled' | 'draining' | 'deleted' | undefined;
   /** @default all */
-  status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable';
+  status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable' | undefined;
   /** Labels such as `team=a`, all of which must be there. @default none */
-  labels?: readonly string[] | Record<string, string>;
+  labels?: readonly string[] | Record<string, string> | undefined;
   /** At most so many, at least 1. @default the server's */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** Options of {@link TemplateWarmPool.waitUntilReady}. */
 export interface WaitUntilReadyOptions extends CallOptions {
   /** Machines that must be ready. @default the pool's `minReady` */
-  minReady?: number;
+  minReady?: number | undefined;
   /** Seconds to wait. @default 300 @throws {@link TimeoutError} code `timeout` */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Milliseconds between looks, at least 1. @default 1000 */
-  intervalMs?: number;
+  intervalMs?: number | undefined;
   /** Called after each look. What it throws ends the wait and rejects it. */
-  onProgress?: (pool: WarmPoolInfo) => void;
+  onProgress?: ((pool: WarmPoolInfo) => void) | undefined;
 }
 
 /**
@@ -2670,11 +2698,11 @@ export interface TunnelOptions {
   /** Its password. It is in the machine's environment, readable by whatever runs there. */
   password: string;
   /** Its port, 1 to 65535. @default 8388 */
-  port?: number;
+  port?: number | undefined;
   /** Its cipher. @default 'aes-256-gcm' */
-  method?: string;
+  method?: string | undefined;
   /** How programs in the machine use it. @default 'socks5' */
-  mode?: string;
+  mode?: string | undefined;
 }
 
 /**

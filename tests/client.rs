@@ -1,13 +1,13 @@
 //! What the client sends, and sends again: over a scripted transport whose clock moves only when somebody waits.
 
-use nullspace::client::machine::Machine;
+use nullspace::client::machine::{Machine, Once};
 use nullspace::client::page::Page;
 use nullspace::client::single::Planned;
 use nullspace::client::warm_pool::wait_until_ready;
 use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::{Error, Kind};
-use nullspace::core::machine::{create_fields, list, list_fields, run_once_fields};
+use nullspace::core::machine::{self, create_fields, list, list_fields, run_once_fields};
 use nullspace::core::options::{Fields, Value};
 use nullspace::core::warm_pool::wait;
 use nullspace::surface::{machines, pools};
@@ -66,13 +66,17 @@ fn describe(client: &Client<Script>) -> Planned<Script> {
     client.plan(&machines::GET_INFO_BY_ID, &id(), None)
 }
 
+fn creation(client: &Client<Script>, fields: &Fields<'_>) -> Planned<Script> {
+    Machine::creation(client, fields, &machine::create(fields)?)
+}
+
 fn create(client: &Client<Script>, options: &[(&str, Value)]) -> Result<Machine<Script>, Failure<String>> {
     let options = object(options);
     let fields = create_fields(&options).unwrap();
     client
         .transport()
         .clone()
-        .run(Machine::create(Machine::creation(client, &fields)?))
+        .run(Machine::create(creation(client, &fields)?))
 }
 
 fn error<V>(result: Result<V, Failure<String>>) -> Error {
@@ -168,7 +172,7 @@ fn a_create_given_up_half_way_is_cleaned_up_with_the_same_key() {
     let options = object(&[]);
     let fields = create_fields(&options).unwrap();
     assert!(script
-        .poll(Machine::create(Machine::creation(&client, &fields).ok().unwrap()))
+        .poll(Machine::create(creation(&client, &fields).ok().unwrap()))
         .is_none());
     script.run_tasks();
     script.finished();
@@ -196,7 +200,7 @@ fn a_create_given_up_with_a_key_of_the_callers_own_is_left_to_the_caller() {
     let options = object(&[("idempotencyKey", text("job-42"))]);
     let fields = create_fields(&options).unwrap();
     assert!(script
-        .poll(Machine::create(Machine::creation(&client, &fields).ok().unwrap()))
+        .poll(Machine::create(creation(&client, &fields).ok().unwrap()))
         .is_none());
     script.run_tasks();
     script.finished();
@@ -388,7 +392,10 @@ fn run_once_tries_a_fresh_machine_five_times_and_always_destroys_it() {
     let options = object(&[]);
     let fields = run_once_fields(&options).unwrap();
     script
-        .run(Machine::run_once(&plain(&script), &text("ls"), &fields))
+        .run(Machine::run_once(
+            &plain(&script),
+            Once::read(&text("ls"), &fields).unwrap(),
+        ))
         .unwrap();
     assert_eq!(script.slept(), [250]);
 
@@ -403,7 +410,11 @@ fn run_once_tries_a_fresh_machine_five_times_and_always_destroys_it() {
         r#"{"error":"gone","code":"machine_not_found"}"#,
     );
     assert_eq!(
-        error(script.run(Machine::run_once(&plain(&script), &text("ls"), &fields))).code,
+        error(script.run(Machine::run_once(
+            &plain(&script),
+            Once::read(&text("ls"), &fields).unwrap()
+        )))
+        .code,
         "exec_failed"
     );
     script.finished();
@@ -419,7 +430,10 @@ fn run_once_given_up_while_the_command_runs_destroys_its_machine() {
     let options = object(&[]);
     let fields = run_once_fields(&options).unwrap();
     assert!(script
-        .poll(Machine::run_once(&client, &text("sleep"), &fields))
+        .poll(Machine::run_once(
+            &client,
+            Once::read(&text("sleep"), &fields).unwrap()
+        ))
         .is_none());
     script.run_tasks();
     script.finished();

@@ -247,7 +247,7 @@ fn a_background_command_is_started_fed_and_ended() {
     let machine = machine(&script);
     let options = given(json!({ "background": true, "timeout": 3600 }));
     let ran = script
-        .run(machine.execute(&Value::Text("cat".into()), Some(&options)))
+        .run(machine.execute(exec::run(&Value::Text("cat".into()), Some(&options)).unwrap()))
         .unwrap();
     let Ran::Started(pid) = ran else {
         panic!("it was not started")
@@ -400,15 +400,21 @@ fn an_address_without_a_public_name_has_the_scheme_of_the_server() {
     let machine = machine(&script);
     let port = Value::Number(8080.0);
     assert_eq!(
-        script.run(machine.url(&port, false, None)).unwrap(),
+        script
+            .run(machine.asking_for_url(&port, false, None).ok().unwrap())
+            .unwrap(),
         "http://127.0.0.1:4000"
     );
     assert_eq!(
-        script.run(machine.url(&port, true, None)).unwrap(),
+        script
+            .run(machine.asking_for_url(&port, true, None).ok().unwrap())
+            .unwrap(),
         "ws://127.0.0.1:4000"
     );
     assert_eq!(
-        script.run(machine.url(&port, false, None)).unwrap(),
+        script
+            .run(machine.asking_for_url(&port, false, None).ok().unwrap())
+            .unwrap(),
         "https://h.example"
     );
     assert_eq!(body(&script.sent()[1]), json!({ "port": 8080 }));

@@ -324,7 +324,7 @@ fn callbacks_choose_the_socket_and_the_rest_does_not() {
         Value::Opaque("a function".to_owned()),
     )]);
     let ran = heard
-        .run(machine(&heard).execute(&Value::Text("make".to_owned()), Some(&options)))
+        .run(machine(&heard).execute(exec::run(&Value::Text("make".to_owned()), Some(&options)).unwrap()))
         .unwrap();
     assert!(matches!(
         ran,

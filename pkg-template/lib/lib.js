@@ -35,7 +35,29 @@ define(classes.Files.prototype, 'resumeUpload', async function (uploadId, given,
   return sendResumed(record, uploadId, await openUpload(given, options), options);
 });
 
-const { read } = classes.Files.prototype;
+/** Streams of Node and other async iterables as the stream that the transports read. */
+const asStream = (content) => {
+  if (typeof content?.[Symbol.asyncIterator] !== 'function' || typeof content.getReader === 'function') return content;
+  const steps = content[Symbol.asyncIterator]();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await steps.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await steps.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+};
+const { read, write } = classes.Files.prototype;
+define(classes.Files.prototype, 'write', async function (path, content, options) {
+  return write.call(this, path, asStream(content), options);
+});
+
 define(classes.Files.prototype, 'read', async function (path, options) {
   const content = await read.call(this, path, options);
   // A signal holds for the whole of the bytes, not only until they begin to come.

@@ -26,10 +26,6 @@ pub const CALL_OPTIONS: [&str; 2] = ["requestTimeout", "signal"];
 /// Where a local engine listens.
 pub const DEFAULT_BASE_URL: &str = "http://localhost:3000";
 
-/// Who gave a base URL that is no option, for messages.
-const CONFIGURED_BASE_URL: &str =
-    "the base URL in NULLSPACE_API_URL, NULLSPACE_BASE_URL, ./.env or config.json";
-
 /// What the runtime may know: environment and files. Browsers and the edge know nothing.
 pub trait Environment {
     /// A value of the environment.
@@ -101,7 +97,8 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
         function(fields, name)?;
     }
     signal(fields)?;
-    let files = Files::of(environment);
+    let places = Places::of(environment);
+    let mut key_place = None;
     let key = match fields.get("apiKey") {
         Some(Value::Opaque(kind)) if kind == "a function" => Key::Asked,
         Some(Value::Text(text)) => match text.trim() {
@@ -114,25 +111,33 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
                 &format!("must be a string or a function, not {}", other.kind()),
             ))
         }
-        None => match files.first(&["NULLSPACE_API_KEY", "NULLSPACE_TOKEN"], &["api_key"]) {
-            Some(key) => Key::Fixed(key),
+        None => match PLACES
+            .into_iter()
+            .find_map(|place| Some((place, places.key(place)?)))
+        {
+            Some((place, key)) => {
+                key_place = Some(place);
+                Key::Fixed(key)
+            }
             None => return Err(missing_key("there is no API key")),
         },
     };
+    // A file of the directory may not say where the user's own key is sent: its URL is used with its own key alone, or with one that the
+    // caller gave beside it. The same holds for the other files.
+    let fits = |place: Place| place == Place::Environment || key_place.is_none_or(|key| key == place);
     if let Key::Fixed(text) = &key {
         http::check_header("apiKey", "authorization", text)?;
     }
     let base_url = match fields.text("baseUrl")? {
         Some(text) if text.trim().is_empty() => DEFAULT_BASE_URL.to_owned(),
         Some(text) => http::check_base_url("option `baseUrl`", text.trim())?,
-        None => files
-            .first(
-                &["NULLSPACE_API_URL", "NULLSPACE_BASE_URL"],
-                &["base_url", "api_url"],
-            )
+        None => PLACES
+            .into_iter()
+            .filter(|place| fits(*place))
+            .find_map(|place| Some((place, places.url(place)?)))
             .map_or_else(
                 || Ok(DEFAULT_BASE_URL.to_owned()),
-                |url| http::check_base_url(CONFIGURED_BASE_URL, &url),
+                |(place, url)| http::check_base_url(place.url_name(), &url),
             )?,
     };
     Ok(Settings {
@@ -179,23 +184,89 @@ fn missing_key(what: &str) -> Error {
     )
 }
 
-/// The files that may hold settings. Each is read when everything before it says nothing: most callers give options or set
-/// variables, and a file costs as much as a call.
-struct Files<'a, E> {
+/// Where settings may be that are no options, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Environment,
+    /// `./.env`
+    Directory,
+    /// `$XDG_CONFIG_HOME/nullspace/config.json`
+    Config,
+    /// `~/.nullspace/config.json`, the older place.
+    OldConfig,
+}
+
+const PLACES: [Place; 4] = [
+    Place::Environment,
+    Place::Directory,
+    Place::Config,
+    Place::OldConfig,
+];
+
+impl Place {
+    /// Its base URL in messages.
+    fn url_name(self) -> &'static str {
+        match self {
+            Place::Environment => "the base URL in NULLSPACE_API_URL or NULLSPACE_BASE_URL",
+            Place::Directory => "the base URL in ./.env",
+            Place::Config => "the base URL in ~/.config/nullspace/config.json",
+            Place::OldConfig => "the base URL in ~/.nullspace/config.json",
+        }
+    }
+}
+
+/// Settings of the environment and of files. A file is read when everything before it says nothing: most callers give options or
+/// set variables, and a file costs as much as a call.
+struct Places<'a, E> {
     environment: &'a E,
     dotenv: OnceCell<Option<String>>,
-    /// `$XDG_CONFIG_HOME/nullspace/config.json`, then the older place.
     configs: OnceCell<[Option<Config>; 2]>,
 }
 
 type Config = serde_json::Map<String, serde_json::Value>;
 
-impl<'a, E: Environment> Files<'a, E> {
+impl<'a, E: Environment> Places<'a, E> {
     fn of(environment: &'a E) -> Self {
         Self {
             environment,
             dotenv: OnceCell::new(),
             configs: OnceCell::new(),
+        }
+    }
+
+    fn key(&self, place: Place) -> Option<String> {
+        self.first(place, &["NULLSPACE_API_KEY", "NULLSPACE_TOKEN"], &["api_key"])
+    }
+
+    fn url(&self, place: Place) -> Option<String> {
+        self.first(
+            place,
+            &["NULLSPACE_API_URL", "NULLSPACE_BASE_URL"],
+            &["base_url", "api_url"],
+        )
+    }
+
+    /// The first of these that is not blank.
+    fn first(&self, place: Place, names: &[&str], keys: &[&str]) -> Option<String> {
+        let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let config = |index: usize| {
+            let config = self.configs()[index].as_ref()?;
+            let text = |key: &&str| config.get(*key)?.as_str().map(str::to_owned).and_then(filled);
+            keys.iter().find_map(text)
+        };
+        match place {
+            Place::Environment => names
+                .iter()
+                .find_map(|name| self.environment.env(name).and_then(filled)),
+            Place::Directory => {
+                let text = self
+                    .dotenv
+                    .get_or_init(|| self.environment.read("./.env"))
+                    .as_deref()?;
+                names.iter().find_map(|name| dotenv(text, name).and_then(filled))
+            }
+            Place::Config => config(0),
+            Place::OldConfig => config(1),
         }
     }
 
@@ -216,32 +287,6 @@ impl<'a, E: Environment> Files<'a, E> {
                 json(home.map(|home| format!("{home}/.nullspace/config.json"))),
             ]
         })
-    }
-
-    /// The first that is not blank: environment, `.env`, then the configuration files, key by key.
-    fn first(&self, names: &[&str], keys: &[&str]) -> Option<String> {
-        let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let environment = self.environment;
-        names
-            .iter()
-            .find_map(|name| environment.env(name).and_then(filled))
-            .or_else(|| {
-                let dotenv = self
-                    .dotenv
-                    .get_or_init(|| environment.read("./.env"))
-                    .as_deref()?;
-                names
-                    .iter()
-                    .find_map(|name| self::dotenv(dotenv, name).and_then(filled))
-            })
-            .or_else(|| {
-                keys.iter().find_map(|key| {
-                    self.configs()
-                        .iter()
-                        .flatten()
-                        .find_map(|config| config.get(*key)?.as_str().map(str::to_owned).and_then(filled))
-                })
-            })
     }
 }
 
@@ -316,18 +361,43 @@ mod tests {
         ];
         let all = resolve(&[("NULLSPACE_TOKEN", " token ")], &files).unwrap();
         assert_eq!(all.key, Key::Fixed("token".into()));
-        assert_eq!(all.base_url, "http://dotenv");
-        assert_eq!(
-            resolve(&[], &files).unwrap().key,
-            Key::Fixed("from dotenv".into())
-        );
+        let directory = resolve(&[], &files).unwrap();
+        assert_eq!(directory.key, Key::Fixed("from dotenv".into()));
+        assert_eq!(directory.base_url, "http://dotenv");
         let configs = resolve(&[("NULLSPACE_API_KEY", "")], &files[1..]).unwrap();
         assert_eq!(configs.key, Key::Fixed("from config".into()));
-        assert_eq!(configs.base_url, "http://old");
+        let old = resolve(&[], &files[2..]).unwrap();
+        assert_eq!(
+            (old.key, old.base_url.as_str()),
+            (Key::Fixed("old".into()), "http://old")
+        );
         assert_eq!(
             resolve(&[("NULLSPACE_API_KEY", "k")], &[]).unwrap().base_url,
             DEFAULT_BASE_URL
         );
+    }
+
+    #[test]
+    fn a_file_does_not_say_where_a_key_from_elsewhere_is_sent() {
+        let here = [("./.env", "NULLSPACE_API_URL=http://evil\n")];
+        let mine = (
+            "/home/u/.nullspace/config.json",
+            r#"{"api_key":"mine","base_url":"http://mine"}"#,
+        );
+        let of_config = resolve(&[], &[here[0], mine]).unwrap();
+        assert_eq!(
+            (of_config.key, of_config.base_url.as_str()),
+            (Key::Fixed("mine".into()), "http://mine")
+        );
+        let of_environment = resolve(&[("NULLSPACE_API_KEY", "k")], &[here[0], mine]).unwrap();
+        assert_eq!(of_environment.base_url, DEFAULT_BASE_URL);
+        // The environment is the user's own, and so are options.
+        let named = [("NULLSPACE_API_KEY", "k"), ("NULLSPACE_API_URL", "http://named")];
+        assert_eq!(resolve(&named, &here).unwrap().base_url, "http://named");
+        let fake = Fake(HashMap::new(), here.iter().copied().collect());
+        let options = Value::Object(vec![("apiKey".to_owned(), Value::Text("k".to_owned()))]);
+        let given = Fields::new("", Some(&options), &[&CLIENT_OPTIONS]).unwrap();
+        assert_eq!(settings(&given, &fake).unwrap().base_url, "http://evil");
     }
 
     #[test]

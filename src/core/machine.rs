@@ -41,7 +41,7 @@ const CREATE: [&str; 23] = [
     "volumes",
     "desktop",
 ];
-const RUN_ONCE: [&str; 10] = [
+const RUN_ONCE: [&str; 13] = [
     "args",
     "shell",
     "template",
@@ -52,6 +52,9 @@ const RUN_ONCE: [&str; 10] = [
     "network",
     "internetAccess",
     "metadata",
+    "cwd",
+    "diskMb",
+    "volumes",
 ];
 
 /// What `state` of a list may be. Source: schema, `MachineStatus`.
@@ -95,6 +98,7 @@ pub fn create_for_run_once(fields: &Fields<'_>, command_timeout: u64) -> Result<
     let mut body = lease_request(fields, lease)?;
     body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
     body.network = egress::network(fields)?;
+    body.volumes = volumes::mounts(fields)?;
     fresh(fields, &mut body)?;
     Ok(body)
 }

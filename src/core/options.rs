@@ -23,6 +23,8 @@ pub enum Value {
     List(Vec<Value>),
     /// Plain object, in the caller's order, without `undefined` properties.
     Object(Vec<(String, Value)>),
+    /// A `Date`, as RFC 3339 text.
+    Date(String),
     /// What has no place in a tree; the text says what it is: `a function`, `a Map`.
     Opaque(String),
 }
@@ -37,6 +39,7 @@ impl Value {
             Value::Text(_) => "a string",
             Value::List(_) => "an array",
             Value::Object(_) => "an object",
+            Value::Date(_) => "a Date",
             Value::Opaque(kind) => kind,
         }
     }
@@ -61,10 +64,10 @@ impl Value {
                 }
                 Json::Object(object)
             }
-            Value::Opaque(kind) => {
+            Value::Date(_) | Value::Opaque(_) => {
                 return Err(Error::option(
                     path,
-                    &format!("cannot be sent as JSON: it is {kind}"),
+                    &format!("cannot be sent as JSON: it is {}", self.kind()),
                 ))
             }
         })

@@ -109,6 +109,7 @@ mod tests {
             phase,
             timed_out: false,
             reason: String::new(),
+            cause: Default::default(),
         };
         assert_eq!(
             after_failed_create(1, CreateFailure::Transport(&error(Phase::Connect))),

@@ -53,8 +53,11 @@ pub fn pid(name: &str, value: &Value) -> Result<Json, Error> {
     options::integer(name, value, 1, super::U32).map(Json::from)
 }
 
-/// RFC 3339 text, as far as its shape goes: the server knows the calendar.
+/// A `Date`, or RFC 3339 text as far as its shape goes: the server knows the calendar.
 pub fn moment(name: &str, value: &Value) -> Result<Json, Error> {
+    if let Value::Date(text) = value {
+        return Ok(text.as_str().into());
+    }
     let text = options::filled(name, value)?;
     let bytes = text.as_bytes();
     let shaped = || {

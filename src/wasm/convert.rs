@@ -15,6 +15,10 @@ const MAX_DEPTH: usize = 64;
 extern "C" {
     #[wasm_bindgen(catch, js_namespace = Object)]
     fn keys(object: &JsValue) -> Result<Array, JsValue>;
+    /// Throws on a date that is none.
+    #[wasm_bindgen(catch, method, js_name = toISOString)]
+    fn to_iso_string(this: &Moment) -> Result<JsValue, JsValue>;
+    type Moment;
     #[wasm_bindgen(catch, js_namespace = Object, js_name = getPrototypeOf)]
     fn prototype_of(object: &JsValue) -> Result<JsValue, JsValue>;
 }
@@ -61,7 +65,13 @@ fn read(js: &JsValue, depth: usize) -> Result<Value, JsValue> {
     if !is_plain(js)? {
         let name =
             Reflect::get(&Reflect::get(js, &"constructor".into())?, &"name".into()).unwrap_or_default();
-        let kind = match name.as_string().filter(|name| !name.is_empty()) {
+        let name = name.as_string().filter(|name| !name.is_empty());
+        if name.as_deref() == Some("Date") {
+            if let Ok(Some(text)) = iso_string(js).map(|text| text.as_string()) {
+                return Ok(Value::Date(text));
+            }
+        }
+        let kind = match name {
             Some(name) => ["a ", &name].concat(),
             None => "an object of a class".to_owned(),
         };
@@ -75,6 +85,10 @@ fn read(js: &JsValue, depth: usize) -> Result<Value, JsValue> {
         }
     }
     Ok(Value::Object(fields))
+}
+
+fn iso_string(js: &JsValue) -> Result<JsValue, JsValue> {
+    js.unchecked_ref::<Moment>().to_iso_string()
 }
 
 /// Whether an object was written as `{...}` or has no prototype. Object.prototype is known by having none itself, so objects of other
@@ -94,7 +108,7 @@ pub fn json(text: &str) -> Option<serde_json::Value> {
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 fn tree(value: Value) -> serde_json::Value {
     match value {
-        Value::Null | Value::Opaque(_) => serde_json::Value::Null,
+        Value::Null | Value::Date(_) | Value::Opaque(_) => serde_json::Value::Null,
         Value::Bool(flag) => flag.into(),
         Value::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => (number as i64).into(),
         Value::Number(number) => number.into(),
