@@ -109,17 +109,6 @@ pub(crate) enum Failed<X> {
     Thrown(X),
 }
 
-impl<X> Failed<X> {
-    /// What the call fails with.
-    pub(crate) fn of(self, call: &Call) -> Failure<X> {
-        match self {
-            Failed::Api(error) => Failure::Error(error),
-            Failed::Transport(error) => Failure::Error(describe(call, &error)),
-            Failed::Thrown(thrown) => Failure::Thrown(thrown),
-        }
-    }
-}
-
 /// Settings and a transport. Cheap to clone: clones share the key.
 #[derive(Clone)]
 pub struct Client<T> {
@@ -180,6 +169,36 @@ impl<T: Transport> Client<T> {
         self.inner.settings.request_timeout.is_some()
     }
 
+    /// What a call fails with.
+    pub(super) fn failure(&self, failed: Failed<T::Thrown>, call: &Call) -> Failure<T::Thrown> {
+        match failed {
+            Failed::Api(error) => Failure::Error(error),
+            Failed::Transport(error) => Failure::Error(self.describe(call, &error)),
+            Failed::Thrown(thrown) => Failure::Thrown(thrown),
+        }
+    }
+
+    /// The error of a call without a usable answer.
+    pub(super) fn describe(&self, call: &Call, error: &TransportError) -> Error {
+        if error.phase == Phase::Decode {
+            return Error::invalid_response(format!("{}: {}", call.operation(), error.reason));
+        }
+        let mut failed = Error::transport(call.operation(), &error.reason);
+        if error.phase == Phase::Connect {
+            let Settings {
+                base_url,
+                base_url_from,
+                ..
+            } = &self.inner.settings;
+            failed.suggested_action = Some(format!(
+                "nothing answered at {base_url} ({base_url_from}): start the local engine with `npx nullspace engine`, or give the URL of \
+                 your server; in a page, the server must admit its origin"
+            ));
+        }
+        failed.cause = error.cause.clone();
+        failed
+    }
+
     /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state
     /// machine stays small that way.
     pub fn call<'a>(&'a self, call: &'a Call) -> Pending<'a, T> {
@@ -188,7 +207,9 @@ impl<T: Transport> Client<T> {
 
     /// The same, telling how many requests went out even when the call is given up.
     pub(super) async fn call_counted(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Sent<T::Answer>> {
-        self.try_once(call, sent).await.map_err(|failed| failed.of(call))
+        self.try_once(call, sent)
+            .await
+            .map_err(|failed| self.failure(failed, call))
     }
 
     /// Sends a call that makes something, the same again until its answer is certain. `sent` counts requests.
@@ -213,7 +234,7 @@ impl<T: Transport> Client<T> {
             };
             match delay {
                 Some(delay) => self.inner.transport.sleep(delay).await,
-                None => return Err(failed.of(call)),
+                None => return Err(self.failure(failed, call)),
             }
         }
     }
@@ -391,14 +412,4 @@ pub struct Sent<A> {
     pub answer: A,
     /// What later calls on the handle repeat.
     pub dispatch_proof: Option<String>,
-}
-
-/// The error of a call without a usable answer.
-pub(crate) fn describe(call: &Call, error: &TransportError) -> Error {
-    if error.phase == Phase::Decode {
-        return Error::invalid_response(format!("{}: {}", call.operation(), error.reason));
-    }
-    let mut failed = Error::transport(call.operation(), &error.reason);
-    failed.cause = error.cause.clone();
-    failed
 }

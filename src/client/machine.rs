@@ -266,7 +266,10 @@ impl<T: Transport> Machine<T> {
             return self.start(body, run.request_timeout).await.map(Ran::Started);
         }
         let call = self.exec(body, run.request_timeout, run.least_request_timeout);
-        call.send().await.map(Ran::Ended)
+        match call.send().await {
+            Err(Failure::Error(error)) => Err(exec::explained(error, &run.request).into()),
+            ended => ended.map(Ran::Ended),
+        }
     }
 
     /// Runs a program given as text.

@@ -10,7 +10,7 @@ use nullspace_wire::api::{self, Route};
 use serde::Serialize;
 use serde_json::json;
 
-use super::call::{describe, Call, Client, Failed, Failure, Outcome};
+use super::call::{Call, Client, Failed, Failure, Outcome};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
 use crate::core::files;
@@ -297,7 +297,7 @@ impl<T: Transport> Machine<T> {
             let (error, again) = match failed {
                 Failed::Thrown(thrown) => return Err(Failure::Thrown(thrown)),
                 Failed::Api(error) => (error, false),
-                Failed::Transport(error) => (describe(&call, &error), true),
+                Failed::Transport(error) => (self.client.describe(&call, &error), true),
             };
             // What the source threw ends it at once.
             let outcome = part.result(Err::<(), _>(error.into()));
@@ -342,7 +342,7 @@ async fn repeated<T: Transport>(client: &Client<T>, call: &Call) -> Outcome<T, T
                 client.transport().sleep(uploads::delay(tried)).await;
                 tried += 1;
             }
-            Err(failed) => return Err(failed.of(call)),
+            Err(failed) => return Err(client.failure(failed, call)),
         }
     }
 }

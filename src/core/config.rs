@@ -61,6 +61,8 @@ pub struct Settings {
     pub key: Key,
     /// Without trailing slashes.
     pub base_url: String,
+    /// Who named it, for messages.
+    pub base_url_from: &'static str,
     /// As given; each operation has its own default.
     pub request_timeout: Option<Duration>,
     /// Added to every request.
@@ -128,21 +130,26 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
     if let Key::Fixed(text) = &key {
         http::check_header("apiKey", "authorization", text)?;
     }
-    let base_url = match fields.text("baseUrl")? {
-        Some(text) if text.trim().is_empty() => DEFAULT_BASE_URL.to_owned(),
-        Some(text) => http::check_base_url("option `baseUrl`", text.trim())?,
+    let default = || (DEFAULT_BASE_URL.to_owned(), "the default");
+    let (base_url, base_url_from) = match fields.text("baseUrl")? {
+        Some(text) if text.trim().is_empty() => default(),
+        Some(text) => (
+            http::check_base_url("option `baseUrl`", text.trim())?,
+            "the option `baseUrl`",
+        ),
         None => PLACES
             .into_iter()
             .filter(|place| fits(*place))
             .find_map(|place| Some((place, places.url(place)?)))
             .map_or_else(
-                || Ok(DEFAULT_BASE_URL.to_owned()),
-                |(place, url)| http::check_base_url(place.url_name(), &url),
+                || Ok(default()),
+                |(place, url)| Ok((http::check_base_url(place.url_name(), &url)?, place.url_name())),
             )?,
     };
     Ok(Settings {
         key,
         base_url,
+        base_url_from,
         request_timeout: fields.seconds("requestTimeout")?,
         headers: http::check_headers(fields)?,
     })

@@ -215,6 +215,8 @@ impl Error {
         let Some(Value::Object(outer)) = parsed else {
             let message = if body.trim().is_empty() {
                 format!("HTTP {status} without a body")
+            } else if is_page(body) {
+                format!("HTTP {status} with an HTML page, which is no answer of the API: is the base URL that of a Nullspace server?")
             } else {
                 excerpt(body)
             };
@@ -304,6 +306,16 @@ fn pick<'a>(
         .and_then(|nested| nested.get(name))
         .filter(|value| !value.is_null())
         .or_else(|| outer.get(name))
+}
+
+/// Whether a body is a page for people: of a proxy, or of another server.
+fn is_page(body: &str) -> bool {
+    let begin = body
+        .trim_start()
+        .get(..14)
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    begin.starts_with("<!doctype html") || begin.starts_with("<html")
 }
 
 /// A body that is shown to a person.

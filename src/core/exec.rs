@@ -153,6 +153,16 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
     })
 }
 
+/// What a command failed with; one that looks like a line of a shell is told how to be one.
+pub fn explained(mut error: Error, request: &ExecRequest) -> Error {
+    let line = request.command.trim().contains(char::is_whitespace);
+    if error.code == "exec_failed" && line && request.args.is_none() && request.shell.is_none() {
+        error.suggested_action =
+            Some("`command` is the name of one program: pass `args: [...]`, or `shell: true` for a line of a shell".to_owned());
+    }
+    error
+}
+
 /// Whole seconds for a command, from the option `timeout` of `runOnce`.
 pub fn timeout(fields: &Fields<'_>) -> Result<u64, Error> {
     Ok(fields

@@ -86,7 +86,13 @@ pub fn check_base_url(source: &str, text: &str) -> Result<String, Error> {
     if host.is_empty() || port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().is_err()) {
         return Err(wrong("has no valid host"));
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    let plain = text.trim_end_matches('/');
+    if plain.ends_with("/v1") {
+        return Err(wrong(
+            "must not end with /v1, which every path of the API begins with",
+        ));
+    }
+    Ok(plain.to_owned())
 }
 
 /// Checks the option `headers`.

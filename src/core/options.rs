@@ -128,9 +128,11 @@ impl<'a> Fields<'a> {
         for (name, _) in fields {
             if !known.iter().any(|names| names.contains(&name.as_str())) {
                 let all: Vec<&str> = known.iter().flat_map(|names| names.iter().copied()).collect();
-                let hint = match nearest(name, &all) {
-                    Some(nearest) => format!("did you mean `{}`?", join(path, nearest)),
-                    None => format!("known are {}", all.join(", ")),
+                let seconds = name.strip_suffix("Ms").filter(|stem| all.contains(stem));
+                let hint = match (seconds, nearest(name, &all)) {
+                    (Some(stem), _) => format!("did you mean `{}`, which is in seconds?", join(path, stem)),
+                    (None, Some(nearest)) => format!("did you mean `{}`?", join(path, nearest)),
+                    (None, None) => format!("known are {}", all.join(", ")),
                 };
                 return Err(Error::option(&join(path, name), &format!("is not known; {hint}")));
             }
