@@ -8,8 +8,9 @@ fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let agent = manifest.parent().expect("the crates folder").join("agent");
-    println!("cargo:rerun-if-changed={}", agent.join("src").display());
-    println!("cargo:rerun-if-changed={}", agent.join("Cargo.toml").display());
+    // From the crate's folder: in a copy of the repository with its target directory, other paths would be the original's.
+    println!("cargo:rerun-if-changed=../agent/src");
+    println!("cargo:rerun-if-changed=../agent/Cargo.toml");
     println!("cargo:rerun-if-changed=build.rs");
 
     // A target named by hand keeps the flags away from build scripts, which cannot be static.
