@@ -5,6 +5,7 @@
 //! - [`files`]: files of a machine, worked on from inside
 //! - [`mounts`]: directories of the host in a machine
 //! - [`net`]: the network of a machine
+//! - [`trees`]: directories that others made, of any depth
 
 pub mod channel;
 pub mod files;
@@ -12,3 +13,4 @@ pub mod message;
 pub mod mounts;
 pub mod net;
 mod netlink;
+pub mod trees;

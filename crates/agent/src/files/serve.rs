@@ -13,6 +13,7 @@ use super::write::{self, New};
 use super::{
     search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY, LARGEST_REQUEST,
 };
+use crate::trees::Removal;
 
 /// Bytes of a file of `/proc` or `/sys` at most.
 const LARGEST_PSEUDO_FILE: u64 = 4 << 20;
@@ -287,12 +288,7 @@ fn send_with(channel: RawFd, bytes: &[u8], fd: RawFd) -> io::Result<usize> {
 
 fn remove(path: &Path) -> Result<()> {
     write::check_allowed(path)?;
-    let metadata = fs::symlink_metadata(path).map_err(|e| Fault::at(path, &e))?;
-    let removed = if metadata.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let removed = Removal::default().run(path);
     removed.map_err(|e| Fault::at(path, &e))
 }
 
