@@ -12,6 +12,7 @@
 //! - [`templates`]: what machines start from; [`start_command`]: what runs in them then
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
+//! - `room`: what is kept free of the disk
 //! - [`events`]: what happened
 //! - [`monitor`]: all machines, looked at again and again
 //! - [`webhooks`]: who is told of it; `webhooks_sender` tells them
@@ -47,6 +48,7 @@ pub mod processes;
 pub mod record;
 mod recover;
 mod refill;
+mod room;
 pub mod shells;
 mod shutdown;
 pub mod snapshot;
@@ -76,6 +78,7 @@ pub use clock::{now, unix_micros, unix_seconds};
 pub use error::{Error, Kind, Result};
 pub use ids::secret;
 
+use crate::isolation::remove::Trash;
 use crate::isolation::Backend;
 use crate::store::{machines, Store};
 use live::{lock, Machine};
@@ -104,6 +107,9 @@ pub struct Engine {
     uploads: uploads::Uploads,
     /// Read while a machine begins to use volumes, written while one is deleted.
     volumes: tokio::sync::RwLock<()>,
+    meters: volumes::Meters,
+    /// Files of volumes that are deleted.
+    trash: Arc<Trash>,
 }
 
 impl Engine {
@@ -125,6 +131,7 @@ impl Engine {
     fn new(store: Store, backend: Arc<dyn Backend>) -> Self {
         // More starts at once than this only lengthen each other.
         let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+        let trash = Arc::new(Trash::new(store.directory().join("trash")));
         Self {
             store,
             backend,
@@ -140,6 +147,8 @@ impl Engine {
             samplers: monitor::Samplers::default(),
             uploads: uploads::Uploads::default(),
             volumes: tokio::sync::RwLock::default(),
+            meters: volumes::Meters::default(),
+            trash,
         }
     }
 
