@@ -6,6 +6,7 @@
 //! - [`mounts`]: directories of the host in a machine
 //! - [`net`]: the network of a machine
 //! - [`user_files`]: its users, as it tells them
+//! - [`trees`]: directories that others made, of any depth
 
 pub mod channel;
 pub mod files;
@@ -14,3 +15,4 @@ pub mod mounts;
 pub mod net;
 mod netlink;
 pub mod user_files;
+pub mod trees;

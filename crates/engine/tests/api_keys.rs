@@ -130,3 +130,49 @@ async fn a_key_makes_one_snapshot_and_one_fork() {
     assert_eq!(served.backend.alive(), 2);
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_key_whose_work_was_destroyed_says_so_and_makes_nothing_new() {
+    let served = Served::start().await;
+    let made = served
+        .post_with_key("/v1/machines", "k", json!({}))
+        .await
+        .expect(201);
+    let id = made["id"].as_str().unwrap();
+    let parent = served.create(json!({})).await;
+    let child = served
+        .post_with_key(&format!("/v1/machines/{parent}/fork"), "k", json!({}))
+        .await
+        .expect(201);
+    let snapshot = served
+        .post_with_key(&format!("/v1/machines/{parent}/snapshots"), "k", json!({}))
+        .await
+        .expect(201);
+    let gone = [
+        ("/v1/machines".to_owned(), format!("/v1/machines/{id}")),
+        (
+            format!("/v1/machines/{parent}/fork"),
+            format!("/v1/machines/{}", child["id"].as_str().unwrap()),
+        ),
+        (
+            format!("/v1/machines/{parent}/snapshots"),
+            format!("/v1/snapshots/{}", snapshot["id"].as_str().unwrap()),
+        ),
+    ];
+    let started = served.backend.started.load(Ordering::SeqCst);
+    for (make, made) in gone {
+        served.delete(&made).await;
+        let id = made.rsplit('/').next().unwrap();
+        let message = served
+            .post_with_key(&make, "k", json!({}))
+            .await
+            .refused(409, "idempotency_key_expired");
+        assert!(message.contains("\"k\"") && message.contains(id), "{message}");
+    }
+    assert_eq!(served.backend.started.load(Ordering::SeqCst), started);
+    served
+        .post_with_key("/v1/machines", "new", json!({}))
+        .await
+        .expect(201);
+    served.stop().await;
+}

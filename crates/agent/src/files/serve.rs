@@ -14,6 +14,7 @@ use super::{
     relocate, search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY,
     LARGEST_REQUEST,
 };
+use crate::trees::Removal;
 
 /// Bytes of a file of `/proc` or `/sys` at most.
 const LARGEST_PSEUDO_FILE: u64 = 4 << 20;
@@ -300,11 +301,7 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Removes a file, or a directory with all that is in it.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
+    Removal::default().run(path)
 }
 
 /// A regular file to read, and its size. What the kernel makes up on reading is read here, so that the engine reads

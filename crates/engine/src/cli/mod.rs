@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
-use crate::isolation::Backend;
+use crate::isolation::{remove, Backend};
 use crate::machine::{secret, Engine};
 use crate::server::{self, access::Access, faults::Faults};
 use crate::store::Store;
@@ -244,9 +244,10 @@ where
         best_effort: true,
     })
     .await;
-    let _ = std::fs::remove_dir_all(&directory);
-    let backend = opened?;
-    let found = backend.capabilities();
+    let found = opened.map(|backend| backend.capabilities().clone());
+    // After the backend, which removes what its first machine had.
+    let _ = remove::directory(&directory);
+    let found = found?;
     let word = |able: bool| if able { "enforced" } else { "not enforced" };
     println!("isolation   {}", found.backend);
     println!("memory_mb   {}", word(found.memory));

@@ -4,12 +4,13 @@
 //! - [`Running`] is one started machine
 //! - [`namespaces`] makes real ones; [`relay`] is their only way out
 //! - [`files`]: files of a started machine
-//! - [`remove`]: removal of what machines wrote
+//! - [`meter`], [`remove`]: how much machines wrote, and its removal
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
 
 mod egress;
 pub mod files;
+pub mod meter;
 pub mod namespaces;
 pub mod relay;
 pub mod remove;
@@ -40,6 +41,9 @@ pub enum IsolationError {
     /// Something that is in use cannot be taken away.
     #[error("{0}")]
     Busy(String),
+    /// What is to be taken away is not where it was put.
+    #[error("{0}")]
+    Lost(String),
     /// The machine has no room for another process.
     #[error("{0}")]
     Exhausted(String),
@@ -257,8 +261,9 @@ pub trait Running: Send + Sync + 'static {
     /// Mounts a volume while the machine runs.
     async fn mount(&self, mount: &Mount) -> Result<()>;
 
-    /// Takes a volume away. [`IsolationError::Busy`] while a process uses it, unless `by_force`; one that is not there
-    /// is no error.
+    /// Takes a volume away, wherever the machine has moved the directory that it is mounted on.
+    /// [`IsolationError::Busy`] while a process uses it, unless `by_force`; [`IsolationError::Lost`] when it is not
+    /// mounted any more.
     async fn unmount(&self, mount: &Mount, by_force: bool) -> Result<()>;
 
     /// Whether a volume is where it should be; `None` = this backend cannot see it.

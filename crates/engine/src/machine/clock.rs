@@ -69,6 +69,12 @@ pub fn after(wait: Duration) -> Timestamp {
     text(moment().checked_add(wait).unwrap_or(Moment::MAX))
 }
 
+/// So long before now.
+pub fn ago(past: Duration) -> Timestamp {
+    let past = SignedDuration::try_from(past).unwrap_or(SignedDuration::MAX);
+    text(moment().checked_sub(past).unwrap_or(Moment::MIN))
+}
+
 /// Unix seconds.
 pub fn unix_seconds() -> i64 {
     moment().as_second()

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::error::{Error, Kind, Result};
 use super::events::{Event, Operation};
 use super::files::make_working_directory;
-use super::idempotency::Ticket;
+use super::idempotency::{Makes, Ticket};
 use super::layers::Pin;
 use super::live::Machine;
 use super::pool::Ready;
@@ -53,7 +53,7 @@ impl Engine {
         body: CreateMachineRequest,
         raw: &Value,
     ) -> Result<String> {
-        let ticket = Ticket::new("create", key, raw)?;
+        let ticket = Ticket::new(Makes::Machine, "create", key, raw)?;
         let plan = validate::check(body, raw)?;
         let engine = self.clone();
         self.run_to_end(async move {
@@ -353,6 +353,7 @@ impl Engine {
 
     /// Starts an isolated machine. So many at once only lengthen each other, so they take turns.
     pub(super) async fn start_spec(&self, spec: StartSpec) -> Result<Arc<dyn Running>> {
+        self.refuse_without_room().await?;
         let _permit = self.starts.acquire().await.map_err(|_| Error::shutting_down())?;
         let started = self.backend.start(spec).await;
         started.map_err(|e| Error::isolation("starting the machine", e))

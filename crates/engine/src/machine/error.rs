@@ -31,6 +31,8 @@ pub enum Kind {
     NotFound,
     /// The request contradicts an earlier one.
     Conflict,
+    /// What the idempotency key had made is not there any more.
+    IdempotencyKeyExpired,
     /// Another change of the machine is under way.
     TransitionInProgress,
     /// The machine's state does not allow this change.
@@ -75,6 +77,7 @@ impl Kind {
             Kind::TemplateNotFound => "template_not_found",
             Kind::NotFound => "not_found",
             Kind::Conflict => "conflict",
+            Kind::IdempotencyKeyExpired => "idempotency_key_expired",
             Kind::TransitionInProgress => "transition_in_progress",
             Kind::TransitionConflict => "transition_conflict",
             Kind::MachineNotReady => "machine_not_ready",
@@ -243,6 +246,8 @@ impl Error {
             IsolationError::Busy(text) => Self::new(Kind::VolumeBusy, text).retryable(true).with_action(
                 "end the processes that use it, or let them leave its directories, and try again",
             ),
+            IsolationError::Lost(text) => Self::new(Kind::Conflict, text)
+                .with_action("remount the volume, which mounts it anew, or destroy the machine"),
             IsolationError::Exhausted(text) => Self::new(Kind::CapacityExceeded, text),
             IsolationError::Gone => {
                 Self::new(Kind::MachineNotReady, "the machine ended meanwhile").retryable(false)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::error::Result;
 use super::events::{Event, Operation};
-use super::idempotency::Ticket;
+use super::idempotency::{Makes, Ticket};
 use super::record::Record;
 use super::volumes::Attachment;
 use super::{clock, ids, Engine};
@@ -16,7 +16,7 @@ impl Engine {
     /// Makes a machine with a copy of this one's files and settings, and answers its JSON. Processes are not copied:
     /// the child starts with none.
     pub async fn fork(self: &Arc<Self>, id: &str, key: Option<&str>) -> Result<String> {
-        let ticket = Ticket::new(format!("fork {id}"), key, &json!({}))?;
+        let ticket = Ticket::new(Makes::Machine, format!("fork {id}"), key, &json!({}))?;
         let (engine, id) = (self.clone(), id.to_owned());
         self.run_to_end(async move {
             let work = engine.fork_now(&id, ticket.clone());

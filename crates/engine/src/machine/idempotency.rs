@@ -1,12 +1,14 @@
 //! One idempotency key, one piece of work, one answer.
 //!
 //! The answer is stored in the same transaction as the work it belongs to, so that a crash keeps both or neither. A
-//! repeat waits for the first request if that is still under way. Failures are not kept: a repeat tries again.
+//! repeat waits for the first request if that is still under way. Failures are not kept: a repeat tries again. An answer
+//! that describes what was destroyed since is not given again: its reader would take it for a machine that runs.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::clock;
@@ -14,14 +16,27 @@ use super::error::{Error, Kind, Result};
 use super::live::lock;
 use super::record::canonical;
 use super::Engine;
-use crate::store::keys;
+use crate::store::documents::{self, Kind as Document};
+use crate::store::{keys, machines};
 
 /// Longest key in bytes.
 const MAX_KEY: usize = 255;
 
+/// What the work of a key makes.
+#[derive(Debug, Clone, Copy)]
+pub enum Makes {
+    /// A machine.
+    Machine,
+    /// A snapshot.
+    Snapshot,
+    /// An upload.
+    Upload,
+}
+
 /// A key together with what it was given for.
 #[derive(Debug, Clone)]
 pub struct Ticket {
+    makes: Makes,
     scope: String,
     key: String,
     fingerprint: Vec<u8>,
@@ -31,6 +46,7 @@ impl Ticket {
     /// Checks the key. `scope` is the operation (and its machine): keys of different operations do not meet. `body`
     /// counts by meaning, not by the order of its keys.
     pub fn new(
+        makes: Makes,
         scope: impl Into<String>,
         key: Option<&str>,
         body: &serde_json::Value,
@@ -47,6 +63,7 @@ impl Ticket {
             ));
         }
         Ok(Some(Self {
+            makes,
             scope: scope.into(),
             key: key.into(),
             fingerprint: Sha256::digest(canonical(body)).to_vec(),
@@ -133,10 +150,63 @@ impl Engine {
             .store
             .call(move |c| keys::get(c, &scope, &key, clock::unix_seconds()));
         match kept.await? {
-            Some(kept) if kept.fingerprint == ticket.fingerprint => Ok(kept.body),
+            Some(kept) if kept.fingerprint == ticket.fingerprint => {
+                self.refuse_if_gone(ticket, &kept.body).await?;
+                Ok(kept.body)
+            }
             Some(_) => Err(mismatch(&ticket.key)),
             None => work.await,
         }
+    }
+
+    /// Refuses to repeat an answer about something that is not there any more.
+    async fn refuse_if_gone(&self, ticket: &Ticket, body: &str) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Made {
+            id: String,
+        }
+        #[derive(Deserialize)]
+        struct Begun {
+            session: Session,
+        }
+        #[derive(Deserialize)]
+        struct Session {
+            upload_id: String,
+        }
+        let unread = |error| Error::internal("reading a kept answer", error);
+        let (what, id, is_there) = match ticket.makes {
+            Makes::Machine => {
+                let Made { id } = serde_json::from_str(body).map_err(unread)?;
+                let wanted = id.clone();
+                let row = self.store.call(move |c| machines::get(c, &wanted)).await?;
+                ("machine", id, row.is_some())
+            }
+            Makes::Snapshot => {
+                let Made { id } = serde_json::from_str(body).map_err(unread)?;
+                let wanted = id.clone();
+                let row = self
+                    .store
+                    .call(move |c| documents::get(c, Document::Snapshot, &wanted));
+                ("snapshot", id, row.await?.is_some())
+            }
+            Makes::Upload => {
+                let begun: Begun = serde_json::from_str(body).map_err(unread)?;
+                let id = begun.session.upload_id;
+                let is_there = self.has_upload(&id);
+                ("upload", id, is_there)
+            }
+        };
+        if is_there {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::IdempotencyKeyExpired,
+            format!(
+                "the idempotency key {:?} made {what} {id}, which is gone: a key makes one thing, and is kept for a day",
+                ticket.key
+            ),
+        )
+        .with_action("use a new key to make another one"))
     }
 }
 
@@ -147,7 +217,11 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_makes_no_other_request() {
-        let ticket = |body| Ticket::new("create", Some("k"), &body).unwrap().unwrap();
+        let ticket = |body| {
+            Ticket::new(Makes::Machine, "create", Some("k"), &body)
+                .unwrap()
+                .unwrap()
+        };
         assert_eq!(
             ticket(json!({ "a": 1, "b": 2 })).fingerprint,
             ticket(json!({ "b": 2, "a": 1 })).fingerprint
@@ -161,9 +235,11 @@ mod tests {
     #[test]
     fn unusable_keys_are_refused() {
         for key in ["", "two words", &"x".repeat(256), "ü"] {
-            let error = Ticket::new("create", Some(key), &json!({})).unwrap_err();
+            let error = Ticket::new(Makes::Machine, "create", Some(key), &json!({})).unwrap_err();
             assert!(error.message.contains("Idempotency-Key"), "{}", error.message);
         }
-        assert!(Ticket::new("create", None, &json!({})).unwrap().is_none());
+        assert!(Ticket::new(Makes::Machine, "create", None, &json!({}))
+            .unwrap()
+            .is_none());
     }
 }

@@ -12,6 +12,7 @@
 //! - [`templates`]: what machines start from; [`start_command`]: what runs in them then
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
+//! - `room`: what is kept free of the disk
 //! - [`events`]: what happened
 //! - [`monitor`]: all machines, looked at again and again
 //! - [`webhooks`]: who is told of it; `webhooks_sender` tells them, `webhooks_reach` says where they may be
@@ -47,6 +48,7 @@ pub mod processes;
 pub mod record;
 mod recover;
 mod refill;
+mod room;
 pub mod shells;
 mod shutdown;
 pub mod snapshot;
@@ -77,6 +79,7 @@ pub use clock::{now, unix_micros, unix_seconds};
 pub use error::{Error, Kind, Result};
 pub use ids::secret;
 
+use crate::isolation::remove::Trash;
 use crate::isolation::Backend;
 use crate::store::{machines, Store};
 use live::{lock, Machine};
@@ -108,6 +111,9 @@ pub struct Engine {
     volumes: tokio::sync::RwLock<()>,
     /// Origins whose pages may use the API, and so the ports of machines.
     pages: OnceLock<Vec<String>>,
+    meters: volumes::Meters,
+    /// Files of volumes that are deleted.
+    trash: Arc<Trash>,
 }
 
 impl Engine {
@@ -129,6 +135,7 @@ impl Engine {
     fn new(store: Store, backend: Arc<dyn Backend>) -> Self {
         // More starts at once than this only lengthen each other.
         let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
+        let trash = Arc::new(Trash::new(store.directory().join("trash")));
         Self {
             store,
             backend,
@@ -146,6 +153,8 @@ impl Engine {
             uploads: uploads::Uploads::default(),
             volumes: tokio::sync::RwLock::default(),
             pages: OnceLock::new(),
+            meters: volumes::Meters::default(),
+            trash,
         }
     }
 

@@ -20,7 +20,9 @@ impl Engine {
     pub(super) async fn recover(&self) -> Result<()> {
         let recovered = self.backend.recover().await;
         recovered.map_err(|e| Error::isolation("ending what an earlier engine left", e))?;
-        let _ = std::fs::remove_dir_all(self.store.directory().join("logs"));
+        if let Err(error) = self.trash.take(&self.store.directory().join("logs")) {
+            tracing::warn!(%error, "output of an earlier engine's commands cannot be removed");
+        }
         let rows = self.store.call(|c| {
             events::prune(c)?;
             machines::in_states(c, &ALIVE)

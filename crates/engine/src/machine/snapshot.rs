@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::error::{Error, Kind, Result};
 use super::events::{Event, Operation};
-use super::idempotency::Ticket;
+use super::idempotency::{Makes, Ticket};
 use super::layers::Pin;
 use super::live::Machine;
 use super::record::{canonical, Record};
@@ -134,7 +134,7 @@ fn no_snapshot(id: &str) -> Error {
 impl Engine {
     /// Takes a snapshot and answers JSON of a [`SnapshotInfo`].
     pub async fn create_snapshot(self: &Arc<Self>, id: &str, key: Option<&str>) -> Result<String> {
-        let ticket = Ticket::new(format!("snapshot {id}"), key, &json!({}))?;
+        let ticket = Ticket::new(Makes::Snapshot, format!("snapshot {id}"), key, &json!({}))?;
         let (engine, id) = (self.clone(), id.to_owned());
         self.run_to_end(async move {
             let work = engine.create_snapshot_now(&id, ticket.clone());
@@ -175,6 +175,7 @@ impl Engine {
         if !machine.status().can_copy() || machine.gone.is_cancelled() {
             return Err(machine.not_ready());
         }
+        self.refuse_without_room().await?;
         // Commands that start meanwhile would wait in a frozen machine; they wait here instead.
         let _gate = machine.gate.write().await;
         let (name, pin) = self.new_layer().await?;

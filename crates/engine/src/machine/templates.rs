@@ -184,6 +184,7 @@ impl Engine {
                 pin
             }
             TemplateSource::Files(path) => {
+                self.refuse_without_room().await?;
                 let (name, pin) = self.new_layer().await?;
                 let layer = match self.backend.import_layer(&name, &path).await {
                     Ok(layer) => layer,

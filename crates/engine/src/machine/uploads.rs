@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::clock;
 use super::error::{Error, Kind, Result, UploadReason};
 use super::files::{failure, permission_bits, FileSession};
-use super::idempotency::Ticket;
+use super::idempotency::{Makes, Ticket};
 use super::live::lock;
 use super::unpack;
 use super::Engine;
@@ -112,7 +112,7 @@ impl Engine {
     ) -> Result<String> {
         let body =
             serde_json::to_value(&request).map_err(|error| Error::internal("reading a request", error))?;
-        let ticket = Ticket::new(format!("upload {machine}"), key, &body)?;
+        let ticket = Ticket::new(Makes::Upload, format!("upload {machine}"), key, &body)?;
         let work = async {
             let session = self.begin_upload(machine, request).await?;
             let answer = serde_json::to_string(&CreateUploadResponse { session })
@@ -285,6 +285,10 @@ impl Engine {
             let id = upload.info().upload_id;
             lock(&engine.uploads.0).remove(&id);
         });
+    }
+
+    pub(super) fn has_upload(&self, id: &str) -> bool {
+        lock(&self.uploads.0).contains_key(id)
     }
 
     fn upload(&self, machine: &str, id: &str) -> Result<Arc<Upload>> {

@@ -3,26 +3,32 @@
 //! An attachment is part of its machine's record, so that it ends with the machine, and a snapshot or a fork takes it
 //! along. How it stands follows from how the machine stands.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use nullspace_agent::trees::Chain;
 use nullspace_wire::machine::{MachineStatus, VolumeMountRequest};
 use nullspace_wire::volume::{VolumeAttachment, VolumeInfo};
 use nullspace_wire::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Kind, Result};
-use super::live::Machine;
+use super::live::{lock, Machine};
 use super::record::Record;
 use super::validate::{check_mount, MAX_VOLUMES};
 use super::{clock, ids, Engine};
-use crate::isolation::{remove, Mount};
+use crate::isolation::meter::Meter;
+use crate::isolation::{IsolationError, Mount};
 use crate::store::documents::{self, Kind as Document};
 
 /// Directory of the volumes in that of the state.
 const DIRECTORY: &str = "volumes";
 /// Most characters of a name.
 const NAME_CHARS: usize = 128;
+
+/// Counts the files of each volume, by its id.
+pub type Meters = Mutex<HashMap<String, Arc<Meter>>>;
 
 /// A volume as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -155,6 +161,7 @@ impl Engine {
         };
         let engine = self.clone();
         self.run_to_end(async move {
+            engine.refuse_without_room().await?;
             let directory = engine.volume_directory(&volume.id);
             make_directory(&directory).map_err(|e| Error::internal("making a volume", e))?;
             let stored = engine.store_volume(&volume).await;
@@ -209,30 +216,35 @@ impl Engine {
         read(rows.first().ok_or_else(|| no_volume(name))?)
     }
 
-    /// Describes a volume: its files are counted now.
+    /// Describes a volume. Its files are counted now, or, where there are many, as of a while ago.
     pub async fn describe_volume(&self, volume: Volume) -> Result<VolumeInfo> {
         let directory = self.volume_directory(&volume.id);
-        let counted = tokio::task::spawn_blocking(move || count(&directory))
-            .await
-            .map_err(|e| Error::internal("counting the files of a volume", e))?;
+        let meter = lock(&self.meters).entry(volume.id.clone()).or_default().clone();
+        let reading = match Chain::open(&directory) {
+            Ok(top) => Some(meter.read(top).await),
+            Err(error) => {
+                tracing::error!(volume = %volume.id, %error, "the files of a volume cannot be read");
+                None
+            }
+        };
         let mounts = self.attachments_of(&volume.id).len() as u64;
-        let status = match &counted {
+        let status = match &reading {
             None => "error",
             Some(_) if mounts > 0 => "attached",
             Some(_) => "available",
         };
-        let (used_bytes, inode_count) = counted.unwrap_or_default();
+        let extent = reading.map(|reading| reading.extent).unwrap_or_default();
         Ok(VolumeInfo {
             id: volume.id,
             name: volume.name,
             created_at: volume.created_at,
-            used_bytes,
-            inode_count,
+            used_bytes: extent.bytes,
+            inode_count: extent.entries,
             mount_count: mounts,
             max_size_bytes: None,
             max_file_count: None,
             max_mounts: None,
-            last_reconciled_at: Some(clock::now()),
+            last_reconciled_at: reading.map(|reading| clock::ago(reading.at.elapsed())),
             status: status.to_owned(),
         })
     }
@@ -243,11 +255,10 @@ impl Engine {
             .store
             .call(|c| documents::list(c, Document::Volume, None))
             .await?;
-        let mut all = Vec::with_capacity(rows.len());
-        for row in rows {
-            all.push(self.describe_volume(read(&row)?).await?);
-        }
-        Ok(all)
+        let volumes = rows.iter().map(|row| read(row)).collect::<Result<Vec<_>>>()?;
+        // At once: each may wait a moment for its count.
+        let described = volumes.into_iter().map(|volume| self.describe_volume(volume));
+        futures_util::future::try_join_all(described).await
     }
 
     /// Deletes a volume and its files, unless a machine has it mounted.
@@ -276,10 +287,12 @@ impl Engine {
                 return Err(no_volume(&id));
             }
             let directory = engine.volume_directory(&id);
-            let removed = tokio::task::spawn_blocking(move || remove::directory(&directory)).await;
+            lock(&engine.meters).remove(&id);
+            let trash = engine.trash.clone();
+            let removed = tokio::task::spawn_blocking(move || trash.take(&directory)).await;
             if !matches!(removed, Ok(Ok(()))) {
                 // No row names it any more: the next start removes it.
-                tracing::error!(volume = %id, "removing the files of a volume failed");
+                tracing::error!(volume = %id, ?removed, "removing the files of a volume failed");
             }
             Ok(())
         })
@@ -439,8 +452,11 @@ impl Engine {
             refuse_unless_running(&machine)?;
             let (place, running) = (engine.mount_of(&attachment), machine.running()?);
             let again = async {
-                running.unmount(&place, true).await?;
-                running.mount(&place).await
+                match running.unmount(&place, true).await {
+                    // Whatever became of it: what matters is that it is there afterwards.
+                    Ok(()) | Err(IsolationError::Lost(_)) => running.mount(&place).await,
+                    Err(error) => Err(error),
+                }
             };
             again
                 .await
@@ -471,7 +487,7 @@ impl Engine {
             if known.iter().any(|volume| entry.file_name() == volume.id.as_str()) {
                 continue;
             }
-            if let Err(error) = remove::directory(&entry.path()) {
+            if let Err(error) = self.trash.take(&entry.path()) {
                 tracing::warn!(%error, "removing what is left of a volume failed");
             }
         }
@@ -510,26 +526,6 @@ fn make_directory(path: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
 }
 
-/// Bytes and number of what is in a directory; `None` when it is not there.
-fn count(directory: &Path) -> Option<(u64, u64)> {
-    let mut total = (0, 0);
-    let mut left = vec![std::fs::read_dir(directory).ok()?];
-    while let Some(entries) = left.pop() {
-        for entry in entries.flatten() {
-            let Ok(found) = entry.path().symlink_metadata() else {
-                continue;
-            };
-            total.1 += 1;
-            if found.is_dir() {
-                left.extend(std::fs::read_dir(entry.path()));
-            } else {
-                total.0 += found.len();
-            }
-        }
-    }
-    Some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -546,15 +542,5 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn files_are_counted_with_directories_and_links() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("d")).unwrap();
-        std::fs::write(directory.path().join("d/a"), [0; 100]).unwrap();
-        std::os::unix::fs::symlink("/", directory.path().join("l")).unwrap();
-        assert_eq!(count(directory.path()), Some((101, 3)));
-        assert_eq!(count(&directory.path().join("no")), None);
     }
 }

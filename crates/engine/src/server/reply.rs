@@ -44,6 +44,7 @@ pub fn status(kind: Kind) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         Kind::Conflict
+        | Kind::IdempotencyKeyExpired
         | Kind::TransitionInProgress
         | Kind::TransitionConflict
         | Kind::MachineNotReady

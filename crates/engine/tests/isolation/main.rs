@@ -3,9 +3,13 @@
 //! - `machines`: what they do, and what stays of them
 //! - `confinement`: what their root may not do
 //! - `recovery`: what a killed engine leaves
+//! - `trees`: directories that they made to be in the way
+//! - `volumes`: directories that outlive them
 //! - `lab`: help for these
 
 mod confinement;
 mod lab;
 mod machines;
 mod recovery;
+mod trees;
+mod volumes;

@@ -9,6 +9,8 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use crate::isolation::remove::Trash;
+
 /// Raised when the tree is made differently: an older one is made anew.
 const FORMAT: &str = "2";
 
@@ -107,14 +109,12 @@ const FILES: &[(&str, &str, u32)] = &[
 ];
 
 /// Makes the tree in `folder`/root unless it is there.
-pub fn ensure(folder: &Path, privileged: bool) -> io::Result<()> {
+pub fn ensure(folder: &Path, privileged: bool, trash: &Trash) -> io::Result<()> {
     let stamp = folder.join("format");
     if fs::read_to_string(&stamp).is_ok_and(|format| format == FORMAT) {
         return Ok(());
     }
-    if folder.exists() {
-        crate::isolation::remove::directory(folder)?;
-    }
+    trash.take(folder)?;
     let root = folder.join("root");
     fs::create_dir_all(&root)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;

@@ -10,12 +10,15 @@ use std::process::Command;
 
 use rustix::fs::{openat2, AtFlags, Mode, OFlags, ResolveFlags, CWD};
 
-use super::{failed, merge, volumes};
+use super::{copy, failed, merge, volumes};
+use crate::isolation::meter;
+use crate::isolation::remove::Trash;
 use crate::isolation::{IsolationError, Layer, Result};
+use nullspace_agent::trees::Chain;
 
 /// Copies what a machine wrote (`upper` holds `ur` and `uu`) into a new layer. The machine must be frozen.
-pub fn copy_upper(upper: &Path, layer: &Path, name: &str) -> Result<Layer> {
-    make(layer, name, |fresh| {
+pub fn copy_upper(upper: &Path, layer: &Path, name: &str, trash: &Trash) -> Result<Layer> {
+    make(layer, name, trash, |fresh| {
         copy(&upper.join("ur"), &fresh.join("root"))?;
         if upper.join("uu").exists() {
             copy(&upper.join("uu"), &fresh.join("usr"))?;
@@ -25,13 +28,15 @@ pub fn copy_upper(upper: &Path, layer: &Path, name: &str) -> Result<Layer> {
 }
 
 /// Copies a root file system, a directory or a tarball, into a new layer.
-pub fn import(layer: &Path, name: &str, source: &Path) -> Result<Layer> {
+pub fn import(layer: &Path, name: &str, source: &Path, trash: &Trash) -> Result<Layer> {
     let found = fs::metadata(source)
         .map_err(|error| IsolationError::Invalid(format!("{} cannot be read: {error}", source.display())))?;
-    make(layer, name, |fresh| {
+    make(layer, name, trash, |fresh| {
         let root = fresh.join("root");
         if found.is_dir() {
-            copy(source, &root)?;
+            // A link to it is as good.
+            let source = source.canonicalize().map_err(failed("find a root file system"))?;
+            copy(&source, &root)?;
         } else {
             fs::create_dir(&root).map_err(failed("make a layer"))?;
             run(
@@ -55,14 +60,14 @@ pub fn import(layer: &Path, name: &str, source: &Path) -> Result<Layer> {
 }
 
 /// Makes one layer of several, nearest first. `None` when they hold what only the kernel can merge.
-pub fn merge(layer: &Path, name: &str, layers: &[PathBuf]) -> Result<Option<Layer>> {
+pub fn merge(layer: &Path, name: &str, layers: &[PathBuf], trash: &Trash) -> Result<Option<Layer>> {
     let parts = ["root", "usr"];
     for folder in layers.iter().flat_map(|layer| parts.map(|part| layer.join(part))) {
         if folder.is_dir() && !merge::is_possible(&folder).map_err(failed("look at a layer"))? {
             return Ok(None);
         }
     }
-    make(layer, name, |fresh| {
+    make(layer, name, trash, |fresh| {
         for part in parts {
             let target = fresh.join(part);
             for source in layers.iter().rev().map(|layer| layer.join(part)) {
@@ -71,7 +76,6 @@ pub fn merge(layer: &Path, name: &str, layers: &[PathBuf]) -> Result<Option<Laye
                 }
                 let _ = fs::create_dir(&target);
                 merge::put_over(&target, &source).map_err(failed("merge layers"))?;
-                merge::same_attributes(&source, &target).map_err(failed("merge layers"))?;
             }
         }
         Ok(())
@@ -113,46 +117,41 @@ fn complete(root: &Path) -> std::io::Result<()> {
 const HALF_MADE: &str = "new";
 
 /// Removes layers that an earlier engine did not finish.
-pub fn remove_half_made(layers: &Path) -> Result<()> {
+pub fn remove_half_made(layers: &Path, trash: &Trash) -> Result<()> {
     for entry in fs::read_dir(layers).map_err(failed("read the layers"))?.flatten() {
         if entry
             .path()
             .extension()
             .is_some_and(|extension| extension == HALF_MADE)
         {
-            crate::isolation::remove::directory(&entry.path()).map_err(failed("remove a half-made layer"))?;
+            if let Err(error) = trash.take(&entry.path()) {
+                tracing::warn!(path = %entry.path().display(), %error, "a half-made layer cannot be removed");
+            }
         }
     }
     Ok(())
 }
 
 /// Makes a layer whole or not at all.
-fn make(layer: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Layer> {
+fn make(layer: &Path, name: &str, trash: &Trash, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Layer> {
     let fresh = layer.with_extension(HALF_MADE);
-    crate::isolation::remove::directory(&fresh).map_err(failed("remove a half-made layer"))?;
+    trash.take(&fresh).map_err(failed("remove a half-made layer"))?;
     fs::create_dir(&fresh).map_err(failed("make a layer"))?;
     let filled = fill(&fresh).and_then(|()| {
         fs::rename(&fresh, layer).map_err(failed("keep a layer"))?;
         Ok(Layer {
             name: name.to_owned(),
-            size_bytes: size(layer),
+            size_bytes: Chain::open(layer).map_or(0, |top| meter::count_whole(top).disk_bytes),
         })
     });
     if filled.is_err() {
-        let _ = crate::isolation::remove::directory(&fresh);
+        let _ = trash.take(&fresh);
     }
     filled
 }
 
-/// `cp -a` keeps owners, holes, links and overlay's own attributes, and shares blocks where the file system can.
 fn copy(source: &Path, target: &Path) -> Result<()> {
-    run(
-        Command::new("cp")
-            .args(["-a", "--reflink=auto", "--"])
-            .arg(source)
-            .arg(target),
-        "copy files",
-    )
+    copy::tree(source, target).map_err(failed("copy files"))
 }
 
 fn run(command: &mut Command, what: &str) -> Result<()> {
@@ -171,24 +170,4 @@ fn run(command: &mut Command, what: &str) -> Result<()> {
         .take(300)
         .collect();
     Err(IsolationError::Failed(format!("could not {what}: {first}")))
-}
-
-/// Bytes of the files below a folder, as they take room on the disk.
-pub fn size(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut total = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(found) = entry.path().symlink_metadata() else {
-                continue;
-            };
-            if found.is_dir() {
-                folders.push(entry.path());
-            } else {
-                total += found.blocks() * 512;
-            }
-        }
-    }
-    total
 }

@@ -1,15 +1,17 @@
 //! One machine: made, used, ended. Whatever ends it, nothing of it stays.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use nullspace_agent::message::{Exec, MountPoint, Order, Setup};
+use nullspace_agent::trees::Chain;
 use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
 use tokio::sync::oneshot;
@@ -18,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 use super::cgroup::Group;
 use super::control::{Answer, Control};
 use super::disk::{self, Disk};
-use super::volumes::{self, Inside};
+use super::volumes::{self, Inside, Mounted};
 use super::{blocking, failed, layers, streams, Block, Shared, IDS};
+use crate::isolation::meter::Meter;
 use crate::isolation::relay::{Relay, RelayOptions};
-use crate::isolation::remove;
+use crate::isolation::remove::Trash;
 use crate::isolation::{
     EgressRules, ExecSpec, Exit, IsolationError, Layer, Mount, Process, PtySize, Result, Running, StartSpec,
     Usage,
@@ -43,6 +46,8 @@ pub struct Machine {
     group: Arc<Group>,
     /// PID 1 and first id of the block, of an engine that runs as root.
     inside: Option<(i32, u32)>,
+    /// Volumes, by where they were mounted.
+    mounts: Mutex<BTreeMap<String, Mounted>>,
     /// Whether its disk is an image.
     limited: bool,
     /// Held until the machine was stopped: the number of a loop device is given to others once it is free.
@@ -50,6 +55,8 @@ pub struct Machine {
     killer: Arc<Killer>,
     /// Held while the freezer is used.
     frozen: tokio::sync::Mutex<bool>,
+    /// Counts what it wrote, where no image does.
+    meter: Meter,
 }
 
 /// Ends a machine, and tells when all of it is gone.
@@ -73,6 +80,12 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
             warnings.push(text);
         }
     }
+    if spec.disk_mb.is_none() {
+        warnings.push(
+            "this machine has no disk limit of its own, and can fill the engine's disk: give disk_mb for one"
+                .to_owned(),
+        );
+    }
     warnings.extend(shared.groups.notes());
     let folder = shared.machine(&spec.id);
     let limited = spec.disk_mb.filter(|_| shared.root && disk::available());
@@ -82,7 +95,7 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
             for mount in &spec.mounts {
                 volumes::prepare(mount)?;
             }
-            let folder = prepare(folder)?;
+            let folder = prepare(folder, &shared.trash)?;
             let group = shared
                 .groups
                 .make(&spec.id, spec.memory_mb, spec.vcpus)
@@ -140,6 +153,14 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
     }
     let relay = Relay::start(tcp.into(), udp.into(), spec.egress, options)
         .map_err(failed("start the egress relay"))?;
+    // Before anybody's program runs in it.
+    let mounts = match inside {
+        Some((pid, id_base)) if !spec.mounts.is_empty() => {
+            let (pidfd, mounts) = (killer.pidfd.clone(), spec.mounts.clone());
+            blocking(move || volumes_of(&Inside { pid, pidfd, id_base }, &mounts)).await?
+        }
+        _ => BTreeMap::new(),
+    };
     ending.0 = None;
     let folder = shared.machine(&spec.id);
     Ok(Arc::new(Machine {
@@ -151,19 +172,37 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         relay,
         group,
         inside,
+        mounts: Mutex::new(mounts),
         limited: disk.is_some(),
         disk: Mutex::new(disk),
         killer,
         frozen: tokio::sync::Mutex::new(false),
+        meter: Meter::default(),
     }))
 }
 
-/// The directory of a machine, removed when dropped.
-struct Folder(PathBuf);
+/// The volumes that a machine began with.
+fn volumes_of(inside: &Inside, mounts: &[Mount]) -> Result<BTreeMap<String, Mounted>> {
+    let mut found: BTreeMap<String, Mounted> = BTreeMap::new();
+    for mount in mounts {
+        let mounted = inside.mounted_at(&mount.target)?;
+        if let Some((other, _)) = found.iter().find(|(_, other)| other.is_same(&mounted)) {
+            return Err(IsolationError::Invalid(format!(
+                "{other} and {} are one directory in this machine, and it holds one volume",
+                mount.target
+            )));
+        }
+        found.insert(mount.target.clone(), mounted);
+    }
+    Ok(found)
+}
+
+/// The directory of a machine, taken away when dropped.
+struct Folder(PathBuf, Arc<Trash>);
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Err(error) = remove::directory(&self.0) {
+        if let Err(error) = self.1.take(&self.0) {
             tracing::warn!(folder = %self.0.display(), %error, "the directory of a machine cannot be removed");
         }
     }
@@ -191,7 +230,7 @@ impl Killer {
 }
 
 /// Makes the directory of a machine. One that is there already belongs to another machine and stays as it is.
-fn prepare(folder: PathBuf) -> Result<Folder> {
+fn prepare(folder: PathBuf, trash: &Arc<Trash>) -> Result<Folder> {
     fs::DirBuilder::new()
         .mode(0o711)
         .create(&folder)
@@ -201,7 +240,7 @@ fn prepare(folder: PathBuf) -> Result<Folder> {
             }
             _ => failed("make the directory of a machine")(error),
         })?;
-    let folder = Folder(folder);
+    let folder = Folder(folder, trash.clone());
     let upper = folder.0.join("u");
     for path in [
         folder.0.join("stage"),
@@ -328,6 +367,10 @@ impl Machine {
         let view = disk::view(&disk.as_ref().ok_or(IsolationError::Gone)?.device)?;
         let path = format!("/proc/{}/fd/{}/u", std::process::id(), view.as_raw_fd());
         Ok((path.into(), Some(view)))
+    }
+
+    fn mounts(&self) -> MutexGuard<'_, BTreeMap<String, Mounted>> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The machine as its volumes are changed.
@@ -470,8 +513,9 @@ impl Running for Machine {
             Err(error) => Err(error),
             Ok((upper, view)) => {
                 let (layer, name) = (self.shared.layer(name), name.to_owned());
+                let trash = self.shared.trash.clone();
                 blocking(move || {
-                    let copied = layers::copy_upper(&upper, &layer, &name);
+                    let copied = layers::copy_upper(&upper, &layer, &name, &trash);
                     drop(view);
                     copied
                 })
@@ -508,25 +552,34 @@ impl Running for Machine {
     }
 
     async fn mount(&self, mount: &Mount) -> Result<()> {
-        let (inside, mount) = (self.inside()?, mount.clone());
-        blocking(move || {
+        let (inside, target, mount) = (self.inside()?, mount.target.clone(), mount.clone());
+        let mounted = blocking(move || {
             volumes::prepare(&mount)?;
             inside.mount(&mount)
-        })
-        .await
+        });
+        let mounted = mounted.await?;
+        self.mounts().insert(target, mounted);
+        Ok(())
     }
 
     async fn unmount(&self, mount: &Mount, by_force: bool) -> Result<()> {
-        let (inside, mount) = (self.inside()?, mount.clone());
-        blocking(move || inside.unmount(&mount, by_force)).await
+        let inside = self.inside()?;
+        let mounted = self.mounts().get(&mount.target).cloned();
+        let mounted = mounted.ok_or_else(volumes::lost)?;
+        blocking(move || inside.unmount(&mounted, by_force)).await?;
+        self.mounts().remove(&mount.target);
+        Ok(())
     }
 
     async fn is_mounted(&self, mount: &Mount) -> Result<Option<bool>> {
         if self.inside.is_none() {
             return Ok(None);
         }
-        let (inside, mount) = (self.inside()?, mount.clone());
-        blocking(move || inside.is_mounted(&mount).map(Some)).await
+        let inside = self.inside()?;
+        let Some(mounted) = self.mounts().get(&mount.target).cloned() else {
+            return Ok(Some(false));
+        };
+        blocking(move || inside.is_mounted(&mounted).map(Some)).await
     }
 
     async fn usage(&self) -> Result<Usage> {
@@ -534,27 +587,32 @@ impl Running for Machine {
         let (upper, view) = self.upper()?;
         let limited = self.limited;
         let network = self.relay.usage();
-        blocking(move || {
+        let (mut usage, top) = blocking(move || {
             let (memory_bytes, cpu) = group.usage();
-            let files = rustix::fs::statvfs(&upper)
-                .map_err(|error| failed("look at the machine's disk")(error.into()))?;
+            let step = "look at the machine's disk";
+            let files = rustix::fs::statvfs(&upper).map_err(|error| failed(step)(error.into()))?;
             let total = files.f_blocks * files.f_frsize;
-            let disk_bytes = if limited {
-                total - files.f_bfree * files.f_frsize
+            let top = if limited {
+                None
             } else {
-                layers::size(&upper)
+                Some(Chain::open(&upper).map_err(failed(step))?)
             };
             drop(view);
-            Ok(Usage {
+            let usage = Usage {
                 cpu,
                 memory_bytes,
-                disk_bytes,
+                disk_bytes: total - files.f_bfree * files.f_frsize,
                 disk_total_bytes: total,
                 network_rx_bytes: network.rx_bytes,
                 network_tx_bytes: network.tx_bytes,
-            })
+            };
+            Ok((usage, top))
         })
-        .await
+        .await?;
+        if let Some(top) = top {
+            usage.disk_bytes = self.meter.read(top).await.extent.disk_bytes;
+        }
+        Ok(usage)
     }
 
     async fn stop(&self) -> Result<()> {

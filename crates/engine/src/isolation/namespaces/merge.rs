@@ -3,12 +3,15 @@
 //! Files are not copied: layers never change, so the new one has hard links to the same ones.
 
 use std::ffi::CStr;
-use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{lgetxattr, llistxattr, lsetxattr, Timestamps, XattrFlags};
+use nullspace_agent::trees::{Chain, Met, Removal, Walk};
+use rustix::fs::{fgetxattr, fsetxattr, linkat, mkdirat, statat, AtFlags, FileType, Mode, XattrFlags};
+use rustix::io::Errno;
+
+use super::copy::same_attributes;
 
 /// Marks of overlay on a directory, with and without rights over the whole computer.
 const OPAQUE: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
@@ -19,103 +22,94 @@ const LARGEST: usize = 65_536;
 /// Whether layers can be merged: a directory that was renamed refers to one of a layer below by its path, and those
 /// references are not followed here.
 pub fn is_possible(folder: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() {
-            continue;
-        }
-        if REDIRECT.iter().any(|name| value(&entry.path(), name).is_some()) || !is_possible(&entry.path())? {
-            return Ok(false);
+    let mut walk = Walk::new(Chain::open(folder)?);
+    loop {
+        match walk.step()? {
+            Met::Entry(name, FileType::Directory) => {
+                walk.enter(&name)?;
+                if has_any(walk.chain().here()?, &REDIRECT) {
+                    return Ok(false);
+                }
+            }
+            Met::Entry(..) => {}
+            Met::End => {
+                if !walk.leave()? {
+                    return Ok(true);
+                }
+            }
         }
     }
-    Ok(true)
 }
 
-/// Puts what `newer` holds over `merged`, which exists.
+/// Puts what `newer` holds over `merged`, which exists, and gives it the attributes of `newer`.
 pub fn put_over(merged: &Path, newer: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(newer)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), merged.join(entry.file_name()));
-        let below = match target.symlink_metadata() {
-            Ok(found) => Some(found),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+    let mut source = Walk::new(Chain::open(newer)?);
+    let mut target = Chain::open(merged)?;
+    loop {
+        let (name, kind) = match source.step()? {
+            Met::Entry(name, kind) => (name, kind),
+            Met::End => {
+                // Last: what is made in a directory changes its time.
+                same_attributes(source.chain().here()?, target.here()?)?;
+                if !source.leave()? {
+                    return Ok(());
+                }
+                target.leave()?;
+                continue;
+            }
         };
-        if !entry.file_type()?.is_dir() {
+        let below = match statat(target.here()?, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Some(FileType::from_raw_mode(found.st_mode)),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let remove = |target: &Chain| Removal::default().run_at(target.here()?, &name);
+        if kind != FileType::Directory {
             if below.is_some() {
                 remove(&target)?;
             }
-            fs::hard_link(&source, &target)?;
+            linkat(
+                source.chain().here()?,
+                &name,
+                target.here()?,
+                &name,
+                AtFlags::empty(),
+            )?;
             continue;
         }
-        let hides = below.as_ref().is_some_and(|below| !below.is_dir());
-        let is_opaque = OPAQUE.iter().any(|name| value(&source, name).is_some());
+        source.enter(&name)?;
+        let hides = below.is_some_and(|below| below != FileType::Directory);
+        let is_opaque = has_any(source.chain().here()?, &OPAQUE);
         if below.is_some() && (hides || is_opaque) {
             remove(&target)?;
         }
-        if !target.is_dir() {
-            fs::create_dir(&target)?;
+        if below != Some(FileType::Directory) || is_opaque {
+            mkdirat(target.here()?, &name, Mode::RWXU)?;
         }
-        put_over(&target, &source)?;
-        // Last: what is made in a directory changes its time.
-        same_attributes(&source, &target)?;
+        target.enter(&name)?;
         // What was hidden below the merged layers by a file or a removal stays hidden.
         if hides && !is_opaque {
-            mark_opaque(&target)?;
+            mark_opaque(target.here()?)?;
         }
     }
-    Ok(())
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    if path.symlink_metadata()?.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    }
-}
-
-fn mark_opaque(path: &Path) -> io::Result<()> {
+fn mark_opaque(directory: BorrowedFd<'_>) -> io::Result<()> {
     let [trusted, user] = OPAQUE;
-    lsetxattr(path, trusted, b"y", XattrFlags::empty())
-        .or_else(|_| lsetxattr(path, user, b"y", XattrFlags::empty()))
+    fsetxattr(directory, trusted, b"y", XattrFlags::empty())
+        .or_else(|_| fsetxattr(directory, user, b"y", XattrFlags::empty()))
         .map_err(Into::into)
 }
 
-/// Owner, mode, attributes and times of a directory.
-pub fn same_attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let found = from.symlink_metadata()?;
-    std::os::unix::fs::lchown(to, Some(found.uid()), Some(found.gid()))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(found.mode() & 0o7777))?;
-    let mut names = vec![0; LARGEST];
-    let length = llistxattr(from, &mut names[..]).unwrap_or(0);
-    for name in names[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else {
-            continue;
-        };
-        if let Some(value) = value(from, name) {
-            lsetxattr(to, name, &value, XattrFlags::empty())?;
-        }
-    }
-    let time = |seconds: i64, nanos: i64| rustix::fs::Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanos,
-    };
-    rustix::fs::utimensat(
-        rustix::fs::CWD,
-        to,
-        &Timestamps {
-            last_access: time(found.atime(), found.atime_nsec()),
-            last_modification: time(found.mtime(), found.mtime_nsec()),
-        },
-        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-    )?;
-    Ok(())
+fn has_any(directory: BorrowedFd<'_>, names: &[&CStr]) -> bool {
+    names.iter().any(|name| value(directory, name).is_some())
 }
 
-fn value(path: &Path, name: &CStr) -> Option<Vec<u8>> {
-    let mut value = vec![0; LARGEST];
-    let length = lgetxattr(path, name, &mut value[..]).ok()?;
+fn value(file: BorrowedFd<'_>, name: &CStr) -> Option<Vec<u8>> {
+    // Most have none, and none is large.
+    let length = fgetxattr(file, name, &mut [0_u8; 0][..]).ok()?;
+    let mut value = vec![0; length.min(LARGEST)];
+    let length = fgetxattr(file, name, &mut value[..]).ok()?;
     value.truncate(length);
     Some(value)
 }
@@ -123,6 +117,9 @@ fn value(path: &Path, name: &CStr) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::PathBuf;
 
     struct Layers(tempfile::TempDir);
@@ -146,7 +143,7 @@ mod tests {
 
         fn opaque(&self, path: &str) -> &Self {
             fs::create_dir_all(self.at(path)).unwrap();
-            mark_opaque(&self.at(path)).unwrap();
+            mark_opaque(fs::File::open(self.at(path)).unwrap().as_fd()).unwrap();
             self
         }
 
@@ -176,7 +173,7 @@ mod tests {
     }
 
     fn is_opaque(path: &Path) -> bool {
-        OPAQUE.iter().any(|name| value(path, name).is_some())
+        has_any(fs::File::open(path).unwrap().as_fd(), &OPAQUE)
     }
 
     #[test]
@@ -241,7 +238,7 @@ mod tests {
         layers.file("1/d/e/x", "1");
         assert!(is_possible(&layers.at("1")).unwrap());
         let [trusted, user] = REDIRECT;
-        let set = |name| lsetxattr(layers.at("1/d/e"), name, b"/old", XattrFlags::empty());
+        let set = |name| rustix::fs::lsetxattr(layers.at("1/d/e"), name, b"/old", XattrFlags::empty());
         set(trusted).or_else(|_| set(user)).unwrap();
         assert!(!is_possible(&layers.at("1")).unwrap());
     }

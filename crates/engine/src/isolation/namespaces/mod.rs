@@ -1,7 +1,7 @@
 //! Machines out of Linux namespaces, an overlay file system and control groups.
 //!
 //! - [`spawner`]: the one thread that clones machines
-//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`merge`]: many layers into one
+//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`copy`]: copies of them; [`merge`]: many layers into one
 //! - [`cgroup`]: limits, freezing, killing
 //! - [`filter`]: the system call filter
 //! - [`control`]: the conversation with the agent
@@ -18,6 +18,7 @@
 mod base;
 mod cgroup;
 mod control;
+mod copy;
 mod disk;
 mod filter;
 mod layers;
@@ -36,6 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use super::remove::Trash;
 use super::{Backend, Capabilities, IsolationError, Layer, Result, Running, StartSpec};
 use cgroup::Groups;
 use spawner::Spawner;
@@ -68,6 +70,7 @@ pub struct Namespaces {
 struct Shared {
     options: Options,
     root: bool,
+    trash: Arc<Trash>,
     spawner: Spawner,
     groups: Groups,
     filters: Vec<Vec<u8>>,
@@ -89,13 +92,16 @@ impl Namespaces {
         for name in ["machines", "layers"] {
             private_dir(&options.state_dir.join(name))?;
         }
-        base::ensure(&options.state_dir.join("base"), root).map_err(failed("make the base template"))?;
+        let trash = Arc::new(Trash::new(options.state_dir.join("trash")));
+        base::ensure(&options.state_dir.join("base"), root, &trash)
+            .map_err(failed("make the base template"))?;
         let groups = Groups::open(&options.state_dir);
         let spawner = Spawner::start(!root).map_err(failed("start the spawner"))?;
         let capabilities = capabilities(root, &groups);
         let shared = Shared {
             filters: filter::programs().map_err(IsolationError::Failed)?,
             root,
+            trash,
             spawner,
             groups,
             blocks: Mutex::default(),
@@ -154,28 +160,31 @@ impl Backend for Namespaces {
                 .flatten()
             {
                 machine::await_end(&entry.path());
-                crate::isolation::remove::directory(&entry.path())
-                    .map_err(failed("remove what a machine left"))?;
+                // Of no use any more, and no reason not to start.
+                if let Err(error) = shared.trash.take(&entry.path()) {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %error, "what a machine left cannot be removed");
+                }
             }
-            layers::remove_half_made(&shared.options.state_dir.join("layers"))
+            layers::remove_half_made(&shared.options.state_dir.join("layers"), &shared.trash)
         })
         .await
     }
 
     async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
         let (shared, name, source) = (self.shared.clone(), name.to_owned(), source.to_owned());
-        blocking(move || layers::import(&shared.layer(&name), &name, &source)).await
+        blocking(move || layers::import(&shared.layer(&name), &name, &source, &shared.trash)).await
     }
 
     async fn merge_layers(&self, name: &str, layers: &[String]) -> Result<Option<Layer>> {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         let folders: Vec<PathBuf> = layers.iter().map(|layer| self.shared.layer(layer)).collect();
-        blocking(move || layers::merge(&shared.layer(&name), &name, &folders)).await
+        blocking(move || layers::merge(&shared.layer(&name), &name, &folders, &shared.trash)).await
     }
 
     async fn remove_layer(&self, name: &str) -> Result<()> {
-        let layer = self.shared.layer(name);
-        blocking(move || crate::isolation::remove::directory(&layer).map_err(failed("remove a layer"))).await
+        let (layer, trash) = (self.shared.layer(name), self.shared.trash.clone());
+        blocking(move || trash.take(&layer).map_err(failed("remove a layer"))).await
     }
 }
 

@@ -4,14 +4,15 @@
 //! volume's own, and no symbolic link is followed. A running machine's mount namespace is entered by a thread made for it,
 //! which sees the machine's files and nothing else of the host.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nullspace_agent::mounts::{self as detached_mounts, Access};
-use rustix::fs::{mkdirat, openat2, Mode, OFlags, ResolveFlags, CWD};
+use rustix::fs::{mkdirat, openat2, statx, AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, CWD};
 
 use super::failed;
 use crate::isolation::{IsolationError, Mount, Result};
@@ -79,6 +80,24 @@ pub(super) fn make_directories(
     Ok(at)
 }
 
+/// Tries to unmount what the machine moves meanwhile.
+const TRIES: u32 = 5;
+
+/// A volume that was mounted: known by the kernel's number, since the machine can change every name.
+#[derive(Debug, Clone)]
+pub struct Mounted {
+    id: u64,
+    /// Where it was mounted.
+    point: Vec<u8>,
+}
+
+impl Mounted {
+    /// Whether both are one mount.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
 /// A machine that runs, as its volumes are changed.
 pub struct Inside {
     /// Its first process.
@@ -118,12 +137,12 @@ impl Inside {
     }
 
     /// Mounts a volume.
-    pub fn mount(&self, mount: &Mount) -> Result<()> {
+    pub fn mount(&self, mount: &Mount) -> Result<Mounted> {
         let (users, mounts_of_machine) = (self.namespace("user")?, self.namespace("mnt")?);
         let source = text(&mount.source)?;
         let subpath = mount.subpath.clone().unwrap_or_default();
         let (target, read_only, id_base) = (mount.target.clone(), mount.read_only, self.id_base);
-        on_thread(move || {
+        let id = on_thread(move || {
             // Before the machine's namespace is entered: the path is the host's.
             let access = Access {
                 read_only,
@@ -149,75 +168,127 @@ impl Inside {
                     "{target} is no directory that a volume can be mounted on: {error}"
                 ))
             })?;
-            detached_mounts::attach(tree.as_fd(), point.as_fd()).map_err(failed("mount a volume"))
-        })
+            let id = mount_id(tree.as_fd())?;
+            detached_mounts::attach(tree.as_fd(), point.as_fd()).map_err(failed("mount a volume"))?;
+            Ok(id)
+        })?;
+        let point = self.point(id)?.unwrap_or_default();
+        Ok(Mounted { id, point })
+    }
+
+    /// What is mounted at a path that nobody in the machine can have changed yet.
+    pub fn mounted_at(&self, target: &str) -> Result<Mounted> {
+        let step = "look at a volume";
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat2(
+            CWD,
+            format!("/proc/{}/root", self.pid),
+            flags,
+            Mode::empty(),
+            ResolveFlags::empty(),
+        )
+        .map_err(|error| failed(step)(error.into()))?;
+        self.is_alive()?;
+        let found = openat2(
+            &root,
+            target,
+            flags,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )
+        .map_err(|error| failed(step)(error.into()))?;
+        let id = mount_id(found.as_fd())?;
+        let point = self.point(id)?.unwrap_or_default();
+        Ok(Mounted { id, point })
     }
 
     /// Takes a volume away from where it is. Files that are open hold it, unless `by_force`.
-    pub fn unmount(&self, mount: &Mount, by_force: bool) -> Result<()> {
-        let Some(point) = self.point(mount)? else {
-            return Ok(());
-        };
-        let mounts_of_machine = self.namespace("mnt")?;
-        on_thread(move || {
-            enter(&mounts_of_machine)?;
-            let path = CString::new(point)
-                .map_err(|_| IsolationError::Failed("a zero byte in a path".to_owned()))?;
-            let flags = libc::UMOUNT_NOFOLLOW | if by_force { libc::MNT_DETACH } else { 0 };
-            // SAFETY: a live text.
-            if unsafe { libc::umount2(path.as_ptr(), flags) } == 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if error.raw_os_error() == Some(libc::EBUSY) {
-                return Err(IsolationError::Busy(
-                    "a process of the machine uses the volume: it has a file of it open, or is in one of its directories"
-                        .to_owned(),
-                ));
-            }
-            Err(failed("unmount a volume")(error))
-        })
-    }
-
-    /// Whether a volume is mounted where it should be.
-    pub fn is_mounted(&self, mount: &Mount) -> Result<bool> {
-        Ok(self.point(mount)?.is_some_and(|point| point == mount.target))
-    }
-
-    /// Where a volume is mounted: at its own place, or where the machine has moved that.
-    fn point(&self, mount: &Mount) -> Result<Option<String>> {
-        // By its end: what the file system that holds it is called on the host differs from what the table says.
-        let name = text(Path::new(mount.source.file_name().unwrap_or_default()))?;
-        let directory = match &mount.subpath {
-            Some(subpath) => format!("/{name}/{subpath}"),
-            None => format!("/{name}"),
-        };
-        let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", self.pid))
-            .map_err(failed("read the machine's mounts"))?;
-        self.is_alive()?;
-        let mut found = None;
-        for (of, point) in table.lines().filter_map(mounted) {
-            if of.ends_with(&directory) {
-                if point == mount.target {
-                    return Ok(Some(point));
-                }
-                found = Some(point);
+    pub fn unmount(&self, mounted: &Mounted, by_force: bool) -> Result<()> {
+        let id = mounted.id;
+        let mut point = self.point(id)?.ok_or_else(lost)?;
+        for _ in 0..TRIES {
+            let mounts_of_machine = self.namespace("mnt")?;
+            let place = PathBuf::from(OsString::from_vec(point));
+            on_thread(move || {
+                enter(&mounts_of_machine)?;
+                take_away(id, &place, by_force)
+            })?;
+            // By a path, which the machine may have made another one meanwhile: so it is looked whether this one is gone.
+            match self.point(id)? {
+                None => return Ok(()),
+                Some(now) => point = now,
             }
         }
-        Ok(found)
+        Err(IsolationError::Busy(
+            "the machine keeps moving the directory that the volume is mounted on".to_owned(),
+        ))
+    }
+
+    /// Whether a volume is mounted where it was.
+    pub fn is_mounted(&self, mounted: &Mounted) -> Result<bool> {
+        Ok(self
+            .point(mounted.id)?
+            .is_some_and(|point| point == mounted.point))
+    }
+
+    /// Where a mount is now.
+    fn point(&self, id: u64) -> Result<Option<Vec<u8>>> {
+        let table = std::fs::read(format!("/proc/{}/mountinfo", self.pid))
+            .map_err(failed("read the machine's mounts"))?;
+        self.is_alive()?;
+        let mut lines = table.split(|byte| *byte == b'\n').filter_map(line);
+        Ok(lines.find(|(of, _)| *of == id).map(|(_, point)| point))
     }
 }
 
-/// Directory and mount point of a line of mountinfo. Source: proc_pid_mountinfo(5).
-fn mounted(line: &str) -> Option<(String, String)> {
-    let mut fields = line.split(' ').skip(3);
-    Some((unescaped(fields.next()?), unescaped(fields.next()?)))
+/// Unmounts what is at a path if that is what is meant; the caller looks whether it is gone.
+fn take_away(id: u64, place: &Path, by_force: bool) -> Result<()> {
+    let found = statx(CWD, place, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID);
+    if !found.is_ok_and(|found| found.stx_mnt_id == id) {
+        return Ok(());
+    }
+    let path = CString::new(place.as_os_str().as_bytes())
+        .map_err(|_| IsolationError::Failed("a zero byte in a path".to_owned()))?;
+    let flags = libc::UMOUNT_NOFOLLOW | if by_force { libc::MNT_DETACH } else { 0 };
+    // SAFETY: a live text.
+    if unsafe { libc::umount2(path.as_ptr(), flags) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EBUSY) => Err(IsolationError::Busy(
+            "a process of the machine uses the volume: it has a file of it open, or is in one of its directories"
+                .to_owned(),
+        )),
+        // Not there any more, or no mount point.
+        Some(libc::ENOENT | libc::ENOTDIR | libc::EINVAL) => Ok(()),
+        _ => Err(failed("unmount a volume")(error)),
+    }
+}
+
+/// What a volume is when it cannot be found.
+pub fn lost() -> IsolationError {
+    IsolationError::Lost("the volume is not mounted in the machine any more".to_owned())
+}
+
+/// The kernel's number of the mount that a directory is opened through. Nothing else has it while the mount is there.
+fn mount_id(directory: BorrowedFd<'_>) -> Result<u64> {
+    statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+        .map(|found| found.stx_mnt_id)
+        .map_err(|error| failed("identify a mount")(error.into()))
+}
+
+/// Number and mount point of a line of mountinfo. Source: proc_pid_mountinfo(5).
+fn line(line: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    Some((id, unescaped(fields.nth(3)?)))
 }
 
 /// `\040` and the like back into what they stand for.
-fn unescaped(text: &str) -> String {
+fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
         let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
@@ -231,7 +302,7 @@ fn unescaped(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 fn text(path: &Path) -> Result<String> {
@@ -286,13 +357,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_mountinfo_gives_its_directory_and_its_mount_point() {
-        let line = r"36 35 98:0 /state/vol_1/two\040words /data/a\134b rw,noatime - ext4 /dev/root rw";
-        assert_eq!(
-            mounted(line),
-            Some(("/state/vol_1/two words".to_owned(), r"/data/a\b".to_owned()))
-        );
-        assert_eq!(mounted("36 35"), None);
+    fn a_line_of_mountinfo_gives_its_number_and_its_mount_point() {
+        let text = br"36 35 98:0 /state/vol_1/two\040words /data/a\134b rw,noatime - ext4 /dev/root rw";
+        assert_eq!(line(text), Some((36, br"/data/a\b".to_vec())));
+        assert_eq!(line(b"7 1 0:1 / /\xff\\012x rw"), Some((7, b"/\xff\nx".to_vec())));
+        assert_eq!(line(b"36 35"), None);
+        assert_eq!(line(b""), None);
     }
 
     #[test]
