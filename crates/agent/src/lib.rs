@@ -3,11 +3,13 @@
 //! - [`message`]: what is said
 //! - [`channel`]: how it travels, with descriptors
 //! - [`files`]: files of a machine, worked on from inside
+//! - [`limits`]: counts that no control group keeps
 //! - [`mounts`]: directories of the host in a machine
 //! - [`net`]: the network of a machine
 
 pub mod channel;
 pub mod files;
+pub mod limits;
 pub mod message;
 pub mod mounts;
 pub mod net;

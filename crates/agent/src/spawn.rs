@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use nullspace_agent::limits;
 use nullspace_agent::message::{Exec, Refusal};
 
 use crate::sys::{self, c, check};
@@ -61,8 +62,9 @@ pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
             libc::syscall(libc::SYS_close_range, 0, channel - 1, 0);
         }
         libc::syscall(libc::SYS_close_range, channel + 1, libc::c_uint::MAX, 0);
+        let is_offered = limits::offer_in_want_of_memory().is_ok();
         let is_user = user.as_ref().is_none_or(|user| become_user(user).is_ok());
-        if is_user && libc::chdir(c"/".as_ptr()) == 0 {
+        if is_offered && is_user && libc::chdir(c"/".as_ptr()) == 0 {
             nullspace_agent::files::serve(theirs);
         }
         libc::_exit(0);
@@ -100,7 +102,7 @@ pub fn start(exec: &Exec) -> Result<Started, Refusal> {
         return Err(no_room(error));
     }
     if pid == 0 {
-        let failure = plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref());
+        let failure = plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref(), &report);
         // SAFETY: a live buffer; the descriptor is ours. Nothing can be done about an error here.
         unsafe {
             libc::write(report.as_raw_fd(), failure.as_ptr().cast(), failure.len());
@@ -187,7 +189,13 @@ impl Plan {
     }
 
     /// In the child: never returns but with what failed.
-    fn become_program(&self, streams: &[OwnedFd; 3], terminal: bool, user: Option<&User>) -> [u8; 8] {
+    fn become_program(
+        &self,
+        streams: &[OwnedFd; 3],
+        terminal: bool,
+        user: Option<&User>,
+        report: &OwnedFd,
+    ) -> [u8; 8] {
         let failure = |step: i32, error: &io::Error| {
             let mut bytes = [0; 8];
             bytes[..4].copy_from_slice(&step.to_ne_bytes());
@@ -211,13 +219,15 @@ impl Plan {
             if terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
                 return failure(STEP_STREAMS, &io::Error::last_os_error());
             }
-            // Close-on-exec, not closed: the pipe that reports a failure is one of them.
-            libc::syscall(
-                libc::SYS_close_range,
-                3,
-                libc::c_uint::MAX,
-                libc::CLOSE_RANGE_CLOEXEC,
-            );
+            // All but the pipe that reports a failure, which is close-on-exec. The control socket above all.
+            let kept = report.as_raw_fd() as libc::c_uint;
+            if kept > 3 {
+                libc::syscall(libc::SYS_close_range, 3, kept - 1, 0);
+            }
+            libc::syscall(libc::SYS_close_range, kept + 1, libc::c_uint::MAX, 0);
+            if let Err(error) = limits::offer_in_want_of_memory() {
+                return failure(STEP_STREAMS, &error);
+            }
             if let Some(user) = user {
                 if let Err(error) = become_user(user) {
                     return failure(STEP_USER, &error);

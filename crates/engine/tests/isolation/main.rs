@@ -2,10 +2,12 @@
 //!
 //! - `machines`: what they do, and what stays of them
 //! - `confinement`: what their root may not do
+//! - `counts`: what they may hold of what all share
 //! - `recovery`: what a killed engine leaves
 //! - `lab`: help for these
 
 mod confinement;
+mod counts;
 mod lab;
 mod machines;
 mod recovery;

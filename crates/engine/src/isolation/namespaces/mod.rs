@@ -3,7 +3,7 @@
 //! - [`spawner`]: the one thread that clones machines
 //! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`merge`]: many layers into one
 //! - [`cgroup`]: limits, freezing, killing
-//! - [`filter`]: the system call filter
+//! - [`filter`]: the system call filter; [`features`]: what all this needs of the kernel
 //! - [`control`]: the conversation with the agent
 //! - [`volumes`]: directories that outlive machines, in them
 //! - [`machine`]: one machine
@@ -19,6 +19,7 @@ mod base;
 mod cgroup;
 mod control;
 mod disk;
+mod features;
 mod filter;
 mod layers;
 mod machine;
@@ -71,6 +72,9 @@ struct Shared {
     spawner: Spawner,
     groups: Groups,
     filters: Vec<Vec<u8>>,
+    counted: Vec<u8>,
+    /// What the connections of all machines share.
+    connections: Arc<super::relay::Pool>,
     blocks: Mutex<BTreeSet<u32>>,
     /// Starts at once: more only lengthen each other.
     starts: tokio::sync::Semaphore,
@@ -95,6 +99,8 @@ impl Namespaces {
         let capabilities = capabilities(root, &groups);
         let shared = Shared {
             filters: filter::programs().map_err(IsolationError::Failed)?,
+            counted: filter::counted().map_err(IsolationError::Failed)?,
+            connections: super::relay::Pool::of_descriptors(super::descriptors::limit()),
             root,
             spawner,
             groups,
@@ -230,6 +236,7 @@ impl Drop for Block {
 
 fn capabilities(root: bool, groups: &Groups) -> Capabilities {
     let mut notes = groups.notes();
+    let features = features::all(root, groups);
     let disk = root && disk::available();
     if !root {
         notes.push(
@@ -246,6 +253,7 @@ fn capabilities(root: bool, groups: &Groups) -> Capabilities {
         disk,
         users: root,
         notes,
+        features,
     }
 }
 
