@@ -88,6 +88,8 @@ impl Drop for Entry {
 /// Serves until `closed`; requests that are under way then are finished.
 pub async fn serve(listener: TcpListener, router: Router, closed: impl Future<Output = ()>) {
     let closing = CancellationToken::new();
+    // Also when this future is dropped: what is idle ends, what is under way is finished.
+    let ending = closing.clone().drop_guard();
     let connections = TaskTracker::new();
     tokio::pin!(closed);
     loop {
@@ -106,7 +108,7 @@ pub async fn serve(listener: TcpListener, router: Router, closed: impl Future<Ou
         }
     }
     drop(listener);
-    closing.cancel();
+    drop(ending);
     connections.close();
     connections.wait().await;
 }

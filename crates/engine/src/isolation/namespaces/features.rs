@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::net;
+
 use super::cgroup::Groups;
 use super::disk;
 use crate::isolation::Feature;
@@ -34,6 +36,18 @@ pub fn all(root: bool, groups: &Groups) -> Vec<Feature> {
             "overlay file system",
             "a machine changes nothing of what it was made from",
             has_line("/proc/filesystems", "overlay"),
+            true,
+        ),
+        feature(
+            "nf_tables with nat and redir",
+            "nothing leaves a machine but through the engine, which holds to its policy",
+            // What loads rules; whether all of them can be loaded is shown by the machine that starts.
+            net::socket(
+                net::AddressFamily::NETLINK,
+                net::SocketType::RAW,
+                Some(net::netlink::NETFILTER),
+            )
+            .is_ok(),
             true,
         ),
         feature(
