@@ -77,12 +77,24 @@ pub fn send(
     }
 }
 
-/// Receives one message; `None` at the end of the other side. A message that is cut or unreadable is `InvalidData`.
+/// What arrived.
+#[derive(Debug)]
+pub struct Received<M> {
+    /// What was said.
+    pub message: M,
+    /// What came with it.
+    pub descriptors: Vec<OwnedFd>,
+    /// Whether all descriptors came: those for which this process has no number left are lost.
+    pub is_whole: bool,
+}
+
+/// Receives one message; `None` at the end of the other side. A message whose text is cut or unreadable is
+/// `InvalidData`.
 pub fn receive<M: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
     flags: libc::c_int,
-) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+) -> io::Result<Option<Received<M>>> {
     buffer.resize(MAX_MESSAGE, 0);
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -128,12 +140,16 @@ pub fn receive<M: DeserializeOwned>(
     if length == 0 {
         return Ok(None);
     }
-    if header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the message was cut"));
     }
     let message = postcard::from_bytes(&buffer[..length])
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    Ok(Some((message, descriptors)))
+    Ok(Some(Received {
+        message,
+        descriptors,
+        is_whole: header.msg_flags & libc::MSG_CTRUNC == 0,
+    }))
 }
 
 /// Room for the descriptors of one message, aligned as the kernel wants it.

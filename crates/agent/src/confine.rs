@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use nullspace_agent::limits;
 use nullspace_agent::message::Setup;
 
+use crate::sockets::Counted;
 use crate::sys::{self, check, step};
 
 /// Capabilities over the machine's own ids: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP
@@ -16,7 +18,7 @@ const KEPT: u64 = 0x8004_25fb;
 const SECCOMP_SET_MODE_FILTER: libc::c_ulong = 1;
 
 /// Enters the user namespace and confines this process and all its children.
-pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()> {
+pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Counted> {
     match (setup.id_base, user_namespace) {
         (Some(_), Some(namespace)) => {
             step(
@@ -30,7 +32,9 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()
                 check(unsafe { libc::setgroups(0, std::ptr::null()) }.into()),
             )?;
         }
-        _ => {
+        // The way below would make the machine's root the one of the computer.
+        (Some(_), None) => return Err(io::Error::other("the machine's user namespace is missing")),
+        (None, _) => {
             // One id: the map of a process' own id needs no rights. Groups stay as they are, the kernel wants it so.
             step(
                 "make the user namespace",
@@ -65,9 +69,18 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()
             check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()),
         )?;
     }
+    let has_own_ids = setup.id_base.is_some();
+    step("bound inotify", limits::bound_inotify(has_own_ids))?;
     for filter in &setup.filters {
-        step("install a filter", install(filter))?;
+        step("install a filter", install(filter, 0))?;
     }
+    let listener = step(
+        "install the filter that counts sockets",
+        install(&setup.counted, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
+    )?;
+    // SAFETY: the kernel has just made the descriptor for us.
+    let listener = unsafe { OwnedFd::from_raw_fd(listener as i32) };
+    let counted = step("count sockets", Counted::new(listener))?;
     step("drop capabilities", set_capabilities(KEPT))?;
     // Where the id does not change the kernel does not do this by itself, and the machine could read this process.
     step(
@@ -75,10 +88,11 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<()
         // SAFETY: no pointers.
         check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()),
     )?;
-    sys::die_with_parent()
+    sys::die_with_parent()?;
+    Ok(counted)
 }
 
-fn install(filter: &[u8]) -> io::Result<()> {
+fn install(filter: &[u8], flags: libc::c_ulong) -> io::Result<libc::c_long> {
     let size = std::mem::size_of::<libc::sock_filter>();
     if filter.is_empty() || !filter.len().is_multiple_of(size) {
         return Err(io::Error::new(
@@ -100,8 +114,14 @@ fn install(filter: &[u8]) -> io::Result<()> {
         filter: program.as_ptr().cast_mut(),
     };
     // SAFETY: a live program of the length given.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const header) })
-        .map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const header,
+        )
+    })
 }
 
 #[repr(C)]

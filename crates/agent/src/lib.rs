@@ -3,6 +3,7 @@
 //! - [`message`]: what is said
 //! - [`channel`]: how it travels, with descriptors
 //! - [`files`]: files of a machine, worked on from inside
+//! - [`limits`]: counts that no control group keeps
 //! - [`mounts`]: directories of the host in a machine
 //! - [`net`]: the network of a machine
 //! - [`user_files`]: its users, as it tells them
@@ -10,9 +11,10 @@
 
 pub mod channel;
 pub mod files;
+pub mod limits;
 pub mod message;
 pub mod mounts;
 pub mod net;
 mod netlink;
-pub mod user_files;
 pub mod trees;
+pub mod user_files;

@@ -3,13 +3,14 @@
 //!
 //! - `tree`: mounts
 //! - `confine`: user namespace, capabilities, system call filter
-//! - `serve`: orders, children
+//! - `serve`: orders, children; `sockets`: those that are counted here
 //! - `spawn`: one process; `supervise`: what ends it whole; `users`: who it runs as
 //!
 //! One thread, since namespaces and credentials belong to threads.
 
 mod confine;
 mod serve;
+mod sockets;
 mod spawn;
 mod supervise;
 mod sys;
@@ -20,7 +21,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use nullspace_agent::message::{Report, Setup};
-use nullspace_agent::{channel, net};
+use nullspace_agent::{channel, limits, net};
 
 /// The engine puts the control socket here.
 const CONTROL: i32 = 3;
@@ -31,18 +32,22 @@ fn main() {
     // An end of the engine that came before PDEATHSIG was set shows as the end of the socket.
     let _ = sys::die_with_parent();
     let mut buffer = Vec::new();
-    let Ok(Some((setup, descriptors))) = channel::receive::<Setup>(control.as_fd(), &mut buffer, 0) else {
+    let Ok(Some(received)) = channel::receive::<Setup>(control.as_fd(), &mut buffer, 0) else {
         return;
     };
-    match prepare(&setup, descriptors) {
+    if !received.is_whole {
+        return;
+    }
+    let setup = received.message;
+    match prepare(&setup, received.descriptors) {
         Ok(kept) => {
             let listeners = [kept.net.tcp.as_fd(), kept.net.udp.as_fd()];
             if channel::send(control.as_fd(), &Report::Ready, &listeners, 0).is_err() {
                 return;
             }
-            let Kept { net, lock } = kept;
+            let Kept { net, lock, sockets } = kept;
             drop(net);
-            serve::serve(&control, buffer);
+            serve::serve(&control, buffer, sockets);
             // Free only when nothing of the machine is left to start anything.
             drop(lock);
         }
@@ -56,6 +61,7 @@ struct Kept {
     net: net::NetListeners,
     /// Held as long as this process lives: how an engine after a crash sees that it does.
     lock: Option<OwnedFd>,
+    sockets: sockets::Counted,
 }
 
 fn prepare(setup: &Setup, descriptors: Vec<OwnedFd>) -> std::io::Result<Kept> {
@@ -63,12 +69,15 @@ fn prepare(setup: &Setup, descriptors: Vec<OwnedFd>) -> std::io::Result<Kept> {
     let lock = descriptors.next();
     let user_namespace = descriptors.next();
     sys::step("set the host name", sys::set_host_name(&setup.hostname))?;
+    limits::bound_ipc(setup.shm_bytes);
+    limits::keep_in_want_of_memory();
+    sys::step("lower the limits", limits::lower())?;
     let net = net::set_up()?;
     let points = tree::build(setup, user_namespace.as_ref())?;
     tree::enter(points, setup.id_base)?;
-    confine::confine(setup, user_namespace.as_ref())?;
+    let sockets = confine::confine(setup, user_namespace.as_ref())?;
     name_machine(&setup.hostname);
-    Ok(Kept { net, lock })
+    Ok(Kept { net, lock, sockets })
 }
 
 /// Writes the machine's name where programs look for it. As the machine's own root, so that links in its image lead

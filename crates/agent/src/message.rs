@@ -26,6 +26,8 @@ pub struct Setup {
     pub mounts: Vec<MountPoint>,
     /// Seccomp programs: `sock_filter` arrays as bytes.
     pub filters: Vec<Vec<u8>>,
+    /// One more, whose calls wait for the agent: sockets that it counts.
+    pub counted: Vec<u8>,
     /// Bytes of `/dev/shm`.
     pub shm_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Orders of the engine and ends of children, in one loop. The machine ends with it.
+//! Orders of the engine, ends of children and sockets to be counted, in one loop. The machine ends with it.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nullspace_agent::channel;
 use nullspace_agent::message::{Order, Refusal, Report};
 
+use crate::sockets::Counted;
 use crate::spawn;
 use crate::supervise;
 use crate::sys::check;
 
 /// Serves until the engine's end of the socket is closed.
-pub fn serve(control: &OwnedFd, mut buffer: Vec<u8>) {
+pub fn serve(control: &OwnedFd, mut buffer: Vec<u8>, mut sockets: Counted) {
     let Ok(children) = child_signals() else { return };
     let mut agent = Agent {
         control: control.as_fd(),
@@ -30,9 +31,14 @@ pub fn serve(control: &OwnedFd, mut buffer: Vec<u8>) {
                 events: libc::POLLIN,
                 revents: 0,
             },
+            libc::pollfd {
+                fd: sockets.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            },
         ];
-        // SAFETY: two live entries.
-        let ready = unsafe { libc::poll(waiting.as_mut_ptr(), 2, -1) };
+        // SAFETY: live entries, as many as are named.
+        let ready = unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, -1) };
         if ready == -1 {
             continue;
         }
@@ -45,10 +51,13 @@ pub fn serve(control: &OwnedFd, mut buffer: Vec<u8>) {
         if agent.collect().is_err() {
             return;
         }
+        if waiting[2].revents & libc::POLLIN != 0 {
+            sockets.answer();
+        }
         if waiting[0].revents != 0 {
             match channel::receive::<Order>(control.as_fd(), &mut buffer, libc::MSG_DONTWAIT) {
-                Ok(Some((order, _))) => {
-                    if agent.obey(order).is_err() {
+                Ok(Some(received)) => {
+                    if agent.obey(received.message).is_err() {
                         return;
                     }
                 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use nullspace_agent::limits;
 use nullspace_agent::message::{Exec, Refusal};
 
 use crate::supervise;
@@ -63,8 +64,9 @@ pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
             libc::syscall(libc::SYS_close_range, 0, channel - 1, 0);
         }
         libc::syscall(libc::SYS_close_range, channel + 1, libc::c_uint::MAX, 0);
+        let is_offered = limits::offer_in_want_of_memory().is_ok();
         let is_user = user.as_ref().is_none_or(|user| become_user(user).is_ok());
-        if is_user && libc::chdir(c"/".as_ptr()) == 0 {
+        if is_offered && is_user && libc::chdir(c"/".as_ptr()) == 0 {
             nullspace_agent::files::serve(theirs);
         }
         libc::_exit(0);
@@ -103,7 +105,7 @@ pub fn start(exec: &Exec) -> Result<Started, Refusal> {
     if supervisor == 0 {
         supervise::run(
             &report,
-            || plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref()),
+            || plan.become_program(&streams.child, exec.pty.is_some(), user.as_ref(), &report),
             |error| failure(STEP_FORK, error),
         );
     }
@@ -198,7 +200,13 @@ impl Plan {
     }
 
     /// In the child: never returns but with what failed.
-    fn become_program(&self, streams: &[OwnedFd; 3], terminal: bool, user: Option<&User>) -> [u8; 8] {
+    fn become_program(
+        &self,
+        streams: &[OwnedFd; 3],
+        terminal: bool,
+        user: Option<&User>,
+        report: &OwnedFd,
+    ) -> [u8; 8] {
         // SAFETY: one thread, live pointers; what could be inherited is reset or closed.
         unsafe {
             let mut none: libc::sigset_t = std::mem::zeroed();
@@ -215,13 +223,15 @@ impl Plan {
             if terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
                 return failure(STEP_STREAMS, &io::Error::last_os_error());
             }
-            // Close-on-exec, not closed: the pipe that reports a failure is one of them.
-            libc::syscall(
-                libc::SYS_close_range,
-                3,
-                libc::c_uint::MAX,
-                libc::CLOSE_RANGE_CLOEXEC,
-            );
+            // All but the pipe that reports a failure, which is close-on-exec. The control socket above all.
+            let kept = report.as_raw_fd() as libc::c_uint;
+            if kept > 3 {
+                libc::syscall(libc::SYS_close_range, 3, kept - 1, 0);
+            }
+            libc::syscall(libc::SYS_close_range, kept + 1, libc::c_uint::MAX, 0);
+            if let Err(error) = limits::offer_in_want_of_memory() {
+                return failure(STEP_STREAMS, &error);
+            }
             if let Some(user) = user {
                 if let Err(error) = become_user(user) {
                     return failure(STEP_USER, &error);

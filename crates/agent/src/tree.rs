@@ -20,6 +20,43 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
+/// Terminals of one machine: all machines and the computer share `kernel.pty.max`.
+const MAX_TERMINALS: u32 = 128;
+
+/// What `/proc` tells of the computer and not of the machine, may hold secrets, or turns what root does into something
+/// that the computer feels. The names that other runtimes mask, and those that tell as much.
+const MASKED: &[&str] = &[
+    "acpi",
+    "asound",
+    "bootconfig",
+    "cmdline",
+    "config.gz",
+    "driver",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "mtrr",
+    "pagetypeinfo",
+    "sched_debug",
+    "scsi",
+    "slabinfo",
+    "softirqs",
+    "sysrq-trigger",
+    "timer_list",
+    "timer_stats",
+    "vmallocinfo",
+    "vmcore",
+];
+
 /// Directories that are mounted inside once the tree stands.
 pub struct Points(Vec<(OwnedFd, MountPoint)>);
 
@@ -121,6 +158,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     // In the machine's pid namespace, owned outside of its user namespace: nothing of /proc/sys can be written.
     step("mount /proc", sys::mount("proc", "root/proc", "proc", flags, ""))?;
+    step("mask /proc", mask_proc())?;
     step("enter the tree", std::env::set_current_dir("root"))?;
     Ok(Points(points))
 }
@@ -206,6 +244,26 @@ fn writable(path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Puts nothing over what a machine has no business with. The machine may not unmount it.
+fn mask_proc() -> io::Result<()> {
+    for name in MASKED {
+        let path = format!("root/proc/{name}");
+        let kind = match fs::symlink_metadata(&path) {
+            Ok(found) => found.file_type(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if kind.is_dir() {
+            let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            sys::mount("tmpfs", &path, "tmpfs", flags, "mode=0555,size=4k")?;
+        } else {
+            let nothing = open_tree("root/dev/null", false)?;
+            move_mount(nothing.as_fd(), &path)?;
+        }
+    }
+    Ok(())
+}
+
 fn devices(setup: &Setup) -> io::Result<()> {
     let base = setup.id_base.unwrap_or(0);
     let owner = format!("uid={base},gid={base}");
@@ -246,7 +304,7 @@ fn devices(setup: &Setup) -> io::Result<()> {
     fs::create_dir("root/dev/shm")?;
     // The group of terminals is 5 everywhere; with one id mapped there is only 0.
     let group = if setup.id_base.is_some() { base + 5 } else { 0 };
-    let data = format!("newinstance,ptmxmode=0666,mode=0620,gid={group}");
+    let data = format!("newinstance,ptmxmode=0666,mode=0620,gid={group},max={MAX_TERMINALS}");
     step(
         "mount /dev/pts",
         sys::mount("devpts", "root/dev/pts", "devpts", flags, &data),
@@ -257,7 +315,8 @@ fn devices(setup: &Setup) -> io::Result<()> {
         "mount /dev/shm",
         sys::mount("tmpfs", "root/dev/shm", "tmpfs", flags, &data),
     )?;
-    let data = format!("mode=0755,size={},{owner}", setup.shm_bytes);
+    // Smaller: what is left between the two keeps room for processes when both are full.
+    let data = format!("mode=0755,size={},{owner}", setup.shm_bytes / 4);
     step(
         "mount /run",
         sys::mount("tmpfs", "root/run", "tmpfs", flags, &data),

@@ -72,6 +72,38 @@ async fn a_command_over_its_limit_is_killed_with_its_children() {
     served.stop().await;
 }
 
+#[tokio::test]
+async fn a_command_that_ended_for_memory_says_so_in_every_way_of_running_it() {
+    let served = Served::start().await;
+    let id = served.create(json!({ "memory_mb": 64 })).await;
+    let note = "[nullspace: killed at the machine's memory limit of 64 MiB]\n";
+    let path = format!("/v1/machines/{id}/exec");
+    let body = |background: bool| {
+        json!({ "command": "echo a >&2; kill -9 $$", "shell": true, "background": background,
+                "envs": { "TEST_OUT_OF_MEMORY": "1" } })
+    };
+    let answer = served.post(&path, body(false)).await.expect(200);
+    assert_eq!(
+        (&answer["exit_code"], &answer["stderr"]),
+        (&json!(137), &json!(format!("a\n{note}")))
+    );
+    let started = served.post(&path, body(true)).await;
+    let pid = started.json()["pid"].as_u64().unwrap();
+    let logs = format!("/v1/machines/{id}/processes/{pid}/logs");
+    until("the command has ended", async || {
+        served.get(&logs).await.json()["exit_code"].is_number()
+    })
+    .await;
+    assert_eq!(served.get(&logs).await.json()["stderr"], format!("a\n{note}"));
+    // Ended by somebody else with the same code.
+    let killed = served.shell(&id, "kill -9 $$").await;
+    assert_eq!(
+        (&killed["exit_code"], &killed["stderr"]),
+        (&json!(137), &json!(""))
+    );
+    served.stop().await;
+}
+
 /// Whether a process of this computer runs and is no zombie.
 fn is_running(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

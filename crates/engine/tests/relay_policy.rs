@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use netns::{custom, echoes, greeting, port, Lab, ANSWER, QUERY, REFUSED};
-use nullspace_engine::isolation::relay::RelayOptions;
+use nullspace_engine::isolation::relay::{Pool, RelayOptions};
 use nullspace_engine::isolation::{EgressRules, Verdict};
 
 /// Refused under every policy, though the host could connect to each.
@@ -207,6 +207,42 @@ fn connections_beyond_the_limit_are_reset() {
         lab.reaches("10.77.0.2:80")
     });
     assert!(freed);
+}
+
+#[test]
+fn connections_to_name_servers_leave_room_for_others() {
+    let lab = Lab::new(EgressRules::deny_all());
+    let idle: Vec<_> = (0..64)
+        .filter_map(|_| lab.try_connect("8.8.8.8:53").ok())
+        .collect();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(lab.relay().connections(), 32);
+    lab.relay().set_rules(EgressRules::allow_all());
+    assert!(lab.reaches("10.77.0.2:80"));
+    assert_eq!(lab.ask("8.8.8.8:53", QUERY), ANSWER);
+    drop(idle);
+}
+
+#[test]
+fn a_machine_has_its_share_of_what_all_may_hold() {
+    let pool = Pool::of_descriptors(48); // 12 connections
+    let options = || RelayOptions {
+        pool: pool.clone(),
+        ..Default::default()
+    };
+    let greedy = Lab::with(EgressRules::allow_all(), options());
+    let mut held = Vec::new();
+    for _ in 0..12 {
+        let stream = greedy.try_connect("10.77.0.2:80");
+        held.extend(
+            stream
+                .ok()
+                .filter(|s| greeting(&mut s.try_clone().unwrap()).is_ok()),
+        );
+    }
+    assert_eq!(held.len(), 4);
+    let other = Lab::with(EgressRules::allow_all(), options());
+    assert!(other.reaches("10.77.0.2:80"));
 }
 
 #[test]

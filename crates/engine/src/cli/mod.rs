@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
-use crate::isolation::{remove, Backend};
+use crate::isolation::{descriptors, remove, Backend};
 use crate::machine::{secret, Engine};
 use crate::server::{self, access::Access, faults::Faults};
 use crate::store::Store;
@@ -30,6 +30,8 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
 /// The same after a second signal.
 const HURRIED_PATIENCE: Duration = Duration::from_secs(2);
+/// Fewer descriptors than this are worth a word.
+const FEW_DESCRIPTORS: u64 = 4_096;
 /// How long requests may take to end once all machines are gone.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -128,6 +130,8 @@ where
             return ExitCode::from(error.exit_code() as u8);
         }
     };
+    // Before anything is opened: clients, machines and their connections take descriptors by the thousand.
+    descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -156,6 +160,10 @@ where
     F: Future<Output = Outcome<Arc<dyn Backend>>>,
 {
     log::start(options.log, options.log_level);
+    let most = descriptors::limit();
+    if most < FEW_DESCRIPTORS {
+        tracing::warn!("only {most} files may be open at once, which a few busy machines use up: raise the hard limit (ulimit -Hn)");
+    }
     let mut signals = Signals::new()?;
     let (key, is_made) = match options.api_key.as_deref().map(str::trim) {
         Some("") => return Err("--api-key is empty: give a key, or leave it out to get a random one".into()),
@@ -254,7 +262,16 @@ where
     println!("vcpus       {}", word(found.cpu));
     println!("processes   {}", word(found.pids));
     println!("disk_mb     {}", word(found.disk));
+    println!("open files  {}", descriptors::limit());
     println!("users       {}", if found.users { "all" } else { "root only" });
+    for feature in &found.features {
+        let word = match (feature.is_there, feature.is_vital) {
+            (true, _) => "found",
+            (false, true) => "MISSING, machines cannot start",
+            (false, false) => "MISSING",
+        };
+        println!("kernel      {word}: {} ({})", feature.name, feature.promise);
+    }
     for note in &found.notes {
         println!("note: {note}");
     }

@@ -4,10 +4,12 @@
 //! - [`Running`] is one started machine
 //! - [`namespaces`] makes real ones; [`relay`] is their only way out
 //! - [`files`]: files of a started machine
+//! - [`descriptors`]: how many the engine may have
 //! - [`meter`], [`remove`]: how much machines wrote, and its removal
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
 
+pub mod descriptors;
 mod egress;
 pub mod files;
 pub mod meter;
@@ -75,6 +77,21 @@ pub struct Capabilities {
     pub users: bool,
     /// What a person should know: one sentence each, with a way to change it where there is one.
     pub notes: Vec<String>,
+    /// What the promises need of the kernel.
+    pub features: Vec<Feature>,
+}
+
+/// Something of the kernel that a promise needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name, with the version that brought it where that is late.
+    pub name: &'static str,
+    /// What does not hold without it.
+    pub promise: &'static str,
+    /// Whether this computer has it.
+    pub is_there: bool,
+    /// Whether no machine starts without it.
+    pub is_vital: bool,
 }
 
 /// What to start.

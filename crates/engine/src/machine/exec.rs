@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::error::{Error, Kind, Result};
 use super::live::{Busy, Machine};
-use super::output::{Capture, Sink};
-use super::processes::{Chunk, Command, End, Processes};
+use super::output::{Capture, Sink, Stream};
+use super::processes::{Chunk, Command, End, Note, Processes};
 use super::status::Rules;
 use super::{validate, Engine};
 use crate::isolation::{ExecSpec, IsolationError, Running};
@@ -174,6 +174,7 @@ impl Engine {
         if !machine.status().can_exec() || machine.gone.is_cancelled() {
             return Err(machine.not_ready());
         }
+        let has_terminal = wanted.spec.pty.is_some();
         let started = machine.running()?.exec(wanted.spec).await;
         let process = started.map_err(|error| match error {
             IsolationError::Invalid(text) => {
@@ -193,9 +194,23 @@ impl Engine {
             other => Error::isolation("starting a command", other),
         })?;
         let gone = machine.gone.clone();
+        let out_of_memory = Note {
+            // A terminal has one stream.
+            stream: if has_terminal {
+                Stream::Stdout
+            } else {
+                Stream::Stderr
+            },
+            text: machine.read(|r| {
+                format!(
+                    "[nullspace: killed at the machine's memory limit of {} MiB]\n",
+                    r.config.memory_mb
+                )
+            }),
+        };
         Ok(machine
             .processes
-            .adopt(process, wanted.text, sink, listener, gone))
+            .adopt(process, wanted.text, sink, listener, gone, out_of_memory))
     }
 
     /// Runs a command to its end. Dropping the future kills it.
@@ -220,21 +235,14 @@ impl Engine {
         guard.pid = None;
         machine.processes.forget(command.pid);
         let logs = command.logs();
-        let mut stderr = logs.stderr;
         let exit = match end {
             End::MachineEnded => return Err(Error::isolation("running a command", IsolationError::Gone)),
             End::Exited(exit) => exit,
         };
-        if exit.out_of_memory {
-            let limit = machine.read(|r| r.config.memory_mb);
-            stderr.push_str(&format!(
-                "[nullspace: killed at the machine's memory limit of {limit} MiB]\n"
-            ));
-        }
         Ok(ExecResponse {
             exit_code: exit.code,
             stdout: logs.stdout,
-            stderr,
+            stderr: logs.stderr,
             pid: Some(command.pid),
             dropped: logs.dropped,
         })

@@ -35,6 +35,14 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(1);
 /// A piece of output for a listener.
 pub type Chunk = (Stream, Arc<[u8]>);
 
+/// A line that the engine adds to the output of a command.
+pub struct Note {
+    /// Where it goes.
+    pub stream: Stream,
+    /// What it says.
+    pub text: String,
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -169,6 +177,15 @@ impl Command {
         lock(&self.listeners).retain(|l| !l.is_closed());
     }
 
+    /// Tells of an end that the command itself could not tell of, in every way of running it: as the last line of its
+    /// output.
+    async fn explain(&self, end: End, out_of_memory: &Note) {
+        if matches!(end, End::Exited(exit) if exit.out_of_memory) {
+            self.deliver(out_of_memory.stream, out_of_memory.text.as_bytes())
+                .await;
+        }
+    }
+
     /// Announces the end; only the first announcement counts.
     fn finish(&self, end: End) {
         self.end.send_if_modified(|known| {
@@ -251,6 +268,7 @@ impl Processes {
         sink: Sink,
         listener: Option<mpsc::Sender<Chunk>>,
         gone: CancellationToken,
+        out_of_memory: Note,
     ) -> Arc<Command> {
         let command = Arc::new(Command {
             pid: process.pid,
@@ -280,7 +298,8 @@ impl Processes {
             }
         }
         drop(table);
-        let reader = read_output(command.clone(), process.stdout, process.stderr, process.exit);
+        let (stdout, stderr) = (process.stdout, process.stderr);
+        let reader = read_output(command.clone(), stdout, stderr, process.exit, out_of_memory);
         let watched = command.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -338,6 +357,7 @@ async fn read_output(
     mut stdout: crate::isolation::Output,
     mut stderr: crate::isolation::Output,
     mut exit: tokio::sync::oneshot::Receiver<Exit>,
+    out_of_memory: Note,
 ) {
     let (mut out_buffer, mut err_buffer) = (vec![0; CHUNK], vec![0; CHUNK]);
     let (mut out_open, mut err_open) = (true, true);
@@ -357,7 +377,9 @@ async fn read_output(
             }
             () = tokio::time::sleep_until(quiet_at.min(latest)), if end.is_some() && !is_announced => {
                 is_announced = true;
-                command.finish(end.unwrap_or(End::MachineEnded));
+                let end = end.unwrap_or(End::MachineEnded);
+                command.explain(end, &out_of_memory).await;
+                command.finish(end);
                 continue;
             }
             read = stdout.read(&mut out_buffer), if out_open => (Stream::Stdout, read),
@@ -384,6 +406,7 @@ async fn read_output(
             Some(end) => end,
             None => exit.await.map_or(End::MachineEnded, End::Exited),
         };
+        command.explain(end, &out_of_memory).await;
         command.finish(end);
     }
 }

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::Instrument;
 
+use super::connections::Visitor;
 use super::reply::{envelope, json, status, Failure};
 use super::signed_files::{self, Signer};
 use crate::machine::{Error, Kind};
@@ -282,6 +283,11 @@ async fn admit(access: &Access, mut request: Request, next: Next) -> (Option<Hea
     };
     if let Err(error) = admitted {
         return (origin, Failure(error).into_response());
+    }
+    if let Some(visitor) = request.extensions().get::<Visitor>() {
+        if request.uri().path() != "/healthz" {
+            visitor.admit();
+        }
     }
     (origin, next.run(request).await)
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`routes`]: the API's table of operations as a router
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
+//! - [`connections`]: how many wait, and for how long
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
 //!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine
@@ -13,6 +14,7 @@ pub mod access;
 pub mod batch;
 mod body;
 pub mod code;
+pub mod connections;
 pub mod exec;
 pub mod exec_socket;
 pub mod faults;
@@ -47,7 +49,6 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::Response;
-use axum::serve::ListenerExt;
 use axum::Router;
 use nullspace_wire::api;
 use tokio::net::TcpListener;
@@ -120,11 +121,8 @@ pub async fn serve(
             .with_graceful_shutdown(closed)
             .await;
     }
-    // Small answers must not wait for the client's delayed acknowledgement.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router).with_graceful_shutdown(closed).await
+    connections::serve(listener, router, closed).await;
+    Ok(())
 }
 
 async fn health() -> Response {

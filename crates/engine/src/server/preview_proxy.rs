@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 
 use super::access::{hosts, is_loopback_host};
+use super::connections::{self, Visitor};
 use super::reply::{envelope, json, status};
 use crate::machine::live::{Busy, Machine};
 use crate::machine::previews::{Grant, Mode, Refusal, Transport};
@@ -85,8 +86,9 @@ pub async fn expose(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> 
     let router = Router::new().fallback(forward).with_state(target);
     let (gone, closing) = (machine.gone.clone(), engine.closing().clone());
     tokio::spawn(async move {
+        // Not waited for: answers of a machine that is gone have no end.
         tokio::select! {
-            _ = axum::serve(listener, router) => {}
+            () = connections::serve(listener, router, std::future::pending()) => {}
             () = gone.cancelled() => {}
             () = closing.cancelled() => {}
         }
@@ -129,6 +131,9 @@ async fn relay(target: &Target, mut request: Request) -> Result<Response, Respon
     let admitted = admit(target, transport, &request).map_err(|refused| *refused)?;
     if !has_traffic_token && !admitted.has_token {
         check_origin(target, request.headers()).map_err(|refused| *refused)?;
+    }
+    if let Some(visitor) = request.extensions().get::<Visitor>() {
+        visitor.admit();
     }
 
     let (_, busy) = target

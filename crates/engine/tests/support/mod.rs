@@ -83,6 +83,22 @@ impl Served {
         state: Arc<TempDir>,
         open: impl FnOnce(Access) -> Access,
     ) -> Self {
+        Self::start_with_faults(backend, state, open, Some(Faults::new())).await
+    }
+
+    /// Without the way to make requests fail, connections are served as users have them.
+    #[allow(dead_code)] // not every test file needs it
+    pub async fn start_without_faults() -> Self {
+        let state = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_with_faults(Plain::new(), state, |access| access, None).await
+    }
+
+    async fn start_with_faults(
+        backend: Arc<Plain>,
+        state: Arc<TempDir>,
+        open: impl FnOnce(Access) -> Access,
+        faults: Option<Arc<Faults>>,
+    ) -> Self {
         // Connections of an engine that just ended may hold it, and so its lock, a moment longer.
         let begun = Instant::now();
         let store = loop {
@@ -96,12 +112,7 @@ impl Served {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = open(Access::new(KEY, address));
-        let serving = tokio::spawn(server::serve(
-            listener,
-            engine.clone(),
-            access,
-            Some(Faults::new()),
-        ));
+        let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
         Self {
             engine,
             backend,

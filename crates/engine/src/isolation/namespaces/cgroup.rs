@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+/// Share of its memory that a machine's TCP and UDP buffers may take with version 1, which counts them apart.
+const SOCKET_SHARE: u64 = 4;
+/// Limit of those buffers, version 1. Without a limit they are not even counted.
+const SOCKET_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 /// Processes and threads of one machine.
 const MAX_PROCESSES: u32 = 1024;
 /// How long the end of a group may take.
@@ -115,8 +119,44 @@ impl Groups {
         self.pids.is_some()
     }
 
-    /// What cannot be limited, one sentence each.
+    pub fn freezer(&self) -> bool {
+        self.freeze.is_some()
+    }
+
+    /// Whether buffers of TCP and UDP sockets are counted: version 2 does, version 1 where its kernel was built so.
+    pub fn sockets(&self) -> bool {
+        self.memory
+            .as_ref()
+            .is_some_and(|tree| tree.v2 || tree.group.join(SOCKET_LIMIT).exists())
+    }
+
+    /// Whether swap is counted, or there is none.
+    fn swap(&self) -> bool {
+        let has_swap = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+        let Some(tree) = &self.memory else {
+            return !has_swap;
+        };
+        let file = if tree.v2 {
+            "memory.swap.max"
+        } else {
+            "memory.memsw.limit_in_bytes"
+        };
+        !has_swap || tree.group.join(file).exists()
+    }
+
+    /// What cannot be limited or counted, one sentence each.
     pub fn notes(&self) -> Vec<String> {
+        let uncounted = [
+            (self.memory() && !self.sockets(), "Buffers of TCP and UDP sockets are not counted in memory_mb: this kernel's control groups do not know them. Use control groups version 2."),
+            (self.memory() && !self.swap(), "Swap is not counted in memory_mb: this kernel does not account it. Boot with swapaccount=1, or use control groups version 2."),
+        ];
+        let uncounted = uncounted.into_iter().filter(|(missing, _)| *missing);
+        let mut notes = self.unlimited();
+        notes.extend(uncounted.map(|(_, note)| note.to_owned()));
+        notes
+    }
+
+    fn unlimited(&self) -> Vec<String> {
         [
             (self.memory.is_none(), "memory_mb is not enforced: this engine may make no control group with the memory controller."),
             (self.cpu.is_none(), "vcpus is not enforced: this engine may make no control group with the cpu controller."),
@@ -163,6 +203,9 @@ impl Groups {
                 fs::write(path.join("memory.limit_in_bytes"), &bytes)?;
                 // Memory and swap together; there only where swap is accounted.
                 let _ = fs::write(path.join("memory.memsw.limit_in_bytes"), &bytes);
+                // There only where the kernel counts sockets; a note says so otherwise.
+                let sockets = (u64::from(memory_mb) << 20) / SOCKET_SHARE;
+                let _ = fs::write(path.join(SOCKET_LIMIT), sockets.to_string());
             }
         }
         if let Some((path, v2)) = place(&self.cpu) {
@@ -257,11 +300,11 @@ impl Group {
                 .and_then(|text| text.trim().parse::<u64>().ok())
         };
         let memory = self.memory.as_ref().and_then(|(path, v2)| {
-            number(path.join(if *v2 {
-                "memory.current"
-            } else {
-                "memory.usage_in_bytes"
-            }))
+            if *v2 {
+                return number(path.join("memory.current"));
+            }
+            let sockets = number(path.join("memory.kmem.tcp.usage_in_bytes")).unwrap_or(0);
+            number(path.join("memory.usage_in_bytes")).map(|bytes| bytes + sockets)
         });
         let cpu = self.usage.as_ref().and_then(|(path, v2)| {
             if *v2 {

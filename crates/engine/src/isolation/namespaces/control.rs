@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nullspace_agent::channel;
+use nullspace_agent::channel::{self, Received};
 use nullspace_agent::message::{Order, Refusal, Report, Setup};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -16,6 +16,9 @@ use crate::isolation::{IsolationError, Result};
 
 /// How long an agent may take: it waits for nothing but the kernel. A machine at its process limit answers at once.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Number of orders whose answer nobody waits for.
+const UNASKED: u64 = 0;
 
 /// What an order gives.
 pub enum Answer {
@@ -57,15 +60,23 @@ impl Control {
             .await
             .map_err(|_| IsolationError::Failed("the machine's agent did not answer".to_owned()))?;
         let (tcp, udp) = match answered.map_err(broken)? {
-            Some((Report::Ready, descriptors)) => match <[OwnedFd; 2]>::try_from(descriptors) {
+            Some(Received {
+                message: Report::Ready,
+                descriptors,
+                is_whole,
+            }) => match <[OwnedFd; 2]>::try_from(descriptors) {
                 Ok([tcp, udp]) => (tcp, udp),
+                Err(_) if !is_whole => return Err(no_descriptors()),
                 Err(_) => {
                     return Err(IsolationError::Failed(
                         "the machine's agent gave no listeners".to_owned(),
                     ))
                 }
             },
-            Some((Report::Failed(reason), _)) => {
+            Some(Received {
+                message: Report::Failed(reason),
+                ..
+            }) => {
                 return Err(IsolationError::Failed(format!(
                     "the machine could not be set up: {reason}"
                 )))
@@ -133,11 +144,22 @@ impl Drop for Forget<'_> {
 }
 
 async fn listen(socket: Arc<AsyncFd<OwnedFd>>, state: Arc<Mutex<State>>, mut buffer: Vec<u8>) {
-    while let Ok(Some((report, descriptors))) = receive(&socket, &mut buffer).await {
-        if !heard(&mut lock(&state), report, descriptors) {
-            break;
+    while let Ok(Some(received)) = receive(&socket, &mut buffer).await {
+        match heard(&mut lock(&state), received) {
+            Heard::Known => {}
+            Heard::Useless(pid) => {
+                // Not waited for: an agent that waits for us to hear it does not hear us.
+                let socket = socket.clone();
+                tokio::spawn(async move {
+                    let order = Order::Signal(UNASKED, pid, libc::SIGKILL);
+                    let _ = send(&socket, &order, &[]).await;
+                });
+            }
+            Heard::Nonsense => break,
         }
     }
+    // A machine that cannot be spoken to is none: its agent sees the end of the conversation and ends with it.
+    let _ = rustix::net::shutdown(&*socket, rustix::net::Shutdown::Both);
     // Whoever waits learns of the end by the drop of its sender.
     let mut state = lock(&state);
     state.gone = true;
@@ -145,16 +167,37 @@ async fn listen(socket: Arc<AsyncFd<OwnedFd>>, state: Arc<Mutex<State>>, mut buf
     state.running.clear();
 }
 
-/// Whether the conversation goes on.
-fn heard(state: &mut State, report: Report, mut descriptors: Vec<OwnedFd>) -> bool {
-    let (id, answer) = match report {
-        Report::Ready | Report::Failed(_) => return false,
+/// What a report was.
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Known,
+    /// A process runs whose streams were lost on the way.
+    Useless(u32),
+    /// The conversation cannot go on.
+    Nonsense,
+}
+
+fn heard(state: &mut State, received: Received<Report>) -> Heard {
+    let Received {
+        message,
+        mut descriptors,
+        is_whole,
+    } = received;
+    let mut heard = Heard::Known;
+    let (id, answer) = match message {
+        Report::Ready | Report::Failed(_) => return Heard::Nonsense,
         Report::Exited(pid, code) => {
             if let Some(sender) = state.running.remove(&pid) {
                 let _ = sender.send(code);
             }
-            return true;
+            return Heard::Known;
         }
+        // What is missing concerns this order alone; others go on.
+        Report::Started(id, pid) if !is_whole => {
+            heard = Heard::Useless(pid);
+            (id, Err(no_descriptors()))
+        }
+        Report::Descriptor(id) if !is_whole => (id, Err(no_descriptors())),
         Report::Started(id, pid) => {
             let (sender, end) = oneshot::channel();
             state.running.insert(pid, sender);
@@ -162,7 +205,7 @@ fn heard(state: &mut State, report: Report, mut descriptors: Vec<OwnedFd>) -> bo
         }
         Report::Descriptor(id) => match descriptors.pop() {
             Some(descriptor) => (id, Ok(Answer::Descriptor(descriptor))),
-            None => return false,
+            None => return Heard::Nonsense,
         },
         Report::Done(id) => (id, Ok(Answer::Done)),
         Report::Refused(id, Refusal::Invalid(text)) => (id, Err(IsolationError::Invalid(text))),
@@ -173,7 +216,14 @@ fn heard(state: &mut State, report: Report, mut descriptors: Vec<OwnedFd>) -> bo
     if let Some(sender) = state.waiting.remove(&id) {
         let _ = sender.send(answer);
     }
-    true
+    heard
+}
+
+fn no_descriptors() -> IsolationError {
+    IsolationError::Exhausted(
+        "the engine has no file descriptor left for it; close connections, or start the engine with a higher limit (ulimit -n)"
+            .to_owned(),
+    )
 }
 
 async fn send(
@@ -192,10 +242,7 @@ async fn send(
     }
 }
 
-async fn receive(
-    socket: &AsyncFd<OwnedFd>,
-    buffer: &mut Vec<u8>,
-) -> io::Result<Option<(Report, Vec<OwnedFd>)>> {
+async fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut Vec<u8>) -> io::Result<Option<Received<Report>>> {
     loop {
         let mut ready = socket.readable().await?;
         let got =
@@ -214,4 +261,47 @@ fn broken(error: io::Error) -> IsolationError {
     IsolationError::Failed(format!(
         "the conversation with the machine's agent broke: {error}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(state: &mut State, id: u64) -> oneshot::Receiver<Result<Answer>> {
+        let (sender, answer) = oneshot::channel();
+        state.waiting.insert(id, sender);
+        answer
+    }
+
+    fn cut(message: Report) -> Received<Report> {
+        Received {
+            message,
+            descriptors: Vec::new(),
+            is_whole: false,
+        }
+    }
+
+    #[test]
+    fn lost_descriptors_fail_their_own_order_only() {
+        let mut state = State::default();
+        let mut command = waiting(&mut state, 1);
+        let mut file = waiting(&mut state, 2);
+        let mut other = waiting(&mut state, 3);
+        assert_eq!(heard(&mut state, cut(Report::Started(1, 77))), Heard::Useless(77));
+        assert_eq!(heard(&mut state, cut(Report::Descriptor(2))), Heard::Known);
+        for answer in [&mut command, &mut file] {
+            assert!(matches!(
+                answer.try_recv().unwrap(),
+                Err(IsolationError::Exhausted(_))
+            ));
+        }
+        assert!(other.try_recv().is_err(), "still waiting");
+        let done = Received {
+            message: Report::Done(3),
+            descriptors: Vec::new(),
+            is_whole: true,
+        };
+        assert_eq!(heard(&mut state, done), Heard::Known);
+        assert!(matches!(other.try_recv().unwrap(), Ok(Answer::Done)));
+    }
 }

@@ -66,6 +66,9 @@ const DENIED: &[i64] = &[
 /// Newer than libc's list.
 const OPEN_TREE_ATTR: i64 = 467;
 
+/// Not an error: the call seems to succeed.
+const NOTHING_DONE: i32 = 0;
+
 /// Refused with ENOSYS, so that libraries fall back: `clone3` to `clone`, whose flags can be looked at.
 const UNKNOWN: &[i64] = &[
     libc::SYS_clone3,
@@ -90,7 +93,18 @@ const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::A
 /// Personalities that programs ask for: Linux, 32-bit addresses, no randomisation, both, query.
 const PERSONALITIES: &[u64] = &[0, 8, 0x2_0000, 0x2_0008, 0x4_0000, 0xffff_ffff];
 
-/// The programs, as bytes of `sock_filter` arrays. Three, since one program has one kind of refusal.
+/// Protocols of internet sockets. The buffers of others (SCTP, DCCP, Multipath TCP) are counted by nothing, or reach
+/// code that few use.
+const INTERNET: &[i32] = &[
+    libc::IPPROTO_IP,
+    libc::IPPROTO_ICMP,
+    libc::IPPROTO_TCP,
+    libc::IPPROTO_UDP,
+    libc::IPPROTO_ICMPV6,
+    libc::IPPROTO_RAW,
+];
+
+/// The programs, as bytes of `sock_filter` arrays. As many as there are kinds of refusal.
 pub fn programs() -> Result<Vec<Vec<u8>>, String> {
     let mut denied: BTreeMap<i64, Vec<Rule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
     let bits: Vec<u64> = NEW_NAMESPACES.iter().map(|bit| *bit as u32 as u64).collect();
@@ -123,10 +137,66 @@ pub fn programs() -> Result<Vec<Vec<u8>>, String> {
         (denied, libc::EPERM),
         (unknown, libc::ENOSYS),
         (sockets, libc::EAFNOSUPPORT),
+        (
+            BTreeMap::from([(libc::SYS_socket, protocols()?)]),
+            libc::EPROTONOSUPPORT,
+        ),
+        (
+            BTreeMap::from([(libc::SYS_setsockopt, receive_buffer()?)]),
+            NOTHING_DONE,
+        ),
     ]
     .into_iter()
-    .map(|(rules, refusal)| program(rules, refusal))
+    .map(|(rules, refusal)| program(rules, SeccompAction::Errno(refusal as u32)))
     .collect()
+}
+
+/// Protocols that a machine has no use for. Of netlink only what tells of routes and addresses stays: what the buffers
+/// of netlink hold is counted by no control group, and with others a machine could send to itself.
+fn protocols() -> Result<Vec<Rule>, String> {
+    let family = |family: i32| condition(0, Op::Eq, family as u64);
+    let none_of = |values: &[i32]| -> Result<Vec<Condition>, String> {
+        values
+            .iter()
+            .map(|value| condition(2, Op::Ne, *value as u64))
+            .collect()
+    };
+    let mut rules = vec![all(vec![
+        family(libc::AF_NETLINK)?,
+        condition(2, Op::Ne, libc::NETLINK_ROUTE as u64)?,
+    ])?];
+    for internet in [libc::AF_INET, libc::AF_INET6] {
+        let mut conditions = vec![family(internet)?];
+        conditions.extend(none_of(INTERNET)?);
+        rules.push(all(conditions)?);
+    }
+    Ok(rules)
+}
+
+/// Wishes for a larger receive buffer, which the kernel is free not to follow. Netlink's are counted by nothing, and
+/// no filter can tell whose buffer it is; connections of a machine grow theirs by themselves.
+fn receive_buffer() -> Result<Vec<Rule>, String> {
+    Ok(vec![all(vec![
+        condition(1, Op::Eq, libc::SOL_SOCKET as u64)?,
+        condition(2, Op::Eq, libc::SO_RCVBUF as u64)?,
+    ])?])
+}
+
+/// The program whose calls wait for the agent, which counts the sockets.
+pub fn counted() -> Result<Vec<u8>, String> {
+    let netlink = all(vec![condition(0, Op::Eq, libc::AF_NETLINK as u64)?])?;
+    let rules = BTreeMap::from([(libc::SYS_socket, vec![netlink])]);
+    // The crate knows no such action: the value of another one that stands for it is replaced.
+    let mut bytes = program(rules, SeccompAction::Trace(0))?;
+    const TRACE: u32 = 0x7ff0_0000;
+    const USER_NOTIFICATION: u32 = 0x7fc0_0000;
+    const RETURN: u16 = 0x06;
+    for instruction in bytes.chunks_exact_mut(8) {
+        if instruction[..2] == RETURN.to_ne_bytes() && instruction[4..] == TRACE.to_ne_bytes() {
+            instruction[4..].copy_from_slice(&USER_NOTIFICATION.to_ne_bytes());
+        }
+    }
+    Ok(bytes)
 }
 
 fn condition(argument: u8, op: Op, value: u64) -> Result<Condition, String> {
@@ -144,17 +214,12 @@ fn none_of(argument: u8, values: &[u64]) -> Result<Rule, String> {
         .collect::<Result<_, _>>()?)
 }
 
-fn program(rules: BTreeMap<i64, Vec<Rule>>, refusal: i32) -> Result<Vec<u8>, String> {
+fn program(rules: BTreeMap<i64, Vec<Rule>>, action: SeccompAction) -> Result<Vec<u8>, String> {
     let arch = std::env::consts::ARCH
         .try_into()
         .map_err(|error: seccompiler::BackendError| error.to_string())?;
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Errno(refusal as u32),
-        arch,
-    )
-    .map_err(|error| error.to_string())?;
+    let filter =
+        SeccompFilter::new(rules, SeccompAction::Allow, action, arch).map_err(|error| error.to_string())?;
     let program: BpfProgram = filter
         .try_into()
         .map_err(|error: seccompiler::BackendError| error.to_string())?;
@@ -172,9 +237,21 @@ mod tests {
     #[test]
     fn the_programs_compile_and_are_whole() {
         let programs = super::programs().unwrap();
-        assert_eq!(programs.len(), 3);
+        assert_eq!(programs.len(), 5);
         assert!(programs
             .iter()
             .all(|program| !program.is_empty() && program.len() % 8 == 0));
+    }
+
+    #[test]
+    fn what_is_counted_waits_and_is_not_traced() {
+        let program = super::counted().unwrap();
+        let returned: Vec<u32> = program
+            .chunks_exact(8)
+            .filter(|instruction| instruction[0] == 0x06)
+            .map(|instruction| u32::from_ne_bytes(instruction[4..].try_into().unwrap()))
+            .collect();
+        assert!(returned.contains(&0x7fc0_0000), "{returned:x?}");
+        assert!(!returned.contains(&0x7ff0_0000), "{returned:x?}");
     }
 }

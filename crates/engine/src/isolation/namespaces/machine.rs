@@ -147,7 +147,10 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
     let mut descriptors = vec![lock.as_fd()];
     descriptors.extend(ids.as_ref().map(AsFd::as_fd));
     let (control, tcp, udp) = Control::begin(engine_end, &setup, &descriptors).await?;
-    let mut options = RelayOptions::default();
+    let mut options = RelayOptions {
+        pool: shared.connections.clone(),
+        ..RelayOptions::default()
+    };
     if let Some(resolvers) = &shared.options.resolvers {
         options.resolvers.clone_from(resolvers);
     }
@@ -327,6 +330,7 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
             })
             .collect::<Result<_>>()?,
         filters: shared.filters.clone(),
+        counted: shared.counted.clone(),
         shm_bytes: (u64::from(spec.memory_mb) << 20) / SHM_SHARE,
     })
 }

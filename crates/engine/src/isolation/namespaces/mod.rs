@@ -3,7 +3,7 @@
 //! - [`spawner`]: the one thread that clones machines
 //! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`copy`]: copies of them; [`merge`]: many layers into one
 //! - [`cgroup`]: limits, freezing, killing
-//! - [`filter`]: the system call filter
+//! - [`filter`]: the system call filter; [`features`]: what all this needs of the kernel
 //! - [`control`]: the conversation with the agent
 //! - [`volumes`]: directories that outlive machines, in them
 //! - [`machine`]: one machine
@@ -20,6 +20,7 @@ mod cgroup;
 mod control;
 mod copy;
 mod disk;
+mod features;
 mod filter;
 mod layers;
 mod machine;
@@ -74,6 +75,9 @@ struct Shared {
     spawner: Spawner,
     groups: Groups,
     filters: Vec<Vec<u8>>,
+    counted: Vec<u8>,
+    /// What the connections of all machines share.
+    connections: Arc<super::relay::Pool>,
     blocks: Mutex<BTreeSet<u32>>,
     /// Starts at once: more only lengthen each other.
     starts: tokio::sync::Semaphore,
@@ -100,6 +104,8 @@ impl Namespaces {
         let capabilities = capabilities(root, &groups);
         let shared = Shared {
             filters: filter::programs().map_err(IsolationError::Failed)?,
+            counted: filter::counted().map_err(IsolationError::Failed)?,
+            connections: super::relay::Pool::of_descriptors(super::descriptors::limit()),
             root,
             trash,
             spawner,
@@ -239,6 +245,7 @@ impl Drop for Block {
 
 fn capabilities(root: bool, groups: &Groups) -> Capabilities {
     let mut notes = groups.notes();
+    let features = features::all(root, groups);
     let disk = root && disk::available();
     if !root {
         notes.push(
@@ -255,6 +262,7 @@ fn capabilities(root: bool, groups: &Groups) -> Capabilities {
         disk,
         users: root,
         notes,
+        features,
     }
 }
 

@@ -126,6 +126,7 @@ fn clone_machine(agent: &OwnedFd, null: RawFd, control: &OwnedFd, unprivileged: 
         flags |= libc::CLONE_NEWUSER;
     }
     let (mapped, map_done) = pipe()?;
+    let descriptors = crate::isolation::descriptors::inherited();
     let (pid, pidfd) = clone(flags, || {
         // SAFETY: the child of a clone without shared memory: plain system calls on live values, then the agent.
         unsafe {
@@ -156,6 +157,7 @@ fn clone_machine(agent: &OwnedFd, null: RawFd, control: &OwnedFd, unprivileged: 
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const descriptors);
             let argv = [c"nullspace-agent".as_ptr(), std::ptr::null()];
             let envs = [std::ptr::null::<libc::c_char>()];
             libc::syscall(
@@ -193,22 +195,90 @@ fn clone_machine(agent: &OwnedFd, null: RawFd, control: &OwnedFd, unprivileged: 
 }
 
 /// A user namespace kept alive by its descriptor: made by a process that is gone when this returns.
+///
+/// It belongs to the first id of the block: the kernel counts inotify instances, pending signals and more for the
+/// owner of a namespace, and all machines would be counted together with the root of the computer.
 fn user_namespace(base: u32, count: u32) -> io::Result<OwnedFd> {
-    let (pid, _pidfd) = clone(libc::CLONE_NEWUSER, || {
-        // SAFETY: no pointers; it waits to be killed, also when the engine dies first.
+    let (made, is_made) = pipe()?;
+    let (pid, _pidfd) = clone(0, || {
+        // SAFETY: plain system calls on live values; it waits to be killed, also when the engine dies first.
         unsafe {
+            libc::close(made.as_raw_fd());
+            // The limits of the maker hold for all that is counted in the namespace.
+            let byte = match nullspace_agent::limits::lower().and_then(|()| own_namespace(base)) {
+                Ok(()) => 0,
+                Err(error) => error.raw_os_error().unwrap_or(libc::EIO) as u8,
+            };
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            // Fails when the engine was gone before the line above.
+            if libc::write(is_made.as_raw_fd(), (&raw const byte).cast(), 1) != 1 {
+                libc::_exit(1);
+            }
             loop {
                 libc::pause();
             }
         }
     })?;
+    drop(is_made);
+    let mut byte = [0];
+    let failed = match io::Read::read_exact(&mut fs::File::from(made), &mut byte) {
+        Ok(()) if byte[0] == 0 => None,
+        Ok(()) => Some(io::Error::from_raw_os_error(byte[0].into())),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = failed {
+        end(pid);
+        return Err(error);
+    }
     let map = format!("0 {base} {count}");
     let namespace = fs::write(format!("/proc/{pid}/uid_map"), &map)
         .and_then(|()| fs::write(format!("/proc/{pid}/gid_map"), &map))
         .and_then(|()| fs::File::open(format!("/proc/{pid}/ns/user")));
     end(pid);
     namespace.map(Into::into)
+}
+
+/// Makes a user namespace that belongs to `owner`. In a fork: raw calls, since those of the C library speak to threads
+/// that are not there.
+///
+/// # Safety
+/// The process has one thread and nothing else to do.
+unsafe fn own_namespace(owner: u32) -> io::Result<()> {
+    #[repr(C)]
+    struct CapHeader {
+        version: u32,
+        pid: i32,
+    }
+    const CAP_VERSION_3: u32 = 0x2008_0522;
+    let check = |result: libc::c_long| match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    };
+    let same = libc::uid_t::MAX;
+    let header = CapHeader {
+        version: CAP_VERSION_3,
+        pid: 0,
+    };
+    // Effective, permitted, inheritable: twice.
+    let mut rights = [0_u32; 6];
+    // SAFETY: live structures of the layout of version 3; numbers otherwise.
+    unsafe {
+        check(libc::syscall(libc::SYS_setresuid, same, owner, same))?;
+        // The change took the rights out of effect; some kernels want them for what follows.
+        check(libc::syscall(
+            libc::SYS_capget,
+            &raw const header,
+            rights.as_mut_ptr(),
+        ))?;
+        rights[0] = rights[1];
+        rights[3] = rights[4];
+        check(libc::syscall(
+            libc::SYS_capset,
+            &raw const header,
+            rights.as_ptr(),
+        ))?;
+        check(libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUSER))
+    }
 }
 
 /// Kills and collects a child of ours.

@@ -18,6 +18,8 @@ pub(super) const PORT: u16 = 53;
 
 /// Queries of one machine at once.
 const CONCURRENT: usize = 64;
+/// TCP connections of one machine at once; resolvers use one for a few queries.
+pub(super) const MOST_CONNECTIONS: usize = 32;
 /// Limit of one query, all servers together; then the answer is SERVFAIL.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How long one server is waited for when there is another one.
@@ -92,7 +94,11 @@ async fn answer(query: &[u8], over_tcp: bool, shared: &Shared) -> Option<Vec<u8>
         Ok(question) => question,
         Err(code) => return Some(refusal(query, code)),
     };
-    let answer = if shared.dns_is_allowed() {
+    // Asking opens a descriptor or two.
+    let place = shared.share.take();
+    let answer = if place.is_none() {
+        refusal(query, SERVER_FAILURE)
+    } else if shared.dns_is_allowed() {
         let asked = timeout(LIMIT, ask_servers(query, question, over_tcp, shared)).await;
         match asked {
             // The rules may have changed meanwhile.

@@ -5,10 +5,12 @@
 //! - `dns`: answers name queries, whatever server was asked
 //! - `bucket`: rate limits
 //! - `refused`: what no policy allows
+//! - `share`: how machines share what the engine may hold open
 
 mod bucket;
 mod dns;
 mod refused;
+mod share;
 mod tcp;
 
 pub use refused::{is_host_service, is_own};
@@ -22,10 +24,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::bucket::Bucket;
+pub use self::share::Pool;
+use self::share::{Place, Share};
 use super::egress::{EgressRules, Verdict};
 
 /// Options of [`Relay::start`].
@@ -35,6 +38,8 @@ pub struct RelayOptions {
     pub resolvers: Vec<SocketAddr>,
     /// Connections at once; one more is reset. Default 512.
     pub max_connections: usize,
+    /// What the connections of all machines share; one beyond this machine's part is reset.
+    pub pool: Arc<Pool>,
     /// Ranges that no policy allows, besides this computer's own addresses, loopback and link-local ones.
     pub extra_refused: Vec<IpNet>,
     /// Limit of connecting to a destination. Default 10 s.
@@ -46,6 +51,7 @@ impl Default for RelayOptions {
         Self {
             resolvers: Vec::new(),
             max_connections: 512,
+            pool: Pool::of_descriptors(super::descriptors::limit()),
             extra_refused: Vec::new(),
             connect_timeout: Duration::from_secs(10),
         }
@@ -81,7 +87,8 @@ impl Relay {
         let tcp = tokio::net::TcpListener::from_std(tcp)?;
         let udp = tokio::net::UdpSocket::from_std(udp)?;
         let shared = Arc::new(Shared {
-            slots: Arc::new(Semaphore::new(options.max_connections)),
+            share: Share::new(options.pool.clone(), options.max_connections),
+            dns_slots: Share::new(Pool::of_descriptors(u64::MAX), dns::MOST_CONNECTIONS),
             options,
             sent: Direction::new(&rules),
             received: Direction::new(&rules),
@@ -145,7 +152,9 @@ impl Relay {
 /// What the tasks of one relay share.
 struct Shared {
     options: RelayOptions,
-    slots: Arc<Semaphore>,
+    share: Arc<Share>,
+    /// Connections to name servers, which anybody may open and leave idle.
+    dns_slots: Arc<Share>,
     table: Mutex<Table>,
     sent: Direction,
     received: Direction,
@@ -204,6 +213,15 @@ fn reset(socket: &TcpStream) {
 }
 
 impl Shared {
+    /// A place for a connection, or `None` when the machine holds as many as it may.
+    fn place(&self, destination: SocketAddrV4) -> Option<(Place, Option<Place>)> {
+        let place = self.share.take()?;
+        match destination.port() {
+            dns::PORT => Some((place, Some(self.dns_slots.take()?))),
+            _ => Some((place, None)),
+        }
+    }
+
     fn dns_is_allowed(&self) -> bool {
         self.table.lock().unwrap().rules.dns
     }

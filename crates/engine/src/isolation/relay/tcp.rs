@@ -38,7 +38,7 @@ fn accepted(socket: TcpStream, shared: &Arc<Shared>) {
     let Ok(destination) = sockopt::ip_original_dst(&*socket) else {
         return reset(&socket);
     };
-    let Ok(slot) = shared.slots.clone().try_acquire_owned() else {
+    let Some(place) = shared.place(destination) else {
         return reset(&socket);
     };
     let Some(entered) = shared.enter(destination, &socket) else {
@@ -58,7 +58,7 @@ fn accepted(socket: TcpStream, shared: &Arc<Shared>) {
         if !matches!(cut.run_until_cancelled(work).await, Some(Ok(()))) {
             reset(&socket);
         }
-        drop(slot);
+        drop(place);
     });
 }
 

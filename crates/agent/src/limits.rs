@@ -1,0 +1,112 @@
+//! Counts that the kernel keeps for users, not for control groups: bounded here for each machine, since all machines
+//! and the computer share what is counted for one user.
+
+use std::fs;
+use std::io;
+
+#[cfg(target_env = "musl")]
+type Resource = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Resource = libc::__rlimit_resource_t;
+
+/// Resource limits, soft and hard alike; a lower one that the engine was started with stays.
+///
+/// Pending signals and message queues are counted up the chain of user namespaces, so the limits of the process that
+/// makes a namespace hold for all that is in it. Without the last two an engine that may use real-time priorities
+/// would hand them on.
+const COUNTS: [(Resource, libc::rlim_t); 5] = [
+    (libc::RLIMIT_SIGPENDING, 8_192),
+    (libc::RLIMIT_MSGQUEUE, 819_200),
+    (libc::RLIMIT_MEMLOCK, 8 << 20),
+    (libc::RLIMIT_RTPRIO, 0),
+    (libc::RLIMIT_NICE, 0),
+];
+
+/// Inotify instances and watches of a machine whose ids are its own.
+const INOTIFY: [(&str, u64); 2] = [("max_inotify_instances", 1_024), ("max_inotify_watches", 524_288)];
+/// Share of the user's own inotify counts that one machine of an unprivileged engine may have.
+const INOTIFY_SHARE: u64 = 4;
+
+/// What the processes of a machine add to their badness when memory runs out: whatever they hold, one of them is
+/// ended before PID 1, which holds the machine.
+const FIRST_TO_END: &str = "100";
+
+/// Lowers the limits of this process and of all that it starts. System calls only: it may run in a fork.
+pub fn lower() -> io::Result<()> {
+    for (resource, most) in COUNTS {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: live structures; the numbers are those of resources.
+        unsafe {
+            check(libc::getrlimit(resource, &raw mut limit))?;
+            limit.rlim_max = limit.rlim_max.min(most);
+            limit.rlim_cur = limit.rlim_cur.min(limit.rlim_max);
+            check(libc::setrlimit(resource, &raw const limit))?;
+        }
+    }
+    Ok(())
+}
+
+/// Bounds what the inter-process communication of the machine can hold when no process is left to be ended for it.
+/// Written as the owner of the namespace; a kernel that does not want it leaves the control group's limit.
+pub fn bound_ipc(shared_bytes: u64) {
+    const PAGE: u64 = 4_096;
+    for (name, value) in [
+        ("shmall", (shared_bytes / PAGE).to_string()),
+        ("msgmni", "256".to_owned()),
+        ("sem", "250 64000 100 256".to_owned()),
+    ] {
+        let _ = fs::write(format!("/proc/sys/kernel/{name}"), value);
+    }
+}
+
+/// Bounds the inotify instances and watches of the user namespace that was just entered; to be called while this
+/// process has all rights in it. `has_own_ids`: nobody else is counted together with the machine.
+pub fn bound_inotify(has_own_ids: bool) -> io::Result<()> {
+    for (name, most) in INOTIFY {
+        let most = if has_own_ids {
+            most
+        } else {
+            let of_user = name.replace("max_inotify", "/proc/sys/fs/inotify/max_user");
+            let given = fs::read_to_string(of_user)?.trim().parse().unwrap_or(most);
+            most.min((given / INOTIFY_SHARE).max(1))
+        };
+        fs::write(format!("/proc/sys/user/{name}"), most.to_string())?;
+    }
+    Ok(())
+}
+
+/// Keeps this process when memory runs out, as far as the computer lets it: memory that belongs to no process (pipes,
+/// shared memory) would otherwise make PID 1 the largest one.
+///
+/// By the older of the two files, which leaves the lowest value that children may choose as it is: they could take
+/// themselves out of the kernel's choice otherwise.
+pub fn keep_in_want_of_memory() {
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
+    let _ = fs::write("/proc/self/oom_adj", "-17");
+    // What is in use now is never waited for. Not what comes: an allocation would fail instead of waiting.
+    // SAFETY: no pointers.
+    unsafe { libc::mlockall(libc::MCL_CURRENT) };
+}
+
+/// Offers a process of the machine to the kernel when memory runs out: it would be kept like PID 1 otherwise.
+///
+/// For a fork of PID 1 that has closed what is PID 1's alone, since the other processes of the machine may look into it
+/// meanwhile: its files in `/proc` are its own no sooner.
+pub fn offer_in_want_of_memory() -> io::Result<()> {
+    // SAFETY: no pointers.
+    unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))? };
+    fs::write("/proc/self/oom_score_adj", FIRST_TO_END)?;
+    // SAFETY: no pointers.
+    unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)) }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
