@@ -74,11 +74,7 @@ fn watch(command: libc::pid_t) {
         // before the end of a command that was killed together with it.
         match unsafe { libc::sigwaitinfo(&raw const wanted, std::ptr::null_mut()) } {
             END => return end(),
-            libc::SIGCHLD => {
-                if collect(command) {
-                    return;
-                }
-            }
+            libc::SIGCHLD if collect(command) => return,
             _ => {}
         }
     }
