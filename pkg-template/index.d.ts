@@ -287,7 +287,7 @@ export interface CreateOptions extends ClientOptions {
   envs?: Record<string, string> | undefined;
   /** Kept verbatim; lists can filter by it. @default `{}` */
   metadata?: Record<string, unknown> | undefined;
-  /** One key never makes two machines. @default a new UUID for each call */
+  /** One key never makes two machines; after the end of its machine it is a {@link ConflictError} (`idempotency_key_expired`). @default a new UUID for each call */
   idempotencyKey?: string | undefined;
   /** Network policy and previews. @default everything may be reached */
   network?: NetworkOptions | undefined;
@@ -1370,6 +1370,8 @@ export interface ExecutionResult {
   readonly chart?: Record<string, unknown>;
   /** Whether it is the value of the last line. */
   readonly isMainResult: boolean;
+  /** Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of others, which are left out. */
+  readonly truncated?: Record<string, number>;
 }
 
 /** Why a cell failed. */
@@ -1415,6 +1417,8 @@ export class Execution {
   readonly error?: ExecutionError;
   /** Which cell of its context it was, counted from 1. */
   readonly executionCount?: number;
+  /** `true` when a run made more than is kept of one: what came after that is missing. */
+  readonly truncated?: boolean;
   /** The value of the last line, as text. */
   get text(): string | undefined;
   /** For logs: the same, with pictures told by their size. */
@@ -1789,6 +1793,15 @@ export interface FileOptions extends CallOptions {
   user?: string | undefined;
 }
 
+/** Permissions of a file, octal: `'0755'`, `'755'` or `0o755`. */
+export type FileMode = string | number;
+
+/** Options of {@link Files.write}. */
+export interface WriteFileOptions extends FileOptions {
+  /** Of the written file; a hosted server may not know it. @default those of the file that is there, or 0o644 */
+  mode?: FileMode | undefined;
+}
+
 /** Options of {@link Files.read}. */
 export interface ReadFileOptions extends FileOptions {
   /** `text` refuses what is no UTF-8; `stream` begins as soon as the first bytes come. @default 'text' */
@@ -1872,7 +1885,7 @@ export class Files {
    * @example await machine.files.write('/workspace/a.txt', 'text')
    * @example await machine.files.write('/workspace/big', (await fetch(url)).body)
    */
-  write(path: string, content: FileContent, options?: FileOptions): Promise<FileInfo>;
+  write(path: string, content: FileContent, options?: WriteFileOptions): Promise<FileInfo>;
   /**
    * Writes several files in one request. Each is whole or as it was.
    *
@@ -1880,7 +1893,11 @@ export class Files {
    * @example await machine.files.writeFiles([{ path: 'a.txt', content: 'a' }, { path: 'b.bin', content: bytes }])
    */
   writeFiles(
-    files: readonly { path: string; content: Exclude<FileContent, ReadableStream<Uint8Array>> }[],
+    files: readonly {
+      path: string;
+      content: Exclude<FileContent, ReadableStream<Uint8Array>>;
+      mode?: FileMode | undefined;
+    }[],
     options?: FileOptions,
   ): Promise<FileInfo[]>;
   /** What a directory holds; `/` when no path is given. */
@@ -1963,6 +1980,12 @@ export interface ResumeUploadOptions extends CallOptions {
 export interface UploadOptions extends ResumeUploadOptions {
   /** Name of a user in the machine, who will own it. @default root */
   user?: string | undefined;
+  /**
+   * Of a single file; directories keep those of their files.
+   *
+   * @default those of the uploaded file in Node, Deno and Bun, 0o644 of what has none
+   */
+  mode?: FileMode | undefined;
   /**
    * What happens to what is there: `merge` joins directories and replaces files, `replace` replaces all of it, `error` fails.
    *

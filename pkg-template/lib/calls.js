@@ -69,7 +69,17 @@ export const onHandle = (name, key) => {
 export const statics = new Map();
 
 /** Names that only this package calls. */
-const INTERNAL = new Set(['openStream', 'openSubscription', 'openFeed', 'openWatch', 'sendUpload', 'sendResumed', 'sshAccess', 'wait', 'nothing']);
+const INTERNAL = new Set([
+  'openStream',
+  'openSubscription',
+  'openFeed',
+  'openWatch',
+  'sendUpload',
+  'sendResumed',
+  'sshAccess',
+  'wait',
+  'nothing',
+]);
 
 /** wasm-bindgen puts a `_` before a reserved word such as `delete`. */
 const publicName = (key) => key.replace(/^_/, '');

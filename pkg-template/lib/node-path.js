@@ -21,7 +21,7 @@ const readerOf = (path) => async (begin, end) => {
   }
 };
 
-/** `{ name, size, read }` of a file, `{ name, entries }` of a directory. */
+/** `{ name, mode, size, read }` of a file, `{ name, entries }` of a directory. */
 export const openPath = async (given) => {
   const { lstat, readdir, readFile, readlink, stat } = builtin('node:fs/promises');
   const { basename, join, resolve } = builtin('node:path');
@@ -31,6 +31,8 @@ export const openPath = async (given) => {
     const read = readerOf(given);
     return {
       name,
+      // Windows has none.
+      mode: process.platform === 'win32' ? undefined : (found.mode & 0o777).toString(8).padStart(4, '0'),
       size: found.size,
       async read(begin, end) {
         const bytes = await read(begin, end);

@@ -193,7 +193,6 @@ const dispatcherReplaced = () => {
 const hasExchange = () =>
   platform.exchange !== undefined && globalThis.fetch === originalFetch && !dispatcherReplaced();
 
-
 /** What a stream of bytes fails with once it was handed over. */
 const streamError = (message, cause) =>
   toError({ kind: 'transport', code: 'transport_error', message: `the file did not come whole: ${message}`, cause });

@@ -12,8 +12,9 @@ const HASH_LIMIT = 256 << 20;
 const PIECE = 4 << 20;
 
 /** `read(begin, end)` resolves with a `Uint8Array`. `hasher` makes what hashes piece by piece, in Node. */
-const source = ({ name, size, directory = false, read, hasher }) => ({
+const source = ({ name, mode, size, directory = false, read, hasher }) => ({
   name,
+  mode,
   size,
   directory,
   stream: undefined,

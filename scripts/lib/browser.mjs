@@ -9,7 +9,9 @@ import path from 'node:path';
 
 import { devDir, inRoot, isExecutable } from './project.mjs';
 
-const PLACES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'].map((name) => `/usr/bin/${name}`);
+const PLACES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'].map(
+  (name) => `/usr/bin/${name}`,
+);
 const UNPACKED = path.join(devDir, 'browser');
 
 /** What every start of it is given: no sandbox (tests run as root), no traffic of its own, no shared memory of a container. */

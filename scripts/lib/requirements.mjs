@@ -25,7 +25,8 @@ const SYSTEM_PACKAGES = [
   {
     what: 'a C compiler',
     name: 'build-essential',
-    isThere: () => (process.env.CC ? [process.env.CC] : ['cc', 'gcc', 'clang']).some((name) => output(name, ['--version'])),
+    isThere: () =>
+      (process.env.CC ? [process.env.CC] : ['cc', 'gcc', 'clang']).some((name) => output(name, ['--version'])),
   },
   { what: 'bash', name: 'bash', isThere: () => isProgram('bash') },
   { what: 'tar', name: 'tar', isThere: () => isProgram('tar') },

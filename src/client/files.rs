@@ -6,7 +6,7 @@ use serde_json::json;
 use super::call::{self, Outcome};
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
-use crate::core::files::Common;
+use crate::core::files::{Common, Target};
 use crate::surface::files;
 use crate::transport::{Answer, Content, Transport};
 
@@ -14,15 +14,22 @@ const BYTES: &str = "application/octet-stream";
 
 impl<T: Transport> Machine<T> {
     /// The same, with what is checked already.
-    pub async fn put_file(&self, path: &str, content: Content, common: &Common) -> Outcome<T, T::Answer> {
+    pub async fn put_file(
+        &self,
+        target: &Target,
+        content: Content,
+        common: &Common,
+    ) -> Outcome<T, T::Answer> {
         let mut call = self.on(&api::UPLOAD_FILE_RAW, &[], common.request_timeout);
-        call.path = common.query(&call.path, vec![("path", path.to_owned())]);
+        let mut query = vec![("path", target.path.clone())];
+        query.extend(target.mode.clone().map(|mode| ("mode", mode)));
+        call.path = common.query(&call.path, query);
         // For silence, so the time of a create or a connect has no say in it.
         call.timeout = self.client.timeout(common.request_timeout, files::TRANSFER_TIME);
         call.content = Some((content, BYTES.to_owned()));
         self.client.call(&call).await?;
         let mut described = self.on(&api::FILE_INFO, &[], common.request_timeout);
-        described.body = Some(call::json(&json!({ "path": path, "user": common.user }))?);
+        described.body = Some(call::json(&json!({ "path": target.path, "user": common.user }))?);
         self.client.call(&described).await
     }
 

@@ -143,17 +143,17 @@ impl<T: Transport> Machine<T> {
         };
         let total = source.size;
         let info = match stream {
-            Some(content) => self.put_file(&plan.path, content, &common).await?,
+            Some(content) => self.put_file(&plan.target, content, &common).await?,
             None => {
                 let (part, _) = bytes.part(0.0, total.unwrap_or_default()).await?;
-                let sent = self.put_file(&plan.path, part.content(), &common).await;
+                let sent = self.put_file(&plan.target, part.content(), &common).await;
                 part.result(sent)?
             }
         };
         let size = info.number("size").or(total).unwrap_or_default();
         bytes.progress(size, size)?;
         Ok(Uploaded {
-            path: info.text("path").unwrap_or_else(|| plan.path.clone()),
+            path: info.text("path").unwrap_or_else(|| plan.target.path.clone()),
             bytes: size,
             files: 1.0,
             upload_id: None,

@@ -328,7 +328,7 @@ fn excerpt(body: &str) -> String {
 }
 
 /// Codes whose class no rule gives.
-const BY_CODE: [(&str, Kind); 34] = [
+const BY_CODE: [(&str, Kind); 35] = [
     ("unauthorized", Kind::Auth),
     ("unauthenticated", Kind::Auth),
     ("missing_api_key", Kind::Auth),
@@ -349,6 +349,7 @@ const BY_CODE: [(&str, Kind); 34] = [
     ("capacity_exceeded", Kind::QuotaExceeded),
     ("volume_quota_exceeded", Kind::QuotaExceeded),
     ("conflict", Kind::Conflict),
+    ("idempotency_key_expired", Kind::Conflict),
     ("machine_not_ready", Kind::Conflict),
     ("snapshot_in_use", Kind::Conflict),
     ("rebuild_required", Kind::Conflict),

@@ -70,8 +70,8 @@ pub fn text(name: &str, value: &Value, empty: bool) -> Result<String, Error> {
     }
 }
 
-/// Permissions: `'0644'`, `'644'` or the number 0o644.
-pub fn permissions(value: &Value) -> Result<String, Error> {
+/// Permissions under the name `name`: `'0644'`, `'644'` or the number 0o644.
+pub fn permissions(name: &str, value: &Value) -> Result<String, Error> {
     let mode = match value {
         Value::Number(number) if *number >= 0.0 && *number <= 4095.0 && number.fract() == 0.0 => {
             Some(*number as u32)
@@ -85,7 +85,7 @@ pub fn permissions(value: &Value) -> Result<String, Error> {
     };
     let mode = mode.ok_or_else(|| {
         Error::option(
-            "permissions",
+            name,
             "must be an octal mode such as '0644', or a number such as 0o644",
         )
     })?;
@@ -107,8 +107,24 @@ pub fn paths(value: &Value) -> Result<Vec<String>, Error> {
     }
 }
 
-/// Paths of `writeFiles`: each file is `{ path, content }`. The contents are looked at elsewhere.
-pub fn batch(value: &Value) -> Result<Vec<String>, Error> {
+/// What is written, without its content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Where.
+    pub path: String,
+    /// Permissions, octal; as the server likes when absent.
+    pub mode: Option<String>,
+}
+
+/// Option `mode` of what writes files.
+pub fn mode(fields: &Fields<'_>) -> Result<Option<String>, Error> {
+    let mode = fields.get("mode");
+    mode.map(|mode| permissions(&fields.path("mode"), mode))
+        .transpose()
+}
+
+/// Files of `writeFiles`: each is `{ path, content, mode }`. The contents are looked at elsewhere.
+pub fn batch(value: &Value) -> Result<Vec<Target>, Error> {
     let wrong = |at: &str| {
         Error::option(
             at,
@@ -124,7 +140,7 @@ pub fn batch(value: &Value) -> Result<Vec<String>, Error> {
         .map(|(index, file)| {
             let at = format!("files[{index}]");
             let fields = match file {
-                Value::Object(_) => Fields::new(&at, Some(file), &[&["path", "content"]])?,
+                Value::Object(_) => Fields::new(&at, Some(file), &[&["path", "content", "mode"]])?,
                 _ => return Err(wrong(&at)),
             };
             let path = fields
@@ -133,7 +149,10 @@ pub fn batch(value: &Value) -> Result<Vec<String>, Error> {
             if !fields.has("content") {
                 return Err(fields.wrong("content", "is missing"));
             }
-            self::path(&fields.path("path"), path)
+            Ok(Target {
+                path: self::path(&fields.path("path"), path)?,
+                mode: mode(&fields)?,
+            })
         })
         .collect()
 }
@@ -171,11 +190,17 @@ pub fn no_content(name: &str) -> Error {
 }
 
 /// The manifest of a batch.
-pub fn manifest(paths: &[String], user: Option<&str>) -> String {
-    let files: Vec<Json> = paths
+pub fn manifest(targets: &[Target], user: Option<&str>) -> String {
+    let files: Vec<Json> = targets
         .iter()
         .enumerate()
-        .map(|(index, path)| json!({ "path": path, "field": format!("file{index}") }))
+        .map(|(index, target)| {
+            let mut file = json!({ "path": target.path, "field": format!("file{index}") });
+            if let Some(mode) = &target.mode {
+                file["mode"] = json!(mode);
+            }
+            file
+        })
         .collect();
     json!({ "files": files, "user": user }).to_string()
 }

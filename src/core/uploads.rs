@@ -19,6 +19,8 @@ pub const RETRIES: u32 = 5;
 pub struct Source {
     /// Its own name, for a destination that is a directory.
     pub name: Option<String>,
+    /// Its own permissions, octal, where a file has them.
+    pub mode: Option<String>,
     /// Bytes; unknown for a stream.
     pub size: Option<f64>,
     /// A directory, as an archive.
@@ -29,7 +31,7 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Where it goes.
-    pub path: String,
+    pub target: files::Target,
     /// Whose rights count.
     pub user: Option<String>,
     /// What happens to what is there.
@@ -45,8 +47,9 @@ pub struct Plan {
 }
 
 /// Names of the options of `upload`.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "conflict",
+    "mode",
     "resumable",
     "checksum",
     "maxConcurrency",
@@ -69,6 +72,17 @@ pub fn plan(source: &Source, path: &Value, options: Option<&Value>) -> Result<Pl
             )
         })?);
     }
+    let mode = files::mode(&fields)?;
+    if source.directory && mode.is_some() {
+        return Err(fields.wrong(
+            "mode",
+            "is for a single file: a directory keeps the permissions of its files",
+        ));
+    }
+    let target = files::Target {
+        path,
+        mode: mode.or_else(|| source.mode.clone()),
+    };
     let conflict = match fields.choice("conflict", &["merge", "replace", "error"])? {
         Some("merge") => "merge",
         Some("error") => "error",
@@ -100,7 +114,7 @@ pub fn plan(source: &Source, path: &Value, options: Option<&Value>) -> Result<Pl
         (None, Some(size)) => needs || size > DIRECT_LIMIT,
     };
     Ok(Plan {
-        path,
+        target,
         user: files::Common::of(&fields)?.user,
         conflict,
         parts,
@@ -125,7 +139,7 @@ pub fn create(plan: &Plan, source: &Source, size: f64, checksum: Option<&str>) -
     let mut body = json!({
         "kind": if source.directory { "directory_tar" } else { "file" },
         "source_kind": if source.directory { "directory_archive" } else { "restartable_file" },
-        "target_path": plan.path,
+        "target_path": plan.target.path,
         "content_length": size as u64,
         "conflict": plan.conflict,
         "archive_format": if source.directory { json!("tar") } else { Json::Null },
@@ -133,8 +147,10 @@ pub fn create(plan: &Plan, source: &Source, size: f64, checksum: Option<&str>) -
         "whole_checksum_sha256": checksum,
         "metadata": {},
     });
-    if let Some(user) = &plan.user {
-        body["user"] = json!(user);
+    for (name, value) in [("user", &plan.user), ("mode", &plan.target.mode)] {
+        if let Some(value) = value {
+            body[name] = json!(value);
+        }
     }
     body.to_string()
 }

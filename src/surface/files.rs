@@ -52,13 +52,13 @@ pub static LIST: Operation = Operation::on(&api::LIST_DIR)
     });
 
 /// Writes a short text: one request. Longer ones and bytes go another way.
-pub static WRITE_TEXT: Operation = in_body(
-    Operation::on(&api::WRITE_FILE).args(&[PATH, by("content", any_text).required()]),
-)
-.rules(|given, request| {
-    request.put("encoding", "utf8");
-    user(given, request)
-});
+pub static WRITE_TEXT: Operation = Operation::on(&api::WRITE_FILE)
+    .args(&[PATH, by("content", any_text).required()])
+    .options(&[&[by("mode", permissions)], USER])
+    .rules(|given, request| {
+        request.put("encoding", "utf8");
+        user(given, request)
+    });
 
 /// Whether there is something at a path.
 pub static EXISTS: Operation = in_body(Operation::on(&api::FILE_EXISTS).args(&[PATH])).gives("exists");
@@ -125,8 +125,8 @@ fn user(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     Ok(())
 }
 
-fn permissions(_: &str, value: &Value) -> Result<Json, Error> {
-    files::permissions(value).map(Json::from)
+fn permissions(name: &str, value: &Value) -> Result<Json, Error> {
+    files::permissions(name, value).map(Json::from)
 }
 
 fn paths(_: &str, value: &Value) -> Result<Json, Error> {

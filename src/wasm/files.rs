@@ -55,11 +55,13 @@ pub fn files_write(record: Record, path: JsValue, content: JsValue, options: JsV
             let planned = machine.plan(&surface::files::WRITE_TEXT, &args, read)?;
             return call(async move { planned.send().await });
         }
-        let common = Common::read(read)?;
+        let fields = files::fields(read, &["mode"])?;
+        let (common, mode) = (Common::of(&fields)?, files::mode(&fields)?);
         let path = files::path("path", &path)?;
+        let target = files::Target { path, mode };
         let held = Held::new(&content).ok_or_else(|| files::no_content("content"))?;
         call(async move {
-            let written = machine.put_file(&path, held.content(), &common).await;
+            let written = machine.put_file(&target, held.content(), &common).await;
             held.result(written)
         })
     })
@@ -71,9 +73,9 @@ pub fn files_write_files(record: Record, list: JsValue, options: JsValue) -> Pro
     on_handle(&record, &options, &|held, read| {
         let machine = held.machine();
         let common = Common::read(read)?;
-        let paths = files::batch(&argument(&list)?)?;
+        let targets = files::batch(&argument(&list)?)?;
         let infos = Array::new();
-        if paths.is_empty() {
+        if targets.is_empty() {
             return call(async move { Ok(JsValue::from(infos)) });
         }
         let parts = Array::new();
@@ -81,7 +83,7 @@ pub fn files_write_files(record: Record, list: JsValue, options: JsValue) -> Pro
             parts.push(&Reflect::get(&file, &"content".into()).map_err(Failure::Thrown)?);
         }
         let boundary = format!("nullspace-{}", machine.transport().uuid());
-        let manifest = files::manifest(&paths, common.user.as_deref());
+        let manifest = files::manifest(&targets, common.user.as_deref());
         let held = Held(host::hold_multipart(&manifest, &parts, &boundary));
         if held.0 == 0 {
             return Err(files::no_content("files[].content").into());

@@ -24,6 +24,9 @@ extern "C" {
     type RawSource;
     #[wasm_bindgen(method, getter)]
     fn name(this: &RawSource) -> Option<String>;
+    /// Octal.
+    #[wasm_bindgen(method, getter)]
+    fn mode(this: &RawSource) -> Option<String>;
     #[wasm_bindgen(method, getter)]
     fn size(this: &RawSource) -> Option<f64>;
     #[wasm_bindgen(method, getter)]
@@ -107,6 +110,7 @@ fn read(source: JsValue, options: &JsValue) -> Outcome<JsTransport, (Source, JsB
     };
     let known = Source {
         name: source.name(),
+        mode: source.mode(),
         size: source.size(),
         directory: source.directory(),
     };

@@ -125,6 +125,25 @@ test('files are moved, and their permissions set', async () => {
   await assert.rejects(machine.files.setPermissions('/tmp/moved.sh', 'rwx'), /octal mode/);
 });
 
+test('what is written gets the permissions that are asked for', async () => {
+  const script = '#!/bin/sh\necho ran\n';
+  await machine.files.write('/tmp/short.sh', script, { mode: 0o755 });
+  await machine.files.write('/tmp/bytes.sh', new TextEncoder().encode(script), { mode: '755' });
+  await machine.files.writeFiles([
+    { path: '/tmp/batch.sh', content: script, mode: '0700' },
+    { path: '/tmp/plain.txt', content: script },
+  ]);
+  assert.equal(
+    await sh(machine, 'cd /tmp && stat -c %a short.sh bytes.sh batch.sh plain.txt && ./short.sh'),
+    '755\n755\n700\n644\nran',
+  );
+  await assert.rejects(machine.files.write('/tmp/x', script, { mode: 'rwx' }), /mode must be an octal mode/);
+  await assert.rejects(
+    machine.files.writeFiles([{ path: '/tmp/x', content: script, mode: 8888 }]),
+    /files\[0\]\.mode must be an octal mode/,
+  );
+});
+
 test('content and names are searched, and replaced', async () => {
   await machine.files.writeFiles([
     { path: '/workspace/s/one.ts', content: 'first\nneedle here\n' },

@@ -94,6 +94,21 @@ const tree = () => {
   return path.join(local, 'tree');
 };
 
+test('a file keeps its permissions, or gets others', async () => {
+  for (const [name, bytes] of [
+    ['small.sh', 10],
+    ['large.sh', 9 * MIB],
+  ]) {
+    const script = make(name, `#!/bin/sh\necho ran\nexit 0\n${'#'.repeat(bytes)}`);
+    chmodSync(script, 0o755);
+    await machine.files.upload(script, `/workspace/${name}`);
+    await machine.files.upload(script, `/workspace/only-${name}`, { mode: 0o400 });
+    const found = await sh(machine, `cd /workspace && ./${name} && stat -c %a ${name} only-${name}`);
+    assert.equal(found, 'ran\n755\n400');
+  }
+  await assert.rejects(machine.files.upload(local, '/workspace/all', { mode: 0o755 }), /mode is for a single file/);
+});
+
 test('a directory arrives as it is, without what is ignored', async () => {
   const result = await machine.files.upload(tree(), '/workspace/tree', { ignore: ['*.log'] });
   assert.equal(result.path, '/workspace/tree');
