@@ -102,6 +102,8 @@ class World {
         const key = again || `key-${this.made}`;
         return async () => {
           this.asked = { ...SIZE, timeout: 3600, idempotencyKey: key, metadata: { key } };
+          if (again && !this.machines.has(this.keys.get(key)))
+            return assert.rejects(Machine.create(this.asked), { code: 'idempotency_key_expired' });
           const machine = await Machine.create(this.asked);
           if (again) return assert.equal(machine.id, this.keys.get(key), 'a key made two machines');
           this.keys.set(key, machine.id);

@@ -64,14 +64,18 @@ async fn step(served: &Served, model: &mut Model, dice: &mut Dice) {
         0 | 1 => {
             let key = format!("k{}", dice.roll(12));
             let body = json!({ "metadata": { "key": key } });
-            let made = served.post_with_key("/v1/machines", &key, body).await.expect(201);
-            if let Some(before) = model.keys.get(&key) {
-                assert_eq!(&made, before, "a key made two machines");
-            } else {
-                model
-                    .machines
-                    .insert(made["id"].as_str().unwrap().into(), "running");
-                model.keys.insert(key, made);
+            let reply = served.post_with_key("/v1/machines", &key, body).await;
+            let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
+            match model.keys.get(&key) {
+                Some(before) if model.machines.contains_key(&id(before)) => {
+                    assert_eq!(&reply.expect(201), before, "a key made two machines");
+                }
+                Some(_) => drop(reply.refused(409, "idempotency_key_expired")),
+                None => {
+                    let made = reply.expect(201);
+                    model.machines.insert(id(&made), "running");
+                    model.keys.insert(key, made);
+                }
             }
         }
         2 => {
