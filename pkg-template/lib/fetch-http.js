@@ -1,10 +1,15 @@
 // The transport of browsers, workers and the edge, and of callers who gave a `fetch` of their own.
 
+import * as glue from './glue.js';
 import { answered, ERROR_BODY_LIMIT, isRaw, wholeBody } from './content.js';
+
+/** The `fetch` that was there when the package was loaded: another one later is a test library's. */
+export const originalFetch = globalThis.fetch;
 
 /**
  * Sends one request through `fetch`, the caller's or the global one. What is given and told is that of `exchange` in
  * node-http.js, and `cause` of a failure is what `fetch` threw. `collects`: the runtime's `fetch` cannot send streams.
+ * A `fetch` of the caller, or one that took the place of the global one, is called with `(url, init)`.
  */
 export const exchange = (fetch, head, body, content, timeoutMs, { decode, collects, streamError }, settled) => {
   const [decoder, method, url, ...fields] = head.split('\n');
@@ -39,13 +44,19 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
   const run = async () => {
     let response;
     try {
-      const headers = {};
-      for (let index = 0; index < fields.length; index += 2) headers[fields[index]] = fields[index + 1];
-      const init = { method, headers, redirect: 'manual', signal: controller.signal };
-      if (content) init.body = await outgoing(content, collects, alive);
-      else if (body !== undefined) init.body = body;
-      if (typeof init.body?.getReader === 'function') init.duplex = 'half';
-      response = await (fetch ?? globalThis.fetch)(url, init);
+      const sent = content ? await outgoing(content, collects, alive) : body;
+      const isStream = typeof sent?.getReader === 'function';
+      // A stream needs `duplex`, which a request of the module cannot say.
+      if (fetch === undefined && globalThis.fetch === originalFetch && !isStream) {
+        response = await globalThis.fetch(glue.fetchRequest(method, url, fields, sent, controller.signal));
+      } else {
+        const headers = {};
+        for (let index = 0; index < fields.length; index += 2) headers[fields[index]] = fields[index + 1];
+        const init = { method, headers, redirect: 'manual', signal: controller.signal };
+        if (sent !== undefined) init.body = sent;
+        if (isStream) init.duplex = 'half';
+        response = await (fetch ?? globalThis.fetch)(url, init);
+      }
     } catch (error) {
       fail(phaseOf(error) ?? (content ? 'write' : 'connect'), error);
       return;
@@ -61,13 +72,7 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
       return;
     }
     alive();
-    const header = (name) => response.headers.get(name) ?? undefined;
-    const outcome = {
-      status,
-      requestId: header('x-request-id'),
-      retryAfter: header('retry-after'),
-      dispatchProof: header('x-nullspace-dispatch-proof'),
-    };
+    const outcome = glue.fetchHead(response);
     if (status < 200 || status > 299) {
       outcome.text = (await response.text()).slice(0, ERROR_BODY_LIMIT);
     } else if (decoder === '#stream') {

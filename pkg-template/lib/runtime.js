@@ -3,7 +3,7 @@
 import { bytesOf, contentNamed } from './content.js';
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
-import { exchange as fetchExchange } from './fetch-http.js';
+import { originalFetch, exchange as fetchExchange } from './fetch-http.js';
 import * as glue from './glue.js';
 import { openSocket } from './socket.js';
 import { openSource } from './upload.js';
@@ -178,9 +178,6 @@ const excerpt = (text) =>
  */
 const platform = {};
 export const setPlatform = (parts) => Object.assign(platform, parts);
-
-/** The `fetch` that was there when the package was loaded: another one later is a test library's. */
-const originalFetch = globalThis.fetch;
 
 // Node's fetch keeps the dispatcher of `setGlobalDispatcher` here; unset until fetch is used, then an `Agent`.
 const DISPATCHER = Symbol.for('undici.globalDispatcher.1');

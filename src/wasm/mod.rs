@@ -5,7 +5,7 @@
 //! - [`stream`], [`terminals`], [`watch`], [`keep_alive`]: classes for what holds a socket or a timer
 //! - [`call`]: what each of their functions does around its call; [`client`], [`record`]: what a handle remembers
 //! - [`convert`], [`throw`]: values in, errors out
-//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives; [`socket`]: WebSockets
+//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives; [`fetch`]: what `fetch` takes and gives; [`socket`]: WebSockets
 //! - [`abort`], [`race`]: ends of calls
 
 mod abort;
@@ -15,6 +15,7 @@ mod commands;
 pub(crate) mod convert;
 mod events;
 mod export;
+mod fetch;
 mod files;
 mod git;
 mod host;

@@ -238,6 +238,47 @@ test('a global fetch that a test library has replaced is used', async () => {
   }
 });
 
+/** Node's `fetch` in the place of node:http, as with a proxy that was set for the whole process. */
+const throughFetch = async (run) => {
+  await fetch('data:,').then((response) => response.text());
+  const place = Symbol.for('undici.globalDispatcher.1');
+  const agent = globalThis[place];
+  class Watching {
+    requests = 0;
+    dispatch(...args) {
+      this.requests += 1;
+      return agent.dispatch(...args);
+    }
+  }
+  const watching = new Watching();
+  globalThis[place] = watching;
+  try {
+    await run(watching);
+  } finally {
+    globalThis[place] = agent;
+  }
+};
+
+test('the fetch of the runtime sends what node:http would, and its answers are told alike', () =>
+  throughFetch(async (watching) =>
+    using(await serve(), async (server) => {
+      const made = await Machine.create({ ...server.options, metadata: { text: 'ü' } });
+      assert.equal(made.id, 'mch_1');
+      const [request] = server.requests;
+      assert.equal(request.method, 'POST');
+      assert.equal(request.headers.authorization, 'Bearer test-key');
+      assert.equal(request.headers['content-type'], 'application/json');
+      assert.deepEqual(request.body.metadata, { text: 'ü' });
+      await assert.rejects(Machine.list({ ...server.options, signal: AbortSignal.abort('a text') }), (thrown) => {
+        assert.equal(thrown, 'a text');
+        return true;
+      });
+      await server.close();
+      await assert.rejects(Machine.list(server.options), { code: 'transport_error' });
+      assert.ok(watching.requests >= 2, `${watching.requests} requests went through fetch`);
+    }),
+  ));
+
 test('settings come from the environment and from .env, in that order', async () =>
   using(await serve(), async ({ url, requests }) => {
     process.env.NULLSPACE_API_URL = url;
