@@ -15,6 +15,9 @@ const left = ({ status, remainingMs, timeoutAt }) => {
   return milliseconds === undefined ? undefined : duration(milliseconds);
 };
 
+const egress = ({ mode, allowCidrs = [], denyCidrs = [] }) =>
+  [mode, ...allowCidrs.map((range) => `+${range}`), ...denyCidrs.map((range) => `-${range}`)].join(' ');
+
 const described = (info) =>
   fields({
     id: info.id,
@@ -26,6 +29,7 @@ const described = (info) =>
     created: info.createdAt,
     ends: info.timeoutAt,
     left: left(info),
+    egress: info.network && egress(info.network.egress),
     metadata: entries(info.metadata),
     error: info.errorMessage,
     warnings: info.warnings?.join('; '),

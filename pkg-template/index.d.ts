@@ -379,6 +379,8 @@ export interface MachineInfo {
   readonly snapshotId?: string;
   /** How a create that named a warm pool was served. */
   readonly warmPoolCheckout?: WarmPoolCheckout;
+  /** What the machine may reach at present; a hosted server does not tell. */
+  readonly network?: { readonly egress: EgressPolicy };
   /** What the local engine could not enforce on this computer. */
   readonly warnings?: readonly string[];
   /** Why the machine is in `error` (local engine). */

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { InvalidRequestError, NotFoundError, NullspaceError } from 'nullspace';
+import { InvalidRequestError, NetworkEgressPolicy, NotFoundError, NullspaceError } from 'nullspace';
 
 import { engineForTests, SMALL, sh, until } from './support/engine.mjs';
 
@@ -54,6 +54,15 @@ test('every option that this engine has is taken and shown', async () => {
   assert.equal(info.ephemeral, true);
   assert.equal(info.inactivityTimeoutMs, 600_000);
   assert.equal(info.cwd, '/tmp');
+  const egress = {
+    mode: 'custom',
+    allowCidrs: ['10.0.0.0/8'],
+    denyCidrs: ['10.1.0.0/16'],
+    rateLimit: { kbitPerSec: 1000 },
+  };
+  assert.deepEqual(info.network, { egress });
+  await machine.updateEgress(NetworkEgressPolicy.denyAll());
+  assert.deepEqual((await machine.getInfo()).network, { egress: { mode: 'deny_all' } });
   assert.deepEqual(info.metadata, { list: [1, null, { deep_key: 'x' }], text: 'ü' });
   assert.ok(info.timeoutAt.getTime() - Date.now() <= 90_000);
   assert.ok(machine.trafficAccessToken, 'a machine whose previews are closed has a token');

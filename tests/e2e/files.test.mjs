@@ -137,10 +137,10 @@ test('what is written gets the permissions that are asked for', async () => {
     await sh(machine, 'cd /tmp && stat -c %a short.sh bytes.sh batch.sh plain.txt && ./short.sh'),
     '755\n755\n700\n644\nran',
   );
-  await assert.rejects(machine.files.write('/tmp/x', script, { mode: 'rwx' }), /mode must be an octal mode/);
+  await assert.rejects(machine.files.write('/tmp/x', script, { mode: 'rwx' }), /`mode` must be an octal mode/);
   await assert.rejects(
     machine.files.writeFiles([{ path: '/tmp/x', content: script, mode: 8888 }]),
-    /files\[0\]\.mode must be an octal mode/,
+    /`files\[0\]\.mode` must be an octal mode/,
   );
 });
 

@@ -106,7 +106,7 @@ test('a file keeps its permissions, or gets others', async () => {
     const found = await sh(machine, `cd /workspace && ./${name} && stat -c %a ${name} only-${name}`);
     assert.equal(found, 'ran\n755\n400');
   }
-  await assert.rejects(machine.files.upload(local, '/workspace/all', { mode: 0o755 }), /mode is for a single file/);
+  await assert.rejects(machine.files.upload(local, '/workspace/all', { mode: 0o755 }), /`mode` is for a single file/);
 });
 
 test('a directory arrives as it is, without what is ignored', async () => {

@@ -192,12 +192,22 @@ test('a port of the machine shows in a frame of an origin of its own', async () 
   await looksWell('preview');
 });
 
-test('the policy of a running machine is replaced', async () => {
+test('the policy of a running machine is shown as it holds, and replaced', async () => {
   await openTab('Network');
+  await page.getByText('At present the ranges below decide').waitFor();
+  assert.equal(await page.getByLabel('What these ranges say').isChecked(), true);
+  assert.equal(await field('Allowed ranges').inputValue(), '203.0.113.0/24');
   await page.getByLabel('Nothing', { exact: true }).check();
   await button('Apply').click();
   await page.getByText('It holds from now on').waitFor();
+  await page.getByText('At present it may reach nothing').waitFor();
   await looksWell('network');
+  // Whoever comes back finds the policy that holds, and applies nothing wider by accident.
+  await openTab('Files');
+  await openTab('Network');
+  await page.getByText('At present it may reach nothing').waitFor();
+  assert.equal(await page.getByLabel('Nothing', { exact: true }).isChecked(), true);
+  assert.deepEqual((await sdk.Machine.getInfoById(id)).network, { egress: { mode: 'deny_all' } });
 });
 
 test('fork, pause and resume show as a tree', async () => {

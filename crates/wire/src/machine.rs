@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::NetworkCreateConfig;
+use crate::network::{MachineNetwork, NetworkCreateConfig};
 use crate::warm_pool::{CheckoutMode, WarmPoolCheckoutRequest};
 use crate::{Envs, JsonObject, Timestamp};
 
@@ -234,6 +234,9 @@ pub struct MachineInfo {
     /// How a create that named a warm pool was served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_pool_checkout: Option<WarmPoolCheckoutResult>,
+    /// What it may reach (local engine).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<MachineNetwork>,
     /// What this host could not enforce (local engine, `--best-effort`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,

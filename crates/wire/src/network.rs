@@ -71,6 +71,14 @@ pub struct NetworkCreateConfig {
     pub allow_out: Option<Vec<String>>,
 }
 
+/// `network` of a machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MachineNetwork {
+    /// The policy in force, or the one that will be with the next start.
+    pub egress: NetworkEgressPolicy,
+}
+
 /// Body of `PATCH /v1/machines/{id}/egress`: replaces the whole policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

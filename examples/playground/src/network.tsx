@@ -7,10 +7,13 @@ import { Field } from './parts';
 
 /** As typed. */
 export interface NetworkDraft {
-  mode: EgressPolicy['mode'];
+  /** None as long as nobody knows or chose. */
+  mode: EgressPolicy['mode'] | undefined;
   allow: string;
   deny: string;
   kbit: string;
+  /** A limit in packets, which the form has no field for. */
+  packets?: { pps: number; burst?: number };
 }
 
 export const NO_LIMIT: NetworkDraft = { mode: 'allow_all', allow: '', deny: '', kbit: '' };
@@ -21,13 +24,28 @@ const lines = (text: string) => {
 };
 
 export function policyOf(draft: NetworkDraft): EgressPolicy {
+  if (draft.mode === undefined) throw new TypeError('Choose what the machine may reach.');
   if (draft.mode !== 'custom') return { mode: draft.mode };
   const [allowCidrs, denyCidrs] = [lines(draft.allow), lines(draft.deny)];
   return {
     mode: 'custom',
     ...(allowCidrs ? { allowCidrs } : {}),
     ...(denyCidrs ? { denyCidrs } : {}),
+    ...(draft.packets ? { rateLimit: draft.packets } : {}),
     ...(draft.kbit.trim() ? { rateLimit: { kbitPerSec: Number(draft.kbit) } } : {}),
+  };
+}
+
+/** The same as it is typed. */
+export function draftOf(policy: EgressPolicy): NetworkDraft {
+  if (policy.mode !== 'custom') return { ...NO_LIMIT, mode: policy.mode };
+  const limit = policy.rateLimit;
+  return {
+    mode: 'custom',
+    allow: policy.allowCidrs?.join('\n') ?? '',
+    deny: policy.denyCidrs?.join('\n') ?? '',
+    kbit: limit && 'kbitPerSec' in limit ? String(limit.kbitPerSec) : '',
+    ...(limit && 'pps' in limit ? { packets: limit } : {}),
   };
 }
 

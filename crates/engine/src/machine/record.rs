@@ -3,7 +3,7 @@
 use nullspace_wire::machine::{
     MachineConfig, MachineInfo, MachineStatus, TimeoutAction, WarmPoolCheckoutResult,
 };
-use nullspace_wire::network::NetworkEgressPolicy;
+use nullspace_wire::network::{MachineNetwork, NetworkEgressPolicy};
 use nullspace_wire::{Envs, JsonObject, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,9 @@ impl Record {
             cwd: Some(self.cwd.clone()),
             snapshot_id: self.snapshot_id.clone(),
             warm_pool_checkout: self.warm_pool_checkout.clone(),
+            network: Some(MachineNetwork {
+                egress: self.egress.clone(),
+            }),
             warnings: Some(self.warnings.clone()).filter(|w| !w.is_empty()),
             error_message: self.error_message.clone(),
         }

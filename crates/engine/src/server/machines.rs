@@ -18,7 +18,7 @@ use crate::machine::list::ListRequest;
 use crate::machine::{validate, Error};
 
 /// What `fields` can name.
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 23] = [
     "id",
     "status",
     "config",
@@ -39,6 +39,7 @@ const FIELDS: [&str; 22] = [
     "cwd",
     "snapshot_id",
     "warm_pool_checkout",
+    "network",
     "warnings",
     "error_message",
 ];
