@@ -1944,7 +1944,7 @@ export class Files {
   /** Goes on with an upload that the network broke off, from the part it stood at. @throws {@link UploadExpiredError} */
   resumeUpload(uploadId: string, source: UploadSource, options?: ResumeUploadOptions): Promise<UploadResult>;
   /**
-   * Watches a file or a directory, from the moment of the call. Leaving the loop, `signal` and `await using` end it.
+   * Watches a file or a directory. It holds once `started` is settled: await that before the changes that must be seen. Leaving the loop, `signal` and `await using` end it.
    *
    * @throws {@link TransportError} when the connection ends: changes may have been missed
    * @example
