@@ -26,6 +26,7 @@ export class Execution {
   logs = { stdout: [], stderr: [] };
   error = undefined;
   executionCount = undefined;
+  truncated = undefined;
 
   constructor(from) {
     Object.assign(this, from);
@@ -43,8 +44,8 @@ export class Execution {
       ...(png ? { png: `[image/png: ${sizeOf(png)}]` } : {}),
       ...(jpeg ? { jpeg: `[image/jpeg: ${sizeOf(jpeg)}]` } : {}),
     });
-    const { results, artifacts, logs, error, executionCount } = this;
-    return { results: results.map(shown), artifacts, logs, error, executionCount };
+    const { results, artifacts, logs, error, executionCount, truncated } = this;
+    return { results: results.map(shown), artifacts, logs, error, executionCount, ...(truncated ? { truncated } : {}) };
   }
 }
 Object.defineProperty(Execution, 'name', { value: 'Execution', configurable: true });

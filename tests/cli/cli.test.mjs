@@ -230,7 +230,7 @@ test('errors say what is wrong, with an exit code of their kind', async () => {
   assert.match((await run(['machine', 'create', '--warm-pool-wait-ms', '-1'])).stderr, /error: --warm-pool-wait-ms /);
   assert.match((await run(['exec', '--timeout', '0', id, 'ls'])).stderr, /error: --timeout /);
   const unreachable = await run(['ls'], { NULLSPACE_API_URL: 'http://127.0.0.1:9' });
-  assert.match(unreachable.stderr, /`nullspace engine`/);
+  assert.match(unreachable.stderr, /`npx nullspace engine`/);
   assert.equal((await run(['machine', 'list'], { NULLSPACE_API_URL: 'http://127.0.0.1:9' })).code, 1);
 });
 
