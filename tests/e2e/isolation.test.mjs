@@ -102,6 +102,7 @@ test('killing everything inside ends no more than the machine', async () => {
 
 test('a fork bomb ends with an error of its machine only', async () => {
   const bomb = await engine.Machine.create({ ...SMALL, timeout: 60 });
+  const started = Date.now();
   const outcome = await bomb.commands
     .run('bash', { args: ['-c', 'bomb() { bomb | bomb & }; bomb; sleep 3; exit 3'], timeout: 10 })
     .then(
@@ -109,6 +110,7 @@ test('a fork bomb ends with an error of its machine only', async () => {
       (error) => error.code,
     );
   assert.ok(outcome !== 'exit code 0', outcome);
+  assert.ok(Date.now() - started < 20_000, 'the time limit of the command did not hold');
   const begun = Date.now();
   assert.equal(await sh(machine, 'echo unharmed'), 'unharmed');
   assert.ok(Date.now() - begun < 10_000, 'a neighbour became slow');
@@ -129,6 +131,25 @@ test('a memory hog is ended, and only it', async () => {
   assert.ok(outcome === 137 || typeof outcome === 'string', `400 MB in 64 MB ended with ${outcome}`);
   assert.equal(await sh(machine, 'echo unharmed'), 'unharmed');
   await hog.kill();
+});
+
+test('programs read the sizes of their machine, and not those of the computer', async () => {
+  const small = await engine.Machine.create({ ...SMALL, vcpus: 1, memoryMb: 300 });
+  const seen = await sh(
+    small,
+    `grep MemTotal /proc/meminfo; grep -c ^processor /proc/cpuinfo; getconf _NPROCESSORS_ONLN
+     cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu.max`,
+  );
+  const bytes = String(300 << 20);
+  assert.deepEqual(seen.split('\n'), ['MemTotal:         307200 kB', '1', '1', bytes, bytes, '100000 100000']);
+  const node = await sh(small, `node -p 'os.totalmem() / 2 ** 20 + " " + process.constrainedMemory() / 2 ** 20'`);
+  assert.equal(node, '300 300');
+  for (const path of ['/sys/fs/cgroup/memory.max', '/proc/meminfo', '/proc/cpuinfo'])
+    assert.equal((await small.commands.run(`echo 1 > ${path}`, { shell: true })).exitCode, 2, path);
+  // The same after a fork, which may only have the size that it had.
+  const fork = await small.fork();
+  assert.match(await sh(fork, 'grep MemTotal /proc/meminfo'), / 307200 kB/);
+  await Promise.all([small.kill(), fork.kill()]);
 });
 
 test('the disk limit holds, and fills only its machine', async () => {

@@ -1,7 +1,7 @@
 //! PID 1 of a machine. It puts the machine's file tree together, gives up every right over it, and then starts
 //! processes on the engine's orders. It opens things and hands the descriptors out: no byte of a stream passes here.
 //!
-//! - `tree`: mounts
+//! - `tree`: mounts; `sizes`: what programs read of memory and processors
 //! - `confine`: user namespace, capabilities, system call filter
 //! - `serve`: orders, children; `sockets`: those that are counted here
 //! - `spawn`: one process; `supervise`: what ends it whole; `users`: who it runs as
@@ -10,6 +10,7 @@
 
 mod confine;
 mod serve;
+mod sizes;
 mod sockets;
 mod spawn;
 mod supervise;

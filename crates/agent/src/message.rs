@@ -30,6 +30,17 @@ pub struct Setup {
     pub counted: Vec<u8>,
     /// Bytes of `/dev/shm`.
     pub shm_bytes: u64,
+    /// What programs are told they have.
+    pub sizes: Sizes,
+}
+
+/// What a machine has of the computer, as far as that is enforced.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// How many.
+    pub processors: Option<u32>,
 }
 
 /// A directory of the host inside a machine.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nullspace_agent::message::{MountPoint, Setup};
 use nullspace_agent::mounts::{self, move_mount, open_tree, Access};
 
+use crate::sizes;
 use crate::sys::{self, step};
 
 /// Devices that a machine has; all are harmless and of the same number everywhere.
@@ -84,7 +85,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
             &setup.stage,
             "tmpfs",
             libc::MS_NODEV | libc::MS_NOSUID,
-            "mode=0700,size=64k",
+            "mode=0700,size=512k",
         ),
     )?;
     step("enter the stage", std::env::set_current_dir(&setup.stage))?;
@@ -129,10 +130,8 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
         "mount /",
         sys::mount("overlay", "root", "overlay", libc::MS_NODEV, &data),
     )?;
-    for name in ["sys", "tmp"] {
-        let _ = fs::create_dir(format!("root/{name}"));
-    }
-    for name in ["proc", "dev", "run", "usr"] {
+    let _ = fs::create_dir("root/tmp");
+    for name in ["proc", "sys", "dev", "run", "usr"] {
         if name != "usr" || !usrs.is_empty() {
             step("make a mount point", mount_point(&format!("root/{name}")))?;
         }
@@ -159,6 +158,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
     // In the machine's pid namespace, owned outside of its user namespace: nothing of /proc/sys can be written.
     step("mount /proc", sys::mount("proc", "root/proc", "proc", flags, ""))?;
     step("mask /proc", mask_proc())?;
+    step("tell the sizes", sizes::tell(&setup.sizes))?;
     step("enter the tree", std::env::set_current_dir("root"))?;
     Ok(Points(points))
 }

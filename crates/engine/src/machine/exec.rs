@@ -226,8 +226,12 @@ impl Engine {
         };
         let end = tokio::time::timeout(limit, command.end()).await;
         let Ok(end) = end else {
-            let _ = guard.running.end(command.pid).await;
-            let _ = tokio::time::timeout(KILL_PATIENCE, command.end()).await;
+            // A machine that is out of memory may take long to obey. The order stands; the caller hears of the limit now.
+            let over = async {
+                let _ = guard.running.end(command.pid).await;
+                command.end().await
+            };
+            let _ = tokio::time::timeout(KILL_PATIENCE, over).await;
             guard.pid = None;
             machine.processes.forget(command.pid);
             return Err(timed_out(&command, limit));

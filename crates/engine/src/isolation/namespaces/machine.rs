@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use nullspace_agent::message::{Exec, MountPoint, Order, Setup};
+use nullspace_agent::message::{Exec, MountPoint, Order, Setup, Sizes};
 use nullspace_agent::trees::Chain;
 use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
@@ -332,6 +332,10 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
         filters: shared.filters.clone(),
         counted: shared.counted.clone(),
         shm_bytes: (u64::from(spec.memory_mb) << 20) / SHM_SHARE,
+        sizes: Sizes {
+            memory: shared.groups.memory().then(|| u64::from(spec.memory_mb) << 20),
+            processors: shared.groups.cpu().then_some(spec.vcpus),
+        },
     })
 }
 
