@@ -17,9 +17,10 @@ const START_MS = 60_000;
  * @param {string} [options.apiKey] a random one when absent
  * @param {string[]} [options.args] more flags of `serve`
  * @param {string[]} [options.wrapper] a command to run it under, such as `['setpriv', '--reuid', '1234']`
+ * @param {'full' | 'fast'} [options.durability] by default it waits for no disk
  * @param {Record<string, string>} [options.env] its whole environment, beside PATH
  */
-export async function startEngine({ binary, state, apiKey, args = [], wrapper = [], env = {} }) {
+export async function startEngine({ binary, state, apiKey, durability = 'fast', args = [], wrapper = [], env = {} }) {
   const ownState = state === undefined;
   const directory = state ?? path.join(temporaryDirectory('engine'), 'state');
   const key = apiKey ?? `nsk_test_${randomBytes(16).toString('hex')}`;
@@ -27,7 +28,7 @@ export async function startEngine({ binary, state, apiKey, args = [], wrapper = 
     ...wrapper,
     binary,
     'serve',
-    ...['--listen', '127.0.0.1:0', '--state', directory, '--api-key', key],
+    ...['--listen', '127.0.0.1:0', '--state', directory, '--api-key', key, '--durability', durability],
     ...args,
   ];
   const child = start(command[0], command.slice(1), { env: { PATH: process.env.PATH, ...env } });

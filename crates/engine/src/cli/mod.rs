@@ -93,6 +93,11 @@ struct Serve {
     #[arg(long)]
     best_effort: bool,
 
+    /// Whether an answer waits until what was made (snapshots, volumes, machines with a key) is on the disk: `fast` does not,
+    /// and a power cut may lose the last seconds. For tests and CI.
+    #[arg(long, value_enum, default_value = "full")]
+    durability: Durability,
+
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value = "text")]
     log: log::Form,
@@ -100,6 +105,15 @@ struct Serve {
     /// What the log holds: error, warn, info, debug.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: tracing::Level,
+}
+
+/// What a power cut may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Durability {
+    /// Nothing that was answered.
+    Full,
+    /// The last seconds.
+    Fast,
 }
 
 /// A result, or what went wrong, for the person who started the program.
@@ -112,6 +126,8 @@ pub struct BackendOptions {
     pub directory: PathBuf,
     /// Start machines with a warning where a limit cannot be enforced.
     pub best_effort: bool,
+    /// Layers are on the disk before anybody hears of them.
+    pub durable: bool,
 }
 
 /// Runs the program. `arguments` begin with its name.
@@ -177,6 +193,10 @@ where
         .collect::<Outcome<Vec<_>>>()?;
     let directory = options.state.map_or_else(default_state, Ok)?;
     let store = Store::open(&directory).map_err(|e| e.to_string())?;
+    let store = match options.durability {
+        Durability::Full => store,
+        Durability::Fast => store.fast(),
+    };
     // Machines see it from other working directories.
     let directory = directory
         .canonicalize()
@@ -192,6 +212,7 @@ where
     let backend = open_backend(BackendOptions {
         directory: directory.join("machines"),
         best_effort: options.best_effort,
+        durable: store.is_durable(),
     })
     .await?;
     for note in &backend.capabilities().notes {
@@ -250,6 +271,7 @@ where
     let opened = open_backend(BackendOptions {
         directory: directory.clone(),
         best_effort: true,
+        durable: false,
     })
     .await;
     let found = opened.map(|backend| backend.capabilities().clone());

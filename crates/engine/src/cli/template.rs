@@ -191,6 +191,7 @@ where
     let backend = open_backend(BackendOptions {
         directory: directory.join("machines"),
         best_effort: true,
+        durable: true,
     })
     .await?;
     let engine = Engine::offline(store, backend);

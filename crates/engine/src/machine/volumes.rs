@@ -163,7 +163,8 @@ impl Engine {
         self.run_to_end(async move {
             engine.refuse_without_room().await?;
             let directory = engine.volume_directory(&volume.id);
-            make_directory(&directory).map_err(|e| Error::internal("making a volume", e))?;
+            make_directory(&directory, engine.store.is_durable())
+                .map_err(|e| Error::internal("making a volume", e))?;
             let stored = engine.store_volume(&volume).await;
             if stored.is_err() {
                 let _ = std::fs::remove_dir(&directory);
@@ -513,8 +514,9 @@ fn refuse_unless_running(machine: &Machine) -> Result<()> {
     }
 }
 
-/// The directory of a volume. Inside it is a directory of the machine's root that everybody may read.
-fn make_directory(path: &Path) -> std::io::Result<()> {
+/// The directory of a volume. Inside it is a directory of the machine's root that everybody may read. With `durable` it is on
+/// the disk afterwards.
+fn make_directory(path: &Path, durable: bool) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     if let Some(parent) = path.parent() {
         std::fs::DirBuilder::new()
@@ -523,7 +525,11 @@ fn make_directory(path: &Path) -> std::io::Result<()> {
             .create(parent)?;
     }
     std::fs::create_dir(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    match path.parent() {
+        Some(parent) if durable => std::fs::File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     directory: PathBuf,
+    is_durable: bool,
     /// Holds the lock until the store is dropped.
     _lock: File,
 }
@@ -122,8 +123,23 @@ impl Store {
         Ok(Self {
             jobs,
             directory: directory.to_owned(),
+            is_durable: true,
             _lock: lock,
         })
+    }
+
+    /// Waits for no disk: an end of the engine still loses nothing, a power cut the last moments, but not the file.
+    #[must_use]
+    pub fn fast(mut self) -> Self {
+        self.is_durable = false;
+        // Nobody waits for it: the jobs behind it do.
+        let _ = self.send(|connection| connection.pragma_update(None, "synchronous", "NORMAL"));
+        self
+    }
+
+    /// Whether what is stored outlives a power cut.
+    pub fn is_durable(&self) -> bool {
+        self.is_durable
     }
 
     /// The state directory.
@@ -214,9 +230,9 @@ fn take_lock(directory: &Path) -> Result<File> {
 }
 
 fn prepare(connection: &mut Connection) -> Result<()> {
-    // WAL with NORMAL: a crash of the engine loses nothing, a power cut may lose the last moments but not the file.
+    // WAL with FULL: what is committed is on the disk. See `fast`.
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > VERSION {

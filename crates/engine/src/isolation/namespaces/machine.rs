@@ -521,9 +521,9 @@ impl Running for Machine {
             Err(error) => Err(error),
             Ok((upper, view)) => {
                 let (layer, name) = (self.shared.layer(name), name.to_owned());
-                let trash = self.shared.trash.clone();
+                let shared = self.shared.clone();
                 blocking(move || {
-                    let copied = layers::copy_upper(&upper, &layer, &name, &trash);
+                    let copied = layers::copy_upper(&upper, &layer, &name, &shared.trash);
                     drop(view);
                     copied
                 })
@@ -533,7 +533,11 @@ impl Running for Machine {
         if !*frozen {
             self.set_frozen(false).await?;
         }
-        copied
+        let copied = copied?;
+        // The machine goes on meanwhile.
+        let (shared, name) = (self.shared.clone(), name.to_owned());
+        blocking(move || shared.settle(&name)).await?;
+        Ok(copied)
     }
 
     async fn set_egress(&self, rules: EgressRules) -> Result<()> {

@@ -57,6 +57,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Start machines even where what they ask for cannot be enforced, with a warning.
     pub best_effort: bool,
+    /// Layers are on the disk before anybody hears of them.
+    pub durable: bool,
     /// Name servers that machines' queries go to; `None` = those of this computer.
     pub resolvers: Option<Vec<SocketAddr>>,
 }
@@ -179,13 +181,21 @@ impl Backend for Namespaces {
 
     async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
         let (shared, name, source) = (self.shared.clone(), name.to_owned(), source.to_owned());
-        blocking(move || layers::import(&shared.layer(&name), &name, &source, &shared.trash)).await
+        blocking(move || {
+            let layer = layers::import(&shared.layer(&name), &name, &source, &shared.trash)?;
+            shared.settle(&name).map(|()| layer)
+        })
+        .await
     }
 
     async fn merge_layers(&self, name: &str, layers: &[String]) -> Result<Option<Layer>> {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         let folders: Vec<PathBuf> = layers.iter().map(|layer| self.shared.layer(layer)).collect();
-        blocking(move || layers::merge(&shared.layer(&name), &name, &folders, &shared.trash)).await
+        blocking(move || {
+            let merged = layers::merge(&shared.layer(&name), &name, &folders, &shared.trash)?;
+            shared.settle(&name).map(|()| merged)
+        })
+        .await
     }
 
     async fn remove_layer(&self, name: &str) -> Result<()> {
@@ -201,6 +211,16 @@ impl Shared {
 
     fn layer(&self, name: &str) -> PathBuf {
         self.options.state_dir.join("layers").join(name)
+    }
+
+    /// Waits until the layers are on the disk, this one included: who is told of it may cut the power.
+    fn settle(&self, name: &str) -> Result<()> {
+        if !self.options.durable || !self.layer(name).exists() {
+            return Ok(());
+        }
+        let settled = fs::File::open(self.options.state_dir.join("layers"))
+            .and_then(|layers| Ok(rustix::fs::syncfs(layers)?));
+        settled.map_err(failed("write a layer to the disk"))
     }
 
     fn take_block(self: &Arc<Self>) -> Result<Option<Block>> {
