@@ -1,5 +1,6 @@
 // The code interpreter: cells whose events are heard as they come, and what they leave.
 
+import { forget, heed } from './abort.js';
 import { InvalidRequestError, TimeoutError } from './errors.js';
 import { shapeEvent } from './runtime.js';
 
@@ -108,11 +109,11 @@ const pause = (milliseconds, signal) =>
       reject(signal.reason);
     };
     const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
+      if (signal) forget(signal, stop);
       resolve();
     }, milliseconds);
     if (signal?.aborted) stop();
-    else signal?.addEventListener('abort', stop, { once: true });
+    else if (signal) heed(signal, stop);
   });
 
 const wrong = (option, why) => {

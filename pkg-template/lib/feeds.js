@@ -1,5 +1,7 @@
 // What a server tells without end, as async iterables and as subscriptions. Connections are Rust's business.
 
+import { forget, heed } from './abort.js';
+
 /**
  * Walks along a feed. It is opened by the first step. `return()`, the end of a loop and `await using` end it at once, also
  * while a step waits; so does `signal`, whose reason the step then rejects with.
@@ -8,7 +10,7 @@ export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
   const stop = new AbortController();
   const abort = () => stop.abort(signal.reason);
   const listens = typeof signal?.addEventListener === 'function';
-  if (listens) signal.addEventListener('abort', abort, { once: true });
+  if (listens) heed(signal, abort);
   let opened;
   let handle;
   let ended = false;
@@ -22,7 +24,7 @@ export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
   const finish = async () => {
     if (ended) return;
     ended = true;
-    if (listens) signal.removeEventListener('abort', abort);
+    if (listens) forget(signal, abort);
     stop.abort();
     await opened?.catch(() => {});
     if (handle) await close.call(handle);

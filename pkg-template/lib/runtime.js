@@ -8,6 +8,7 @@ import * as glue from './glue.js';
 import { openSocket } from './socket.js';
 import { openSource } from './upload.js';
 
+export { forget, heed } from './abort.js';
 export { holdContent, holdMultipart, releaseContent } from './content.js';
 export { command, handle, handleId } from './handle.js';
 export { toError };

@@ -7,6 +7,7 @@ use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use super::host;
 use super::race::{race, First};
 
 /// Anything that looks like one: other realms and polyfills have classes of their own.
@@ -20,10 +21,7 @@ struct Listener<'a> {
 
 impl Drop for Listener<'_> {
     fn drop(&mut self) {
-        // Fails for no signal that took it.
-        let _ = self
-            .signal
-            .remove_event_listener_with_callback("abort", &self.resolve);
+        host::forget(self.signal, &self.resolve);
     }
 }
 
@@ -39,7 +37,7 @@ pub async fn abortable(
     let mut resolve = JsValue::UNDEFINED;
     let aborted = Promise::new(&mut |resolve_it, _| resolve = resolve_it.into());
     let resolve: Function = resolve.unchecked_into();
-    signal.add_event_listener_with_callback("abort", &resolve)?;
+    host::heed(signal, &resolve)?;
     let listener = Listener { signal, resolve };
     let outcome = race(call, JsFuture::from(aborted)).await;
     drop(listener);

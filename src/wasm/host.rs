@@ -3,6 +3,7 @@
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::AbortSignal;
 
 #[wasm_bindgen(raw_module = "./runtime.js")]
 extern "C" {
@@ -47,6 +48,13 @@ extern "C" {
     /// Ends it: it is not answered any more.
     #[wasm_bindgen(method)]
     pub fn cancel(this: &Exchange);
+
+    /// Calls `act` when the signal aborts.
+    #[wasm_bindgen(catch)]
+    pub fn heed(signal: &AbortSignal, act: &Function) -> Result<(), JsValue>;
+
+    /// Ends that.
+    pub fn forget(signal: &AbortSignal, act: &Function);
 
     /// The promise of a call.
     pub fn pending(place: u32) -> Promise;

@@ -139,13 +139,24 @@ test('a signal ends calls on handles, pages and waits', async () => {
   }
 });
 
-test('one signal may serve many calls: no listener stays', async () => {
+test('one signal may serve many calls, also at once: no warning of a leak, and no listener stays', async () => {
   const server = await serve();
   const controller = new AbortController();
+  const warnings = [];
+  const hear = (warning) => warnings.push(warning.name);
+  process.on('warning', hear);
   try {
-    for (let index = 0; index < 20; index++) await Machine.list({ ...server.options, signal: controller.signal });
+    const list = () => Machine.list({ ...server.options, signal: controller.signal });
+    for (let index = 0; index < 20; index++) await list();
+    await Promise.all(Array.from({ length: 20 }, list));
+    const aborted = Array.from({ length: 20 }, list);
+    controller.abort('enough');
+    for (const one of await Promise.allSettled(aborted)) assert.equal(one.reason, 'enough');
+    await new Promise(setImmediate);
+    assert.deepEqual(warnings, []);
     assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
   } finally {
+    process.off('warning', hear);
     await server.close();
   }
 });

@@ -112,7 +112,7 @@ mod tests {
     fn memory_is_told_in_the_kernels_form() {
         let text = meminfo(256 << 20);
         assert!(
-            text.starts_with("MemTotal:          262144 kB\nMemFree: "),
+            text.starts_with("MemTotal:         262144 kB\nMemFree: "),
             "{text}"
         );
     }

@@ -1,0 +1,28 @@
+// Who waits for a signal. Each signal gets one listener, however many calls it serves: Node warns of a leak from the eleventh on.
+
+const waiting = new WeakMap();
+
+/** Calls `act` when the signal aborts, until {@link forget}. */
+export const heed = (signal, act) => {
+  let entry = waiting.get(signal);
+  if (entry === undefined) {
+    const acts = new Set();
+    const listener = () => {
+      waiting.delete(signal);
+      for (const one of acts) one();
+    };
+    signal.addEventListener('abort', listener, { once: true });
+    entry = { acts, listener };
+    waiting.set(signal, entry);
+  }
+  entry.acts.add(act);
+};
+
+/** Ends that. */
+export const forget = (signal, act) => {
+  const entry = waiting.get(signal);
+  entry?.acts.delete(act);
+  if (entry?.acts.size !== 0) return;
+  waiting.delete(signal);
+  signal.removeEventListener('abort', entry.listener);
+};
