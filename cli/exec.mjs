@@ -67,9 +67,12 @@ const attached = async (machine, command, options, { stdin, interrupted }) => {
     for await (const event of machine.commands.stream(command, { ...options, signal: interrupted.signal })) {
       if (event.kind === 'started') {
         result = { pid: event.pid };
-        feed(machine.commands, event.pid, stdin ? process.stdin : [], over.signal).catch(
-          (error) => over.signal.aborted || interrupted.abort(error),
-        );
+        feed(machine.commands, event.pid, stdin ? process.stdin : [], over.signal).catch((error) => {
+          if (over.signal.aborted) return;
+          // The command may have ended just now, which its own stream tells.
+          const timer = setTimeout(() => interrupted.abort(error), 1000);
+          over.signal.addEventListener('abort', () => clearTimeout(timer));
+        });
       } else if (event.kind === 'exit') {
         process.exitCode = event.exitCode;
       } else if (isJson()) {
