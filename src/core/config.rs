@@ -186,7 +186,7 @@ fn missing_key(what: &str) -> Error {
         "unauthorized",
         format!(
             "{what}: pass `apiKey`, or, where the runtime has an environment and files, set NULLSPACE_API_KEY \
-             (or NULLSPACE_TOKEN), put it into ./.env, or `api_key` into ~/.config/nullspace/config.json"
+             (or NULLSPACE_TOKEN), put it into ./.env, or \"api_key\" into ~/.config/nullspace/config.json"
         ),
     )
 }
