@@ -1,12 +1,13 @@
 //! What the client sends, and sends again: over a scripted transport whose clock moves only when somebody waits.
 
-use nullspace::client::machine::{Machine, Once};
-use nullspace::client::page::Page;
+use nullspace::client::machine::{Machine, Once, Ran};
+use nullspace::client::page::page;
 use nullspace::client::single::Planned;
 use nullspace::client::warm_pool::wait_until_ready;
 use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::{Error, Kind};
+use nullspace::core::exec;
 use nullspace::core::machine::{self, create_fields, list, list_fields, run_once_fields};
 use nullspace::core::options::{Fields, Value};
 use nullspace::core::warm_pool::wait;
@@ -79,6 +80,19 @@ fn create(client: &Client<Script>, options: &[(&str, Value)]) -> Result<Machine<
         .run(Machine::create(creation(client, &fields)?))
 }
 
+/// Runs a command in the foreground to its end.
+fn run(
+    machine: &Machine<Script>,
+    command: &str,
+    options: Option<&Value>,
+) -> Result<serde_json::Value, Failure<String>> {
+    let execution = machine.execute(exec::run(&text(command), options)?);
+    match machine.transport().clone().run(execution)? {
+        Ran::Ended(result) => Ok(result),
+        _ => panic!("it does not run in the foreground"),
+    }
+}
+
 fn error<V>(result: Result<V, Failure<String>>) -> Error {
     match result {
         Err(Failure::Error(error)) => error,
@@ -90,10 +104,12 @@ fn error<V>(result: Result<V, Failure<String>>) -> Error {
 #[test]
 fn a_create_sends_the_sdk_defaults_with_a_fresh_key() {
     let script = Script::new().on("POST", "/v1/machines", 201, MACHINE);
-    let machine = create(&plain(&script), &[]).unwrap();
+    let options = object(&[]);
+    let made = script.send(creation(&plain(&script), &create_fields(&options).unwrap()));
+    let made = made.unwrap();
     assert_eq!(
-        (machine.id.as_str(), machine.cwd.as_deref()),
-        ("mch_1", Some("/workspace"))
+        (&made["id"], &made["cwd"]),
+        (&"mch_1".into(), &"/workspace".into())
     );
     let sent = &script.sent()[0];
     assert_eq!(Script::header(sent, "Idempotency-Key").as_deref(), Some("uuid-1"));
@@ -352,7 +368,7 @@ fn the_dispatch_proof_is_repeated_on_exec_and_nowhere_else() {
         .on("POST", "/v1/machines/mch_1/exec", 200, DONE)
         .on("GET", "/v1/machines/mch_1", 200, MACHINE);
     let machine = create(&plain(&script), &[]).unwrap();
-    script.send(machine.run(&text("ls"), None)).unwrap();
+    run(&machine, "ls", None).unwrap();
     script.send(machine.plan(&machines::GET_INFO, &[], None)).unwrap();
     let proofs: Vec<_> = script
         .sent()
@@ -370,12 +386,12 @@ fn a_long_command_is_not_cut_by_the_http_limit_unless_one_was_given() {
         .on("POST", "/v1/machines/mch_1/exec", 200, DONE);
     let machine = create(&plain(&script), &[]).unwrap();
     let long = object(&[("timeout", Value::Number(600.0))]);
-    script.send(machine.run(&text("make"), Some(&long))).unwrap();
+    run(&machine, "make", Some(&long)).unwrap();
     let limited = object(&[
         ("timeout", Value::Number(600.0)),
         ("requestTimeout", Value::Number(5.0)),
     ]);
-    script.send(machine.run(&text("make"), Some(&limited))).unwrap();
+    run(&machine, "make", Some(&limited)).unwrap();
     let limits: Vec<_> = script.sent().iter().map(|r| r.timeout.as_secs()).collect();
     assert_eq!(limits, [120, 610, 5]);
 }
@@ -441,31 +457,37 @@ fn run_once_given_up_while_the_command_runs_destroys_its_machine() {
 
 #[test]
 fn pages_repeat_the_filters_and_end_when_the_server_says_so() {
-    let page = |rest: &str| format!(r#"{{"items":[{MACHINE}],{rest}}}"#);
+    let body = |rest: &str| format!(r#"{{"items":[{MACHINE}],{rest}}}"#);
     let script = Script::new()
         .on(
             "GET",
             "/v1/machines?limit=1&template=base",
             200,
-            &page(r#""has_next":true,"next_token":"t 2""#),
+            &body(r#""has_next":true,"next_token":"t 2""#),
         )
         .on(
             "GET",
             "/v1/machines?limit=1&template=base&next_token=t%202",
             200,
-            &page(r#""has_next":false,"next_token":"t3""#),
+            &body(r#""has_next":false,"next_token":"t3""#),
         );
     let client = plain(&script);
     let query = object(&[("template", text("base"))]);
-    let options = object(&[("limit", Value::Number(1.0)), ("query", query)]);
-    let fields = list_fields(&options).unwrap();
-    let list = list(&fields).unwrap();
-    let answer = script.send(Page::reading(&client, &list)).unwrap();
-    let page = Page::first(client, list, &answer);
-    assert_eq!(page.next_token().as_deref(), Some("t 2"));
-    assert_eq!(script.run(page.next(None)).ok().unwrap()[0]["id"], "mch_1");
-    assert_eq!(page.next_token(), None);
-    assert_eq!(script.run(page.next(None)).ok().unwrap(), serde_json::json!([]));
+    let read = |more: &[(&str, Value)]| {
+        let options = object(&[&[("limit", Value::Number(1.0)), ("query", query.clone())], more].concat());
+        let list = list(&list_fields(&options).unwrap()).unwrap();
+        script.send(page(&client, &list)).unwrap()
+    };
+    let first = read(&[]);
+    assert_eq!(
+        (&first["hasNext"], &first["nextToken"]),
+        (&true.into(), &"t 2".into())
+    );
+    let last = read(&[("nextToken", text("t 2"))]);
+    assert_eq!(
+        (&last["items"][0]["id"], &last["hasNext"]),
+        (&"mch_1".into(), &false.into())
+    );
 }
 
 fn pool_of(script: &Script) -> Client<Script> {

@@ -94,8 +94,8 @@ fn a_fork_is_another_machine_with_a_key_of_its_own() {
     let forked = fork(json!({})).unwrap();
     let made = Machine::taken_up(&client(&script), &forked).unwrap();
     assert_eq!(
-        (made.id.as_str(), made.cwd.as_deref()),
-        ("mch_2", Some("/workspace"))
+        (made.id.as_str(), &forked["cwd"]),
+        ("mch_2", &json!("/workspace"))
     );
     fork(json!({ "idempotencyKey": "mine" })).unwrap();
     let sent = script.sent();

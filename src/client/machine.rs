@@ -60,10 +60,6 @@ pub struct Machine<T> {
     pub(super) client: Client<T>,
     /// `mch_...`
     pub id: String,
-    /// Working directory of commands, when the server said so.
-    pub cwd: Option<String>,
-    /// Opens private preview ports; only its maker learns it.
-    pub traffic_access_token: Option<String>,
     pub(super) proof: Option<String>,
     timeout: Duration,
 }
@@ -111,8 +107,6 @@ impl<T: Transport> Machine<T> {
             id: answer
                 .text("id")
                 .ok_or_else(|| Error::invalid_response("the machine has no id"))?,
-            cwd: answer.text("cwd"),
-            traffic_access_token: answer.text("trafficAccessToken"),
             proof: None,
             timeout,
         })
@@ -176,8 +170,6 @@ impl<T: Transport> Machine<T> {
         Self {
             client: client.clone(),
             id,
-            cwd: None,
-            traffic_access_token: None,
             proof,
             timeout: timeout.unwrap_or_else(|| client.timeout(None, DEFAULT_TIMEOUT)),
         }
@@ -238,20 +230,6 @@ impl<T: Transport> Machine<T> {
     /// Destroys the machine, quietly: for one that nobody holds.
     pub(super) async fn end(&self) -> Outcome<T, ()> {
         self.plan(&machines::KILL, &[], None)?.send().await.map(drop)
-    }
-
-    /// Runs a command in the foreground.
-    pub fn run(&self, command: &Value, options: Option<&Value>) -> Planned<T> {
-        let run = exec::run(command, options)?;
-        if run.request.background == Some(true) {
-            let what = "is not supported here: run the command in the foreground";
-            return Err(Error::option("background", what).into());
-        }
-        Ok(self.exec(
-            json(&run.request)?,
-            run.request_timeout,
-            run.least_request_timeout,
-        ))
     }
 
     /// Runs a command: in the foreground to its end, in the background without waiting.

@@ -58,18 +58,6 @@ pub fn path(name: &str, value: &Value) -> Result<String, Error> {
     Ok(path.to_owned())
 }
 
-/// A text that is no path: a pattern, a replacement. Empty ones are allowed where `empty` says so.
-pub fn text(name: &str, value: &Value, empty: bool) -> Result<String, Error> {
-    match value {
-        Value::Text(text) if empty || !text.is_empty() => Ok(text.clone()),
-        Value::Text(_) => Err(Error::option(name, "must not be empty")),
-        other => Err(Error::option(
-            name,
-            &format!("must be a string, not {}", other.kind()),
-        )),
-    }
-}
-
 /// Permissions under the name `name`: `'0644'`, `'644'` or the number 0o644.
 pub fn permissions(name: &str, value: &Value) -> Result<String, Error> {
     let mode = match value {

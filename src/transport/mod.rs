@@ -32,8 +32,6 @@ pub trait Answer: Clone + 'static {
         Self: Sized;
     /// Shows the items of a list, in order.
     fn each(&self, see: &mut dyn FnMut(&Self));
-    /// An empty list.
-    fn nothing() -> Self;
 }
 
 /// Sends requests and waits.

@@ -523,8 +523,4 @@ impl Answer for Value {
     fn each(&self, see: &mut dyn FnMut(&Value)) {
         self.as_array().into_iter().flatten().for_each(see);
     }
-
-    fn nothing() -> Value {
-        Value::Array(Vec::new())
-    }
 }

@@ -8,7 +8,7 @@ use super::host;
 use super::record::{self, Record};
 use super::transport::JsTransport;
 use crate::client::machine::{Machine, Once};
-use crate::client::page::Page;
+use crate::client::page::page;
 use crate::core::machine;
 
 /// The handle of a machine that was made: its later calls take as long as the create might, and repeat its proof.
@@ -57,12 +57,7 @@ pub fn machine_list(options: JsValue, client: JsValue) -> Promise {
         let fields = machine::list_fields(&given.options)?;
         let list = machine::list(&fields)?;
         let client = given.client()?;
-        call(async move {
-            match list.rows {
-                true => Page::rows(&client, &list).send().await,
-                false => Page::reading(&client, &list).send().await,
-            }
-        })
+        call(async move { page(&client, &list).send().await })
     })
 }
 

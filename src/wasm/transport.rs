@@ -242,7 +242,4 @@ impl Answer for JsAnswer {
             list.iter().for_each(|item| see(&JsAnswer(item)));
         }
     }
-    fn nothing() -> Self {
-        JsAnswer(Array::new().into())
-    }
 }
