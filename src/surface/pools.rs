@@ -81,20 +81,16 @@ pub static DRAIN: Operation = Operation::on(&api::DRAIN_TEMPLATE_WARM_POOL);
 pub static RECONCILE: Operation = Operation::on(&api::RECONCILE_TEMPLATE_WARM_POOL);
 
 fn create(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
-    settings(fields)?;
-    let least = fields
-        .integer("minReady", POOL_READY.min, POOL_READY.max)?
-        .unwrap_or(1);
-    let most = fields
-        .integer("maxReady", POOL_READY.min, POOL_READY.max)?
-        .unwrap_or(least.max(1));
+    settings(fields, request)?;
+    let least = number(request, "min_ready").unwrap_or(1);
+    let most = number(request, "max_ready").unwrap_or(least.max(1));
     sizes(fields, least, most)?;
     let template = request.body["template_ref"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
     // A reference like `app:stable` names the tag by itself.
-    if fields.choice("versionPolicy", &["pinned_build", "track_tag"])? == Some("track_tag")
+    if request.body.get("version_policy") == Some(&json!("track_tag"))
         && !fields.has("trackTag")
         && !template.contains(':')
     {
@@ -117,11 +113,8 @@ fn create(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
 }
 
 fn update(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
-    settings(fields)?;
-    if let (Some(least), Some(most)) = (
-        fields.integer("minReady", POOL_READY.min, POOL_READY.max)?,
-        fields.integer("maxReady", POOL_READY.min, POOL_READY.max)?,
-    ) {
+    settings(fields, request)?;
+    if let (Some(least), Some(most)) = (number(request, "min_ready"), number(request, "max_ready")) {
         sizes(fields, least, most)?;
     }
     if request.body.is_empty() && !changes_size(fields) {
@@ -132,8 +125,13 @@ fn update(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     Ok(())
 }
 
-fn settings(fields: &Fields<'_>) -> Result<(), Error> {
-    let pinned = fields.choice("versionPolicy", &["pinned_build", "track_tag"])? == Some("pinned_build");
+/// A number that the reader put into the body.
+fn number(request: &Request, name: &str) -> Option<u64> {
+    request.body.get(name)?.as_u64()
+}
+
+fn settings(fields: &Fields<'_>, request: &Request) -> Result<(), Error> {
+    let pinned = request.body.get("version_policy") == Some(&json!("pinned_build"));
     if pinned && fields.has("trackTag") {
         return Err(fields.wrong("trackTag", "contradicts `versionPolicy: 'pinned_build'`"));
     }
@@ -155,17 +153,12 @@ pub fn changes_size(fields: &Fields<'_>) -> bool {
 /// The size as the wire wants it: what was given, over what there is.
 pub fn resources(fields: &Fields<'_>, now: &Json) -> Result<Json, Error> {
     let mut size = Map::new();
-    for (name, wire, range) in [
-        ("vcpus", "vcpus", VCPUS),
-        ("memoryMb", "memory_mb", MEMORY_MB),
-        ("diskMb", "disk_mb", DISK_MB),
-    ] {
-        match fields.integer(name, range.min, range.max)? {
-            Some(given) => size.insert(wire.to_owned(), given.into()),
-            None => now
-                .get(wire)
-                .and_then(|value| size.insert(wire.to_owned(), value.clone())),
-        };
+    for field in SIZE {
+        let name = field.wire_name();
+        let given = field.read(fields)?;
+        if let Some(value) = given.or_else(|| now.get(&*name).cloned()) {
+            size.insert(name.into_owned(), value);
+        }
     }
     Ok(Json::Object(size))
 }

@@ -172,7 +172,8 @@ impl Field {
         Ok(())
     }
 
-    fn wire_name(&self) -> Cow<'static, str> {
+    /// Name on the wire.
+    pub(super) fn wire_name(&self) -> Cow<'static, str> {
         match self.wire {
             "" if self.js.bytes().any(|letter| letter.is_ascii_uppercase()) => {
                 options::snake_case(self.js).into()
@@ -182,7 +183,8 @@ impl Field {
         }
     }
 
-    fn read(&self, fields: &Fields<'_>) -> Result<Option<Json>, Error> {
+    /// The value that was given, checked.
+    pub(super) fn read(&self, fields: &Fields<'_>) -> Result<Option<Json>, Error> {
         let name = self.js;
         Ok(match self.kind {
             Kind::Text => fields.text(name)?.map(Json::from),
