@@ -7,7 +7,7 @@ use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::time::Duration;
 
-use js_sys::{Promise, Reflect};
+use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -36,6 +36,15 @@ pub type Begun = Outcome<JsTransport, Call>;
 pub fn call<V: IntoJs + 'static>(future: impl Future<Output = Outcome<JsTransport, V>> + 'static) -> Begun {
     let future: Pin<Box<dyn Future<Output = Outcome<JsTransport, V>>>> = Box::pin(future);
     Ok(Box::pin(async { future.await.map(V::into_js) }))
+}
+
+/// A function among the options of a call, as it was given; that it is one was checked elsewhere.
+pub fn hook(options: &JsValue, name: &str) -> Outcome<JsTransport, Option<Function>> {
+    if !options.is_object() {
+        return Ok(None);
+    }
+    let value = Reflect::get(options, &name.into()).map_err(Failure::Thrown)?;
+    Ok(value.dyn_into().ok())
 }
 
 /// What a call gives, as JavaScript sees it.

@@ -1,12 +1,12 @@
 //! What takes more than one request of warm pools and volumes.
 
-use js_sys::{Function, Promise, Reflect};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, call, on_class, on_handle};
+use super::call::{argument, call, hook, on_class, on_handle};
 use super::record::{self, Record};
 use super::transport::JsAnswer;
-use crate::client::{volume, warm_pool, Failure};
+use crate::client::{volume, warm_pool};
 use crate::core;
 use crate::surface::{pools, volumes, Scope};
 
@@ -25,13 +25,7 @@ pub fn pool_update(record: Record, options: JsValue) -> Promise {
 pub fn pool_wait_until_ready(record: Record, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read| {
         let wait = core::warm_pool::wait(read)?;
-        let hook = match options.is_object() {
-            true => Reflect::get(&options, &"onProgress".into())
-                .map_err(Failure::Thrown)?
-                .dyn_into::<Function>()
-                .ok(),
-            false => None,
-        };
+        let hook = hook(&options, "onProgress")?;
         let (client, id) = (held.client.clone(), held.record.id());
         call(async move {
             let tell = |info: &JsAnswer| match &hook {

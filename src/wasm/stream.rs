@@ -7,7 +7,7 @@ use js_sys::{Array, Function, JsString, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{future_to_promise, spawn_local, JsFuture};
 
-use super::call::{argument, call, on_handle, on_held};
+use super::call::{argument, call, hook, on_handle, on_held};
 use super::host;
 use super::record::Record;
 use super::transport::JsTransport;
@@ -29,16 +29,9 @@ pub struct Hooks {
 impl Hooks {
     /// Those among the options; that they are functions was checked.
     pub fn read(options: &JsValue) -> Outcome<JsTransport, Self> {
-        let function = |name: &str| -> Outcome<JsTransport, Option<Function>> {
-            if !options.is_object() {
-                return Ok(None);
-            }
-            let value = Reflect::get(options, &name.into()).map_err(Failure::Thrown)?;
-            Ok(value.dyn_into::<Function>().ok())
-        };
         Ok(Self {
-            stdout: function("onStdout")?,
-            stderr: function("onStderr")?,
+            stdout: hook(options, "onStdout")?,
+            stderr: hook(options, "onStderr")?,
         })
     }
 

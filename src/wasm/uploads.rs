@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::call::{argument, call, named, on_handle};
+use super::call::{argument, call, hook, named, on_handle};
 use super::files::Held;
 use super::record::Record;
 use super::transport::JsTransport;
@@ -101,13 +101,7 @@ fn read(source: JsValue, options: &JsValue) -> Outcome<JsTransport, (Source, JsB
         return Err(Error::option("source", what).into());
     }
     let source: RawSource = source.unchecked_into();
-    let hook = match options.is_object() {
-        true => Reflect::get(options, &"onProgress".into())
-            .map_err(Failure::Thrown)?
-            .dyn_into::<Function>()
-            .ok(),
-        false => None,
-    };
+    let hook = hook(options, "onProgress")?;
     let known = Source {
         name: source.name(),
         mode: source.mode(),
