@@ -3,8 +3,8 @@
 import { Machine } from 'nullspace';
 
 import { creation } from './creation.mjs';
-import { duration, entries, fields, localTime, show, showAll, showId } from './output.mjs';
-import { given, number, pairs, quiet } from './values.mjs';
+import { duration, entries, fields, listing, localTime, show, showId } from './output.mjs';
+import { given, number, pairs } from './values.mjs';
 
 const ID = ['<machine>', 'id of the machine'];
 
@@ -43,15 +43,16 @@ export const create = {
   },
 };
 
-export const list = {
-  options: [
-    ['--state <state>', 'only these, such as running or paused'],
-    ['--template <name>', 'only those of a template'],
-    ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
-    ['--limit <n>', 'most machines', number],
-    quiet,
+export const list = listing(
+  [
+    ['ID', ({ id }) => id],
+    ['STATUS', ({ status }) => status],
+    ['TEMPLATE', (info) => info.template],
+    ['CREATED', ({ createdAt }) => localTime(createdAt)],
+    ['LEFT', left],
+    ['METADATA', (info) => entries(info.metadata)],
   ],
-  async run({ state, template, metadata, limit, quiet: isQuiet }) {
+  async ({ state, template, metadata, limit }) => {
     const items = [];
     const query = given({ template, metadata });
     const page = await Machine.list(given({ state, limit, query: Object.keys(query).length > 0 ? query : undefined }));
@@ -59,17 +60,15 @@ export const list = {
       items.push(info);
       if (items.length === limit) break;
     }
-    const columns = [
-      ['ID', ({ id }) => id],
-      ['STATUS', ({ status }) => status],
-      ['TEMPLATE', (info) => info.template],
-      ['CREATED', ({ createdAt }) => localTime(createdAt)],
-      ['LEFT', left],
-      ['METADATA', (info) => entries(info.metadata)],
-    ];
-    showAll(items, columns, isQuiet);
+    return items;
   },
-};
+  [
+    ['--state <state>', 'only these, such as running or paused'],
+    ['--template <name>', 'only those of a template'],
+    ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
+    ['--limit <n>', 'most machines', number],
+  ],
+);
 
 export const get = {
   args: [ID],

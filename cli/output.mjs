@@ -79,6 +79,14 @@ const table = (head, rows) => {
   return [bold(line(head)), ...cells.map(line)].join('\n');
 };
 
+/** A command that lists things: `load(flags)` gives them. See {@link showAll} for the columns. */
+export const listing = (columns, load, options = []) => ({
+  options: [...options, ['-q, --quiet', 'ids alone']],
+  async run({ quiet, ...flags }) {
+    showAll(await load(flags), columns, quiet);
+  },
+});
+
 /** Many things of one kind: `columns` are pairs of a head and what is shown below it; `quiet` shows ids alone. */
 export const showAll = (items, columns, quiet = false) => {
   if (!quiet || json)

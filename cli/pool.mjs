@@ -2,8 +2,8 @@
 
 import { TemplateWarmPool } from 'nullspace';
 
-import { fields, show, showAll, showId } from './output.mjs';
-import { given, list as repeatable, number, quiet } from './values.mjs';
+import { fields, listing, show, showId } from './output.mjs';
+import { given, list as repeatable, number } from './values.mjs';
 
 const ID = ['<pool>', 'id of the pool'];
 
@@ -42,19 +42,16 @@ export const create = {
   },
 };
 
-export const list = {
-  options: [quiet],
-  async run({ quiet: isQuiet }) {
-    const columns = [
-      ['ID', ({ id }) => id],
-      ['NAME', ({ name }) => name],
-      ['TEMPLATE', ({ templateRef }) => templateRef],
-      ['STATE', ({ state }) => state],
-      ['READY', ({ status }) => status.ready],
-    ];
-    showAll(await TemplateWarmPool.list(), columns, isQuiet);
-  },
-};
+export const list = listing(
+  [
+    ['ID', ({ id }) => id],
+    ['NAME', ({ name }) => name],
+    ['TEMPLATE', ({ templateRef }) => templateRef],
+    ['STATE', ({ state }) => state],
+    ['READY', ({ status }) => status.ready],
+  ],
+  () => TemplateWarmPool.list(),
+);
 
 export const get = {
   args: [ID],

@@ -2,8 +2,8 @@
 
 import { Machine, Snapshot } from 'nullspace';
 
-import { entries, fields, localTime, show, showAll, showId, size } from './output.mjs';
-import { given, pairs, quiet } from './values.mjs';
+import { entries, fields, listing, localTime, show, showId, size } from './output.mjs';
+import { given, pairs } from './values.mjs';
 
 const ID = ['<snapshot>', 'id of the snapshot'];
 
@@ -16,23 +16,20 @@ export const create = {
   },
 };
 
-export const list = {
-  options: [
+export const list = listing(
+  [
+    ['ID', ({ id }) => id],
+    ['MACHINE', ({ machineId }) => machineId],
+    ['CREATED', ({ createdAt }) => localTime(createdAt)],
+    ['SIZE', ({ sizeBytes }) => size(sizeBytes)],
+    ['METADATA', (info) => entries(info.metadata)],
+  ],
+  ({ machine, metadata }) => Snapshot.list(given({ machineId: machine, metadata })),
+  [
     ['--machine <id>', 'only those of a machine'],
     ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
-    quiet,
   ],
-  async run({ machine, metadata, quiet: isQuiet }) {
-    const columns = [
-      ['ID', ({ id }) => id],
-      ['MACHINE', ({ machineId }) => machineId],
-      ['CREATED', ({ createdAt }) => localTime(createdAt)],
-      ['SIZE', ({ sizeBytes }) => size(sizeBytes)],
-      ['METADATA', (info) => entries(info.metadata)],
-    ];
-    showAll(await Snapshot.list(given({ machineId: machine, metadata })), columns, isQuiet);
-  },
-};
+);
 
 export const get = {
   args: [ID],

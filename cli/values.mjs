@@ -2,9 +2,6 @@
 
 import { InvalidArgumentError } from 'commander';
 
-/** The flag of every list. */
-export const quiet = ['-q, --quiet', 'ids alone'];
-
 export const number = (text) => {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('Give a number such as 2.');

@@ -2,8 +2,8 @@
 
 import { Machine, Volume } from 'nullspace';
 
-import { fields, localTime, show, showAll, showId, size } from './output.mjs';
-import { given, quiet } from './values.mjs';
+import { fields, listing, localTime, show, showId, size } from './output.mjs';
+import { given } from './values.mjs';
 
 const ID = ['<volume>', 'id of the volume'];
 
@@ -24,20 +24,17 @@ export const create = {
   run: async (name) => showId(await Volume.create(name)),
 };
 
-export const list = {
-  options: [quiet],
-  async run({ quiet: isQuiet }) {
-    const columns = [
-      ['ID', ({ id }) => id],
-      ['NAME', ({ name }) => name],
-      ['STATUS', ({ status }) => status],
-      ['CREATED', ({ createdAt }) => localTime(createdAt)],
-      ['SIZE', ({ usedBytes }) => size(usedBytes)],
-      ['MOUNTS', ({ mountCount }) => mountCount],
-    ];
-    showAll(await Volume.list(), columns, isQuiet);
-  },
-};
+export const list = listing(
+  [
+    ['ID', ({ id }) => id],
+    ['NAME', ({ name }) => name],
+    ['STATUS', ({ status }) => status],
+    ['CREATED', ({ createdAt }) => localTime(createdAt)],
+    ['SIZE', ({ usedBytes }) => size(usedBytes)],
+    ['MOUNTS', ({ mountCount }) => mountCount],
+  ],
+  () => Volume.list(),
+);
 
 export const get = {
   args: [ID],
