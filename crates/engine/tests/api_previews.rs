@@ -61,6 +61,12 @@ fn code(body: &str) -> String {
         .to_owned()
 }
 
+/// The cookie that an answer sets, as a visitor sends it back.
+fn cookie_of(headers: &reqwest::header::HeaderMap) -> String {
+    let text = headers["set-cookie"].to_str().unwrap();
+    text.split(';').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn a_port_is_reached_at_an_address_of_its_own() {
     let served = Served::start().await;
@@ -129,13 +135,7 @@ async fn signed_urls_open_the_port_until_they_are_taken_back() {
     let (status, body, headers) = visit(&served, url, &[]).await;
     assert_eq!(status, 200);
     assert!(!body.contains("edge_token"), "the service sees no token: {body}");
-    let cookie = headers["set-cookie"]
-        .to_str()
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
+    let cookie = cookie_of(&headers);
     let (bare, _) = url.split_once('?').unwrap();
     let (status, body, _) = visit(&served, bare, &[("cookie", &cookie)]).await;
     assert_eq!(status, 200);
@@ -356,13 +356,7 @@ async fn a_service_sees_no_token_and_no_cookie_that_is_ours() {
     let url = signed(&served, &a, port).await;
     let token = url.split_once("edge_token=").unwrap().1.to_owned();
     let (_, _, headers) = visit(&served, &url, &[]).await;
-    let cookie = headers["set-cookie"]
-        .to_str()
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
+    let cookie = cookie_of(&headers);
 
     let both = format!("theirs=1; {cookie}");
     let (status, body, _) = visit(&served, &format!("http://{other}/"), &[("cookie", &both)]).await;
@@ -426,13 +420,7 @@ async fn pages_of_others_need_a_token() {
     let (_, stranger) = preview(&served, port).await;
     let url = signed(&served, &id, port).await;
     let (_, _, headers) = visit(&served, &url, &[]).await;
-    let cookie = headers["set-cookie"]
-        .to_str()
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
+    let cookie = cookie_of(&headers);
     let bare = format!("http://{host}/");
     let localhost = host.replace("127.0.0.1", "localhost");
 
