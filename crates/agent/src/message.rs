@@ -56,6 +56,17 @@ pub struct MountPoint {
     pub read_only: bool,
 }
 
+impl Sizes {
+    /// Microseconds in which a machine gets its share of the processors.
+    pub const PERIOD: u64 = 100_000;
+
+    /// What the share is with so many processors.
+    #[must_use]
+    pub fn quota(processors: u32) -> u64 {
+        u64::from(processors) * Self::PERIOD
+    }
+}
+
 /// Engine to agent, once the machine runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Order {

@@ -13,8 +13,6 @@ use nullspace_agent::mounts::{move_mount, open_tree};
 
 use crate::sys;
 
-/// Microseconds in which a machine gets its share of the processors.
-const PERIOD: u32 = 100_000;
 /// What a kernel says of a limit in control groups version 1 that is none.
 const NO_LIMIT: &str = "9223372036854771712";
 
@@ -39,11 +37,11 @@ pub fn tell(sizes: &Sizes) -> io::Result<()> {
             1 => "0".to_owned(),
             _ => format!("0-{}", count - 1),
         };
-        let quota = u64::from(count) * u64::from(PERIOD);
+        let (quota, period) = (Sizes::quota(count), Sizes::PERIOD);
         files.extend([
-            ("fs/cgroup/cpu.max", format!("{quota} {PERIOD}")),
+            ("fs/cgroup/cpu.max", format!("{quota} {period}")),
             ("fs/cgroup/cpu/cpu.cfs_quota_us", quota.to_string()),
-            ("fs/cgroup/cpu/cpu.cfs_period_us", PERIOD.to_string()),
+            ("fs/cgroup/cpu/cpu.cfs_period_us", period.to_string()),
             ("devices/system/cpu/online", range.clone()),
             ("devices/system/cpu/possible", range.clone()),
             ("devices/system/cpu/present", range),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nullspace_agent::message::Sizes;
 use sha2::{Digest, Sha256};
 
 /// Share of its memory that a machine's TCP and UDP buffers may take with version 1, which counts them apart.
@@ -20,8 +21,6 @@ const SOCKET_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 const MAX_PROCESSES: u32 = 1024;
 /// How long the end of a group may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Length of an accounting period, microseconds.
-const PERIOD: u64 = 100_000;
 
 /// One hierarchy in which this engine may make groups.
 #[derive(Debug, Clone)]
@@ -209,11 +208,11 @@ impl Groups {
             }
         }
         if let Some((path, v2)) = place(&self.cpu) {
-            let quota = u64::from(vcpus) * PERIOD;
+            let (quota, period) = (Sizes::quota(vcpus), Sizes::PERIOD);
             if v2 {
-                fs::write(path.join("cpu.max"), format!("{quota} {PERIOD}"))?;
+                fs::write(path.join("cpu.max"), format!("{quota} {period}"))?;
             } else {
-                fs::write(path.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+                fs::write(path.join("cpu.cfs_period_us"), period.to_string())?;
                 fs::write(path.join("cpu.cfs_quota_us"), quota.to_string())?;
             }
         }
