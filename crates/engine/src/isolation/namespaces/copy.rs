@@ -35,16 +35,36 @@ pub fn tree(source: &Path, target: &Path) -> io::Result<()> {
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let mut from = Walk::new(Chain::open(source)?);
-    let mut to = Chain::open(target)?;
     let mut copying = Copying {
         top,
         links: HashMap::new(),
         can_share: true,
     };
+    side_by_side(source, target, |from, to, name, kind| {
+        let copied = if kind == FileType::Directory {
+            mkdirat(to.here()?, name, Mode::RWXU)
+                .map_err(io::Error::from)
+                .and_then(|()| from.enter(name))
+                .and_then(|()| to.enter(name))
+        } else {
+            copying.entry(from.chain().here()?, to, name)
+        };
+        copied.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy())))
+    })
+}
+
+/// Walks a tree, and beside it the one that is made of it, which exists. `put` makes an entry there, and enters both when it is
+/// a directory. Directories of the new tree get the attributes of the old ones.
+pub fn side_by_side(
+    source: &Path,
+    target: &Path,
+    mut put: impl FnMut(&mut Walk, &mut Chain, &CStr, FileType) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut from = Walk::new(Chain::open(source)?);
+    let mut to = Chain::open(target)?;
     loop {
-        let (name, kind) = match from.step()? {
-            Met::Entry(name, kind) => (name, kind),
+        match from.step()? {
+            Met::Entry(name, kind) => put(&mut from, &mut to, &name, kind)?,
             Met::End => {
                 // Last: what is made in a directory changes its time.
                 same_attributes(from.chain().here()?, to.here()?)?;
@@ -52,19 +72,8 @@ pub fn tree(source: &Path, target: &Path) -> io::Result<()> {
                     return Ok(());
                 }
                 to.leave()?;
-                continue;
             }
-        };
-        let copied = if kind == FileType::Directory {
-            mkdirat(to.here()?, &name, Mode::RWXU)
-                .map_err(io::Error::from)
-                .and_then(|()| from.enter(&name))
-                .and_then(|()| to.enter(&name))
-        } else {
-            copying.entry(from.chain().here()?, &to, &name)
-        };
-        copied
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy())))?;
+        }
     }
 }
 

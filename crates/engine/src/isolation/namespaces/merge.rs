@@ -11,13 +11,11 @@ use nullspace_agent::trees::{Chain, Met, Removal, Walk};
 use rustix::fs::{fgetxattr, fsetxattr, linkat, mkdirat, statat, AtFlags, FileType, Mode, XattrFlags};
 use rustix::io::Errno;
 
-use super::copy::same_attributes;
+use super::copy::side_by_side;
 
 /// Marks of overlay on a directory, with and without rights over the whole computer.
 const OPAQUE: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
 const REDIRECT: [&CStr; 2] = [c"trusted.overlay.redirect", c"user.overlay.redirect"];
-/// Most bytes of an attribute's value, or of the list of names. Source: xattr(7).
-const LARGEST: usize = 65_536;
 
 /// Whether layers can be merged: a directory that was renamed refers to one of a layer below by its path, and those
 /// references are not followed here.
@@ -43,55 +41,36 @@ pub fn is_possible(folder: &Path) -> io::Result<bool> {
 
 /// Puts what `newer` holds over `merged`, which exists, and gives it the attributes of `newer`.
 pub fn put_over(merged: &Path, newer: &Path) -> io::Result<()> {
-    let mut source = Walk::new(Chain::open(newer)?);
-    let mut target = Chain::open(merged)?;
-    loop {
-        let (name, kind) = match source.step()? {
-            Met::Entry(name, kind) => (name, kind),
-            Met::End => {
-                // Last: what is made in a directory changes its time.
-                same_attributes(source.chain().here()?, target.here()?)?;
-                if !source.leave()? {
-                    return Ok(());
-                }
-                target.leave()?;
-                continue;
-            }
-        };
-        let below = match statat(target.here()?, &name, AtFlags::SYMLINK_NOFOLLOW) {
+    side_by_side(newer, merged, |source, target, name, kind| {
+        let below = match statat(target.here()?, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Some(FileType::from_raw_mode(found.st_mode)),
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error.into()),
         };
-        let remove = |target: &Chain| Removal::default().run_at(target.here()?, &name);
+        let remove = |target: &Chain| Removal::default().run_at(target.here()?, name);
         if kind != FileType::Directory {
             if below.is_some() {
-                remove(&target)?;
+                remove(target)?;
             }
-            linkat(
-                source.chain().here()?,
-                &name,
-                target.here()?,
-                &name,
-                AtFlags::empty(),
-            )?;
-            continue;
+            let (from, to) = (source.chain().here()?, target.here()?);
+            return Ok(linkat(from, name, to, name, AtFlags::empty())?);
         }
-        source.enter(&name)?;
+        source.enter(name)?;
         let hides = below.is_some_and(|below| below != FileType::Directory);
         let is_opaque = has_any(source.chain().here()?, &OPAQUE);
         if below.is_some() && (hides || is_opaque) {
-            remove(&target)?;
+            remove(target)?;
         }
         if below != Some(FileType::Directory) || is_opaque {
-            mkdirat(target.here()?, &name, Mode::RWXU)?;
+            mkdirat(target.here()?, name, Mode::RWXU)?;
         }
-        target.enter(&name)?;
+        target.enter(name)?;
         // What was hidden below the merged layers by a file or a removal stays hidden.
         if hides && !is_opaque {
             mark_opaque(target.here()?)?;
         }
-    }
+        Ok(())
+    })
 }
 
 fn mark_opaque(directory: BorrowedFd<'_>) -> io::Result<()> {
@@ -102,16 +81,10 @@ fn mark_opaque(directory: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn has_any(directory: BorrowedFd<'_>, names: &[&CStr]) -> bool {
-    names.iter().any(|name| value(directory, name).is_some())
-}
-
-fn value(file: BorrowedFd<'_>, name: &CStr) -> Option<Vec<u8>> {
-    // Most have none, and none is large.
-    let length = fgetxattr(file, name, &mut [0_u8; 0][..]).ok()?;
-    let mut value = vec![0; length.min(LARGEST)];
-    let length = fgetxattr(file, name, &mut value[..]).ok()?;
-    value.truncate(length);
-    Some(value)
+    // With no room for the value the kernel tells its length.
+    names
+        .iter()
+        .any(|name| fgetxattr(directory, *name, &mut [0_u8; 0][..]).is_ok())
 }
 
 #[cfg(test)]
