@@ -346,13 +346,8 @@ impl TextDecoder {
         }
     }
 
-    /// What is left at the end of the stream.
-    pub fn finish(&mut self) -> String {
-        self.finish_piece().text
-    }
-
-    /// The same, with the bytes: what is left is never a whole character.
-    pub fn finish_piece(&mut self) -> Piece {
+    /// What is left at the end of the stream, which is never a whole character.
+    pub fn finish(&mut self) -> Piece {
         let left = std::mem::take(&mut self.pending);
         Piece {
             text: String::from_utf8_lossy(&left).into_owned(),
@@ -373,7 +368,11 @@ mod tests {
                 let mut decoder = TextDecoder::default();
                 let parts = [&bytes[..first], &bytes[first..second], &bytes[second..]];
                 let text: String = parts.iter().map(|p| decoder.push(p)).collect();
-                assert_eq!(text + &decoder.finish(), "aé€𝄞z", "cut at {first} and {second}");
+                assert_eq!(
+                    text + &decoder.finish().text,
+                    "aé€𝄞z",
+                    "cut at {first} and {second}"
+                );
             }
         }
     }
@@ -384,7 +383,7 @@ mod tests {
         assert_eq!(decoder.push(b"a\xffb\xe2\x82"), "a\u{fffd}b");
         assert_eq!(decoder.push(b"x"), "\u{fffd}x");
         assert_eq!(decoder.push(b"\xf0\x9f"), "");
-        assert_eq!(decoder.finish(), "\u{fffd}");
+        assert_eq!(decoder.finish().text, "\u{fffd}");
     }
 
     #[test]
@@ -404,8 +403,8 @@ mod tests {
         );
         assert_eq!(decoder.push_piece(b"x"), piece("\u{fffd}x", Some(b"\xe2\x82x")));
         assert_eq!(decoder.push_piece(b"\xf0\x9f"), piece("", None));
-        assert_eq!(decoder.finish_piece(), piece("\u{fffd}", Some(b"\xf0\x9f")));
-        assert_eq!(decoder.finish_piece(), piece("", None));
+        assert_eq!(decoder.finish(), piece("\u{fffd}", Some(b"\xf0\x9f")));
+        assert_eq!(decoder.finish(), piece("", None));
     }
 
     #[test]

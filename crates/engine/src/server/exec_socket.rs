@@ -191,8 +191,8 @@ async fn finish(
     mut decoders: Decoders,
 ) -> Result<(), Gone> {
     let pid = command.pid;
-    send_piece(socket, "exec_stdout", id, pid, decoders.stdout.finish_piece()).await?;
-    send_piece(socket, "exec_stderr", id, pid, decoders.stderr.finish_piece()).await?;
+    send_piece(socket, "exec_stdout", id, pid, decoders.stdout.finish()).await?;
+    send_piece(socket, "exec_stderr", id, pid, decoders.stderr.finish()).await?;
     match (command.timed_out(), command.end().await) {
         (Some(limit), _) => socket.refuse(id, &timed_out(command, limit)).await,
         (None, End::Exited(exit)) => {
