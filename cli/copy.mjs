@@ -38,7 +38,7 @@ const upload = async (from, machine, to, { conflict, signal }) => {
   const line = progress(from);
   try {
     const result = await files.upload(from, target, given({ conflict, onProgress: line.step, signal }));
-    // The SDK keeps the permissions of what is in a directory, not those of one file.
+    // The upload asks for them too, but only the local engine knows how.
     if (found.isFile()) await files.setPermissions(result.path, found.mode & 0o777, { signal });
     return result;
   } finally {

@@ -107,11 +107,6 @@ const inFlags = (text, command) => {
   });
 };
 
-/** What to do when nothing answers. */
-const UNREACHABLE =
-  'Start an engine with `nullspace engine`, or say where it is in NULLSPACE_API_URL; `nullspace doctor` says more.';
-const isUnreachable = ({ cause }) => ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'].includes(cause?.code);
-
 /** Says what went wrong with a command, and ends with the code of its kind. */
 export const fail = (error, command) => {
   process.exitCode = exitCodeOf(error);
@@ -123,7 +118,7 @@ export const fail = (error, command) => {
   const { code, status, requestId } = error;
   // What a server answered is no matter of flags.
   const message = code === 'invalid_response' ? error.message : inFlags(error.message, command);
-  const suggestedAction = inFlags(error.suggestedAction, command) ?? (isUnreachable(error) ? UNREACHABLE : undefined);
+  const suggestedAction = inFlags(error.suggestedAction, command);
   if (isJson()) console.error(JSON.stringify({ error: { code, message, suggestedAction, status, requestId } }));
   else console.error(shownLines(`error: ${message}${suggestedAction ? `\n${suggestedAction}` : ''}`));
 };
