@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
+use crate::syscall::check;
+
 /// Longest message in bytes: what a socket buffer of the default size takes in one piece.
 pub const MAX_MESSAGE: usize = 160 * 1024;
 /// Most descriptors in one message.
@@ -157,11 +159,3 @@ pub fn receive<M: DeserializeOwned>(
 struct Control([u64; 16]);
 
 const _: () = assert!(std::mem::size_of::<Control>() >= 16 + MAX_DESCRIPTORS * 4 + 8);
-
-fn check<N: PartialOrd + Default>(result: N) -> io::Result<N> {
-    if result < N::default() {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}

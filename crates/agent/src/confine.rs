@@ -24,12 +24,12 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
             step(
                 "enter the user namespace",
                 // SAFETY: no pointers.
-                check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }.into()),
+                check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }),
             )?;
             step(
                 "drop groups",
                 // SAFETY: an empty list.
-                check(unsafe { libc::setgroups(0, std::ptr::null()) }.into()),
+                check(unsafe { libc::setgroups(0, std::ptr::null()) }),
             )?;
         }
         // The way below would make the machine's root the one of the computer.
@@ -39,7 +39,7 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
             step(
                 "make the user namespace",
                 // SAFETY: no pointers.
-                check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()),
+                check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }),
             )?;
             step("map the id", fs::write("/proc/self/setgroups", "deny"))?;
             step("map the id", fs::write("/proc/self/uid_map", "0 0 1"))?;
@@ -48,25 +48,19 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
     }
     // SAFETY: no pointers.
     unsafe {
-        step(
-            "become the machine's root group",
-            check(libc::setresgid(0, 0, 0).into()),
-        )?;
-        step(
-            "become the machine's root",
-            check(libc::setresuid(0, 0, 0).into()),
-        )?;
+        step("become the machine's root group", check(libc::setresgid(0, 0, 0)))?;
+        step("become the machine's root", check(libc::setresuid(0, 0, 0)))?;
         for capability in 0..64 {
             if KEPT & (1 << capability) == 0 && libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 {
                 step(
                     "bound capabilities",
-                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0).into()),
+                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)),
                 )?;
             }
         }
         step(
             "refuse new privileges",
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into()),
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
         )?;
     }
     let has_own_ids = setup.id_base.is_some();
@@ -86,7 +80,7 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
     step(
         "hide this process",
         // SAFETY: no pointers.
-        check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()),
+        check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }),
     )?;
     sys::die_with_parent()?;
     Ok(counted)

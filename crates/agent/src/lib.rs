@@ -6,6 +6,7 @@
 //! - [`limits`]: counts that no control group keeps
 //! - [`mounts`]: directories of the host in a machine
 //! - [`net`]: the network of a machine
+//! - [`syscall`]: results of system calls
 //! - [`user_files`]: its users, as it tells them
 //! - [`trees`]: directories that others made, of any depth
 
@@ -16,5 +17,6 @@ pub mod message;
 pub mod mounts;
 pub mod net;
 mod netlink;
+pub mod syscall;
 pub mod trees;
 pub mod user_files;

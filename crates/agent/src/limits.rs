@@ -4,6 +4,8 @@
 use std::fs;
 use std::io;
 
+use crate::syscall::check;
+
 #[cfg(target_env = "musl")]
 type Resource = libc::c_int;
 #[cfg(not(target_env = "musl"))]
@@ -100,13 +102,5 @@ pub fn offer_in_want_of_memory() -> io::Result<()> {
     unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))? };
     fs::write("/proc/self/oom_score_adj", FIRST_TO_END)?;
     // SAFETY: no pointers.
-    unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)) }
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)).map(drop) }
 }

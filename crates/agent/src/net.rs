@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::netlink::{self, Message};
+use crate::syscall::check;
 
 /// Where redirected TCP connections arrive; the first destination is in `SO_ORIGINAL_DST`.
 pub const TCP_PORT: u16 = 15001;
@@ -353,13 +354,5 @@ fn listen(kind: libc::c_int, port: u16) -> io::Result<OwnedFd> {
             check(libc::listen(fd, BACKLOG))?;
         }
         Ok(socket)
-    }
-}
-
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
     }
 }

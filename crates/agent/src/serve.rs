@@ -99,7 +99,7 @@ impl Agent<'_> {
             Order::Signal(id, pid, signal) => {
                 let result = match self.started.get(&pid) {
                     // SAFETY: no pointers.
-                    Some(_) => check(unsafe { libc::kill(-(pid as i32), signal) }.into()).map(drop),
+                    Some(_) => check(unsafe { libc::kill(-(pid as i32), signal) }).map(drop),
                     None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
                 };
                 self.answer(id, result, &format!("no running process {pid}"))
@@ -187,7 +187,7 @@ impl Agent<'_> {
 /// Ends a process and everything that it started.
 fn end(pid: u32, running: &Running) -> io::Result<()> {
     // SAFETY: no pointers.
-    let send = |to: i32, signal: i32| check(unsafe { libc::kill(to, signal) }.into()).map(drop);
+    let send = |to: i32, signal: i32| check(unsafe { libc::kill(to, signal) }).map(drop);
     // Before anything of the command ends, so that its supervisor does not take that for the whole end.
     if let Some(supervisor) = running.supervisor {
         send(supervisor as i32, supervise::END)?;
@@ -219,9 +219,13 @@ fn connect<A>(family: libc::c_int, address: &A) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: a new descriptor; a live address of the length given.
     unsafe {
-        let socket = OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0).into())? as i32);
+        let socket = OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))? as i32);
         let length = std::mem::size_of::<A>() as u32;
-        match check(libc::connect(socket.as_raw_fd(), std::ptr::from_ref(address).cast(), length).into()) {
+        match check(libc::connect(
+            socket.as_raw_fd(),
+            std::ptr::from_ref(address).cast(),
+            length,
+        )) {
             Ok(_) => Ok(socket),
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
             Err(error) => Err(error),
@@ -236,8 +240,16 @@ fn child_signals() -> io::Result<OwnedFd> {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
-        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()).into())?;
-        let fd = check(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())?;
+        check(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const set,
+            std::ptr::null_mut(),
+        ))?;
+        let fd = check(libc::signalfd(
+            -1,
+            &raw const set,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))?;
         Ok(OwnedFd::from_raw_fd(fd as i32))
     }
 }

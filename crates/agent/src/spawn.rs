@@ -80,9 +80,9 @@ fn become_user(user: &User) -> io::Result<()> {
     }
     // SAFETY: a live list of the length given; numbers otherwise.
     unsafe {
-        check(libc::setgroups(user.groups.len(), user.groups.as_ptr()).into())?;
-        check(libc::setresgid(user.gid, user.gid, user.gid).into())?;
-        check(libc::setresuid(user.uid, user.uid, user.uid).into())?;
+        check(libc::setgroups(user.groups.len(), user.groups.as_ptr()))?;
+        check(libc::setresgid(user.gid, user.gid, user.gid))?;
+        check(libc::setresuid(user.uid, user.uid, user.uid))?;
     }
     Ok(())
 }
@@ -373,8 +373,12 @@ fn terminal(cols: u16, rows: u16, user: Option<&User>) -> io::Result<Streams> {
     let unlock: libc::c_int = 0;
     // SAFETY: live integers of the types that these requests take.
     unsafe {
-        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock).into())?;
-        check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number).into())?;
+        check(libc::ioctl(
+            master.as_raw_fd(),
+            libc::TIOCSPTLCK,
+            &raw const unlock,
+        ))?;
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number))?;
     }
     let slave = sys::open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY)?;
     resize(&master, cols, rows)?;
@@ -383,8 +387,7 @@ fn terminal(cols: u16, rows: u16, user: Option<&User>) -> io::Result<Streams> {
     }
     // SAFETY: duplicates of a live descriptor are new ones.
     let copy = |fd: &OwnedFd| unsafe {
-        check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3).into())
-            .map(|fd| OwnedFd::from_raw_fd(fd as i32))
+        check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3)).map(|fd| OwnedFd::from_raw_fd(fd))
     };
     Ok(Streams {
         child: [copy(&slave)?, copy(&slave)?, slave],
@@ -402,7 +405,7 @@ pub fn resize(master: &OwnedFd, cols: u16, rows: u16) -> io::Result<()> {
         ws_ypixel: 0,
     };
     // SAFETY: a live structure of the type that the request takes.
-    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
 }
 
 /// So that the process can open its own streams again by name. Not vital.

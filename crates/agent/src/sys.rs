@@ -1,55 +1,39 @@
 //! System calls as results.
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+
+pub use nullspace_agent::syscall::{c, check};
 
 /// Names the step in the error.
 pub fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("could not {what}: {error}")))
 }
 
-/// `-1` becomes the error.
-pub fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
-
-/// Text for C.
-pub fn c(text: &str) -> io::Result<CString> {
-    CString::new(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a zero byte in a text"))
-}
-
 /// Killed when the thread that made this process ends. Changes of credentials clear it: set it again after each.
 pub fn die_with_parent() -> io::Result<()> {
     // SAFETY: no pointers.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into()).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }).map(drop)
 }
 
 pub fn set_host_name(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length of a live text.
-    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
+    check(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
 
 /// `mount(2)`.
 pub fn mount(source: &str, target: &str, kind: &str, flags: libc::c_ulong, data: &str) -> io::Result<()> {
     let (source, target, kind, data) = (c(source)?, c(target)?, c(kind)?, c(data)?);
     // SAFETY: four live texts.
-    check(
-        unsafe {
-            libc::mount(
-                source.as_ptr(),
-                target.as_ptr(),
-                kind.as_ptr(),
-                flags,
-                data.as_ptr().cast(),
-            )
-        }
-        .into(),
-    )
+    check(unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            data.as_ptr().cast(),
+        )
+    })
     .map(drop)
 }
 
@@ -58,7 +42,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors, which are new and unowned.
     unsafe {
-        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC).into())?;
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
         Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
     }
 }
@@ -68,7 +52,7 @@ pub fn open(path: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
     let path = c(path)?;
     // SAFETY: a live text; the result is a new descriptor.
     unsafe {
-        let fd = check(libc::open(path.as_ptr(), flags | libc::O_CLOEXEC).into())?;
+        let fd = check(libc::open(path.as_ptr(), flags | libc::O_CLOEXEC))?;
         Ok(OwnedFd::from_raw_fd(fd as i32))
     }
 }

@@ -173,7 +173,7 @@ pub fn enter(points: Points, id_base: Option<u32>) -> io::Result<()> {
     step(
         "drop the host's tree",
         // SAFETY: a live text.
-        sys::check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into()),
+        sys::check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }),
     )?;
     std::env::set_current_dir("/")?;
     // From here on every path is the machine's own, so links in its images lead nowhere else.
@@ -233,7 +233,7 @@ fn writable(path: &str) -> io::Result<()> {
     // SAFETY: zero is a valid `statvfs`, and the text is live.
     let flags = unsafe {
         let mut found: libc::statvfs = std::mem::zeroed();
-        sys::check(libc::statvfs(text.as_ptr(), &raw mut found).into())?;
+        sys::check(libc::statvfs(text.as_ptr(), &raw mut found))?;
         found.f_flag
     };
     if flags & libc::ST_RDONLY != 0 {
@@ -279,11 +279,13 @@ fn devices(setup: &Setup) -> io::Result<()> {
             let text = sys::c(&path)?;
             // SAFETY: a live text. The mode is set again, since the mask applies to it.
             step("make a device", unsafe {
-                sys::check(
-                    libc::mknod(text.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(major, minor)).into(),
-                )
-                .and_then(|_| sys::check(libc::chmod(text.as_ptr(), 0o666).into()))
-                .and_then(|_| sys::check(libc::chown(text.as_ptr(), base, base).into()))
+                sys::check(libc::mknod(
+                    text.as_ptr(),
+                    libc::S_IFCHR | 0o666,
+                    libc::makedev(major, minor),
+                ))
+                .and_then(|_| sys::check(libc::chmod(text.as_ptr(), 0o666)))
+                .and_then(|_| sys::check(libc::chown(text.as_ptr(), base, base)))
             })?;
         } else {
             fs::write(&path, "")?;

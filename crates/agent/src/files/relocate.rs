@@ -2,7 +2,7 @@
 //! the old one goes. Whatever fails before that leaves both places as they were.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::serve::{nearest, open_without_waiting, remove_tree, Session};
 use super::write::temporary_name;
 use super::{Fault, Result};
+use crate::syscall::{c, check};
 
 /// Moves `from` to `to`, which are on different file systems.
 pub(super) fn relocate(session: &Session, from: &Path, to: &Path) -> Result<()> {
@@ -140,7 +141,14 @@ fn copy_content(from: &Path, to: &Path) -> io::Result<()> {
 fn make_node(to: &Path, metadata: &Metadata) -> io::Result<()> {
     let kind = metadata.mode() & libc::S_IFMT;
     // SAFETY: a live text.
-    check(unsafe { libc::mknod(text(to)?.as_ptr(), kind | 0o600, metadata.rdev()) })
+    check(unsafe {
+        libc::mknod(
+            c(to.as_os_str().as_bytes())?.as_ptr(),
+            kind | 0o600,
+            metadata.rdev(),
+        )
+    })
+    .map(drop)
 }
 
 /// Owner, permissions, attributes and times. Only root can give files away; for others the copy is their own.
@@ -164,16 +172,17 @@ fn keep_properties(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()
     check(unsafe {
         libc::utimensat(
             libc::AT_FDCWD,
-            text(to)?.as_ptr(),
+            c(to.as_os_str().as_bytes())?.as_ptr(),
             times.as_ptr(),
             libc::AT_SYMLINK_NOFOLLOW,
         )
     })
+    .map(drop)
 }
 
 /// Extended attributes, as far as the other file system and the user's rights take them.
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (text(from)?, text(to)?);
+    let (from, to) = (c(from.as_os_str().as_bytes())?, c(to.as_os_str().as_bytes())?);
     // SAFETY: a live text; the length asked for is that of the buffer.
     let names = filled(|buffer, len| unsafe { libc::llistxattr(from.as_ptr(), buffer.cast(), len) });
     for name in names.split_inclusive(|byte| *byte == 0) {
@@ -197,15 +206,4 @@ fn filled(call: impl Fn(*mut u8, usize) -> isize) -> Vec<u8> {
     let len = usize::try_from(call(buffer.as_mut_ptr(), len)).unwrap_or(0);
     buffer.truncate(len);
     buffer
-}
-
-fn text(path: &Path) -> io::Result<CString> {
-    Ok(CString::new(path.as_os_str().as_bytes())?)
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
