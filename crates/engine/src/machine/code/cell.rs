@@ -1,6 +1,6 @@
 //! One cell: its place in the queue, its time, its events.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,9 +125,12 @@ pub async fn run(
         }
     }
     let Some(kernel) = place.as_mut() else { return };
-    context.is_running.store(true, Ordering::Release);
+    static CELLS: AtomicU64 = AtomicU64::new(1);
+    context
+        .running
+        .store(CELLS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
     let lives = conduct(machine, context, kernel, &cell, events, &unwanted).await;
-    context.is_running.store(false, Ordering::Release);
+    context.running.store(0, Ordering::Release);
     if !lives {
         kernel.kill(engine, machine).await;
         context.pid.store(0, Ordering::Release);
@@ -138,7 +141,7 @@ pub async fn run(
 /// Whether the kernel can run another cell.
 async fn conduct(
     machine: &Arc<Machine>,
-    context: &Context,
+    context: &Arc<Context>,
     kernel: &mut Kernel,
     cell: &Cell,
     events: &mpsc::Sender<CodeOutputEvent>,

@@ -14,7 +14,7 @@ const { pathToFileURL } = require('node:url');
 const { inspect, types } = require('node:util');
 const vm = require('node:vm');
 
-/** A part of Node that is no promise of it: a version without it does without. */
+/** A part of Node that is no promise of it. */
 const internal = (name, pick) => {
   const { emitWarning } = process;
   // That these are for Node itself is known here, and nothing to tell a cell.
@@ -30,7 +30,9 @@ const internal = (name, pick) => {
 // The parser of Node's own REPL, and what runs the code after an `await` and cleans up when that is cut off.
 const acorn = internal('internal/deps/acorn/acorn/dist/acorn', (found) => found);
 const clearAsyncIdStack = internal('internal/async_hooks', (found) => found.clearAsyncIdStack);
-const runMicrotasks = internal('internal/test/binding', (found) => found.internalBinding('task_queue').runMicrotasks);
+const binding = (name) => internal('internal/test/binding', (found) => found.internalBinding(name));
+const runMicrotasks = binding('task_queue')?.runMicrotasks;
+const watchdog = binding('contextify');
 
 const [context, artifacts, mark] = process.argv.slice(1);
 const LARGEST = 8 << 20;
@@ -305,10 +307,18 @@ const uncaught = (error) => {
 process.on('uncaughtException', uncaught);
 process.on('unhandledRejection', uncaught);
 
-// Between cells there is nothing to interrupt; one that waits for something ends.
 const interruption = () => new Error('Script execution was interrupted by `SIGINT`');
-const interrupted = () => settle?.(interruption());
-process.on('SIGINT', interrupted);
+// Node's own watch for the signal is on to the end. It stops code that runs, and else notes the signal. A handler of ours
+// would have to be off while code runs: a signal that came just then was lost, or ended the process.
+watchdog.startSigintWatchdog();
+/** Whether an interrupt came since the last call that stopped no code. */
+const wasInterrupted = () => {
+  // The note is read and forgotten when one who watches leaves.
+  watchdog.startSigintWatchdog();
+  return watchdog.stopSigintWatchdog();
+};
+/** How often a cell that waits looks whether it was interrupted, in milliseconds. */
+const LOOK = 20;
 
 const failure = (error) => {
   const isError = error !== null && typeof error === 'object' && typeof error.stack === 'string';
@@ -359,10 +369,8 @@ const run = ({ code, envs = {} }) =>
     const before = Object.keys(envs).map((name) => [name, process.env[name]]);
     Object.assign(process.env, envs);
     const conversation = open();
-    let isOver = false;
-    const own = (error, value, isFailure = error !== undefined) => {
-      if (isOver) return;
-      isOver = true;
+    const end = (error, value, isFailure = error !== undefined) => {
+      clearInterval(looking);
       settle = undefined;
       // Not from within one of its answers.
       process.nextTick(() => {
@@ -390,23 +398,39 @@ const run = ({ code, envs = {} }) =>
       tell('end');
       resolve();
     };
+    let outcome;
+    // An interrupt would cut off what tells of the end, too: not before the code has left.
+    let isGuarded = true;
+    const own = (...how) => {
+      if (outcome) return;
+      outcome = how;
+      if (!isGuarded) end(...how);
+    };
     settle = own;
+    // One that came between cells interrupts nothing.
+    wasInterrupted();
+    const looking = setInterval(() => wasInterrupted() && own(interruption()), LOOK);
     // Not below an `await` of ours, which would hold back what follows those of the cell.
     setImmediate(() => {
-      // While code runs, Node itself stops it, which a handler of ours would prevent.
-      process.removeListener('SIGINT', interrupted);
-      try {
-        guarded(() => {
-          origin.run(count, () => evaluate(code, conversation, own));
-          // What follows an `await` of something that is there already.
-          runMicrotasks?.();
-        });
-      } catch {
-        // What was cut off left its entries here.
-        clearAsyncIdStack?.();
-        own(interruption());
+      let begin = () => origin.run(count, () => evaluate(code, conversation, own));
+      // Once more after an interrupt: what the cell had put off until it waits may not come back either.
+      for (let isCutOff = true; isCutOff; ) {
+        try {
+          guarded(() => {
+            begin?.();
+            // What follows an `await` of something that is there already.
+            runMicrotasks();
+          });
+          isCutOff = false;
+        } catch {
+          // What was cut off left its entries here.
+          clearAsyncIdStack();
+          begin = undefined;
+          own(interruption());
+        }
       }
-      process.on('SIGINT', interrupted);
+      isGuarded = false;
+      if (outcome) end(...outcome);
     });
   });
 

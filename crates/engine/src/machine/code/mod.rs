@@ -15,8 +15,9 @@ mod kernel;
 pub mod runs;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nullspace_wire::code::{CodeContext, CreateCodeContextRequest};
 
@@ -63,6 +64,10 @@ impl Language {
     }
 }
 
+/// How often a signal that interrupts is sent again, and after which time, as long as its cell runs.
+const INTERRUPTS: u32 = 20;
+const INTERRUPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// A kernel and the cells that wait for it.
 pub struct Context {
     /// `ctx_...`
@@ -73,8 +78,8 @@ pub struct Context {
     kernel: tokio::sync::Mutex<Option<Kernel>>,
     /// Process of the kernel, 0 = none: for who wants to interrupt it while a cell holds it.
     pid: AtomicU32,
-    /// Whether a cell runs.
-    is_running: AtomicBool,
+    /// The number of the cell that runs, 0 = none.
+    running: AtomicU64,
     is_removed: AtomicBool,
 }
 
@@ -86,7 +91,7 @@ impl Context {
             cwd,
             kernel: tokio::sync::Mutex::new(None),
             pid: AtomicU32::new(0),
-            is_running: AtomicBool::new(false),
+            running: AtomicU64::new(0),
             is_removed: AtomicBool::new(false),
         })
     }
@@ -100,8 +105,29 @@ impl Context {
         }
     }
 
-    /// Interrupts the kernel and what its cell started. One that is not running hears nothing.
-    async fn interrupt(&self, machine: &Machine) {
+    /// Interrupts the cell that runs and what it started. Between cells nothing hears it.
+    async fn interrupt(self: &Arc<Self>, machine: &Arc<Machine>) {
+        let cell = self.running.load(Ordering::Acquire);
+        if cell == 0 {
+            return;
+        }
+        self.signal(machine).await;
+        if self.language == Language::JavaScript {
+            // Node forgets a signal that comes in the moment between code that runs and code that waits.
+            let (context, machine) = (self.clone(), machine.clone());
+            tokio::spawn(async move {
+                for _ in 0..INTERRUPTS {
+                    tokio::time::sleep(INTERRUPT_AGAIN).await;
+                    if context.running.load(Ordering::Acquire) != cell {
+                        return;
+                    }
+                    context.signal(&machine).await;
+                }
+            });
+        }
+    }
+
+    async fn signal(&self, machine: &Machine) {
         let pid = self.pid.load(Ordering::Acquire);
         if let (true, Ok(running)) = (pid != 0, machine.running()) {
             // It may have ended just now.
@@ -261,9 +287,7 @@ impl Engine {
     pub async fn interrupt_code_context(self: &Arc<Self>, id: &str, context: &str) -> Result<()> {
         let (machine, _busy) = self.interpreter(id).await?;
         let context = find(&machine, context)?;
-        if context.is_running.load(Ordering::Acquire) {
-            context.interrupt(&machine).await;
-        }
+        context.interrupt(&machine).await;
         Ok(())
     }
 }
