@@ -3,7 +3,7 @@
 //   node scripts/test.mjs              all
 //   node scripts/test.mjs e2e contract only these (the names are in lib/suites.mjs)
 //   node scripts/test.mjs e2e --only crash   of their JavaScript files, those with this in their name
-//   node scripts/test.mjs packaging --all    the consumer project of every runtime and bundler; writes the README's table
+//   node scripts/test.mjs packaging --all    the consumer project of every runtime and bundler; writes docs/runtimes.md
 
 import { parseArgs } from 'node:util';
 

@@ -15,8 +15,8 @@ export const devDir = inRoot('.nullspace-dev');
 
 const targetDir = process.env.CARGO_TARGET_DIR ? path.resolve(root, process.env.CARGO_TARGET_DIR) : inRoot('target');
 
-/** The engine of `npm start` and of the tests. */
-export const engineBinary = path.join(targetDir, 'debug', 'nullspace-engine');
+/** The engine of `npm start` and of the tests, or one that is given to them. */
+export const engineBinary = process.env.NULLSPACE_TEST_ENGINE || path.join(targetDir, 'debug', 'nullspace-engine');
 /** The engine of benchmarks and long tests, at full speed. */
 export const releaseEngine = path.join(targetDir, 'release', 'nullspace-engine');
 

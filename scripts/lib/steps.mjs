@@ -45,29 +45,35 @@ class Step {
   }
 
   /**
-   * Runs a command to its end; its output goes into the log.
+   * Runs a command to its end; its output goes into the log: as it comes, or `together` at the end, for commands that
+   * run side by side.
    *
    * @returns {Promise<{ code: number, output: string }>} the exit code and the output, both streams
    */
-  async try(command, args, { onOutput, ...options } = {}) {
-    this.write(`$ ${[command, ...args].join(' ')}\n`);
+  async try(command, args, { onOutput, together = false, ...options } = {}) {
+    const write = together ? () => {} : (text) => this.write(text);
+    const line = `$ ${[command, ...args].join(' ')}\n`;
+    write(line);
     const child = start(command, args, { cwd: root, ...options });
     const chunks = [];
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => {
         chunks.push(text);
-        this.write(text);
+        write(text);
         onOutput?.(text);
       });
     }
     const code = await new Promise((resolve) => {
       child.once('error', (error) => {
-        this.write(`${error.message}\n`);
+        chunks.push(`${error.message}\n`);
+        write(`${error.message}\n`);
         resolve(127);
       });
       child.once('close', (status, signal) => resolve(status ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
     });
-    return { code, output: chunks.join('') };
+    const output = chunks.join('');
+    if (together) this.write(line + output);
+    return { code, output };
   }
 
   /** Runs a command that must succeed. Resolves with its output. */
@@ -122,19 +128,36 @@ export async function step(title, work) {
   }
 }
 
+/** What runs now and when it began: several where work is done side by side. */
+const running = new Map();
+let drawing;
+
 function draw(title, begun) {
-  const line = () => `     ${title} ... ${seconds(begun)}`;
+  running.set(title, begun);
   if (!onTerminal) {
     console.log(`     ${title} ...`);
     const timer = setInterval(() => console.log(`     ${title} ... ${seconds(begun)}, still at it`), HEARTBEAT_MS);
-    return () => clearInterval(timer);
+    return () => {
+      running.delete(title);
+      clearInterval(timer);
+    };
   }
-  process.stdout.write(line());
-  const timer = setInterval(() => process.stdout.write(`\r${line()}`), 200);
+  drawing ??= setInterval(redraw, 200);
+  redraw();
   return () => {
-    clearInterval(timer);
+    running.delete(title);
+    if (running.size === 0) {
+      clearInterval(drawing);
+      drawing = undefined;
+    }
     process.stdout.write('\r\u001b[2K');
   };
+}
+
+/** One line, never longer than the terminal is wide: a second one could not be taken back. */
+function redraw() {
+  const all = [...running].map(([title, begun]) => `${title} ... ${seconds(begun)}`).join('; ');
+  process.stdout.write(`\r\u001b[2K${`     ${all}`.slice(0, process.stdout.columns - 1)}`);
 }
 
 function finish(outcome, title, begun, note, stopDrawing) {

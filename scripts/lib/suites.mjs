@@ -1,6 +1,7 @@
 // What `npm test` runs, in order: cheap and telling first.
 
 import { readdirSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 
 import { browserPath } from './browser.mjs';
@@ -10,9 +11,7 @@ import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { playgroundPackages } from './playground.mjs';
 import { contractPython } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
-import { buildTraps, referencePackages, TESTED } from './setup.mjs';
-
-const CLIPPY = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];
+import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
 
 /** A suite that is one command: it passes or fails as a whole. */
 const command = (title, program, args) => ({
@@ -33,13 +32,24 @@ export const suites = {
   cargo: {
     title: 'cargo test',
     async run(step) {
-      // Without documentation examples of binaries; `--no-fail-fast`, so that the sum is one of all tests.
-      const { code, output } = await step.try('cargo', ['test', ...TESTED, '--no-fail-fast']);
-      const tools = await step.try('cargo', ['test', '--locked', '--profile', 'tool', '--package', 'xtask']);
+      // `--no-fail-fast`, so that the sum is one of all tests.
+      const { code, output } = await step.try('cargo', ['test', ...TESTED, '--no-fail-fast'], { env: CHECKED });
+      const tools = await step.try('cargo', ['test', ...TESTED_TOOLS], { env: CHECKED });
       return cargoCounts(output + tools.output, code || tools.code);
     },
   },
-  clippy: command('clippy', 'cargo', CLIPPY),
+  clippy: {
+    title: 'clippy',
+    async run(step) {
+      // Nothing is compiled again: cargo repeats what was found.
+      let passed = true;
+      for (const what of [TESTED, TESTED_TOOLS]) {
+        const { code, output } = await step.try('cargo', ['test', ...what, '--no-run'], { env: CHECKED });
+        passed &&= code === 0 && !/^(warning|error)\b/m.test(output);
+      }
+      return passed ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+    },
+  },
   types: {
     title: 'types of the examples and tests',
     async run(step) {
@@ -50,7 +60,8 @@ export const suites = {
         'tests/tsconfig.json',
         'scripts/lib',
       ]);
-      await step.run('node', [inRoot('tests/readme/extract.mjs'), path.join(project, 'tests/readme/blocks')]);
+      const blocks = path.join(project, 'tests/readme/blocks');
+      await step.run('node', [inRoot('tests/readme/extract.mjs'), blocks, '--types']);
       const tsc = inRoot('node_modules', '.bin', 'tsc');
       const types = ['--typeRoots', inRoot('node_modules', '@types'), '--types', 'node'];
       const { code } = await step.try(tsc, ['--project', 'tests/tsconfig.json', ...types], { cwd: project });
@@ -114,9 +125,9 @@ export const suites = {
       nodeTest(step, testFiles('tests/contract'), { cwd: root, env: testEnvironment(), wrapper: ownNetwork() }),
   },
   readme: {
-    title: 'README blocks (tests/readme)',
+    title: 'blocks of README and docs (tests/readme)',
     async run(step) {
-      const project = await consumerProject(step, ['tests/readme', 'scripts/lib', 'README.md']);
+      const project = await consumerProject(step, ['tests/readme', 'scripts/lib', 'README.md', 'docs']);
       await step.run('node', [inRoot('tests/readme/extract.mjs'), path.join(project, 'tests/readme/blocks')]);
       await compileTypeScript(step, path.join(project, 'tests/readme/blocks'));
       return nodeTest(step, testFiles('tests/readme'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
@@ -124,7 +135,11 @@ export const suites = {
   },
   scripts: {
     title: 'the scripts themselves (tests/scripts)',
-    run: (step) => nodeTest(step, testFiles('tests/scripts'), { cwd: root }),
+    run(step) {
+      // `npm start` alone needs other features of the crates, so that it would compile most of them again.
+      const env = { ...process.env, NULLSPACE_TEST_ENGINE: engineBinary };
+      return nodeTest(step, testFiles('tests/scripts'), { cwd: root, env });
+    },
   },
   reference: {
     title: 'the API reference and its report (reference)',
@@ -146,7 +161,7 @@ export const suites = {
     async run(step) {
       const env = testEnvironment();
       const counts = { passed: 0, failed: 0 };
-      const consumers = everything ? ['run.mjs', '--all', '--write', inRoot('README.md')] : ['run.mjs'];
+      const consumers = everything ? ['run.mjs', '--all', '--write', inRoot('docs', 'runtimes.md')] : ['run.mjs'];
       for (const [program, ...flags] of [['check.mjs'], ['newcomer.mjs'], consumers]) {
         const args = [`tests/packaging/${program}`, '--tarball', tarball(), ...flags];
         const { code, output } = await step.try('node', args, { env });
@@ -165,7 +180,7 @@ const given = (name) => (process.env[name] ? { [name]: process.env[name] } : {})
 /** What tests find in their environment. */
 const testEnvironment = () =>
   isolatedEnvironment({
-    NULLSPACE_TEST_ENGINE: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary,
+    NULLSPACE_TEST_ENGINE: engineBinary,
     NULLSPACE_TEST_ROOT: root,
     CHROMIUM: browserPath(),
     // Where to keep pictures of what a person would see.
@@ -208,12 +223,25 @@ const testFiles = (directory) =>
 /** For one test. The long forms of `npm run soak` take longer. Milliseconds. */
 const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
 
+/** Runs test files side by side, each with the wrapper to itself. */
 async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
-  // A test that waits for ever fails and is named, instead of stopping all.
-  const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, ...files];
-  const [program, ...rest] = [...wrapper, process.execPath, ...args];
-  const { code, output } = await step.try(program, rest, { cwd, env });
-  return nodeCounts(output, code);
+  const waiting = [...files];
+  const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
+  const worker = async () => {
+    for (let file = waiting.shift(); file; file = waiting.shift()) {
+      // A test that waits for ever fails and is named, instead of stopping all.
+      const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, file];
+      const [program, ...rest] = [...wrapper, process.execPath, ...args];
+      const { code, output } = await step.try(program, rest, { cwd, env, together: true });
+      const counts = nodeCounts(output, code);
+      for (const key of Object.keys(total)) {
+        if (Array.isArray(total[key])) total[key].push(...counts[key]);
+        else total[key] += counts[key];
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
+  return total;
 }
 
 /** Node 20 reads no TypeScript, and no `await using`. */

@@ -14,7 +14,7 @@ const { exchanges } = JSON.parse(readFileSync(new URL('recordings/requests.json'
 cleanUpOnSignals();
 let engine;
 before(async () => {
-  engine = await startEngine({ binary: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary });
+  engine = await startEngine({ binary: engineBinary });
 });
 after(async () => {
   const how = await engine?.stop();

@@ -14,7 +14,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 
 cleanUpOnSignals();
 try {
-  const engine = await startEngine({ binary: process.env.NULLSPACE_TEST_ENGINE ?? engineBinary });
+  const engine = await startEngine({ binary: engineBinary });
   // The SDK reads settings from the home directory and from `.env` of the current one: both are empty.
   const home = temporaryDirectory('python-home');
   // The SDK leaves connections open at the end of a test: its warnings about that would hide the results.

@@ -11,11 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../../scripts/lib/project.mjs';
 
 /** A script with a temporary directory of its own, which also marks everything that it starts. */
-function startScript(t, file, args = []) {
+function startScript(t, file, { args = [], env } = {}) {
   const tmp = mkdtempSync(path.join(os.tmpdir(), 'interrupt-'));
   const child = spawn(process.execPath, [path.join(root, 'scripts', file), ...args], {
     cwd: root,
-    env: { ...process.env, TMPDIR: tmp, INTERRUPT_TEST: tmp },
+    env: { ...process.env, TMPDIR: tmp, INTERRUPT_TEST: tmp, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -52,16 +52,17 @@ const marked = (tmp) =>
       }
     });
 
-for (const [signal, moment] of [
+for (const [signal, moment, env] of [
   ['SIGINT', /Check requirements/],
-  ['SIGINT', /Build the engine/],
+  // Not the engine that is there already: cargo has something to do.
+  ['SIGINT', /Build the engine/, { NULLSPACE_TEST_ENGINE: '' }],
   ['SIGTERM', /Start the engine \.\.\./],
   ['SIGINT', /Install the package into a new project \.\.\./],
   ['SIGTERM', /Run examples\/node-quickstart \.\.\./],
   ['SIGINT', /Stop the engine \.\.\./],
 ]) {
   test(`npm start, ${signal} at ${moment.source}: exit code 130, nothing left`, async (t) => {
-    const script = startScript(t, 'start.mjs');
+    const script = startScript(t, 'start.mjs', { env });
     await printed(script, moment);
     script.child.kill(signal);
     assert.equal(await script.ended, 130, script.output());
@@ -75,10 +76,8 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
   test(`npm run engine passes flags through and ${signal} on`, async (t) => {
     const state = mkdtempSync(path.join(os.tmpdir(), 'engine-'));
     t.after(() => rmSync(state, { recursive: true, force: true }));
-    const script = startScript(t, 'task.mjs', [
-      'engine',
-      ...['--listen', '127.0.0.1:0', '--state', path.join(state, 'state'), '--api-key', 'a-key-of-the-test'],
-    ]);
+    const flags = ['--listen', '127.0.0.1:0', '--state', path.join(state, 'state'), '--api-key', 'a-key-of-the-test'];
+    const script = startScript(t, 'task.mjs', { args: ['engine', ...flags] });
     await printed(script, /^NULLSPACE_API_URL=http:\/\/127\.0\.0\.1:\d+$/m);
     const url = script.output().match(/^NULLSPACE_API_URL=(.*)$/m)[1];
     const answer = await fetch(`${url}/v1/machines`, { headers: { authorization: 'Bearer a-key-of-the-test' } });

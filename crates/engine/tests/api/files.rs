@@ -1,10 +1,8 @@
 //! Files of a machine over HTTP. Needs root: the backend of these tests mounts a directory as `/workspace`.
 
-mod support;
-
+use crate::support::Served;
 use reqwest::Method;
 use serde_json::{json, Value};
-use support::Served;
 
 /// An engine with one machine.
 async fn machine() -> (Served, String) {
@@ -13,7 +11,7 @@ async fn machine() -> (Served, String) {
     (served, format!("/v1/machines/{id}"))
 }
 
-async fn post(served: &Served, base: &str, call: &str, body: Value) -> support::Reply {
+async fn post(served: &Served, base: &str, call: &str, body: Value) -> crate::support::Reply {
     served.post(&format!("{base}/files/{call}"), body).await
 }
 
@@ -302,10 +300,10 @@ async fn an_upload_that_is_cut_leaves_the_old_file() {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
         "PUT {base}/file?path=f HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\nhalf",
-        support::KEY
+        crate::support::KEY
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    support::until("the upload has begun", async || {
+    crate::support::until("the upload has begun", async || {
         let list = served
             .get(&format!("{base}/files?path=/workspace"))
             .await
@@ -314,7 +312,7 @@ async fn an_upload_that_is_cut_leaves_the_old_file() {
     })
     .await;
     drop(stream);
-    support::until("what came is removed", async || {
+    crate::support::until("what came is removed", async || {
         let list = served
             .get(&format!("{base}/files?path=/workspace"))
             .await
@@ -388,7 +386,7 @@ async fn a_written_file_gets_the_permissions_that_are_asked_for() {
 }
 
 /// Begins an upload of these bytes and sends them.
-async fn begin(served: &Served, base: &str, bytes: &[u8], change: Value) -> support::Reply {
+async fn begin(served: &Served, base: &str, bytes: &[u8], change: Value) -> crate::support::Reply {
     let mut body = json!({
         "kind": "directory_tar", "source_kind": "directory_archive", "archive_format": "tar", "conflict": "merge",
         "target_path": "/workspace/target", "content_length": bytes.len(), "checksum_algorithm": "sha256"
@@ -435,7 +433,7 @@ fn archive(entries: &[(&str, Option<Result<&str, &str>>)]) -> Vec<u8> {
 #[tokio::test]
 async fn an_archive_stays_inside_its_target_whatever_its_links_say() {
     let (served, base) = machine().await;
-    let reason = |reply: support::Reply| {
+    let reason = |reply: crate::support::Reply| {
         let body = reply.json();
         assert_eq!(
             (reply.status, &body["code"]),

@@ -1,12 +1,10 @@
 //! The monitor socket over real connections.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Served, KEY};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{json, Value};
-use support::{Served, KEY};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::Message;

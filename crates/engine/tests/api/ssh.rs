@@ -1,15 +1,13 @@
 //! SSH access, with a real client over a real port.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::{until, Served};
 use russh::client::{self, Handle, Msg};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use serde_json::{json, Value};
-use support::{until, Served};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A client that takes one host key only.

@@ -1,12 +1,10 @@
 //! Warm pools through real HTTP: filling, checkout in each mode, states.
 
-mod support;
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::support::{until, Plain, Served};
 use serde_json::{json, Value};
-use support::{until, Plain, Served};
 
 fn from_pool(pool: &str, mode: &str, more: Value) -> Value {
     let mut body = json!({

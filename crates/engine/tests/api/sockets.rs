@@ -1,13 +1,11 @@
 //! WebSockets over real connections: streamed commands, terminals, lifecycle events.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{until, Served, KEY};
 use base64::Engine as _;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{json, Value};
-use support::{until, Served, KEY};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};

@@ -3,13 +3,11 @@
 //!
 //! The seed is printed; `NULLSPACE_TEST_SEED` runs one again and `NULLSPACE_TEST_STEPS` sets the length.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use crate::support::{until, Served};
 use serde_json::{json, Value};
-use support::{until, Served};
 
 /// A small generator with a seed, so that a failure can be repeated (SplitMix64).
 struct Dice(u64);

@@ -1,12 +1,10 @@
 //! Who is let in, and what everybody is answered.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Plain, Served, KEY};
 use reqwest::Method;
 use serde_json::{json, Value};
-use support::{Plain, Served, KEY};
 
 #[tokio::test]
 async fn without_the_key_nothing_but_health_is_answered() {

@@ -1,11 +1,9 @@
 //! Machines through real HTTP: create, show, list, lease, pause, destroy.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{until, Served};
 use serde_json::json;
-use support::{until, Served};
 
 /// The body of the Python SDK for `Machine.create(template="base")`. Source: python-sdk-drive.
 fn plain() -> serde_json::Value {

@@ -1,11 +1,9 @@
 //! Commands through real HTTP: foreground, background, input, logs, kill, limits.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{until, Served};
 use serde_json::json;
-use support::{until, Served};
 
 #[tokio::test]
 async fn foreground_commands_answer_with_output_and_exit_code() {

@@ -1,15 +1,13 @@
 //! Credentials of git: who is told them. Runs the git of this computer against servers on loopback.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
+use crate::support::Served;
 use axum::extract::State;
 use axum::http::{header, HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::Router;
 use serde_json::json;
-use support::Served;
 
 /// base64 of `git-user:git-password`.
 const SENT: &str = "Z2l0LXVzZXI6Z2l0LXBhc3N3b3Jk";

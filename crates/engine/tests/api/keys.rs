@@ -1,12 +1,10 @@
 //! Idempotency keys through real HTTP.
 
-mod support;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::support::{until, Served};
 use serde_json::json;
-use support::{until, Served};
 
 #[tokio::test]
 async fn a_repeated_key_gives_the_same_answer_and_one_machine() {

@@ -1,9 +1,7 @@
 //! Snapshots, forks and lifecycle events through real HTTP.
 
-mod support;
-
+use crate::support::Served;
 use serde_json::json;
-use support::Served;
 
 #[tokio::test]
 async fn machines_start_from_a_snapshot_with_its_files_and_settings() {

@@ -1,11 +1,9 @@
 //! Volumes over HTTP: names, attachments and their states, what keeps a volume from being deleted.
 
-mod support;
-
 use std::sync::atomic::Ordering;
 
+use crate::support::Served;
 use serde_json::{json, Value};
-use support::Served;
 
 async fn volume(served: &Served, name: &str) -> String {
     let made = served

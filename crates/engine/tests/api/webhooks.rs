@@ -1,11 +1,10 @@
 //! Webhooks: made, changed, removed, and delivered to a real receiver, over restarts.
 
-mod support;
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::{until, Served};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,7 +13,6 @@ use axum::Router;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{json, Value};
 use sha2::Sha256;
-use support::{until, Served};
 
 const SECRET: &str = "whsec-of-the-test";
 

@@ -2,10 +2,6 @@
 //!
 //! The process is this test program itself, told by a variable to be the engine over the plain backend.
 
-#[path = "support/backend.rs"]
-#[allow(dead_code)] // other test files use more of it
-mod backend;
-
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
@@ -26,7 +22,7 @@ fn engine() {
     };
     let arguments = arguments.split('\n').map(Into::into);
     let code = nullspace_engine::cli::run(arguments, |_| async {
-        Ok(backend::Plain::new() as Arc<dyn Backend>)
+        Ok(crate::support::Plain::new() as Arc<dyn Backend>)
     });
     // `ExitCode` cannot be looked into; its only two values here are these.
     std::process::exit(i32::from(
@@ -54,7 +50,7 @@ fn start(state: &Path, arguments: &[&str]) -> Program {
     let mut all = vec!["nullspace-engine", "serve", "--state", state.to_str().unwrap()];
     all.extend(arguments);
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["engine", "--exact", "--nocapture", "--test-threads=1"])
+        .args(["program::engine", "--exact", "--nocapture", "--test-threads=1"])
         .env(ARGUMENTS, all.join("\n"))
         .env_remove("NULLSPACE_API_KEY")
         .stdout(Stdio::piped())

@@ -1,14 +1,12 @@
 //! Preview ports: the way to a service inside a machine, and who may take it.
 
-mod support;
-
+use crate::support::Served;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::Router;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{json, Value};
-use support::Served;
 use tokio_tungstenite::tungstenite::Message as ClientMessage;
 
 /// A service on a free port of this computer, which is what the plain backend dials: it tells which headers and which
@@ -110,7 +108,7 @@ async fn a_port_is_reached_at_an_address_of_its_own() {
         .await
         .refused(404, "machine_not_found");
     served.delete(&format!("/v1/machines/{id}")).await.expect(200);
-    support::until("the address is closed", async || {
+    crate::support::until("the address is closed", async || {
         served.http.get(format!("http://{host}/")).send().await.is_err()
     })
     .await;
@@ -409,7 +407,7 @@ async fn pages_of_others_need_a_token() {
     let state = std::sync::Arc::new(tempfile::tempdir().unwrap());
     let allowed = "http://localhost:5173";
     let open = |access: nullspace_engine::server::access::Access| access.with_origins([allowed.to_owned()]);
-    let served = Served::start_open(support::Plain::new(), state, open).await;
+    let served = Served::start_open(crate::support::Plain::new(), state, open).await;
     let (port, second) = (service().await, service().await);
     let (id, host) = preview(&served, port).await;
     let body = json!({ "port": second });
@@ -505,7 +503,7 @@ async fn an_answer_that_is_streamed_keeps_its_machine_awake() {
         (status, body.len(), machine().await),
         (200, 20 * 6, json!("running"))
     );
-    support::until("it is paused once nothing passes", async || {
+    crate::support::until("it is paused once nothing passes", async || {
         machine().await == "paused"
     })
     .await;

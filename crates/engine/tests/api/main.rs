@@ -1,0 +1,24 @@
+//! The API over a backend that isolates nothing, a file a resource.
+//!
+//! One program: each of its own would be linked with all of the engine.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod exec;
+mod faults;
+mod files;
+mod git;
+mod keys;
+mod machines;
+mod model;
+mod monitor;
+mod pools;
+mod previews;
+mod program;
+mod snapshots;
+mod sockets;
+mod ssh;
+mod volumes;
+mod webhooks;
