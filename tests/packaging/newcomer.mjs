@@ -26,7 +26,7 @@ if (!options.tarball || !process.env.NULLSPACE_TEST_ENGINE) {
 const LINES = 12;
 
 const readme = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
-const install = readme.slice(readme.indexOf('\n## Install\n'));
+const install = readme.slice(readme.indexOf('\n## First program\n'));
 const code = install.match(/```(?:ts|js)\n([\s\S]*?)```/)?.[1] ?? '';
 
 cleanUpOnSignals();

@@ -1,6 +1,6 @@
 // Installs the packed package into small projects, one per runtime and bundler, and runs each against an API.
 //
-//   node tests/packaging/run.mjs [--tarball] dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--write README.md]
+//   node tests/packaging/run.mjs [--tarball] dist/nullspace-0.1.0.tgz [--only node-esm,vite] [--all] [--write docs/runtimes.md]
 //
 // The API is that of NULLSPACE_API_URL and NULLSPACE_API_KEY, else of an engine started from NULLSPACE_TEST_ENGINE; without
 // either, a tiny server with canned answers. Without --all or --only: the projects that `npm test` runs (those without

@@ -1,4 +1,4 @@
-// The table of runtimes in the README: what each consumer project shows, and the lines of a run.
+// The table of docs/runtimes.md: what each consumer project shows, and the lines of a run.
 
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -22,47 +22,47 @@ impl Range {
 
 /// Processors of a machine.
 pub const VCPUS: Range = Range::new(1, 256);
-/// Processors when nobody says.
+/// Processors, by default.
 pub const DEFAULT_VCPUS: u64 = 2;
-/// Memory of a machine in MiB: up to 1 TiB.
+/// Memory of a machine, MiB.
 pub const MEMORY_MB: Range = Range::new(1, 1 << 20);
-/// Memory when nobody says, MiB.
+/// Memory, by default, MiB.
 pub const DEFAULT_MEMORY_MB: u64 = 512;
-/// Memory when nobody says, of templates that need more, MiB.
+/// Memory, by default, of templates that need more, MiB.
 pub const DEFAULT_MEMORY_LARGE_MB: u64 = 2048;
-/// Disk of a machine in MiB. Source: schema, `disk_mb`.
+/// Disk of a machine, MiB. Source: schema, `disk_mb`.
 pub const DISK_MB: Range = Range::new(512, 131_072);
 /// Volumes of one machine. Source: PROTOCOL.md section 3, "Server rules".
 pub const VOLUMES: usize = 8;
 
-/// Length of a lease in milliseconds: up to a year.
+/// Length of a lease, milliseconds.
 pub const LEASE_MS: Range = Range::new(1, 365 * 24 * 3600 * 1000);
-/// Length of a lease when nobody says, milliseconds.
+/// Length of a lease, by default, milliseconds.
 pub const DEFAULT_LEASE_MS: u64 = 300_000;
 
-/// Wait for a ready machine of a pool, milliseconds: up to ten minutes.
+/// Wait for a ready machine of a pool, milliseconds.
 pub const WARM_POOL_WAIT_MS: Range = Range::new(0, 600_000);
 /// Machines that a pool holds ready.
 pub const POOL_READY: Range = Range::new(0, 100);
 
-/// Seconds that a signed address of a port lives. Source: schema, `CreateSignedPreviewUrlRequest`.
+/// Life of a signed preview URL, seconds. Source: schema, `CreateSignedPreviewUrlRequest`.
 pub const SIGNED_URL_SECS: Range = Range::new(60, 86_400);
-/// Seconds that a server waits for a service behind a port: up to an hour.
+/// Wait for a service behind a port, seconds.
 pub const PREVIEW_WAIT_SECS: Range = Range::new(1, 3600);
-/// That wait when nobody says, seconds.
+/// Wait for a service behind a port, by default, seconds.
 pub const DEFAULT_PREVIEW_WAIT_SECS: u64 = 30;
-/// Milliseconds between two looks at such a service.
+/// Time between two looks at a service behind a port, milliseconds.
 pub const PREVIEW_INTERVAL_MS: Range = Range::new(1, 60_000);
-/// That pause when nobody says, milliseconds.
+/// Time between two looks at a service behind a port, by default, milliseconds.
 pub const DEFAULT_PREVIEW_INTERVAL_MS: u64 = 500;
-/// Minutes that an SSH certificate holds: up to a year.
+/// Life of an SSH certificate, minutes.
 pub const SSH_ACCESS_MINUTES: Range = Range::new(1, 525_600);
 
-/// Seconds of a command: up to a day.
+/// Time limit of a command, seconds.
 pub const COMMAND_SECS: Range = Range::new(1, 86_400);
-/// Seconds of a command when nobody says.
+/// Time limit of a command, by default, seconds.
 pub const DEFAULT_COMMAND_SECS: u64 = 30;
-/// Seconds of a cell of the code interpreter: up to a day.
+/// Time limit of a cell of the code interpreter, seconds.
 pub const CODE_SECS: Range = Range::new(1, 86_400);
-/// Seconds of a cell when nobody says.
+/// Time limit of a cell, by default, seconds.
 pub const DEFAULT_CODE_SECS: u64 = 300;

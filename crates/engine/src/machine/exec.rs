@@ -17,7 +17,7 @@ use super::{validate, Engine};
 use crate::isolation::{ExecSpec, IsolationError, Running};
 
 /// Time limit of a foreground command without one. Source: schema, `timeout_secs`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(nullspace_wire::limits::DEFAULT_COMMAND_SECS);
 /// Longest time limit: a day.
 const MAX_TIMEOUT_SECS: u64 = nullspace_wire::limits::COMMAND_SECS.max;
 /// Standard input that is not read for so long is an error.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nullspace_wire::code::{CodeExecuteRequest, CodeOutputEvent, Execution, ExecutionError};
+use nullspace_wire::limits::{CODE_SECS, DEFAULT_CODE_SECS};
 use nullspace_wire::Envs;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,10 +16,6 @@ use crate::machine::error::{Error, Result};
 use crate::machine::live::{Busy, Machine};
 use crate::machine::{validate, Engine};
 
-/// Time limit of a cell without one, in seconds.
-pub const DEFAULT_TIMEOUT: u64 = 300;
-/// The longest: a day.
-const MOST_TIMEOUT: u64 = 24 * 3600;
 /// How long a cell that is interrupted may take to end; then its kernel is ended.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Events that may wait for the client. Then the cell waits.
@@ -55,11 +52,14 @@ impl Cell {
     pub fn read(code: String, envs: Option<Envs>, timeout: Option<u64>) -> Result<Self> {
         let envs = envs.unwrap_or_default();
         validate::check_envs("envs", &envs)?;
-        let seconds = timeout.unwrap_or(DEFAULT_TIMEOUT);
-        if !(1..=MOST_TIMEOUT).contains(&seconds) {
+        let seconds = timeout.unwrap_or(DEFAULT_CODE_SECS);
+        if !CODE_SECS.contains(seconds) {
             return Err(Error::invalid(
                 "timeout",
-                format_args!("is {seconds}: give 1 to {MOST_TIMEOUT} seconds, such as {DEFAULT_TIMEOUT}"),
+                format_args!(
+                    "is {seconds}: give {} to {} seconds, such as {DEFAULT_CODE_SECS}",
+                    CODE_SECS.min, CODE_SECS.max
+                ),
             ));
         }
         Ok(Self {
