@@ -57,7 +57,7 @@ export const addCommands = (program) => {
     const [group, verb] = name.split(' ');
     if (short !== undefined) describe(program, program, short, `${about} (${name})`, row);
     if (verb === undefined) {
-      describe(program, program, name, about, row);
+      groups[name] = describe(program, program, name, about, row);
       continue;
     }
     groups[group] ??= program.command(group).description(GROUPS[group]).enablePositionalOptions().exitOverride();

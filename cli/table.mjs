@@ -10,6 +10,7 @@ import { events } from './events.mjs';
 import { exec, run } from './exec.mjs';
 import { logs } from './logs.mjs';
 import * as machine from './machine.mjs';
+import { install, mcp } from './mcp.mjs';
 import { metrics } from './metrics.mjs';
 import * as pool from './pool.mjs';
 import { url } from './preview.mjs';
@@ -65,6 +66,8 @@ export const TABLE = [
   ['warm-pool reconcile', undefined, 'compare what there is with what there should be', pool.reconcile],
   ['warm-pool wait', undefined, 'wait until enough machines are ready', pool.wait],
   ['events', undefined, 'what happened to machines', events],
+  ['mcp', undefined, 'serve machines to agents over the Model Context Protocol', mcp],
+  ['mcp install', undefined, 'write the configuration of a client of that', install],
   ['engine', undefined, 'start a local engine', engine],
   ['doctor', undefined, 'say whether machines can be used from here', doctor],
   ['completion', undefined, 'print completions: eval "$(nullspace completion bash)"', completion],

@@ -1701,7 +1701,11 @@ export interface RunOptions extends CallOptions {
   cwd?: string | undefined;
   /** Added to the machine's environment. @default `{}` */
   envs?: Record<string, string> | undefined;
-  /** Seconds for the command, at least 1: it is ended after them, in the background too. @default 30 */
+  /**
+   * Seconds for the command, 1 to 86400; then it is ended with everything it started.
+   *
+   * @default 30; no limit in the background
+   */
   timeout?: number | undefined;
   /** Do not wait for its end. @default false */
   background?: boolean | undefined;

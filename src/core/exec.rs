@@ -33,7 +33,11 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
     super::config::signal(&fields)?;
     let heard = hearing(&fields)?;
     let background = fields.flag("background")?.unwrap_or(false);
-    let timeout = timeout(&fields)?;
+    let timeout = match background {
+        // A server may have a limit for what is sent without one.
+        true => limit(&fields)?.unwrap_or(COMMAND_SECS.max),
+        false => timeout(&fields)?,
+    };
     let mut request = request(command, &fields, timeout)?;
     request.background = Some(background);
     Ok(Run {
@@ -163,11 +167,13 @@ pub fn explained(mut error: Error, request: &ExecRequest) -> Error {
     error
 }
 
-/// Whole seconds for a command, from the option `timeout` of `runOnce`.
+/// Whole seconds for a command that is waited for, from the option `timeout`.
 pub fn timeout(fields: &Fields<'_>) -> Result<u64, Error> {
-    Ok(fields
-        .integer("timeout", COMMAND_SECS.min, COMMAND_SECS.max)?
-        .unwrap_or(DEFAULT_COMMAND_SECS))
+    Ok(limit(fields)?.unwrap_or(DEFAULT_COMMAND_SECS))
+}
+
+fn limit(fields: &Fields<'_>) -> Result<Option<u64>, Error> {
+    fields.integer("timeout", COMMAND_SECS.min, COMMAND_SECS.max)
 }
 
 /// The least HTTP time for a command of so many seconds.

@@ -125,6 +125,18 @@ test('events tell what happened to a machine, in order, page by page', async () 
   assert.equal(created.events.length, 1);
 });
 
+test('a command in the background has the time limit that it is given, heard or not', async () => {
+  const machine = await Machine.create(SMALL);
+  for (const heard of [{}, { onStdout: () => {} }]) {
+    const options = { shell: true, background: true, timeout: 1, ...heard };
+    const command = await machine.commands.run('echo begun; sleep 600 & wait', options);
+    const { exitCode, stdout } = await command.wait({ timeout: 20 });
+    assert.deepEqual({ exitCode, stdout }, { exitCode: 137, stdout: 'begun\n' });
+    assert.equal((await machine.commands.list()).find(({ pid }) => pid === command.pid)?.running, false);
+  }
+  await machine.kill();
+});
+
 test('a command in the background is fed, read and waited for', async () => {
   const machine = await Machine.create(SMALL);
   const command = await machine.commands.run('read line; echo "got $line"; echo oops >&2; exit 3', {

@@ -76,25 +76,32 @@ fn inline(wasm: &[u8]) -> Result<(String, String)> {
     ))
 }
 
-/// `cli.mjs`: the command line with what it needs, but for the package itself, which lies beside it.
+/// `cli.mjs`: the command line with what it needs, but for the package itself, which lies beside it. What is large and
+/// seldom wanted is a file of its own.
 fn bundle_cli(root: &Path, out: &Path) -> Result<()> {
-    let file = out.join("cli.mjs");
-    let status = Command::new(root.join("node_modules/.bin/esbuild"))
-        .arg(root.join("cli/main.mjs"))
-        .args(["--bundle", "--format=esm", "--platform=node", "--target=node20", "--external:nullspace"])
-        // commander is CommonJS.
-        .arg("--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);")
-        .args(["--minify-syntax", "--log-level=warning", "--legal-comments=none"])
-        .arg(format!("--outfile={}", file.display()))
-        .status()
-        .context("esbuild; run `npm ci` first")?;
-    ensure!(status.success(), "esbuild failed ({status})");
-    let bundled = fs::read_to_string(&file)?;
-    let own = bundled.replace("from \"nullspace\"", "from \"./node.mjs\"");
-    ensure!(own != bundled, "the command line does not import the package");
-    fs::write(&file, own)?;
+    for (source, name) in [("main.mjs", "cli.mjs"), ("mcp-server.mjs", "mcp-server.mjs")] {
+        let file = out.join(name);
+        let status = Command::new(root.join("node_modules/.bin/esbuild"))
+            .arg(root.join("cli").join(source))
+            .args(["--bundle", "--format=esm", "--platform=node", "--target=node20"])
+            .args(["--external:nullspace", "--external:./mcp-server.mjs"])
+            // Some of what is bundled is CommonJS.
+            .arg("--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);")
+            .args(["--minify-syntax", "--minify-whitespace", "--log-level=warning", "--legal-comments=none"])
+            .arg(format!("--outfile={}", file.display()))
+            .status()
+            .context("esbuild; run `npm ci` first")?;
+        ensure!(status.success(), "esbuild failed ({status})");
+        let bundled = fs::read_to_string(&file)?;
+        let own = bundled.replace("from \"nullspace\"", "from \"./node.mjs\"");
+        ensure!(own != bundled, "{name} does not import the package");
+        fs::write(&file, own)?;
+    }
     #[cfg(unix)]
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::set_permissions(
+        out.join("cli.mjs"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
     Ok(())
 }
 

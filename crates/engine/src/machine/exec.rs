@@ -252,14 +252,31 @@ impl Engine {
         })
     }
 
-    /// Starts a command and leaves it to itself: it ends by itself, by `kill` or with its machine, and no time limit
-    /// applies. Its output stays readable after its end.
+    /// Starts a command and leaves it to itself: it ends by itself, by `kill`, after its time limit or with its machine.
+    /// Its output stays readable after its end.
     pub async fn exec_background(self: &Arc<Self>, id: &str, request: ExecRequest) -> Result<u32> {
         let (machine, _busy) = self.ready(id).await?;
         let mut wanted = wanted(&machine, request)?;
         wanted.spec.stdin = true;
+        // The Python SDK sends the default when nobody asked for a limit: a server must not end after 30 s for that.
+        let limit = wanted.timeout.filter(|limit| *limit != DEFAULT_TIMEOUT);
         let sink = Sink::log(&machine.processes.log_path());
-        Ok(self.start_command(&machine, wanted, sink, None).await?.pid)
+        let command = self.start_command(&machine, wanted, sink, None).await?;
+        let pid = command.pid;
+        self.hold_limit(&machine, command, limit);
+        Ok(pid)
+    }
+
+    /// Ends a command that nobody waits for after its time limit.
+    fn hold_limit(self: &Arc<Self>, machine: &Arc<Machine>, command: Arc<Command>, limit: Option<Duration>) {
+        let Some(limit) = limit else { return };
+        let (engine, machine) = (self.clone(), machine.clone());
+        tokio::spawn(async move {
+            if tokio::time::timeout(limit, command.end()).await.is_err() {
+                command.set_timed_out(limit);
+                let _ = engine.kill_command(&machine, &command).await;
+            }
+        });
     }
 
     /// Starts a command whose output the caller hears from the first byte, with open standard input. It outlives the
@@ -272,15 +289,7 @@ impl Engine {
         let sink = Sink::log(&machine.processes.log_path());
         let (sender, output) = Processes::channel();
         let command = self.start_command(&machine, wanted, sink, Some(sender)).await?;
-        if let Some(limit) = limit {
-            let (engine, machine, command) = (self.clone(), machine.clone(), command.clone());
-            tokio::spawn(async move {
-                if tokio::time::timeout(limit, command.end()).await.is_err() {
-                    command.set_timed_out(limit);
-                    let _ = engine.kill_command(&machine, &command).await;
-                }
-            });
-        }
+        self.hold_limit(&machine, command.clone(), limit);
         Ok(Streamed {
             machine,
             command,
