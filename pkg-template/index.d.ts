@@ -1683,7 +1683,10 @@ export interface CommandResult {
   readonly stderr: string;
   /** Process id inside the machine. */
   readonly pid?: number;
-  /** `true` when output is missing, which an engine keeps up to 8 MiB of a stream: what is there is as it was printed. */
+  /**
+   * `true` when output is missing at the end: a local engine keeps 32 MiB of a stream, the SDK 8 MiB of one that callbacks
+   * hear. What is there is as it was printed.
+   */
   readonly truncated?: boolean;
   /** Bytes that are missing at the end of `stdout`, where the server says so. */
   readonly droppedStdoutBytes?: number;

@@ -18,6 +18,14 @@ const MACHINE = 'create, command, list, kill';
 
 /** Title, version and what ran, by the name of the folder. */
 const SHOWS = {
+  'agent-frameworks': [
+    'AI SDK, bash-tool, deepagents and OpenAI Agents, on Node 22',
+    async (folder) =>
+      (
+        await Promise.all(['ai', 'bash-tool', 'deepagents', '@openai/agents'].map((name) => installed(name)(folder)))
+      ).join(', '),
+    'types of the adapters, a conversation of each',
+  ],
   bun: ['Bun', installed('bun'), MACHINE],
   csp: [
     'page with a strict Content-Security-Policy',

@@ -7,7 +7,6 @@ mod support;
 
 mod access;
 mod exec;
-mod faults;
 mod files;
 mod git;
 mod keys;

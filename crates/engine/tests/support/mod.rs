@@ -218,12 +218,12 @@ impl Served {
     }
 }
 
-/// Asks again until it is so; at most ten seconds.
+/// Asks again until it is so; at most a minute.
 pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !is_so().await {
         assert!(
-            begun.elapsed() < Duration::from_secs(10),
+            begun.elapsed() < Duration::from_secs(60),
             "not so in time: {what}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,9 +1,11 @@
 //! Faults on request, and the clock that moves, over HTTP. Alone in its file: the clock is that of the whole process.
 
-use crate::support::{until, Served};
-use serde_json::{json, Value};
+mod support;
 
-async fn rules(served: &Served, rules: Value) -> crate::support::Reply {
+use serde_json::{json, Value};
+use support::{until, Served};
+
+async fn rules(served: &Served, rules: Value) -> support::Reply {
     let request = served.request(reqwest::Method::PUT, "/faults/v1/rules");
     served.send(request.json(&json!({ "rules": rules }))).await
 }

@@ -1,0 +1,12 @@
+import { LONGEST_SECONDS } from './shared.js';
+
+export const bashToolSandbox = (machine) => ({
+  async executeCommand(command) {
+    const { stdout, stderr, exitCode } = await machine.commands.run(command, { shell: true, timeout: LONGEST_SECONDS });
+    return { stdout, stderr, exitCode };
+  },
+  readFile: (path) => machine.files.read(path),
+  async writeFiles(files) {
+    await machine.files.writeFiles(files);
+  },
+});

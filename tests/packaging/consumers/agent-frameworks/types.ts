@@ -1,0 +1,30 @@
+// The adapters have the frameworks' own types.
+
+import { applyDiff, applyPatchTool, type Editor, type Shell, shellTool } from '@openai/agents';
+import { type Experimental_SandboxSession, generateText, jsonSchema, type LanguageModel, stepCountIs, tool } from 'ai';
+import { createBashTool, type Sandbox } from 'bash-tool';
+import { BaseSandbox, createDeepAgent } from 'deepagents';
+import type { Machine } from 'nullspace';
+import { nullspaceSession, nullspaceTools } from 'nullspace/ai-sdk';
+import { bashToolSandbox } from 'nullspace/bash-tool';
+import { nullspaceBackend } from 'nullspace/langchain';
+import { nullspaceEditor, nullspaceShell } from 'nullspace/openai';
+
+export const aiSdk = (machine: Machine, model: LanguageModel) => {
+  const experimental_sandbox: Experimental_SandboxSession = nullspaceSession(machine);
+  const tools = nullspaceTools({ tool, jsonSchema }, machine);
+  return generateText({ model, prompt: 'List the files.', tools, stopWhen: stepCountIs(3), experimental_sandbox });
+};
+
+export const bashTool = (machine: Machine) => {
+  const sandbox: Sandbox = bashToolSandbox(machine);
+  return createBashTool({ sandbox, destination: '/workspace' });
+};
+
+export const deepAgent = (machine: Machine) => createDeepAgent({ backend: nullspaceBackend(BaseSandbox, machine) });
+
+export const openAi = (machine: Machine) => {
+  const shell: Shell = nullspaceShell(machine);
+  const editor: Editor = nullspaceEditor(machine, { applyDiff });
+  return [shellTool({ shell }), applyPatchTool({ editor })];
+};
