@@ -1102,7 +1102,7 @@ export class Lifecycle {
   /**
    * Walks along events: those of the past that were asked for, then what happens, without end. A connection that is lost
    * is opened again (after 0.25 s, doubling to 5 s) and goes on behind the last event: none is lost or given twice. Nothing
-   * happens before the first step. Leaving the loop, `return()`, `await using` and an aborted `signal` end it at once.
+   * happens before the first step, or before `started` is read: await that before what a stream with `liveOnly` must tell. Leaving the loop, `return()`, `await using` and an aborted `signal` end it at once.
    *
    * @throws {@link TransportError} when the first connection cannot be made; {@link AuthError} and the like when the
    * server refuses, also later
@@ -1189,12 +1189,24 @@ export interface LifecycleSubscribeOptions extends ClientOptions {
 
 /** Events without end. */
 export interface LifecycleEvents extends AsyncIterableIterator<LifecycleEvent>, AsyncDisposable {
+  /**
+   * Reading it opens the stream. Resolves when the server has confirmed it: what happens after that is told, also when the
+   * connection is lost right then. Rejects with what kept it from that, an end before it too.
+   *
+   * @example
+   * const events = machine.lifecycle.streamEvents({ liveOnly: true });
+   * await events.started;
+   */
+  readonly started: Promise<void>;
   return(value?: unknown): Promise<IteratorResult<LifecycleEvent>>;
 }
 
 /** What {@link Lifecycle.subscribe} and {@link Monitor.subscribe} answer. */
 export interface Subscription<Event> extends AsyncDisposable {
-  /** Resolves when it is open: what happens after that is told. Rejects with what kept it from opening. */
+  /**
+   * Resolves when the server has confirmed it: what happens after that is told, also when the connection is lost right then.
+   * Rejects with what kept it from that, an end before it too.
+   */
   readonly ready: Promise<void>;
   /**
    * Resolves when nothing more is told; rejects with what ended it when there is no `onError`. Absent without callbacks for

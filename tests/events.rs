@@ -219,28 +219,138 @@ fn a_subscription_that_has_begun_is_not_opened_again() {
     script.finished();
 }
 
-#[test]
-fn a_subscription_is_plain_until_it_has_a_place_to_go_on_from() {
-    let script = Script::new()
-        .on_socket(PATH, Ok(vec![subscribed()]))
-        .on_socket(PATH, Ok(vec![subscribed(), event("e1")]))
-        .on_socket(PATH, Ok(vec![subscribed(), event("e1"), event("e2")]));
+const NEWEST: &str = "/v1/lifecycle/events?snapshot_id=snap_1&order=desc&limit=1";
+
+/// A page of the list of events.
+fn page(events: &[Side]) -> String {
+    let events: Vec<Json> = events
+        .iter()
+        .map(|event| match event {
+            Side::Frame(text) => serde_json::from_str::<Json>(text).unwrap()["event"].clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    json!({ "events": events, "offset": 0, "limit": 1, "has_more": false }).to_string()
+}
+
+fn subscription(script: &Script) -> Feed<Script> {
     let options = given(json!({ "snapshotId": "snap_1" }));
     let fields = Fields::new("", Some(&options), &[&events::SUBSCRIPTION]).unwrap();
-    let feed = Feed::events(client(&script), events::subscription(&fields).unwrap());
+    Feed::events(client(script), events::subscription(&fields).unwrap())
+}
+
+#[test]
+fn a_subscription_that_is_cut_before_its_first_event_goes_on_behind_the_newest_one_before_it() {
+    let script = Script::new()
+        .on("GET", NEWEST, 200, &page(&[event("e0")]))
+        .on_socket(PATH, Ok(vec![subscribed()]))
+        .on_socket(PATH, Ok(vec![subscribed(), event("e0"), event("e1")]))
+        .on_socket(PATH, Ok(vec![subscribed(), event("e1"), event("e2")]));
+    let feed = subscription(&script);
+    script.run(feed.begin()).unwrap();
     assert_eq!([next(&script, &feed), next(&script, &feed)], ["e1", "e2"]);
-    let plain = json!({ "type": "subscribe", "snapshot_id": "snap_1" });
-    assert_eq!(script.frames()[..2], [plain.clone(), plain]);
-    assert_eq!(
-        script.frames()[2],
-        json!({ "type": "subscribe", "snapshot_id": "snap_1", "live_only": false, "after_event_id": "e1",
+    let after = |id: &str| {
+        json!({ "type": "subscribe", "snapshot_id": "snap_1", "live_only": false, "after_event_id": id,
             "replay_limit": 100 })
+    };
+    assert_eq!(
+        script.frames(),
+        [
+            json!({ "type": "subscribe", "snapshot_id": "snap_1" }),
+            after("e0"),
+            after("e1")
+        ]
     );
+    script.finished();
+}
+
+#[test]
+fn a_live_stream_without_any_event_before_it_asks_for_all_that_there_are_when_it_comes_back() {
+    let script = Script::new()
+        .on("GET", NEWEST, 200, &page(&[]))
+        .on_socket(PATH, Ok(vec![subscribed()]))
+        .on_socket(PATH, Ok(vec![subscribed(), event("e1")]));
+    let feed = stream(&script, json!({ "snapshotId": "snap_1", "liveOnly": true }));
+    assert_eq!(next(&script, &feed), "e1");
+    assert_eq!(
+        script.frames(),
+        [
+            json!({ "type": "subscribe", "snapshot_id": "snap_1", "live_only": true, "replay_limit": 100 }),
+            json!({ "type": "subscribe", "snapshot_id": "snap_1", "live_only": false, "replay_limit": 1000 })
+        ]
+    );
+    script.finished();
+}
+
+#[test]
+fn a_live_stream_that_cannot_be_begun_says_why() {
+    let gone = r#"{"error":"gone","code":"machine_not_found"}"#;
+    let script = Script::new().on("GET", NEWEST, 404, gone);
+    assert_eq!(
+        error(script.run(subscription(&script).begin())).kind,
+        Kind::NotFound
+    );
+    let refused = frame(json!({ "type": "error", "message": "no such operation" }));
+    for sides in [vec![refused], vec![Side::Close], vec![], vec![Side::Hang]] {
+        let script = Script::new()
+            .on("GET", NEWEST, 200, &page(&[]))
+            .on_socket(PATH, Ok(sides));
+        error(script.run(subscription(&script).begin()));
+        script.finished();
+    }
+}
+
+const MONITOR: &str = "/v1/monitor/ws";
+
+fn monitored(script: &Script, options: Json) -> Feed<Script> {
+    let options = given(options);
+    let fields = Fields::new("", Some(&options), &[&monitor::SUBSCRIBE]).unwrap();
+    let first = monitor::subscribe(&fields, "m").unwrap();
+    Feed::monitor(client(script), "m".to_owned(), first)
+}
+
+#[test]
+fn a_monitor_has_begun_with_its_first_frame_which_is_told_like_the_others() {
+    let about = |id: &str, more: Json| {
+        let mut told = json!({ "type": "monitor_snapshot", "id": id, "machines": [] });
+        told.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        frame(told)
+    };
+    let script = Script::new().on_socket(
+        MONITOR,
+        Ok(vec![
+            about("other", json!({})),
+            Side::Awaits("monitor_subscribe"),
+            about("m", json!({})),
+            about("m", json!({ "type": "monitor_error", "message": "later" })),
+            Side::Hang,
+        ]),
+    );
+    let feed = monitored(&script, json!({}));
+    script.run(feed.begin()).unwrap();
+    for kind in ["monitor_snapshot", "monitor_error"] {
+        assert_eq!(script.run(feed.next()).unwrap().unwrap()["type"], kind);
+    }
+    let refused = about("m", json!({ "type": "monitor_error", "message": "too many" }));
+    for (sides, says) in [
+        (vec![refused], "too many"),
+        (
+            vec![about("other", json!({})), Side::Hang],
+            "nothing was heard yet",
+        ),
+        (vec![], "nothing was heard yet"),
+    ] {
+        let script = Script::new().on_socket(MONITOR, Ok(sides));
+        let failed = error(script.run(monitored(&script, json!({})).begin()));
+        assert!(failed.message.contains(says), "{}", failed.message);
+        script.finished();
+    }
 }
 
 #[test]
 fn a_monitor_subscribes_again_after_a_cut_and_says_goodbye() {
-    const MONITOR: &str = "/v1/monitor/ws";
     let metrics = |id: &str, cpu: f64| {
         frame(
             json!({ "type": "monitor_metrics", "id": id, "machine_id": "mch_1", "metrics": { "cpu_percent": cpu } }),
@@ -264,10 +374,7 @@ fn a_monitor_subscribes_again_after_a_cut_and_says_goodbye() {
                 Side::Hang,
             ]),
         );
-    let options = given(json!({ "intervalMs": 500, "includeProcesses": true }));
-    let fields = Fields::new("", Some(&options), &[&monitor::SUBSCRIBE]).unwrap();
-    let first = monitor::subscribe(&fields, "m").unwrap();
-    let feed = Feed::monitor(client(&script), "m".to_owned(), first);
+    let feed = monitored(&script, json!({ "intervalMs": 500, "includeProcesses": true }));
     for cpu in [1.0, 2.0] {
         let seen = script.run(feed.next()).unwrap().unwrap();
         assert_eq!(

@@ -3,8 +3,8 @@
 import { forget, heed } from './abort.js';
 
 /**
- * Walks along a feed. It is opened by the first step. `return()`, the end of a loop and `await using` end it at once, also
- * while a step waits; so does `signal`, whose reason the step then rejects with.
+ * Walks along a feed. It is opened by the first step, or by whoever asks for `started`. `return()`, the end of a loop and
+ * `await using` end it at once, also while a step waits; so does `signal`, whose reason the step then rejects with.
  */
 export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
   const stop = new AbortController();
@@ -16,10 +16,21 @@ export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
   let ended = false;
   let turn = Promise.resolve();
 
-  /** Opens it once; what happens after that is heard. */
+  /** What happens after it resolved is heard. */
   const start = async () => {
+    stop.signal.throwIfAborted();
     handle = await open();
-    if (!ended) await begin.call(handle, { signal: stop.signal });
+    stop.signal.throwIfAborted();
+    await begin.call(handle, { signal: stop.signal });
+  };
+  /** Opens it once. */
+  const begun = () => {
+    if (opened === undefined) {
+      opened = start();
+      // Whoever steps or waits for it hears of it.
+      opened.catch(() => listens && forget(signal, abort));
+    }
+    return opened;
   };
   const finish = async () => {
     if (ended) return;
@@ -32,8 +43,7 @@ export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
   const step = async () => {
     if (ended) return { done: true, value: undefined };
     try {
-      opened ??= start();
-      await opened;
+      await begun();
       const value = ended ? undefined : await next.call(handle, { signal: stop.signal });
       if (value !== undefined && !ended) return { done: false, value };
     } catch (error) {
@@ -46,7 +56,10 @@ export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
     await finish();
     return { done: true, value: undefined };
   };
-  const steps = {
+  return {
+    get started() {
+      return begun();
+    },
     /** Steps asked for at once are taken one after the other. */
     next() {
       const result = turn.then(step);
@@ -66,17 +79,14 @@ export const iterate = (open, { begin, next, close }, signal, asyncDispose) => {
     },
     [asyncDispose]: finish,
   };
-  return { steps, begin: () => (opened ??= start()) };
 };
 
 /**
  * Tells events to callbacks as they come. Without callbacks nothing is read: then the subscription itself is walked along.
  * An async callback is waited for. What ends it, a callback's exception too, goes to `onError`, or else into `done`.
  */
-export const subscribe = ({ steps, begin }, { tell, onError }, asyncDispose) => {
-  const ready = begin();
-  // Whoever waits hears of it, and so does `done` or the loop.
-  ready.catch(() => {});
+export const subscribe = (steps, { tell, onError }, asyncDispose) => {
+  const ready = steps.started;
   const pump = async () => {
     try {
       for await (const event of steps) await tell(event);
@@ -89,7 +99,7 @@ export const subscribe = ({ steps, begin }, { tell, onError }, asyncDispose) => 
     await steps.return();
   };
   return {
-    /** Resolves when it is open. */
+    /** Resolves when it is in force. */
     ready,
     /** Resolves when nothing more comes. */
     done: tell ? pump() : undefined,

@@ -209,36 +209,34 @@ const TELLS = {
     return invoke(() => this.close());
   },
 };
-const feed = (open, signal) => iterate(open, TELLS, signal, asyncDispose);
+const TELLS_MONITOR = {
+  ...TELLS,
+  async next(options) {
+    const frame = await TELLS.next.call(this, options);
+    return frame && monitorEvent(frame);
+  },
+};
+const feed = (open, signal, tells = TELLS) => iterate(open, tells, signal, asyncDispose);
 
 const openEvents = onHandle('MachineLifecycle', 'openStream');
 define(classes.MachineLifecycle.prototype, 'streamEvents', function (options) {
   const record = recordOf(this, 'MachineLifecycle');
-  return feed(() => openEvents(record, options), options?.signal).steps;
+  return feed(() => openEvents(record, options), options?.signal);
 });
 
 /** A static that opens a feed. */
-const feeds = (name, hidden, key, made) =>
+const feeds = (name, hidden, key, made, tells) =>
   replaceStatic(name, hidden, key, (run, [options], client) =>
     made(
-      feed(() => run([options], client), options?.signal ?? client?.signal),
+      feed(() => run([options], client), options?.signal ?? client?.signal, tells),
       options ?? {},
     ),
   );
-feeds('Lifecycle', 'openStream', 'streamEvents', ({ steps }) => steps);
-feeds('Lifecycle', 'openSubscription', 'subscribe', (opening, { onEvent, onError }) =>
-  subscribe(opening, { tell: onEvent, onError }, asyncDispose),
+feeds('Lifecycle', 'openStream', 'streamEvents', (steps) => steps);
+feeds('Lifecycle', 'openSubscription', 'subscribe', (steps, { onEvent, onError }) =>
+  subscribe(steps, { tell: onEvent, onError }, asyncDispose),
 );
-feeds('Monitor', 'openFeed', 'subscribe', ({ steps, begin }, hooks) => {
-  const { onSnapshot, onUpdate, onMetrics, onProcesses, onError } = hooks;
-  const seen = {
-    ...steps,
-    async next() {
-      const { done, value } = await steps.next();
-      return { done, value: done ? undefined : monitorEvent(value) };
-    },
-    [Symbol.asyncIterator]: () => seen,
-  };
+const monitored = (steps, { onSnapshot, onUpdate, onMetrics, onProcesses, onError }) => {
   const tell = ({ kind, ...event }) => {
     switch (kind) {
       case 'snapshot':
@@ -254,5 +252,6 @@ feeds('Monitor', 'openFeed', 'subscribe', ({ steps, begin }, hooks) => {
     }
   };
   const told = onSnapshot ?? onUpdate ?? onMetrics ?? onProcesses;
-  return subscribe({ steps: seen, begin }, { tell: told && tell, onError }, asyncDispose);
-});
+  return subscribe(steps, { tell: told && tell, onError }, asyncDispose);
+};
+feeds('Monitor', 'openFeed', 'subscribe', monitored, TELLS_MONITOR);

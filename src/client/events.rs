@@ -1,18 +1,19 @@
 //! What a server tells without end: lifecycle events and the monitor. A connection that is lost is opened again, and
-//! events go on behind the last one that was given. Source: PROTOCOL.md section 10.
+//! events go on behind the last one that was given, or behind the newest one of the time when they were asked for.
+//! Source: PROTOCOL.md section 10.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use nullspace_wire::api;
+use nullspace_wire::api::{self, Route};
 
-use super::call::{Client, Failure, Outcome};
+use super::call::{Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
 use super::machine::Machine;
 use super::socket::cut_off;
 use crate::core::error::{Error, Kind};
 use crate::core::events::Stream;
-use crate::core::{frames, monitor};
+use crate::core::{frames, http, monitor};
 use crate::transport::{Answer, Decoder, Socket, Transport};
 
 /// Before a lost connection is opened again: the first wait, doubled each time until something came.
@@ -26,8 +27,8 @@ const REMEMBERED: usize = 256;
 
 /// What is heard.
 enum Subject {
-    /// Lifecycle events.
-    Events(Stream),
+    /// Lifecycle events; where they are listed: route and path.
+    Events(Stream, &'static Route, String),
     /// The monitor: name of the subscription, its first frame.
     Monitor(String, String),
 }
@@ -38,7 +39,9 @@ pub struct Feed<T: Transport> {
     path: String,
     subject: Subject,
     socket: RefCell<Option<T::Socket>>,
-    /// Ids of the events given last, the newest behind.
+    /// A frame that said that the subscription is in force, and says more.
+    ahead: RefCell<Option<T::Answer>>,
+    /// Ids of the events given last, the newest behind. Of a live stream that gave none yet: the newest before it.
     given: RefCell<VecDeque<String>>,
     wait: Cell<Option<Duration>>,
     closed: Cell<bool>,
@@ -47,10 +50,11 @@ pub struct Feed<T: Transport> {
 impl<T: Transport> Feed<T> {
     /// Lifecycle events of everything.
     pub fn events(client: Client<T>, stream: Stream) -> Self {
+        let list = &api::LIST_LIFECYCLE_EVENTS;
         Self::new(
             client,
             api::LIFECYCLE_WEBSOCKET_UPGRADE.path.to_owned(),
-            Subject::Events(stream),
+            Subject::Events(stream, list, list.path.to_owned()),
         )
     }
 
@@ -69,6 +73,7 @@ impl<T: Transport> Feed<T> {
             path,
             subject,
             socket: RefCell::default(),
+            ahead: RefCell::default(),
             given: RefCell::default(),
             wait: Cell::new(None),
             closed: Cell::new(false),
@@ -79,7 +84,7 @@ impl<T: Transport> Feed<T> {
     /// not; not when a connection is lost that was open.
     pub async fn next(&self) -> Outcome<T, Option<T::Answer>> {
         let idle = match &self.subject {
-            Subject::Events(stream) => stream.idle_timeout,
+            Subject::Events(stream, ..) => stream.idle_timeout,
             Subject::Monitor(..) => None,
         };
         let now = || self.client.transport().now_ms();
@@ -97,7 +102,12 @@ impl<T: Transport> Feed<T> {
                 self.connect().await?;
                 continue;
             };
-            match socket.next(limit).await {
+            let ahead = self.ahead.take();
+            let next = match ahead {
+                Some(frame) => Ok(frame),
+                None => socket.next(limit).await,
+            };
+            match next {
                 Ok(frame) => match self.read(&frame) {
                     Ok(None) => {}
                     Ok(event) => {
@@ -115,7 +125,7 @@ impl<T: Transport> Feed<T> {
         Ok(None)
     }
 
-    /// Opens the first connection: what happens after this is heard.
+    /// Opens the first connection: what happens after this is heard, whatever becomes of the connection.
     pub async fn begin(&self) -> Outcome<T, ()> {
         let is_open = self.socket.borrow().is_some();
         if is_open || self.closed.get() {
@@ -129,7 +139,7 @@ impl<T: Transport> Feed<T> {
         self.closed.set(true);
         if let Some(socket) = self.socket.take() {
             socket.close(match &self.subject {
-                Subject::Events(_) => None,
+                Subject::Events(..) => None,
                 Subject::Monitor(id, _) => Some(monitor::unsubscribe(id)),
             });
         }
@@ -137,7 +147,7 @@ impl<T: Transport> Feed<T> {
 
     fn operation(&self) -> &'static str {
         match self.subject {
-            Subject::Events(_) => "streamLifecycleEvents",
+            Subject::Events(..) => "streamLifecycleEvents",
             Subject::Monitor(..) => "monitor",
         }
     }
@@ -166,21 +176,51 @@ impl<T: Transport> Feed<T> {
         let operation = self.operation();
         let lost = |closed| cut_off(operation, &closed, "nothing was heard yet");
         let first = match &self.subject {
-            Subject::Events(stream) => stream.subscribe(self.given.borrow().back().map(String::as_str)),
+            Subject::Events(stream, route, path) if self.wait.get().is_none() => {
+                if stream.live_only {
+                    self.look_back(stream, route, path).await?;
+                }
+                stream.subscribe()
+            }
+            Subject::Events(stream, ..) => stream.go_on(self.given.borrow().back().map(String::as_str)),
             Subject::Monitor(_, first) => first.clone(),
         };
         let socket = self.client.open(operation, &self.path).await?;
         socket.send(first).await.map_err(lost)?;
-        // The monitor confirms nothing.
-        if let Subject::Events(_) = self.subject {
+        loop {
             let frame = socket.next(Some(FIRST_ANSWER)).await.map_err(lost)?;
-            match frames::kind(&frame)?.as_str() {
-                "subscribed" => {}
-                "error" => return Err(frames::failure(&frame, "invalid_request").into()),
-                other => return Err(unexpected(other).into()),
+            let kind = frames::kind(&frame)?;
+            match (&self.subject, kind.as_str()) {
+                (Subject::Events(..), "subscribed") => break,
+                (Subject::Events(..), "error") => {
+                    return Err(frames::failure(&frame, "invalid_request").into())
+                }
+                (Subject::Events(..), other) => return Err(unexpected(other).into()),
+                (Subject::Monitor(id, _), kind) if is_own(&frame, id) => match kind {
+                    "monitor_error" => return Err(frames::failure(&frame, "monitor_error").into()),
+                    _ => {
+                        *self.ahead.borrow_mut() = Some(frame);
+                        break;
+                    }
+                },
+                // Of another subscription.
+                _ => {}
             }
         }
         Ok(socket)
+    }
+
+    /// Finds the newest event before a live stream: behind it the stream goes on when its connection is lost before it
+    /// gave any.
+    async fn look_back(&self, stream: &Stream, route: &'static Route, path: &str) -> Outcome<T, ()> {
+        let path = http::with_query(path, &stream.newest());
+        let call = Call::new(route, path, self.client.timeout(None, DEFAULT_TIMEOUT));
+        let page = self.client.call(&call).await?;
+        if let Some(events) = page.inner("events") {
+            let mut given = self.given.borrow_mut();
+            events.each(&mut |event| given.extend(event.text("id")));
+        }
+        Ok(())
     }
 
     fn read(&self, frame: &T::Answer) -> Result<Option<T::Answer>, Error> {
@@ -190,7 +230,7 @@ impl<T: Transport> Feed<T> {
             shaped.map_err(|wrong| Error::invalid_response(format!("{}: {wrong}", self.operation())))
         };
         match &self.subject {
-            Subject::Events(_) => match kind.as_str() {
+            Subject::Events(..) => match kind.as_str() {
                 "event" => {
                     let event = frame.inner("event").ok_or_else(|| unexpected("event"))?;
                     let event = shape(Decoder::LifecycleEvent, &event)?;
@@ -209,12 +249,11 @@ impl<T: Transport> Feed<T> {
                 other => Err(unexpected(other)),
             },
             Subject::Monitor(id, _) => {
-                let own = frame.text("id").as_deref() == Some(id);
                 // Frames of a newer server are left alone.
                 match kind.as_str() {
                     "monitor_snapshot" | "monitor_update" | "monitor_metrics" | "monitor_processes"
                     | "monitor_error"
-                        if own =>
+                        if is_own(frame, id) =>
                     {
                         shape(Decoder::MonitorFrame, frame).map(Some)
                     }
@@ -234,14 +273,20 @@ impl<T: Transport> Drop for Feed<T> {
 impl<T: Transport> Machine<T> {
     /// Lifecycle events of this machine.
     pub fn event_feed(&self, stream: Stream) -> Feed<T> {
+        let list = &api::LIST_MACHINE_LIFECYCLE_EVENTS;
         let path = self.socket_path(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE);
-        Feed::new(self.client.clone(), path, Subject::Events(stream))
+        let listed = self.socket_path(list);
+        Feed::new(self.client.clone(), path, Subject::Events(stream, list, listed))
     }
 }
 
 /// Whether a server that was there once may be there again: anything but a refusal.
 fn may_pass(error: &Error) -> bool {
     error.kind == Kind::Transport || error.status.is_some_and(|status| status >= 500 && status != 501)
+}
+
+fn is_own<A: Answer>(frame: &A, id: &str) -> bool {
+    frame.text("id").as_deref() == Some(id)
 }
 
 fn unexpected(kind: &str) -> Error {

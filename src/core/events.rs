@@ -51,28 +51,55 @@ pub struct Stream {
     pub metadata: Option<nullspace_wire::JsonObject>,
 }
 
+/// Events that a server replays at most when a stream comes back that had none before.
+const MAX_REPLAY: u64 = 1000;
+
 impl Stream {
-    /// The first frame of a socket that goes on behind `cursor`, or begins as asked.
-    pub fn subscribe(&self, cursor: Option<&str>) -> String {
-        let mut frame = json!({ "type": "subscribe" });
-        for (name, value) in &self.filter {
-            frame[*name] = value.as_str().into();
+    /// The first frame of the first socket.
+    pub fn subscribe(&self) -> String {
+        match self.plain {
+            // It means what happens from now on.
+            true => self.frame(None).to_string(),
+            false => self.rest(self.live_only, self.after_event_id.as_deref(), self.replay_limit),
         }
-        let after = cursor.or(self.after_event_id.as_deref());
-        match after {
-            Some(id) => {
-                frame["live_only"] = false.into();
-                frame["after_event_id"] = id.into();
-            }
-            // A plain `subscribe` means what happens from now on.
-            None if self.plain => return frame.to_string(),
-            None => frame["live_only"] = self.live_only.into(),
-        }
-        frame["replay_limit"] = self.replay_limit.into();
+    }
+
+    /// The first frame of a later one, which goes on behind the event `cursor`. Without one nothing was given yet: a live
+    /// stream had no event before it either, so that all that there are by now are its own.
+    pub fn go_on(&self, cursor: Option<&str>) -> String {
+        let limit = match self.live_only && cursor.is_none() {
+            true => MAX_REPLAY,
+            false => self.replay_limit,
+        };
+        self.rest(false, cursor.or(self.after_event_id.as_deref()), limit)
+    }
+
+    /// The query of a list of the newest event that such a stream would have told.
+    pub fn newest(&self) -> Vec<(&'static str, String)> {
+        let mut query = self.filter.clone();
+        query.extend([("order", "desc".to_owned()), ("limit", "1".to_owned())]);
+        query
+    }
+
+    fn rest(&self, live_only: bool, after: Option<&str>, limit: u64) -> String {
+        let mut frame = self.frame(after);
+        frame["live_only"] = live_only.into();
+        frame["replay_limit"] = limit.into();
         if let Some(metadata) = &self.metadata {
             frame["metadata"] = metadata.clone().into();
         }
         frame.to_string()
+    }
+
+    fn frame(&self, after: Option<&str>) -> serde_json::Value {
+        let mut frame = json!({ "type": "subscribe" });
+        for (name, value) in &self.filter {
+            frame[*name] = value.as_str().into();
+        }
+        if let Some(id) = after {
+            frame["after_event_id"] = id.into();
+        }
+        frame
     }
 }
 

@@ -51,10 +51,9 @@ test('lifecycle.streamEvents of a machine tells its past and then what happens',
   // It was left: nothing more comes of it.
   assert.deepEqual(await stream.next(), { done: true, value: undefined });
   const live = machine.lifecycle.streamEvents({ liveOnly: true });
-  const next = live.next();
-  await sleep(300);
+  await live.started;
   await machine.setTimeout(100);
-  assert.equal((await next).value.operation, 'timeout_updated');
+  assert.equal((await live.next()).value.operation, 'timeout_updated');
   await machine.kill();
   assert.equal((await live.next()).value.operation, 'destroy');
   await live.return();
@@ -113,6 +112,55 @@ test('a stream goes on behind its last event after kill -9 and a restart of the 
     seen.map(({ id }) => id),
     listed.events.map(({ id }) => id),
   );
+});
+
+test('what happens right after `started` or `ready` is told, whole and in order, though nobody stepped yet', async () => {
+  const { Lifecycle, Machine, Monitor } = direct();
+  const machine = await Machine.create(SMALL);
+  const filter = { machineId: machine.id, operation: 'timeout_updated' };
+  const streams = [
+    Lifecycle.streamEvents({ ...filter, liveOnly: true }),
+    machine.lifecycle.streamEvents({ operation: 'timeout_updated', liveOnly: true }),
+  ];
+  const heard = [];
+  const subscription = Lifecycle.subscribe({ ...filter, onEvent: ({ id }) => heard.push(id) });
+  await Promise.all([...streams.map(({ started }) => started), subscription.ready]);
+  await Promise.all(Array.from({ length: 60 }, (_, index) => machine.setTimeout(100 + index)));
+  const ids = (events) => events.map(({ id }) => id);
+  const listed = await Lifecycle.listMachineEvents(machine.id, {
+    ...filter,
+    machineId: undefined,
+    order: 'asc',
+    limit: 100,
+  });
+  assert.equal(listed.events.length, 60);
+  for (const stream of streams) assert.deepEqual(ids(await take(stream, 60)), ids(listed.events));
+  await until('all are told', () => heard.length === 60);
+  assert.deepEqual(heard, ids(listed.events));
+  await subscription.stop();
+
+  const told = new Set();
+  const watching = Monitor.subscribe({ intervalMs: 100, onUpdate: ({ machineId }) => told.add(machineId) });
+  await watching.ready;
+  const short = await Machine.create(SMALL);
+  await until('a machine made right after it is told', () => told.has(short.id));
+  await watching.stop();
+  await Promise.all([short.kill(), machine.kill()]);
+
+  await assert.rejects(machine.lifecycle.streamEvents({ liveOnly: true }).started, NotFoundError);
+});
+
+test('a live stream that is cut before its first event tells what happened meanwhile', async () => {
+  const machine = await direct().Machine.create(SMALL);
+  plan.frames = 1; // the confirmation
+  const live = sdk.Lifecycle.streamEvents({ machineId: machine.id, liveOnly: true });
+  const subscription = sdk.Lifecycle.subscribe({ machineId: machine.id });
+  await Promise.all([live.started, subscription.ready]);
+  plan.frames = Infinity;
+  await machine.setTimeout(100);
+  await machine.kill();
+  for (const stream of [live, subscription])
+    assert.deepEqual(operations(await take(stream, 2)), ['timeout_updated', 'destroy']);
 });
 
 test('streams end at once: return, await using, signal', async () => {

@@ -116,6 +116,7 @@ export const serve = async (answer = () => false, { cors = false } = {}) => {
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     requests,
+    http: server,
     options: { baseUrl: `http://127.0.0.1:${server.address().port}`, apiKey: 'test-key' },
     async close() {
       server.closeAllConnections();
