@@ -185,18 +185,23 @@ impl<T: Transport> Client<T> {
         }
         let mut failed = Error::transport(call.operation(), &error.reason);
         if error.phase == Phase::Connect {
-            let Settings {
-                base_url,
-                base_url_from,
-                ..
-            } = &self.inner.settings;
-            failed.suggested_action = Some(format!(
-                "nothing answered at {base_url} ({base_url_from}): start the local engine with `npx nullspace engine`, or give the URL of \
-                 your server; in a page, the server must admit its origin"
-            ));
+            failed.suggested_action = Some(self.nothing_answered());
         }
         failed.cause = error.cause.clone();
         failed
+    }
+
+    /// What to do when no connection can be made.
+    pub(super) fn nothing_answered(&self) -> String {
+        let Settings {
+            base_url,
+            base_url_from,
+            ..
+        } = &self.inner.settings;
+        format!(
+            "nothing answered at {base_url} ({base_url_from}): start the local engine with `npx nullspace engine`, or give the URL of \
+             your server; in a page, the server must admit its origin"
+        )
     }
 
     /// Sends a call, again where the protocol says so. The answer's status is 2xx. Boxed: every caller's own state

@@ -47,9 +47,38 @@ impl<T: Transport> Client<T> {
             }
             match (is_final(&unopened), delays.next()) {
                 (false, Some(delay)) => self.transport().sleep(delay).await,
-                _ => return Err(describe(operation, unopened).into()),
+                _ => return Err(self.describe_unopened(operation, unopened).into()),
             }
         }
+    }
+
+    fn describe_unopened(&self, operation: &str, unopened: Unopened) -> Error {
+        let (status, body, request_id) = match unopened {
+            Unopened::Failed { reason } => {
+                let mut failed = Error::transport(operation, &reason);
+                failed.suggested_action = Some(self.nothing_answered());
+                return failed;
+            }
+            Unopened::Unusable { reason } => return Error::option("WebSocket", &reason),
+            Unopened::Refused {
+                status,
+                body,
+                request_id,
+            } => (status, body, request_id),
+        };
+        let mut error = Error::from_answer(status, &body, request_id.as_deref(), None);
+        // A refusal without a code of the API's: by its status.
+        if error.code == "unknown" || error.code == "invalid_response" {
+            (error.kind, error.code) = match status {
+                401 => (Kind::Auth, "unauthorized".to_owned()),
+                403 => (Kind::Auth, "forbidden".to_owned()),
+                429 => (Kind::RateLimit, "rate_limit_exceeded".to_owned()),
+                501 => (Kind::NotImplemented, "not_implemented".to_owned()),
+                400..=499 => (Kind::Other, "websocket_upgrade_error".to_owned()),
+                _ => (Kind::Transport, "transport_error".to_owned()),
+            };
+        }
+        error
     }
 }
 
@@ -59,31 +88,6 @@ fn is_final(unopened: &Unopened) -> bool {
         Unopened::Unusable { .. } => true,
         Unopened::Failed { .. } => false,
     }
-}
-
-fn describe(operation: &str, unopened: Unopened) -> Error {
-    let (status, body, request_id) = match unopened {
-        Unopened::Failed { reason } => return Error::transport(operation, &reason),
-        Unopened::Unusable { reason } => return Error::option("WebSocket", &reason),
-        Unopened::Refused {
-            status,
-            body,
-            request_id,
-        } => (status, body, request_id),
-    };
-    let mut error = Error::from_answer(status, &body, request_id.as_deref(), None);
-    // A refusal without a code of the API's: by its status.
-    if error.code == "unknown" || error.code == "invalid_response" {
-        (error.kind, error.code) = match status {
-            401 => (Kind::Auth, "unauthorized".to_owned()),
-            403 => (Kind::Auth, "forbidden".to_owned()),
-            429 => (Kind::RateLimit, "rate_limit_exceeded".to_owned()),
-            501 => (Kind::NotImplemented, "not_implemented".to_owned()),
-            400..=499 => (Kind::Other, "websocket_upgrade_error".to_owned()),
-            _ => (Kind::Transport, "transport_error".to_owned()),
-        };
-    }
-    error
 }
 
 /// The error of a socket that ended too early. `what` says what is lost with it.

@@ -226,3 +226,21 @@ test('a live stream that is cut right after it began tells what happened meanwhi
     await server.close();
   }
 });
+
+test('a socket to where nothing answers gives the same advice as a request does', async () => {
+  const server = await serve();
+  const machine = await Machine.connect('mch_1', server.options);
+  await server.close();
+  const failures = [
+    machine.getInfo(),
+    machine.files.watch('/workspace').started,
+    machine.commands.run('ls', { onStdout() {} }),
+    Monitor.subscribe(server.options).ready,
+  ];
+  const advice = `nothing answered at ${server.url} (the option \`baseUrl\`): start the local engine with \`npx nullspace engine\``;
+  for (const failure of failures)
+    await assert.rejects(
+      failure,
+      (error) => error instanceof TransportError && error.suggestedAction.startsWith(advice),
+    );
+});
