@@ -525,7 +525,10 @@ export class Machine implements AsyncDisposable {
   readonly id: string;
   /** Working directory of commands, when the server said so. */
   readonly cwd: string | undefined;
-  /** Opens preview ports of a machine whose `allowPublicTraffic` is false. Only the maker learns it. */
+  /**
+   * Opens preview ports of a machine whose `allowPublicTraffic` is false. Only the answer of a create tells it: pass it on to
+   * whoever takes the machine up with {@link Machine.connect}, where it is `undefined`.
+   */
   readonly trafficAccessToken: string | undefined;
   /** Runs commands. */
   readonly commands: Commands;
@@ -1380,13 +1383,89 @@ export interface ExecutionResult {
   readonly javascript?: string;
   /** Other media types, as they came. */
   readonly data?: Record<string, unknown>;
-  /** A plot as numbers, as the server sent it. The local engine sends none. */
-  readonly chart?: Record<string, unknown>;
+  /** A plot as numbers. The local engine sends none. */
+  readonly chart?: Chart;
   /** Whether it is the value of the last line. */
   readonly isMainResult: boolean;
   /** Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of others, which are left out. */
   readonly truncated?: Record<string, number>;
 }
+
+/**
+ * A plot as numbers: what its elements are, `type` says. A newer server may send further types.
+ *
+ * @example
+ * for (const { chart } of (await machine.runCode(code)).results)
+ *   if (chart?.type === 'bar') for (const { label, value } of chart.elements ?? []) console.log(label, value);
+ */
+export type Chart = BarChart | LineChart | PieChart | ScatterChart | BoxAndWhiskerChart;
+
+/** What every chart has. */
+export interface ChartBase<Type extends string, Element> {
+  readonly type: Type;
+  readonly title?: string;
+  readonly xLabel?: string;
+  readonly yLabel?: string;
+  readonly xUnit?: string;
+  readonly yUnit?: string;
+  /** As the server sent them: it may leave any field out. */
+  readonly elements?: readonly Element[];
+}
+
+/** One bar. */
+export interface BarChartElement {
+  readonly label?: string;
+  readonly value?: number | null;
+  readonly group?: string;
+}
+
+/** A point of a line; `group` tells lines apart. */
+export interface LineChartElement {
+  readonly x?: unknown;
+  readonly y?: number | null;
+  readonly group?: string | null;
+}
+
+/** A slice. */
+export interface PieChartElement {
+  readonly label?: string;
+  readonly value?: number | null;
+  readonly group?: string;
+}
+
+/** A point. */
+export interface ScatterChartElement {
+  readonly x?: unknown;
+  readonly y?: number | null;
+  readonly label?: string | null;
+  readonly group?: string | null;
+}
+
+/** A box: quartiles, median and whiskers. */
+export interface BoxAndWhiskerChartElement {
+  readonly label?: string;
+  readonly min?: number;
+  readonly q1?: number;
+  readonly median?: number;
+  readonly q3?: number;
+  readonly max?: number;
+  readonly group?: string;
+}
+
+/** Bars. */
+export interface BarChart extends ChartBase<'bar', BarChartElement> {}
+
+/** Lines. */
+export interface LineChart extends ChartBase<'line', LineChartElement> {}
+
+/** A pie. */
+export interface PieChart extends ChartBase<'pie', PieChartElement> {}
+
+/** Points. */
+export interface ScatterChart extends ChartBase<'scatter', ScatterChartElement> {}
+
+/** Boxes. */
+export interface BoxAndWhiskerChart extends ChartBase<'box_and_whisker', BoxAndWhiskerChartElement> {}
 
 /** Why a cell failed. */
 export interface ExecutionError {
@@ -1987,14 +2066,30 @@ export type UploadSource =
   | Iterable<File>
   | { readonly kind: 'directory'; readonly name: string; entries(): AsyncIterable<[string, unknown]> };
 
+/** How far an upload is. What is sent as a whole counts as one part. */
+export interface UploadProgress {
+  /**
+   * `created`: the server takes it, or took it up again. `uploading`: a part has come. `retrying`: the network broke a part
+   * off, which is sent again. `completing`: all has come, and the server checks and publishes it. `completed`: it is there.
+   */
+  readonly phase: 'created' | 'uploading' | 'retrying' | 'completing' | 'completed';
+  /** Of all parts that have come. */
+  readonly sentBytes: number;
+  readonly totalBytes: number;
+  readonly sentParts: number;
+  readonly totalParts: number;
+  /** Which try of the part it is: more than 1 with `retrying`, and with an `uploading` after it. 1 in the other phases. */
+  readonly attempt: number;
+}
+
 /** Options of {@link Files.resumeUpload}. */
 export interface ResumeUploadOptions extends CallOptions {
   /** Parts at once, at most what the server allows. @default 4 */
   maxConcurrency?: number | undefined;
   /** Patterns of what a directory leaves out; the same as when it was begun. @default none */
   ignore?: readonly string[] | undefined;
-  /** Told after each part. What it throws ends the upload. */
-  onProgress?: ((progress: { readonly sentBytes: number; readonly totalBytes: number }) => void) | undefined;
+  /** Told at each step. What it throws ends the upload. */
+  onProgress?: ((progress: UploadProgress) => void) | undefined;
 }
 
 /** Options of {@link Files.upload}. */

@@ -32,9 +32,30 @@ pub trait Bytes<T: Transport> {
     async fn part(&self, begin: f64, end: f64) -> Outcome<T, (Self::Part, String)>;
     /// The digest of the whole.
     async fn digest(&self) -> Outcome<T, String>;
-    /// Tells how many bytes came.
-    fn progress(&self, sent: f64, total: f64) -> Outcome<T, ()>;
+    /// Tells how far it is.
+    fn progress(&self, progress: &Progress) -> Outcome<T, ()>;
 }
+
+/// How far an upload is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// `created`, `uploading`, `retrying`, `completing`, `completed`.
+    pub phase: &'static str,
+    /// Of the parts that came.
+    pub sent_bytes: f64,
+    /// Of all.
+    pub total_bytes: f64,
+    /// That came.
+    pub sent_parts: u32,
+    /// All.
+    pub total_parts: u32,
+    /// Which try of a part it is, from 1.
+    pub attempt: u32,
+}
+
+/// Tells a phase, and which try of a part it is.
+type Tell<'a, T> = &'a dyn Fn(&'static str, u32) -> Outcome<T, ()>;
 
 /// Bytes that are held for a request.
 pub trait HeldPart<T: Transport> {
@@ -142,6 +163,20 @@ impl<T: Transport> Machine<T> {
             request_timeout: plan.request_timeout,
         };
         let total = source.size;
+        let tell = |phase, sent: f64, total_bytes: f64, sent_parts| {
+            bytes.progress(&Progress {
+                phase,
+                sent_bytes: sent,
+                total_bytes,
+                sent_parts,
+                total_parts: 1,
+                attempt: 1,
+            })
+        };
+        // How much a stream holds is known at its end.
+        if let Some(total) = total {
+            tell("created", 0.0, total, 0)?;
+        }
         let info = match stream {
             Some(content) => self.put_file(&plan.target, content, &common).await?,
             None => {
@@ -151,7 +186,7 @@ impl<T: Transport> Machine<T> {
             }
         };
         let size = info.number("size").or(total).unwrap_or_default();
-        bytes.progress(size, size)?;
+        tell("completed", size, size, 1)?;
         Ok(Uploaded {
             path: info.text("path").unwrap_or_else(|| plan.target.path.clone()),
             bytes: size,
@@ -244,25 +279,41 @@ impl<T: Transport> Machine<T> {
         let first = session.next_part.unwrap_or(session.part_count);
         let next = Cell::new(first);
         let sent = Cell::new((f64::from(first) * session.part_size).min(size));
-        bytes.progress(sent.get(), size)?;
+        let parts = Cell::new(first);
+        let tell = |phase, attempt| {
+            bytes.progress(&Progress {
+                phase,
+                sent_bytes: sent.get(),
+                total_bytes: size,
+                sent_parts: parts.get(),
+                total_parts: session.part_count,
+                attempt,
+            })
+        };
+        let tell: Tell<'_, T> = &tell;
+        tell("created", 1)?;
         let work = || async {
             while next.get() < session.part_count {
                 let number = next.replace(next.get() + 1);
                 let begin = f64::from(number) * session.part_size;
                 let end = (begin + session.part_size).min(size);
-                self.send_part(session, number, begin, end, bytes, timeout)
+                let attempt = self
+                    .send_part(session, number, begin, end, bytes, timeout, tell)
                     .await?;
                 sent.set(sent.get() + (end - begin));
-                bytes.progress(sent.get(), size)?;
+                parts.set(parts.get() + 1);
+                tell("uploading", attempt)?;
             }
             Ok(())
         };
         let workers = concurrency.min(session.concurrency).max(1);
         all::<T>((0..workers).map(|_| Box::pin(work()) as Work<'_, T>).collect()).await?;
+        tell("completing", 1)?;
         let mut call = self.upload_call(&api::COMPLETE_UPLOAD_SESSION, &[&session.id], timeout);
         call.body = Some(json!({ "whole_checksum_sha256": checksum }).to_string());
         call.idempotency_key = Some(self.transport().uuid());
         let answer = repeated(&self.client, &call).await?;
+        tell("completed", 1)?;
         let done = answer.inner("session");
         Ok(Uploaded {
             path: done
@@ -274,6 +325,8 @@ impl<T: Transport> Machine<T> {
         })
     }
 
+    /// Sends a part until it has come: how many tries that took.
+    #[allow(clippy::too_many_arguments)] // a part of `finish_session`, by which each of them is known
     async fn send_part<B: Bytes<T>>(
         &self,
         session: &Session,
@@ -282,7 +335,8 @@ impl<T: Transport> Machine<T> {
         end: f64,
         bytes: &B,
         timeout: Option<Duration>,
-    ) -> Outcome<T, ()> {
+        tell: Tell<'_, T>,
+    ) -> Outcome<T, u32> {
         let mut tried = 0;
         loop {
             let (part, digest) = bytes.part(begin, end).await?;
@@ -291,7 +345,7 @@ impl<T: Transport> Machine<T> {
             call.content = Some((part.content(), BYTES.to_owned()));
             call.part_digest = Some(digest);
             let failed = match self.client.try_once(&call, &Cell::new(0)).await {
-                Ok(_) => return part.result(Ok(())),
+                Ok(_) => return part.result(Ok(tried + 1)),
                 Err(failed) => failed,
             };
             let (error, again) = match failed {
@@ -300,7 +354,7 @@ impl<T: Transport> Machine<T> {
                 Failed::Transport(error) => (self.client.describe(&call, &error), true),
             };
             // What the source threw ends it at once.
-            let outcome = part.result(Err::<(), _>(error.into()));
+            let outcome = part.result(Err(error.into()));
             if !again || tried == uploads::RETRIES || matches!(outcome, Err(Failure::Thrown(_))) {
                 return outcome;
             }
@@ -313,6 +367,7 @@ impl<T: Transport> Machine<T> {
                 let what = format!("the upload is {over}");
                 return Err(Error::new(Kind::UploadState, "file_upload_error", what).into());
             }
+            tell("retrying", tried + 1)?;
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Uploads of the class `Files`. The source is an object of `pkg-template/lib/upload.js`.
 
 use js_sys::{Function, Promise, Reflect};
-use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -10,7 +9,7 @@ use super::files::Held;
 use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::call::Outcome;
-use crate::client::uploads::{Bytes, HeldPart, Uploaded};
+use crate::client::uploads::{Bytes, HeldPart, Progress, Uploaded};
 use crate::client::Failure;
 use crate::core::error::Error;
 use crate::core::files;
@@ -47,14 +46,6 @@ struct JsBytes {
     hook: Option<Function>,
 }
 
-/// What `onProgress` hears.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress {
-    sent_bytes: f64,
-    total_bytes: f64,
-}
-
 impl HeldPart<JsTransport> for Held {
     fn content(&self) -> Content {
         Held::content(self)
@@ -83,13 +74,9 @@ impl Bytes<JsTransport> for JsBytes {
         Ok(digest.as_string().unwrap_or_default())
     }
 
-    fn progress(&self, sent: f64, total: f64) -> Outcome<JsTransport, ()> {
+    fn progress(&self, progress: &Progress) -> Outcome<JsTransport, ()> {
         let Some(hook) = &self.hook else { return Ok(()) };
-        let event = super::throw::to_js(&Progress {
-            sent_bytes: sent,
-            total_bytes: total,
-        });
-        hook.call1(&JsValue::UNDEFINED, &event)
+        hook.call1(&JsValue::UNDEFINED, &super::throw::to_js(progress))
             .map(drop)
             .map_err(Failure::Thrown)
     }

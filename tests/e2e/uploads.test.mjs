@@ -59,8 +59,28 @@ test('a file of the computer goes directly when it is small, and in parts when i
   assert.match(parts.uploadId, /^upl_/);
   assert.deepEqual([parts.path, parts.bytes, parts.files], ['/workspace/large.bin', large.length, 1]);
   assert.equal(await remote('/workspace/large.bin'), digest(large));
-  assert.deepEqual(progress.at(-1), { sentBytes: large.length, totalBytes: large.length });
-  assert.ok(progress.every((step, index) => index === 0 || step.sentBytes > progress[index - 1].sentBytes));
+  const [created, ...steps] = progress;
+  const totals = { totalBytes: large.length, totalParts: 3, attempt: 1 };
+  assert.deepEqual(created, { phase: 'created', sentBytes: 0, sentParts: 0, ...totals });
+  const whole = { sentBytes: large.length, sentParts: 3, ...totals };
+  assert.deepEqual(
+    steps.slice(-3),
+    ['uploading', 'completing', 'completed'].map((phase) => ({ phase, ...whole })),
+  );
+  assert.deepEqual(
+    steps.slice(0, 3).map(({ phase, sentParts }) => [phase, sentParts]),
+    [1, 2, 3].map((parts) => ['uploading', parts]),
+  );
+  assert.ok(steps.slice(0, 3).every(({ sentBytes }, index) => sentBytes > progress[index].sentBytes));
+
+  const told = [];
+  const onProgress = (step) => told.push(step);
+  await machine.files.upload(small, '/workspace/told.bin', { onProgress });
+  await machine.files.upload(new Blob([small]).stream(), '/workspace/told.bin', { onProgress });
+  const one = { totalBytes: 1000, totalParts: 1, attempt: 1 };
+  const done = { phase: 'completed', sentBytes: 1000, sentParts: 1, ...one };
+  // How much a stream holds is known at its end.
+  assert.deepEqual(told, [{ phase: 'created', sentBytes: 0, sentParts: 0, ...one }, done, done]);
 });
 
 test('bytes, blobs, streams and empty files are sources too', async () => {
@@ -196,9 +216,16 @@ test('parts that fail or whose answers are lost are sent again', async () => {
   const once = (set) => (part) => !set.has(part) && set.add(part) !== undefined;
   const { Machine } = new Nullspace({ ...engine.client, fetch: lossy({ fail: once(failed), lose: once(lost) }) });
   const bytes = randomBytes(13 * MIB);
-  await (await Machine.connect(machine.id)).files.upload(bytes, '/workspace/lossy');
+  const progress = [];
+  await (await Machine.connect(machine.id)).files.upload(bytes, '/workspace/lossy', {
+    onProgress: ({ phase, attempt }) => progress.push([phase, attempt]),
+  });
   assert.equal(await remote('/workspace/lossy'), digest(bytes));
   assert.equal(failed.size, 4);
+  // Each part failed once, and then its answer was lost once.
+  const told = (phase, attempt) => progress.filter((step) => step[0] === phase && step[1] === attempt).length;
+  assert.deepEqual([told('retrying', 2), told('retrying', 3), told('uploading', 3)], [4, 4, 4]);
+  assert.equal(progress.length, 1 + 4 + 4 + 4 + 2);
 });
 
 test('an upload that the network broke off is taken up where it stood', { timeout: 120_000 }, async () => {
@@ -211,10 +238,13 @@ test('an upload that the network broke off is taken up where it stood', { timeou
   assert.equal(await machine.files.exists('/workspace/resumed'), false);
   await assert.rejects(machine.files.resumeUpload(uploadId, bytes.subarray(1)), /its size differs/);
   const progress = [];
-  const result = await machine.files.resumeUpload(uploadId, bytes, {
-    onProgress: ({ sentBytes }) => progress.push(sentBytes),
-  });
-  assert.equal(progress[0], 8 * MIB);
+  const result = await machine.files.resumeUpload(uploadId, bytes, { onProgress: (step) => progress.push(step) });
+  const { phase, sentBytes, sentParts, totalParts } = progress[0];
+  assert.deepEqual([phase, sentBytes, sentParts, totalParts], ['created', 8 * MIB, 2, 5]);
+  assert.deepEqual(
+    progress.map((step) => step.sentParts),
+    [2, 3, 4, 5, 5, 5],
+  );
   assert.equal(result.path, '/workspace/resumed');
   assert.equal(await remote('/workspace/resumed'), digest(bytes));
   await assert.rejects(machine.files.resumeUpload('upl_none', bytes), NotFoundError);

@@ -452,3 +452,30 @@ test('waiting for the end of a lease can be given up; the lease goes on', async 
     while (requests.length < before + 2) await pause(5);
     await lease.close();
   }));
+
+test('moments of filters are dates or texts, and what is neither is named before a request', async () => {
+  const server = await serve(({ path }, _response, respond) => {
+    if (!path.includes('lifecycle')) return false;
+    respond(200, { events: [], offset: 0, limit: 50, has_more: false });
+    return true;
+  });
+  try {
+    const { options, requests } = server;
+    const from = new Date('2026-01-02T03:04:05.678Z');
+    const to = '2026-01-02T04:04:05+01:00';
+    const machine = await Machine.connect('mch_1', options);
+    await sdk.Lifecycle.listEvents({ ...options, from, to });
+    await sdk.Lifecycle.listMachineEvents('mch_1', { ...options, from, to });
+    await machine.lifecycle.list({ from, to });
+    for (const { query } of requests.slice(1)) {
+      assert.equal(query.get('from'), '2026-01-02T03:04:05.678Z');
+      assert.equal(query.get('to'), to);
+    }
+    assert.equal(requests.length, 4);
+    for (const wrong of [new Date('never'), 1767323045678, 'yesterday'])
+      await assert.rejects(sdk.Lifecycle.listEvents({ ...options, from: wrong }), /`from`|option from/);
+    assert.equal(requests.length, 4);
+  } finally {
+    await server.close();
+  }
+});

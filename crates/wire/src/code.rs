@@ -90,9 +90,9 @@ pub struct ExecutionResult {
     /// Other media types, as they came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<JsonObject>,
-    /// A plot as numbers, as it came.
+    /// A plot as numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chart: Option<JsonObject>,
+    pub chart: Option<Chart>,
     /// Whether it is the value of the cell's last line.
     #[serde(default)]
     pub is_main_result: bool,
@@ -100,6 +100,32 @@ pub struct ExecutionResult {
     /// others, which are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<std::collections::BTreeMap<String, u64>>,
+}
+
+/// A plot as numbers. Which fields its elements have, its type says: PROTOCOL.md section 8.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Chart {
+    /// `bar`, `line`, `pie`, `scatter`, `box_and_whisker`.
+    pub r#type: String,
+    /// Above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Of the horizontal axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_label: Option<String>,
+    /// Of the vertical axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub y_label: Option<String>,
+    /// Of the horizontal axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_unit: Option<String>,
+    /// Of the vertical axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub y_unit: Option<String>,
+    /// Bars, points, slices, as they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elements: Vec<JsonObject>,
 }
 
 /// Something that a cell made, kept in the machine.

@@ -312,6 +312,7 @@ fn expression(definitions: &Map<String, Value>, schema: &Value, key: &str) -> Re
             Shape::Nested(name) => function_name(&name, false),
             Shape::String => "string".to_owned(),
             Shape::Integer => "integer".to_owned(),
+            Shape::Verbatim => "object".to_owned(),
             _ => bail!("an array of something unknown"),
         };
         return Ok(format!("list(value.{key}, '{key}', {decode})"));

@@ -1,6 +1,7 @@
 // Calls that must compile. Checked under strict, with and without skipLibCheck, by check.mjs.
 
 import {
+  type Chart,
   type ClientOptions,
   type Command,
   type CommandResult,
@@ -20,6 +21,7 @@ import {
   Snapshot,
   type SnapshotInfo,
   TemplateWarmPool,
+  type UploadProgress,
   verifyWebhookSignature,
   type WarmPoolInfo,
   type WebhookDelivery,
@@ -141,9 +143,28 @@ export function errors(error: unknown): string | undefined {
   return undefined;
 }
 
+export function charts(chart: Chart, { phase, sentParts, totalParts, attempt }: UploadProgress): unknown {
+  switch (chart.type) {
+    case 'bar':
+    case 'pie':
+      return chart.elements?.map(({ label, value, group }) => [label, value?.toFixed(), group]);
+    case 'line':
+      return chart.elements?.map(({ x, y, group }) => [x, y?.toFixed(), group]);
+    case 'scatter':
+      return chart.elements?.map(({ x, y, label }) => [x, y?.toFixed(), label]);
+    case 'box_and_whisker':
+      return chart.elements?.map(({ min, q1, median, q3, max }) => [min, q1, median, q3, max]);
+    default:
+      same<typeof chart, never>(true);
+      return phase === 'retrying' ? attempt : sentParts / totalParts;
+  }
+}
+
 export async function events(request: Request): Promise<void> {
   for await (const event of Lifecycle.streamEvents({ operation: 'fork', afterEventId: 'x', idleTimeout: 5 }))
     same<typeof event, LifecycleEvent>(true);
+  const live = Lifecycle.streamEvents({ liveOnly: true });
+  same<typeof live.started, Promise<void>>(true);
   await using subscription = Lifecycle.subscribe({ onEvent: ({ machineId }) => machineId?.length, onError() {} });
   await subscription.stop();
   const watching = new Nullspace().Monitor.subscribe({

@@ -55,4 +55,9 @@ export async function wrong(machine: Machine): Promise<void> {
   await machine.waitForPreview(8080, { kind: 'udp' });
   // @ts-expect-error processes have numbers
   await machine.commands.kill('7');
+  const { results } = await machine.runCode('1');
+  // @ts-expect-error the slices of a pie have no `x`
+  if (results[0]?.chart?.type === 'pie') console.log(results[0].chart.elements?.[0]?.x);
+  // @ts-expect-error there is no such phase
+  await machine.files.upload('a', '/b', { onProgress: ({ phase }) => phase === 'failed' });
 }
