@@ -1,8 +1,8 @@
 // WebSockets: the runtime's own, the caller's, or what an entry brings (Node: `ws`). Frames are parsed here and queued;
 // Rust asks for them one by one.
 
-/** Queued text beyond this pauses a socket that can be paused, below half of it goes on. Characters. */
-const HIGH = 4 << 20;
+/** Queued text beyond this pauses a socket that can be paused, below half of it goes on: what a slow reader holds. Characters. */
+const HIGH = 1 << 20;
 /** A socket that cannot be paused is closed beyond this: memory must not grow without end. Characters. */
 const OVERFLOW = 64 << 20;
 /** Bytes under way beyond which sending waits. */

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Array, Function, JsString, Object, Promise, Reflect};
+use js_sys::{Function, JsString, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{future_to_promise, spawn_local, JsFuture};
 
@@ -53,36 +53,34 @@ impl Hooks {
 }
 
 /// What was printed so far, up to a limit.
-#[derive(Default)]
 struct Kept {
-    parts: RefCell<Vec<JsValue>>,
-    size: Cell<u32>,
+    /// JavaScript's engines join texts without copying them, until somebody reads the whole.
+    text: RefCell<JsString>,
     cut: Cell<bool>,
 }
 
 impl Kept {
-    fn push(&self, text: &JsValue) {
-        let length = text.unchecked_ref::<JsString>().length();
-        if self.cut.get() || self.size.get() + length > KEPT {
+    fn new() -> Self {
+        Self {
+            text: RefCell::new("".into()),
+            cut: Cell::new(false),
+        }
+    }
+
+    fn push(&self, more: &JsValue) {
+        let length = more.unchecked_ref::<JsString>().length();
+        let mut text = self.text.borrow_mut();
+        if self.cut.get() || text.length() + length > KEPT {
             self.cut.set(true);
             return;
         }
-        self.size.set(self.size.get() + length);
-        self.parts.borrow_mut().push(text.clone());
-    }
-
-    fn text(&self) -> JsValue {
-        let all = Array::new();
-        for part in self.parts.borrow().iter() {
-            all.push(part);
-        }
-        all.join("").into()
+        *text = text.concat(more);
     }
 }
 
 /// Hears a command to its end: its result.
 pub async fn result(running: Running<JsTransport>, hooks: Hooks) -> Outcome<JsTransport, JsValue> {
-    let (stdout, stderr) = (Kept::default(), Kept::default());
+    let (stdout, stderr) = (Kept::new(), Kept::new());
     let code = hear(&running, &hooks, |stream, data| match stream {
         Stream::Stdout => stdout.push(data),
         Stream::Stderr => stderr.push(data),
@@ -90,8 +88,8 @@ pub async fn result(running: Running<JsTransport>, hooks: Hooks) -> Outcome<JsTr
     .await?;
     let result = Object::new();
     set(&result, "exitCode", &code.into());
-    set(&result, "stdout", &stdout.text());
-    set(&result, "stderr", &stderr.text());
+    set(&result, "stdout", &stdout.text.borrow());
+    set(&result, "stderr", &stderr.text.borrow());
     if let Some(pid) = running.pid() {
         set(&result, "pid", &pid.into());
     }
