@@ -41,7 +41,12 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(lib.join("inline-data.js"), esm)?;
     fs::write(lib.join("inline-data.cjs"), cjs)?;
     // The same text: TypeScript reads `.d.cts` for require().
-    fs::copy(out.join("index.d.ts"), out.join("index.d.cts"))?;
+    for name in ["index", MODULE] {
+        fs::copy(
+            out.join(format!("{name}.d.ts")),
+            out.join(format!("{name}.d.cts")),
+        )?;
+    }
     bundle_cli(root, out)?;
     bundle_for_node(root, out)
 }
