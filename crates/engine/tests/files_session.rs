@@ -7,7 +7,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use nullspace_engine::isolation::files::{EntryKind, EventKind, FileError, Files, Op, Reply};
+use nullspace_engine::isolation::files::{
+    EntryKind, EventKind, FileError, Files, How, Op, Reply, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES,
+    RESERVED,
+};
 use tempfile::TempDir;
 
 struct Session {
@@ -613,4 +616,279 @@ async fn a_watch_ends_with_what_it_watches() {
         [(EventKind::Remove, "f".into()), (EventKind::Remove, "d".into())]
     );
     s.server.join().unwrap();
+}
+
+fn to_write() -> How {
+    How {
+        write: true,
+        create: true,
+        ..How::default()
+    }
+}
+
+impl Session {
+    async fn step(&mut self, step: Step) -> Stepped {
+        self.files.step(step).await.unwrap()
+    }
+
+    async fn open(&mut self, path: &str, how: How) -> u32 {
+        let (path, mode) = (path.to_owned(), 0o600);
+        match self.step(Step::Open { path, how, mode }).await {
+            Stepped::Handle(handle) => handle,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn read_at(&mut self, handle: u32, offset: u64, length: u32) -> Vec<u8> {
+        let step = Step::ReadAt {
+            handle,
+            offset,
+            length,
+        };
+        match self.step(step).await {
+            Stepped::Bytes(bytes) => bytes.into_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn write_at(&mut self, handle: u32, offset: u64, bytes: &[u8]) {
+        let bytes = bytes.to_vec().into();
+        let step = Step::WriteAt {
+            handle,
+            offset,
+            bytes,
+        };
+        assert_eq!(self.step(step).await, Stepped::Done);
+    }
+
+    async fn step_errno(&mut self, step: Step) -> i32 {
+        self.errno(Op::Step(step)).await
+    }
+}
+
+#[tokio::test]
+async fn open_files_are_read_and_written_in_pieces() {
+    let mut s = Session::start();
+    let path = s.path("f");
+    let file = s.open(&path, to_write()).await;
+    s.write_at(file, 3, b"def").await;
+    s.write_at(file, 0, b"abc").await;
+    assert_eq!(std::fs::read(&path).unwrap(), b"abcdef");
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let change = Step::Change {
+        at: Spot::Handle(file),
+        size: Some(4),
+        mode: Some(0o4755),
+        times: Some((1000, 2000)),
+        owner: None,
+    };
+    assert_eq!(s.step(change).await, Stepped::Done);
+    let Stepped::Look(look) = s
+        .step(Step::Look {
+            at: Spot::Handle(file),
+        })
+        .await
+    else {
+        panic!("no look");
+    };
+    assert_eq!(
+        (look.size, look.mode, look.accessed, look.modified),
+        (4, 0o104_755, 1000, 2000)
+    );
+    assert_eq!((look.user_name.as_str(), look.links), ("root", 1));
+
+    let append = How {
+        append: true,
+        ..to_write()
+    };
+    let end = s.open(&path, append).await;
+    s.write_at(end, 0, b"!").await;
+    let reader = s.open(&path, How::default()).await;
+    assert_eq!(s.read_at(reader, 2, 100).await, b"cd!");
+    assert_eq!(s.read_at(reader, 5, 100).await, b"");
+    // More than a piece is not given at once, whatever is asked for.
+    let big = s.put("big", &"x".repeat(300 << 10));
+    let big = s.open(&big, How::default()).await;
+    assert_eq!(s.read_at(big, 0, u32::MAX).await.len(), LARGEST_PIECE as usize);
+
+    let empty = How {
+        truncate: true,
+        ..to_write()
+    };
+    s.open(&path, empty).await;
+    assert_eq!(s.read_at(reader, 0, 100).await, b"");
+    let is_new = How {
+        is_new: true,
+        ..to_write()
+    };
+    let (how, mode) = (is_new, 0o600);
+    assert_eq!(s.step_errno(Step::Open { path, how, mode }).await, libc::EEXIST);
+    assert_eq!(s.step(Step::Close { handle: reader }).await, Stepped::Done);
+    assert_eq!(s.step_errno(Step::Close { handle: reader }).await, libc::EBADF);
+    let file = Step::ReadAt {
+        handle: file,
+        offset: 0,
+        length: 1,
+    };
+    assert_eq!(s.step_errno(file).await, libc::EBADF, "opened to write only");
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_opened_or_waited_for() {
+    let mut s = Session::start();
+    let pipe = s.path("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    for (path, how, errno) in [
+        (pipe.clone(), How::default(), libc::EINVAL),
+        (pipe, to_write(), libc::ENXIO),
+        (s.path(""), How::default(), libc::EISDIR),
+        (s.path("missing"), How::default(), libc::ENOENT),
+        ("/dev/zero".into(), How::default(), libc::EINVAL),
+        (format!("{RESERVED}/f"), to_write(), libc::EPERM),
+    ] {
+        let step = Step::Open {
+            path: path.clone(),
+            how,
+            mode: 0o600,
+        };
+        assert_eq!(s.step_errno(step).await, errno, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_listed_a_few_entries_at_a_time() {
+    let mut s = Session::start();
+    let mut wanted: Vec<_> = (0..200).map(|n| format!("f{n:03}")).collect();
+    for name in &wanted {
+        s.put(name, "");
+    }
+    std::os::unix::fs::symlink("f000", s.path("link")).unwrap();
+    wanted.push("link".into());
+    let path = s.path("");
+    let Stepped::Handle(handle) = s.step(Step::OpenDirectory { path }).await else {
+        panic!("no handle");
+    };
+    let (mut names, mut links) = (Vec::new(), 0);
+    loop {
+        let Stepped::Entries(entries) = s.step(Step::Next { handle }).await else {
+            panic!("no entries");
+        };
+        assert!(entries.len() <= 64);
+        if entries.is_empty() {
+            break;
+        }
+        links += entries
+            .iter()
+            .filter(|e| e.look.mode & 0o170_000 == 0o120_000)
+            .count();
+        names.extend(entries.into_iter().map(|e| e.name));
+    }
+    names.sort();
+    assert_eq!((names, links), (wanted, 1));
+}
+
+#[tokio::test]
+async fn steps_on_names_replace_nothing_and_take_nothing_along() {
+    let mut s = Session::start();
+    let (one, two, full) = (s.put("one", "1"), s.put("two", "2"), s.path("full"));
+    s.put("full/f", "");
+    let rename = |from: &str, to: &str| Step::RenameToNew {
+        from: from.into(),
+        to: to.into(),
+    };
+    assert_eq!(s.step_errno(rename(&one, &two)).await, libc::EEXIST);
+    assert_eq!(
+        s.step_errno(rename(&s.path("none"), &s.path("x"))).await,
+        libc::ENOENT
+    );
+    assert_eq!(s.step(rename(&one, &s.path("three"))).await, Stepped::Done);
+    let path = full.clone();
+    assert_eq!(
+        s.step_errno(Step::RemoveDirectory { path }).await,
+        libc::ENOTEMPTY
+    );
+    assert_eq!(s.step_errno(Step::RemoveFile { path: full }).await, libc::EISDIR);
+    let link = Step::Link {
+        from: two.clone(),
+        to: s.path("other"),
+    };
+    assert_eq!(s.step(link).await, Stepped::Done);
+    assert_eq!(s.step(Step::RemoveFile { path: two }).await, Stepped::Done);
+    let deep = Step::MakeDirectory {
+        path: s.path("a/b"),
+        mode: 0o700,
+    };
+    assert_eq!(s.step_errno(deep).await, libc::ENOENT);
+    assert_eq!(s.names(), ["full", "other", "three"]);
+
+    // A link itself, and what it leads to.
+    std::os::unix::fs::symlink("three", s.path("link")).unwrap();
+    let times = |at: Spot, modified: i64| Step::Change {
+        at,
+        size: None,
+        mode: None,
+        times: Some((0, modified)),
+        owner: None,
+    };
+    let link = s.path("link");
+    s.step(times(Spot::Link(link.clone()), 111)).await;
+    s.step(times(Spot::Path(link.clone()), 222)).await;
+    for (at, modified) in [(Spot::Link(link.clone()), 111), (Spot::Path(link), 222)] {
+        let Stepped::Look(look) = s.step(Step::Look { at }).await else {
+            panic!("no look");
+        };
+        assert_eq!(look.modified, modified);
+    }
+
+    let real = std::fs::canonicalize(s.directory.path()).unwrap();
+    let resolve = |path: String| Step::Resolve { path };
+    let resolved = s.step(resolve(s.path("full/../full/./new"))).await;
+    assert_eq!(
+        resolved,
+        Stepped::Path(real.join("full/new").to_str().unwrap().into())
+    );
+    for (path, errno) in [
+        ("no/such/path", libc::ENOENT),
+        ("no/..", libc::ENOENT),
+        ("link/../full", libc::ENOTDIR),
+    ] {
+        assert_eq!(s.step_errno(resolve(s.path(path))).await, errno, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_holds_so_many_open_files_and_leaves_none() {
+    let mut s = Session::start();
+    let path = s.put("f", "");
+    let own = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        let links = all.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        links.filter(|link| link == Path::new(&path)).count()
+    };
+    let mut last = 0;
+    for _ in 0..MOST_HANDLES {
+        last = s.open(&path, How::default()).await;
+    }
+    assert_eq!(own(), MOST_HANDLES);
+    let one_more = Step::Open {
+        path: path.clone(),
+        how: How::default(),
+        mode: 0,
+    };
+    assert_eq!(s.step_errno(one_more).await, libc::EMFILE);
+    s.step(Step::Close { handle: last }).await;
+    s.open(&path, How::default()).await;
+    drop(s.files);
+    s.server.join().unwrap();
+    assert_eq!(own(), 0);
 }

@@ -5,6 +5,7 @@
 //!
 //! - `serve`: the session and the plain operations
 //! - `write`: new content, whole or not at all
+//! - `steps`: files open between requests, for clients that work on them piece by piece
 //! - `relocate`: renaming to another file system
 //! - `search`: by name, by content, replace; `pattern`: what a name is matched against
 //! - `watch`: changes as they happen
@@ -15,10 +16,12 @@ mod pattern;
 mod relocate;
 mod search;
 mod serve;
+mod steps;
 mod watch;
 mod write;
 
 pub use serve::serve;
+pub use steps::{Entry, How, Look, Space, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES};
 
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +145,8 @@ pub enum Op {
         /// Also all directories below.
         recursive: bool,
     },
+    /// Answered with `Stepped`.
+    Step(Step),
 }
 
 /// An answer.
@@ -172,6 +177,8 @@ pub enum Reply {
     Replaced(Vec<u64>),
     /// Something changed.
     Event(Event),
+    /// A step was taken.
+    Stepped(Stepped),
     /// It failed.
     Fault(Fault),
 }

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::names::{self, Names};
+use super::steps::Handles;
 use super::write::{self, New};
 use super::{
     relocate, search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY,
@@ -27,6 +28,7 @@ pub fn serve(channel: UnixStream) {
         channel,
         names: Names::load(),
         new: Vec::new(),
+        handles: Handles::default(),
     };
     while let Ok(Some(op)) = session.receive() {
         let sent = match op {
@@ -49,6 +51,7 @@ pub(super) struct Session {
     pub(super) names: Names,
     /// Content that is being written; dropping one removes it.
     new: Vec<Option<New>>,
+    handles: Handles,
 }
 
 type Outcome = Result<(Reply, Option<OwnedFd>)>;
@@ -144,6 +147,7 @@ impl Session {
                 pattern,
                 replacement,
             } => plain(Reply::Replaced(search::replace(&files, &pattern, &replacement)?)),
+            Op::Step(step) => plain(Reply::Stepped(self.handles.step(&self.names, step)?)),
             Op::Watch { .. } => Err(Fault::new(libc::EINVAL, "watching ends the session")),
         }
     }

@@ -121,7 +121,7 @@ pub(super) fn temporary_name() -> io::Result<String> {
 }
 
 /// Where writing to `path` goes: symlinks at its end are followed, even one that leads to nothing yet.
-fn follow(path: &Path) -> Result<PathBuf> {
+pub(super) fn follow(path: &Path) -> Result<PathBuf> {
     let mut at = path.to_path_buf();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&at) {

@@ -13,7 +13,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
-pub use nullspace_agent::files::{EntryKind, Event, EventKind, Fault, Info, Match, Op, Reply, RESERVED};
+pub use nullspace_agent::files::{
+    Entry, EntryKind, Event, EventKind, Fault, How, Info, Look, Match, Op, Reply, Spot, Step, Stepped,
+    LARGEST_PIECE, MOST_HANDLES, RESERVED,
+};
 
 /// Why a file operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +150,11 @@ impl Files {
     /// Puts new content in place.
     pub async fn commit(&mut self, token: u32, replace: bool, mode: Option<u32>) -> Result<Info> {
         expect!(self.ask(Op::Commit { token, replace, mode }).await?, Reply::Info)
+    }
+
+    /// Takes one step.
+    pub async fn step(&mut self, step: Step) -> Result<Stepped> {
+        expect!(self.ask(Op::Step(step)).await?, Reply::Stepped)
     }
 
     /// Begins to watch; then [`next_event`](Self::next_event) is all that may be called.
