@@ -993,7 +993,10 @@ export interface SshAccess {
   readonly expiresAt: Date;
   /** Keep it to yourself. */
   readonly accessId: string;
-  /** To be pasted into a terminal. It names the files below when there are some. */
+  /**
+   * To be pasted into a terminal. It names the files below when there are some. `scp` and `sftp` take the same options,
+   * with `-P` for the port.
+   */
   readonly command: string;
   /** What the server proves itself with. */
   readonly hostKey?: string;

@@ -2,14 +2,26 @@
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 
 import { InvalidRequestError, NotFoundError } from 'nullspace';
 
-import { engineForTests, SMALL, until } from './support/engine.mjs';
+import { engineForTests, SMALL, sh, until } from './support/engine.mjs';
 
 const engine = await engineForTests();
 const directory = mkdtempSync(join(tmpdir(), 'nullspace-ssh-'));
@@ -35,6 +47,21 @@ const wordsOf = (access) =>
   spawnSync('sh', ['-c', `printf '%s\\0' ${access.command}`], { encoding: 'utf8' })
     .stdout.split('\0')
     .slice(1, -1);
+
+/** The options that `scp` and `sftp` need of an answer. */
+const optionsOf = (access) => [
+  ...['-F', 'none', '-o', 'BatchMode=yes', '-P', String(access.port)],
+  ...wordsOf(access).slice(0, -3),
+];
+
+/** Runs `scp` or `sftp`. */
+const run = (program, access, words, options = {}) => {
+  const ran = spawnSync(program, [...optionsOf(access), ...words], { encoding: 'utf8', timeout: 120_000, ...options });
+  assert.ok(!ran.error, String(ran.error));
+  return ran;
+};
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 test('createSshAccess without a key makes one, and its command goes in', async () => {
   const machine = await engine.Machine.create({ ...SMALL, envs: { NAME: 'first' } });
@@ -107,24 +134,15 @@ test('a key of the caller, files by scp, a forwarded port, and the policy of the
   }
   const access = await machine.createSshAccess({ identityFile });
 
-  // scp, by whichever way the machine knows.
+  // scp as it was before it spoke SFTP, if the machine has one; else what it comes to.
   const source = join(directory, 'file');
   writeFileSync(source, 'x'.repeat(300_000));
-  const options = wordsOf(access).slice(0, -3);
-  const scp = (...words) =>
-    spawnSync('scp', ['-F', 'none', '-O', '-P', String(access.port), ...options, ...words], {
-      encoding: 'utf8',
-      timeout: 30_000,
-    });
   const hasScp = ssh(access, 'command -v scp').status === 0;
-  if (hasScp) {
-    const sent = scp(source, 'root@127.0.0.1:/tmp/file');
-    assert.equal(sent.status, 0, sent.stderr);
-    assert.equal((await machine.files.read('/tmp/file')).length, 300_000);
-  } else {
-    assert.equal(ssh(access, `'cat > /tmp/file'`, { input: 'x'.repeat(300_000) }).status, 0);
-    assert.equal((await machine.files.read('/tmp/file')).length, 300_000);
-  }
+  const sent = hasScp
+    ? run('scp', access, ['-O', source, 'root@127.0.0.1:/tmp/file'])
+    : ssh(access, `'cat > /tmp/file'`, { input: 'x'.repeat(300_000) });
+  assert.equal(sent.status, 0, sent.stderr);
+  assert.equal((await machine.files.read('/tmp/file')).length, 300_000);
 
   // Much in both directions at once.
   const sum = spawnSync(
@@ -179,6 +197,179 @@ test('a client that goes away leaves no process behind', async () => {
   client.kill('SIGKILL');
   await until('it was killed', async () => (await sleeps()) === '0');
   await machine.kill();
+});
+
+test('scp and sftp need no program in the machine, and one that is there is not asked', async () => {
+  const machine = await engine.Machine.create({ ...SMALL });
+  // Every place where a distribution may have put its own.
+  await sh(
+    machine,
+    `for p in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec; do
+       mkdir -p $p && printf '#!/bin/sh\nexit 9\n' > $p/sftp-server && chmod 755 $p/sftp-server; done`,
+  );
+  const access = await machine.createSshAccess({ keyDir: join(directory, 'copies') });
+  const scp = (...words) => run('scp', access, words);
+  const there = (path) => `root@127.0.0.1:${path}`;
+  const here = (name) => join(directory, name);
+  const copied = (...words) => {
+    const { status, stderr } = scp(...words);
+    assert.equal(status, 0, stderr);
+  };
+
+  // Relative paths begin where shells do.
+  writeFileSync(here('a file.txt'), 'by scp');
+  copied(here('a file.txt'), there(''));
+  assert.equal(await machine.files.read('/workspace/a file.txt'), 'by scp');
+  copied(there('a file.txt'), here('back.txt'));
+  assert.equal(readFileSync(here('back.txt'), 'utf8'), 'by scp');
+
+  // Much: the same bytes in both directions.
+  const much = randomBytes(64 << 20);
+  writeFileSync(here('much'), much);
+  copied(here('much'), there('/workspace/much'));
+  assert.equal((await sh(machine, 'sha256sum < /workspace/much')).split(' ')[0], sha256(much));
+  copied(there('/workspace/much'), here('much-back'));
+  assert.equal(sha256(readFileSync(here('much-back'))), sha256(much));
+  // Less over more: nothing of the old content stays.
+  copied(here('a file.txt'), there('/workspace/much'));
+  assert.equal(await machine.files.read('/workspace/much'), 'by scp');
+
+  // A directory with what is in it, with modes and times.
+  const tree = here('tree');
+  mkdirSync(join(tree, 'sub', 'empty'), { recursive: true });
+  for (let n = 0; n < 150; n++) writeFileSync(join(tree, 'sub', `f${n}`), String(n));
+  writeFileSync(join(tree, 'run.sh'), '#!/bin/sh\n');
+  chmodSync(join(tree, 'run.sh'), 0o751);
+  chmodSync(join(tree, 'sub', 'f0'), 0o600);
+  const when = new Date('2021-02-03T04:05:06Z');
+  utimesSync(join(tree, 'run.sh'), when, when);
+  copied('-r', '-p', tree, there('/workspace'));
+  assert.equal(
+    await sh(machine, `cd /workspace/tree && stat -c '%a %Y' run.sh && stat -c %a sub/f0 && ls sub | wc -l`),
+    `751 ${when.getTime() / 1000}\n600\n151`,
+  );
+  copied('-r', '-p', there('/workspace/tree'), here('tree-back'));
+  const back = statSync(join(here('tree-back'), 'run.sh'));
+  assert.deepEqual([back.mode & 0o777, back.mtimeMs], [0o751, when.getTime()]);
+  assert.equal(readFileSync(join(here('tree-back'), 'sub', 'f149'), 'utf8'), '149');
+  assert.equal(readdirSync(join(here('tree-back'), 'sub')).length, 151);
+
+  for (const words of [
+    [there('/workspace/not-there'), here('x')],
+    [here('a file.txt'), there('/no/such/directory/f')],
+  ]) {
+    const { status, stderr } = scp(...words);
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, /\/workspace\/not-there.*No such file|\/no\/such\/directory\/f.*No such file/);
+  }
+  assert.ok(!existsSync(here('x')));
+  await machine.kill();
+});
+
+test('sftp does what its commands say', async () => {
+  const machine = await engine.Machine.create({ ...SMALL });
+  const access = await machine.createSshAccess({ keyDir: join(directory, 'sftp') });
+  const batch = (...lines) =>
+    run('sftp', access, ['-b', '-', 'root@127.0.0.1'], { input: `${lines.join('\n')}\n`, cwd: directory });
+  writeFileSync(join(directory, 'one'), 'one');
+  writeFileSync(join(directory, 'more'), 'one, and more');
+  const did = batch(
+    ...['pwd', 'mkdir d', 'put one d/one', 'chmod 4750 d/one', 'ls -l d', 'chmod 750 d/one', 'ln -s one d/link'],
+    // Over what is there, as mv does; the rest of a file that is there in part.
+    ...['ln d/one d/hard', 'put one d/other', 'rename d/one d/other', 'put -a more d/other', 'get d/link linked'],
+  );
+  // \`d/link\` leads to what was renamed away.
+  assert.equal(did.status, 1, did.stderr);
+  assert.match(did.stderr, /No such file/);
+  assert.match(did.stdout, /Remote working directory: \/workspace\n/);
+  assert.match(did.stdout, /-rwsr-x--- +1 root +root +3 \w{3} [ \d]\d \d\d:\d\d (d\/)?one\n/);
+  const rest = batch('mkdir e', 'rmdir e', 'rm d/hard', 'df', 'put -f one d/synced', 'get -a d/other one', 'ls -1 d');
+  assert.equal(rest.status, 0, rest.stderr);
+  assert.match(rest.stdout, /Avail/);
+  assert.match(rest.stdout, /d\/link\nd\/other\nd\/synced\n/);
+  assert.equal(readFileSync(join(directory, 'one'), 'utf8'), 'one, and more');
+  assert.equal(
+    await sh(machine, `cd d; readlink link; cat other; stat -c ' %a %h' other; ls -d ../e 2>/dev/null || echo gone`),
+    'one\none, and more 750 1\ngone',
+  );
+  for (const [line, why] of [
+    ['rmdir d', /Failure/],
+    ['rm d/none', /d\/none.*No such file/],
+    ['put one .nullspace/f', /ermission denied|No such file/],
+    ['get d', /d.*(not a regular file|directory)/],
+  ]) {
+    const { status, stderr, stdout } = batch(line);
+    assert.equal(status, 1, line);
+    assert.match(stderr + stdout, why, line);
+  }
+  await machine.kill();
+});
+
+test('links of the machine lead nowhere outside, and users have their own rights', async () => {
+  const machine = await engine.Machine.create({ ...SMALL });
+  const access = await machine.createSshAccess({ keyDir: join(directory, 'links') });
+  const host = existsSync('/etc/shadow') ? readFileSync('/etc/shadow', 'utf8') : undefined;
+  await sh(machine, 'printf inside > /etc/shadow; chmod 600 /etc/shadow; ln -s /etc/shadow leak; ln -s / root');
+  const paths = ['leak', 'root/etc/shadow', '../../../../etc/shadow', '/proc/self/root/etc/shadow'];
+  for (const path of paths) {
+    const got = run('scp', access, [`root@127.0.0.1:${path}`, join(directory, 'got')]);
+    assert.equal(got.status, 0, `${path}: ${got.stderr}`);
+    assert.equal(readFileSync(join(directory, 'got'), 'utf8'), 'inside', path);
+  }
+  writeFileSync(join(directory, 'new'), 'written');
+  for (const path of ['leak', 'root/etc/shadow']) {
+    await sh(machine, 'printf inside > /etc/shadow');
+    const put = run('scp', access, [join(directory, 'new'), `root@127.0.0.1:${path}`]);
+    assert.equal(put.status, 0, put.stderr);
+    assert.equal(await sh(machine, 'cat /etc/shadow'), 'written', path);
+  }
+  if (host !== undefined) assert.equal(readFileSync('/etc/shadow', 'utf8'), host);
+
+  // As somebody else, if this computer can give machines more than one user.
+  const other = await machine.createSshAccess({ keyDir: join(directory, 'links'), user: 'nobody' }).catch((e) => e);
+  if (other instanceof Error) {
+    assert.ok(process.getuid() !== 0, String(other));
+  } else {
+    const got = run('scp', other, ['nobody@127.0.0.1:/etc/shadow', join(directory, 'refused')]);
+    assert.equal(got.status, 1);
+    assert.match(got.stderr, /\/etc\/shadow.*Permission denied/);
+    await sh(machine, 'mkdir -m 777 /tmp/open');
+    assert.equal(run('scp', other, [join(directory, 'new'), 'nobody@127.0.0.1:/tmp/open/mine']).status, 0);
+    assert.equal(await sh(machine, 'stat -c %U /tmp/open/mine'), 'nobody');
+  }
+  await machine.kill();
+});
+
+test('a copy whose client is killed, or whose machine ends, leaves nothing open', async () => {
+  const machine = await engine.Machine.create({ ...SMALL });
+  const access = await machine.createSshAccess({ keyDir: join(directory, 'killed') });
+  const source = join(directory, 'slow');
+  writeFileSync(source, Buffer.alloc(32 << 20));
+  const descriptors = () => readdirSync(`/proc/${engine.pid}/fd`).length;
+  const before = descriptors();
+  // A tenth of a second each MiB: in the middle for long enough.
+  const start = (name) =>
+    spawn('scp', [...optionsOf(access), '-l', '16000', source, `root@127.0.0.1:/workspace/${name}`], {
+      detached: true,
+      stdio: 'ignore',
+    });
+  // Its files are open in a process of their own in the machine, so none are when that is gone.
+  const processes = async () => Number(await sh(machine, 'ls -d /proc/[0-9]* | wc -l'));
+  const idle = await processes();
+  const isThere = async (name) => (await sh(machine, `stat -c %s /workspace/${name} 2>/dev/null || echo 0`)) !== '0';
+  const client = start('first');
+  await until('it is written', () => isThere('first'));
+  await until('it has a process', async () => (await processes()) === idle + 1);
+  process.kill(-client.pid, 'SIGKILL');
+  await until('it is closed', async () => (await processes()) === idle);
+  await until('the engine has let go', () => descriptors() <= before);
+
+  const second = start('second');
+  const ended = new Promise((resolve) => second.once('exit', resolve));
+  await until('it is written', () => isThere('second'));
+  await machine.kill();
+  assert.notEqual(await ended, 0);
+  await until('the engine has let go', () => descriptors() <= before);
 });
 
 test('what is wrong is named before anything is sent', async () => {

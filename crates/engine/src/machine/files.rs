@@ -193,6 +193,11 @@ impl FileSession {
         self.commit_as(token, true, mode).await
     }
 
+    /// The session itself, for those who work on files piece by piece: errors with their numbers, no limit of time.
+    pub fn pieces(&mut self) -> &mut Files {
+        &mut self.files
+    }
+
     /// Begins to watch.
     pub async fn watch(&mut self, path: String, recursive: bool) -> Result<()> {
         within(self.files.watch(path, recursive)).await
@@ -291,7 +296,7 @@ pub fn shown(info: Info) -> FileInfo {
 }
 
 /// Permission bits as `ls` shows them, without the kind of the entry.
-fn letters(mode: u32) -> String {
+pub fn letters(mode: u32) -> String {
     let mut letters: Vec<u8> = (0..9)
         .map(|at| {
             if mode & (0o400 >> at) != 0 {

@@ -7,12 +7,14 @@
 //! - [`keys`]: the keys and the port, which survive a restart
 //! - [`certificate`]: making and checking certificates
 //! - [`session`]: one connection and what it asks for
+//! - [`sftp`]: files, for `scp`, `sftp` and editors
 //! - [`pump`]: bytes between a channel and what runs behind it
 
 mod certificate;
 mod keys;
 mod pump;
 mod session;
+mod sftp;
 
 use std::net::IpAddr;
 use std::sync::Arc;

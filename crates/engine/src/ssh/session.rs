@@ -1,4 +1,4 @@
-//! One connection: who it is, and what it asks for. Programs, terminals, `sftp` and forwarded ports of its own machine;
+//! One connection: who it is, and what it asks for. Programs, terminals, files and forwarded ports of its own machine;
 //! nothing listens in the machine or on this computer on behalf of a client.
 
 use std::collections::HashMap;
@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::certificate::{Admitted, Authority};
 use super::pump::{pipes, Inlet, Input, Outlet};
+use super::sftp;
 use crate::isolation::PtySize;
 use crate::machine::exec::Streamed;
 use crate::machine::live::{Busy, Machine};
@@ -30,8 +31,8 @@ const MOST_CHANNELS: usize = 64;
 const MOST_ENVS: usize = 256;
 /// Size of a terminal when the client has none.
 const DEFAULT_SIZE: PtySize = PtySize { cols: 80, rows: 24 };
-/// Bytes read at once from a forwarded port.
-const CHUNK: usize = 32 << 10;
+/// Bytes of a piece of output.
+pub(super) const CHUNK: usize = 32 << 10;
 /// What a terminal takes as the end of input.
 const END_OF_INPUT: u8 = 4;
 /// What a client may send before the program has taken it.
@@ -39,11 +40,7 @@ pub(super) const WINDOW: u32 = 1 << 20;
 /// Between the bytes of a channel whose program does not read.
 const TRICKLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// Exit code of what did not start. The same as that of `ssh` for its own errors.
-const NOT_STARTED: u32 = 255;
-/// Serves `scp` and `sftp`, wherever the distribution of the machine puts it.
-const SFTP: &str = "for p in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec /usr/lib; do \
-    [ -x $p/sftp-server ] && exec $p/sftp-server; done; \
-    echo 'the machine has no sftp-server: install openssh-sftp-server in it, or use scp -O' >&2; exit 127";
+pub(super) const NOT_STARTED: u32 = 255;
 
 /// What a channel is.
 enum State {
@@ -52,7 +49,7 @@ enum State {
     /// Something runs behind it.
     Running {
         inlet: Inlet,
-        /// The program; a forwarded port has none.
+        /// The program; files and a forwarded port have none.
         target: Option<Target>,
         /// Ends what runs when it is dropped.
         _end: DropGuard,
@@ -104,15 +101,8 @@ impl Session {
     /// Starts what a channel asked for.
     async fn start(&mut self, channel: ChannelId, line: Option<String>, connection: &mut Connection) -> Done {
         let who = self.who()?;
-        let Some(known) = self.lines.get_mut(&channel) else {
+        let Some((known, writer)) = fresh(&mut self.lines, channel) else {
             return connection.channel_failure(channel);
-        };
-        let writer = match known.state.take() {
-            Some(State::Fresh(writer)) => writer,
-            other => {
-                known.state = other;
-                return connection.channel_failure(channel);
-            }
         };
         let shell = Shell {
             user: who.user,
@@ -155,10 +145,52 @@ impl Session {
         Ok(())
     }
 
+    /// Serves files on a channel.
+    async fn start_sftp(&mut self, channel: ChannelId, connection: &mut Connection) -> Done {
+        let who = self.who()?;
+        let Some((known, writer)) = fresh(&mut self.lines, channel) else {
+            return connection.channel_failure(channel);
+        };
+        let user = Some(who.user).filter(|user| user != "root");
+        let opened = self.engine.files(&who.machine, user).await;
+        connection.channel_success(channel)?;
+        match opened {
+            Ok(files) => {
+                let (inlet, input, output, sent) = pipes(writer);
+                let closed = CancellationToken::new();
+                known.state = Some(State::Running {
+                    inlet,
+                    target: None,
+                    _end: closed.clone().drop_guard(),
+                });
+                tokio::spawn(sftp::serve(files, input, output, sent, closed));
+            }
+            Err(error) => {
+                tokio::spawn(refuse(writer, error));
+            }
+        }
+        Ok(())
+    }
+
     fn inlet(&self, channel: ChannelId) -> Option<&Inlet> {
         match self.lines.get(&channel)?.state.as_ref()? {
             State::Running { inlet, .. } => Some(inlet),
             State::Fresh(_) => None,
+        }
+    }
+}
+
+/// Takes what a channel that asked for nothing yet is answered with.
+fn fresh(
+    lines: &mut HashMap<ChannelId, Line>,
+    channel: ChannelId,
+) -> Option<(&mut Line, ChannelWriteHalf<Msg>)> {
+    let line = lines.get_mut(&channel)?;
+    match line.state.take() {
+        Some(State::Fresh(writer)) => Some((line, writer)),
+        other => {
+            line.state = other;
+            None
         }
     }
 }
@@ -338,7 +370,7 @@ impl Handler for Session {
         if name != "sftp" {
             return connection.channel_failure(channel);
         }
-        self.start(channel, Some(SFTP.into()), connection).await
+        self.start_sftp(channel, connection).await
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _connection: &mut Connection) -> Done {
@@ -426,7 +458,8 @@ async fn refuse(writer: ChannelWriteHalf<Msg>, error: Error) {
     finish(&writer, Some(NOT_STARTED)).await;
 }
 
-async fn finish(writer: &ChannelWriteHalf<Msg>, code: Option<u32>) {
+/// Says that there is no more, and how it ended.
+pub(super) async fn finish(writer: &ChannelWriteHalf<Msg>, code: Option<u32>) {
     if let Some(code) = code {
         let _ = writer.exit_status(code).await;
     }

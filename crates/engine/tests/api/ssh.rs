@@ -4,9 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{until, Served};
+use bytes::Bytes;
 use russh::client::{self, Handle, Msg};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
+use russh_sftp::extensions::LimitsExtension;
+use russh_sftp::protocol::{
+    Extended, FileAttributes, Fstat, Init, Open, OpenFlags, Packet, Read, Rename, StatusCode, Write,
+};
 use serde_json::{json, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -406,5 +411,203 @@ async fn a_restart_changes_neither_port_nor_host_key() {
         (&after["port"], &after["host_key"])
     );
     drop(session);
+    served.stop().await;
+}
+
+/// A channel that speaks SFTP, packet by packet.
+struct Sftp {
+    channel: Channel<Msg>,
+    received: Vec<u8>,
+}
+
+impl Sftp {
+    async fn start(session: &Handle<Known>) -> Self {
+        let channel = session.channel_open_session().await.unwrap();
+        channel.request_subsystem(true, "sftp").await.unwrap();
+        let received = Vec::new();
+        let mut sftp = Self { channel, received };
+        let Packet::Version(version) = sftp.ask(Packet::Init(Init::new())).await else {
+            panic!("no version");
+        };
+        assert_eq!(version.version, 3);
+        assert!(version.extensions.contains_key("posix-rename@openssh.com"));
+        sftp
+    }
+
+    async fn send(&self, bytes: &[u8]) {
+        self.channel.data(bytes).await.unwrap();
+    }
+
+    /// The next answer, without its length; `None` at the end.
+    async fn next(&mut self) -> Option<Packet> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some((length, rest)) = self.received.split_first_chunk() {
+                let length = u32::from_be_bytes(*length) as usize;
+                if let Some(packet) = rest.get(..length) {
+                    let mut packet = Bytes::copy_from_slice(packet);
+                    self.received.drain(..4 + length);
+                    return Some(Packet::try_from(&mut packet).unwrap());
+                }
+            }
+            let message = tokio::time::timeout_at(deadline, self.channel.wait()).await;
+            match message.expect("an answer in time") {
+                Some(ChannelMsg::Data { data }) => self.received.extend_from_slice(&data),
+                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return None,
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn ask(&mut self, packet: Packet) -> Packet {
+        self.send(&Bytes::try_from(packet).unwrap()).await;
+        self.next().await.expect("an answer")
+    }
+
+    async fn open(&mut self, id: u32, filename: &str, pflags: OpenFlags) -> Packet {
+        let open = Open {
+            id,
+            filename: filename.into(),
+            pflags,
+            attrs: FileAttributes::default(),
+        };
+        self.ask(Packet::Open(open)).await
+    }
+}
+
+fn refusal(answer: Packet) -> (u32, StatusCode, String) {
+    match answer {
+        Packet::Status(status) => (status.id, status.status_code, status.error_message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn sftp_answers_each_request_with_its_number_and_refusals_with_the_path() {
+    let served = Served::start().await;
+    let machine = served.create(json!({})).await;
+    let key = key();
+    let session = enter(&ask(&served, &machine, &key, json!({})).await, &key).await;
+    let mut sftp = Sftp::start(&session).await;
+    let create = OpenFlags::WRITE | OpenFlags::CREATE;
+    let Packet::Handle(file) = sftp.open(7, "f", create).await else {
+        panic!("no handle");
+    };
+    assert_eq!(file.id, 7);
+    let write = Write {
+        id: 8,
+        handle: file.handle.clone(),
+        offset: 0,
+        data: vec![b'x'; 200 << 10],
+    };
+    assert_eq!(refusal(sftp.ask(Packet::Write(write)).await).1, StatusCode::Ok);
+    let fstat = Fstat {
+        id: 9,
+        handle: file.handle,
+    };
+    let Packet::Attrs(found) = sftp.ask(Packet::Fstat(fstat)).await else {
+        panic!("no attributes");
+    };
+    assert_eq!((found.id, found.attrs.size), (9, Some(200 << 10)));
+
+    let (id, code, text) = refusal(sftp.open(10, "no/such", OpenFlags::READ).await);
+    assert_eq!((id, code), (10, StatusCode::NoSuchFile));
+    assert!(text.contains("/workspace/no/such"), "{text}");
+    let (_, code, text) = refusal(sftp.open(11, "/workspace/.nullspace/f", create).await);
+    assert_eq!(code, StatusCode::PermissionDenied);
+    assert!(text.contains("reserved"), "{text}");
+    let read = |id, handle: &str| {
+        let handle = handle.into();
+        Packet::Read(Read {
+            id,
+            handle,
+            offset: 0,
+            len: 10,
+        })
+    };
+    for handle in ["", "x", "-1", "99", "4294967296"] {
+        let (_, code, _) = refusal(sftp.ask(read(12, handle)).await);
+        assert_eq!(code, StatusCode::NoSuchFile, "{handle:?}");
+    }
+    let unknown = Extended {
+        id: 13,
+        request: "unknown@example.com".into(),
+        data: Vec::new(),
+    };
+    let answer = refusal(sftp.ask(Packet::Extended(unknown)).await);
+    assert_eq!((answer.0, answer.1), (13, StatusCode::OpUnsupported));
+
+    // An old rename replaces nothing, that of OpenSSH does.
+    assert!(matches!(sftp.open(14, "g", create).await, Packet::Handle(_)));
+    let rename = Rename {
+        id: 15,
+        oldpath: "f".into(),
+        newpath: "g".into(),
+    };
+    assert_eq!(
+        refusal(sftp.ask(Packet::Rename(rename)).await).1,
+        StatusCode::Failure
+    );
+    let both = russh_sftp::ser::to_bytes(&("f", "g")).unwrap();
+    let rename = Extended {
+        id: 16,
+        request: "posix-rename@openssh.com".into(),
+        data: both.into(),
+    };
+    assert_eq!(
+        refusal(sftp.ask(Packet::Extended(rename)).await).1,
+        StatusCode::Ok
+    );
+
+    // What cannot be read is answered too, and the next request is as good as ever.
+    sftp.send(&[0, 0, 0, 7, 3, 0, 0, 0, 17, 0, 0]).await;
+    let answer = refusal(sftp.next().await.unwrap());
+    assert_eq!((answer.0, answer.1), (17, StatusCode::BadMessage));
+    let (_, code, _) = refusal(sftp.open(18, "f", OpenFlags::READ).await);
+    assert_eq!(code, StatusCode::NoSuchFile, "it was renamed");
+    // What can be no packet ends the channel, and nothing waits for the rest of it.
+    sftp.send(&[0xff, 0xff, 0xff, 0xff, 3]).await;
+    assert!(sftp.next().await.is_none());
+    assert_eq!(run(&session, "echo beside").await.text(), "beside\n");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn sftp_holds_so_many_files_and_ends_with_the_machine() {
+    let served = Served::start().await;
+    let machine = served.create(json!({})).await;
+    let key = key();
+    let session = enter(&ask(&served, &machine, &key, json!({})).await, &key).await;
+    let mut sftp = Sftp::start(&session).await;
+    let limits = Extended {
+        id: 1,
+        request: "limits@openssh.com".into(),
+        data: Vec::new(),
+    };
+    let Packet::ExtendedReply(reply) = sftp.ask(Packet::Extended(limits)).await else {
+        panic!("no limits");
+    };
+    let mut reply = Bytes::from(reply.data);
+    let limits: LimitsExtension = russh_sftp::de::from_bytes(&mut reply).unwrap();
+    assert!(limits.max_write_len < limits.max_packet_len);
+    let create = OpenFlags::WRITE | OpenFlags::CREATE;
+    for _ in 0..limits.max_open_handles {
+        assert!(matches!(sftp.open(2, "f", create).await, Packet::Handle(_)));
+    }
+    let (_, code, text) = refusal(sftp.open(3, "f", create).await);
+    assert_eq!(code, StatusCode::Failure);
+    assert!(text.contains("256 files are open"), "{text}");
+
+    served
+        .delete(&format!("/v1/machines/{machine}"))
+        .await
+        .expect(200);
+    assert!(sftp.next().await.is_none());
+    // What asks after that hears why not.
+    let mut late = session.channel_open_session().await.unwrap();
+    late.request_subsystem(true, "sftp").await.unwrap();
+    let ran = to_end(&mut late).await;
+    assert_eq!(ran.code, Some(255));
+    assert!(ran.stderr.contains(&machine), "{ran:?}");
     served.stop().await;
 }
