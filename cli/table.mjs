@@ -4,13 +4,14 @@ import { code } from './code.mjs';
 import { completion } from './completion.mjs';
 import { shell, ssh } from './connections.mjs';
 import { copy } from './copy.mjs';
+import { docs, install as installDocs } from './docs.mjs';
 import { doctor } from './doctor.mjs';
 import { engine } from './engine.mjs';
 import { events } from './events.mjs';
 import { exec, run } from './exec.mjs';
 import { logs } from './logs.mjs';
 import * as machine from './machine.mjs';
-import { install, mcp } from './mcp.mjs';
+import { install as installMcp, mcp } from './mcp.mjs';
 import { metrics } from './metrics.mjs';
 import * as pool from './pool.mjs';
 import { url } from './preview.mjs';
@@ -67,7 +68,9 @@ export const TABLE = [
   ['warm-pool wait', undefined, 'wait until enough machines are ready', pool.wait],
   ['events', undefined, 'what happened to machines', events],
   ['mcp', undefined, 'serve machines to agents over the Model Context Protocol', mcp],
-  ['mcp install', undefined, 'write the configuration of a client of that', install],
+  ['mcp install', undefined, 'write the configuration of a client of that', installMcp],
+  ['docs', undefined, 'print the package in short, for coding agents', docs],
+  ['docs install', undefined, 'write that as a skill of a coding agent', installDocs],
   ['engine', undefined, 'start a local engine', engine],
   ['doctor', undefined, 'say whether machines can be used from here', doctor],
   ['completion', undefined, 'print completions: eval "$(nullspace completion bash)"', completion],

@@ -127,7 +127,14 @@ export const suites = {
   readme: {
     title: 'blocks of README and docs (tests/readme)',
     async run(step) {
-      const project = await consumerProject(step, ['tests/readme', 'scripts/lib', 'README.md', 'docs']);
+      const project = await consumerProject(step, [
+        'tests/readme',
+        'scripts/lib',
+        'README.md',
+        'docs',
+        'pkg-template/README.md',
+        'pkg-template/llms.txt',
+      ]);
       await step.run('node', [inRoot('tests/readme/extract.mjs'), path.join(project, 'tests/readme/blocks')]);
       await compileTypeScript(step, path.join(project, 'tests/readme/blocks'));
       return nodeTest(step, testFiles('tests/readme'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });

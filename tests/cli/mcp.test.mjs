@@ -223,3 +223,13 @@ test('the configuration of a client is written, and what was there stays', async
   assert.equal((await run(['mcp', 'install', '--client', 'nothing'])).code, 2);
   assert.match(await good('mcp', 'install', '--client', 'vscode', '--print'), /"type": "stdio"/);
 });
+
+test('the package in short is printed, and written as a skill', async () => {
+  const text = await good('docs');
+  assert.match(text, /^# nullspace\n/);
+  const file = await good('docs', 'install');
+  assert.equal(file, path.join(local, '.claude/skills/nullspace/SKILL.md'));
+  const skill = readFileSync(file, 'utf8');
+  assert.match(skill, /^---\nname: nullspace\ndescription: .+\n---\n\n# nullspace\n/);
+  assert.ok(skill.includes(text));
+});

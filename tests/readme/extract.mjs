@@ -1,4 +1,4 @@
-// Writes every TypeScript and JavaScript block of README.md and docs/ into a file of its own:
+// Writes every TypeScript and JavaScript block of README.md, docs/ and the package's texts into a file of its own:
 //
 //   node extract.mjs DIRECTORY           JavaScript as it stands, to run; TypeScript to be compiled
 //   node extract.mjs DIRECTORY --types   all as TypeScript, to be checked
@@ -15,8 +15,13 @@ const BLOCK = /((?:<!-- (?:before|after):[\s\S]*?-->\n)*)```(ts|js|typescript|ja
 
 /** The texts with blocks, by their paths below the root. */
 export const documents = () =>
-  ['README.md', ...readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`)]
-    .filter((file) => file.endsWith('.md'))
+  [
+    'README.md',
+    'pkg-template/README.md',
+    'pkg-template/llms.txt',
+    ...readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`),
+  ]
+    .filter((file) => /\.(md|txt)$/.test(file))
     .map((file) => ({ file, text: readFileSync(path.join(root, file), 'utf8') }));
 
 const slug = (text) =>
@@ -35,7 +40,7 @@ export function blocks({ file, text }) {
     // Imports go to the top by themselves; `export` keeps the file a module.
     const typed = [...hidden('before'), code.trim(), ...hidden('after'), 'export {};'].join('\n');
     return {
-      name: `${slug(file.replace(/\.md$/, ''))}-${i + 1}-${slug(heading)}`,
+      name: `${slug(file.replace(/\.\w+$/, ''))}-${i + 1}-${slug(heading)}`,
       source: isScript ? code : typed,
       extension: isScript ? 'mjs' : 'ts',
       typed,
