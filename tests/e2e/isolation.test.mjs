@@ -110,7 +110,7 @@ test('a fork bomb ends with an error of its machine only', async () => {
       (error) => error.code,
     );
   assert.ok(outcome !== 'exit code 0', outcome);
-  assert.ok(Date.now() - started < 20_000, 'the time limit of the command did not hold');
+  assert.ok(Date.now() - started < 30_000, 'the time limit of the command did not hold');
   const begun = Date.now();
   assert.equal(await sh(machine, 'echo unharmed'), 'unharmed');
   assert.ok(Date.now() - begun < 10_000, 'a neighbour became slow');
