@@ -51,7 +51,7 @@ async function runSuite(name, { title, run }) {
 try {
   await prepare({ tests: true });
   for (const [name, suite] of Object.entries(suites)) {
-    if (chosen.length === 0 || chosen.includes(name)) await runSuite(name, suite);
+    if (chosen.length === 0 ? !suite.apart : chosen.includes(name)) await runSuite(name, suite);
   }
 } catch (error) {
   if (!(error instanceof StepError)) console.error(error);

@@ -1,4 +1,4 @@
-// A virtual environment with the public Python SDK, made once.
+// Virtual environments for what tests need of Python, each made once.
 
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
@@ -6,17 +6,17 @@ import path from 'node:path';
 import { devDir } from './project.mjs';
 import { isUnchanged, stamp } from './stamps.mjs';
 
-const REQUIREMENTS = 'tests/contract/requirements.txt';
-
-/** Path of a Python that can import `nullspace`. */
-export async function contractPython(step) {
-  const directory = path.join(devDir, 'python');
+/** Path of a Python that has what `<folder>/requirements.txt` names. */
+export async function pythonFor(step, folder) {
+  const name = `python-${path.basename(folder)}`;
+  const requirements = `${folder}/requirements.txt`;
+  const directory = path.join(devDir, name);
   const python = path.join(directory, 'bin', 'python');
-  const state = { inputs: [REQUIREMENTS], outputs: ['.nullspace-dev/python/pyvenv.cfg'] };
-  if (isUnchanged('python', state)) return python;
+  const state = { inputs: [requirements], outputs: [`.nullspace-dev/${name}/pyvenv.cfg`] };
+  if (isUnchanged(name, state)) return python;
   await step.run(findPython(), ['-m', 'venv', '--clear', directory]);
-  await step.run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', REQUIREMENTS]);
-  stamp('python', state);
+  await step.run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements]);
+  stamp(name, state);
   return python;
 }
 

@@ -9,7 +9,7 @@ import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { playgroundPackages } from './playground.mjs';
-import { contractPython } from './python.mjs';
+import { pythonFor } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
 import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
 
@@ -24,7 +24,7 @@ const command = (title, program, args) => ({
 
 const biome = inRoot('node_modules', '.bin', 'biome');
 
-/** All suites by name. `run(step)` resolves with counts. */
+/** All suites by name. `run(step)` resolves with counts. What is `apart` runs only when it is asked for. */
 export const suites = {
   rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
   biome: command('biome (JavaScript format and lint)', biome, ['check', '--error-on-warnings', '.']),
@@ -114,9 +114,20 @@ export const suites = {
   contract: {
     title: 'the Python SDK against the engine (tests/contract)',
     async run(step) {
-      const python = await contractPython(step);
+      const python = await pythonFor(step, 'tests/contract');
       const { code, output } = await step.try('node', ['tests/contract/run.mjs', python], { env: testEnvironment() });
       return pythonCounts(output, code);
+    },
+  },
+  'api-fuzz': {
+    title: 'random requests of the schema against the engine (tests/api-fuzz)',
+    apart: true,
+    async run(step) {
+      const python = await pythonFor(step, 'tests/api-fuzz');
+      const [program, ...args] = [...ownNetwork(), process.execPath, 'tests/api-fuzz/run.mjs', python];
+      const { code, output } = await step.try(program, args, { env: testEnvironment() });
+      const findings = Number(output.match(/^\d+ requests, (\d+) findings$/m)?.[1] ?? 0);
+      return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: Math.max(1, findings), failures: [output] };
     },
   },
   replay: {
@@ -197,6 +208,10 @@ const testEnvironment = () =>
     // To repeat a random test.
     ...given('NULLSPACE_TEST_SEED'),
     ...given('NULLSPACE_TEST_STEPS'),
+    // How many requests, which, and of what: tests/api-fuzz.
+    ...given('NULLSPACE_FUZZ_REQUESTS'),
+    ...given('NULLSPACE_FUZZ_SEED'),
+    ...given('NULLSPACE_FUZZ_ONLY'),
     NO_COLOR: '1',
   });
 
