@@ -287,6 +287,20 @@ test('changes are told as they happen, below as well when asked for', async () =
   assert.deepEqual(await watch.next(), { done: true, value: undefined });
 });
 
+test('60 files made right after a watch has started are all told, though nobody stepped yet', async () => {
+  await machine.files.mkdir('/workspace/watched60');
+  const watch = machine.files.watch('/workspace/watched60');
+  await watch.started;
+  const paths = Array.from({ length: 60 }, (_, index) => `/workspace/watched60/${index}`);
+  await Promise.all(paths.map((path) => machine.files.write(path, 'a')));
+  const told = new Set();
+  for await (const { event, path } of watch) {
+    assert.notEqual(event, 'resync_required');
+    if (told.add(path).size === 60) break;
+  }
+  assert.deepEqual([...told].sort(), paths.sort());
+});
+
 test('a watch ends by its time, by a signal, and by being left', async () => {
   const timed = [];
   for await (const change of machine.files.watch('/workspace', { timeout: 0.3 })) timed.push(change);
