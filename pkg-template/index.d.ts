@@ -1928,6 +1928,7 @@ export type FileContent =
 
 /** What is at a path. */
 export interface FileInfo {
+  /** A byte that belongs to no UTF-8 is U+FFFD and its two digits, so that the path leads back to the file: `caf\uFFFDE9`. */
   readonly name: string;
   /** Absolute. */
   readonly path: string;

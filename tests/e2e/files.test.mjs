@@ -125,6 +125,28 @@ test('files are moved, and their permissions set', async () => {
   await assert.rejects(machine.files.setPermissions('/tmp/moved.sh', 'rwx'), /octal mode/);
 });
 
+test('names that are no UTF-8 have a text that leads to them', async () => {
+  await sh(machine, `mkdir /workspace/names && cd /workspace/names && printf old > "$(printf 'caf\\351.txt')"`);
+  const [found] = await machine.files.list('/workspace/names');
+  assert.equal(found.name, 'caf\u{FFFD}E9.txt');
+  assert.equal(found.path, `/workspace/names/${found.name}`);
+  assert.equal((await machine.files.info(found.path)).size, 3);
+  assert.equal(await machine.files.read(found.path), 'old');
+  assert.equal(await (await fetch(await machine.files.downloadUrl(found.path))).text(), 'old');
+  await machine.files.write(found.path, 'new');
+  assert.equal(
+    await sh(machine, 'cd /workspace/names && ls | od -An -tx1; cat *.txt'),
+    '63 61 66 e9 2e 74 78 74 0a\nnew',
+  );
+  assert.deepEqual(await machine.files.searchFiles('/workspace/names', found.name), [found.path]);
+  await machine.files.rename(found.path, '/workspace/names/plain');
+  assert.equal(await machine.files.exists(found.path), false);
+  assert.equal((await machine.files.rename('/workspace/names/plain', found.path)).path, found.path);
+  await assert.rejects(machine.files.read('/workspace/names/\u{FFFD}FF'), /\u{FFFD}FF/u);
+  await machine.files.remove(found.path);
+  assert.deepEqual(await machine.files.list('/workspace/names'), []);
+});
+
 test('what is written gets the permissions that are asked for', async () => {
   const script = '#!/bin/sh\necho ran\n';
   await machine.files.write('/tmp/short.sh', script, { mode: 0o755 });

@@ -254,6 +254,14 @@ test('scp and sftp need no program in the machine, and one that is there is not 
   assert.equal(readFileSync(join(here('tree-back'), 'sub', 'f149'), 'utf8'), '149');
   assert.equal(readdirSync(join(here('tree-back'), 'sub')).length, 151);
 
+  // Names that are no UTF-8 come along, and lead back to their files.
+  await sh(machine, `cd tree/sub/empty && echo bytes > "$(printf 'caf\\351')"`);
+  copied('-r', there('/workspace/tree/sub/empty'), here('bytes'));
+  assert.deepEqual(readdirSync(here('bytes')), ['caf\u{FFFD}E9']);
+  writeFileSync(join(here('bytes'), 'caf\u{FFFD}E9'), 'again\n');
+  copied(join(here('bytes'), 'caf\u{FFFD}E9'), there('/workspace/tree/sub/empty'));
+  assert.equal(await sh(machine, 'cd tree/sub/empty && ls | od -An -tx1 && cat *'), '63 61 66 e9 0a\nagain');
+
   for (const words of [
     [there('/workspace/not-there'), here('x')],
     [here('a file.txt'), there('/no/such/directory/f')],

@@ -892,3 +892,80 @@ async fn a_session_holds_so_many_open_files_and_leaves_none() {
     s.server.join().unwrap();
     assert_eq!(own(), 0);
 }
+
+/// A name that is no UTF-8, and the text that it has in requests and answers.
+const BYTES: &[u8] = b"caf\xE9 \xF0\x9F.txt";
+const TEXT: &str = "caf\u{FFFD}E9 \u{FFFD}F0\u{FFFD}9F.txt";
+
+#[tokio::test]
+async fn names_that_are_no_utf8_have_a_text_that_leads_to_them() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut s = Session::start();
+    let real = s.directory.path().join(std::ffi::OsStr::from_bytes(BYTES));
+    std::fs::write(&real, "one").unwrap();
+    let root = s.path("");
+    let listed = s.files.list(root.clone(), 0).await.unwrap();
+    assert_eq!((listed[0].name.as_str(), listed.len()), (TEXT, 1));
+    let path = listed[0].path.clone();
+    assert_eq!(path, s.path(TEXT));
+    let searched = s.files.search(root.clone(), TEXT.into()).await.unwrap();
+    assert_eq!(searched, std::slice::from_ref(&path));
+    let found = s.files.find(root, "one".into()).await.unwrap();
+    assert_eq!(found[0].file, path);
+    let counts = s
+        .files
+        .replace(vec![path.clone()], "one".into(), "two".into())
+        .await
+        .unwrap();
+    assert_eq!(counts, [1]);
+    let mut content = String::new();
+    let (_, mut file) = s.files.read(path.clone()).await.unwrap();
+    file.read_to_string(&mut content).unwrap();
+    assert_eq!(content, "two");
+    s.write(TEXT, "three").await.unwrap();
+    assert_eq!(std::fs::read(&real).unwrap(), b"three");
+
+    let link = Op::Symlink {
+        target: TEXT.into(),
+        path: s.path("link"),
+    };
+    s.files.ask(link).await.unwrap();
+    assert_eq!(
+        std::fs::canonicalize(s.path("link")).unwrap(),
+        real.canonicalize().unwrap()
+    );
+    let target = s.files.info(s.path("link")).await.unwrap().symlink_target;
+    assert_eq!(target.as_deref(), Some(TEXT));
+
+    let Stepped::Handle(handle) = s.step(Step::OpenDirectory { path: s.path("") }).await else {
+        panic!("no handle");
+    };
+    let Stepped::Entries(entries) = s.step(Step::Next { handle }).await else {
+        panic!("no entries");
+    };
+    assert!(entries.iter().any(|entry| entry.name == TEXT));
+    let file = s.open(&path, How::default()).await;
+    assert_eq!(s.read_at(file, 0, 10).await, b"three");
+
+    let missing = s.path("no \u{FFFD}FF");
+    let error = s.files.info(missing.clone()).await.unwrap_err().to_string();
+    assert!(error.contains(&missing), "{error}");
+    let moved = s.files.rename(path.clone(), s.path("plain")).await.unwrap();
+    assert_eq!(moved.name, "plain");
+    assert!(!real.exists());
+    s.files.rename(moved.path, path.clone()).await.unwrap();
+    assert!(real.exists());
+    s.files.ask(Op::Remove { path }).await.unwrap();
+    assert_eq!(s.names(), ["link"]);
+}
+
+#[tokio::test]
+async fn changes_of_names_that_are_no_utf8_are_told_by_their_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut s = Session::start();
+    let real = s.directory.path().join(std::ffi::OsStr::from_bytes(BYTES));
+    s.files.watch(s.path(""), false).await.unwrap();
+    std::fs::write(real, "").unwrap();
+    let event = s.files.next_event().await.unwrap();
+    assert_eq!((event.name.as_str(), event.path), (TEXT, s.path(TEXT)));
+}

@@ -9,6 +9,7 @@
 //! - `relocate`: renaming to another file system
 //! - `search`: by name, by content, replace; `pattern`: what a name is matched against
 //! - `watch`: changes as they happen
+//! - `text`: paths as text and back, whatever bytes they have
 //! - `names`: users and groups of the machine
 
 mod names;
@@ -17,11 +18,13 @@ mod relocate;
 mod search;
 mod serve;
 mod steps;
+mod text;
 mod watch;
 mod write;
 
 pub use serve::serve;
 pub use steps::{Entry, How, Look, Space, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES};
+pub use text::is_exact;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +39,7 @@ pub const MOST_MATCHES: usize = 10_000;
 /// Where the product keeps its own files; nothing is written there for a request.
 pub const RESERVED: &str = "/workspace/.nullspace";
 
-/// What to do. Paths are absolute.
+/// What to do. Paths are absolute; here and in answers bytes that are no UTF-8 are written as `text` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// Home directory of the user. Answered with `Text`.
@@ -183,7 +186,7 @@ pub enum Reply {
     Fault(Fault),
 }
 
-/// An entry of a directory. Names that are not UTF-8 are shown with U+FFFD.
+/// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Info {
     /// Last part of the path.
@@ -279,13 +282,13 @@ impl Fault {
 
     /// An error at a path.
     pub(crate) fn at(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
-        let path = path.as_ref().display();
+        let path = text::shown(path.as_ref());
         // "(os error 2)" says nothing to a person.
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
+        let why = error.to_string();
+        let why = why.split(" (os error").next().unwrap_or_default();
         Self {
             errno: error.raw_os_error().unwrap_or(libc::EIO),
-            text: format!("{path}: {text}"),
+            text: format!("{path}: {why}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::FileType;
 use std::path::Path;
 
+use super::text::shown;
 use super::{Fault, Result};
 
 /// Patterns that braces may stand for.
@@ -46,7 +47,10 @@ impl Pattern {
             return Err("it has a NUL character, which no name has".into());
         }
         // `/workspace/src/*.ts` and `/src/*.ts` mean the same where /workspace is searched.
-        let below = Path::new(text).strip_prefix(root).ok().and_then(Path::to_str);
+        let below = Path::new(text)
+            .strip_prefix(shown(root))
+            .ok()
+            .and_then(Path::to_str);
         let mut parts = Vec::new();
         for part in below.unwrap_or(text).split('/') {
             match part {
@@ -72,8 +76,7 @@ impl Pattern {
             true => entry.strip_prefix(root).unwrap_or(entry).as_os_str(),
             false => entry.file_name().unwrap_or(OsStr::new("")),
         };
-        (kind.is_dir() || !self.directories_only)
-            && self.glob.matches_with(&subject.to_string_lossy(), OPTIONS)
+        (kind.is_dir() || !self.directories_only) && self.glob.matches_with(&shown(subject), OPTIONS)
     }
 }
 

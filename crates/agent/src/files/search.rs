@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::pattern::Pattern;
 use super::serve::{open_without_waiting, Session};
+use super::text::{meant, shown};
 use super::write::New;
 use super::{Fault, Match, Result, MOST_MATCHES};
 
@@ -58,7 +59,7 @@ pub(super) fn search(session: &Session, path: &Path, pattern: &str) -> Result<Ve
     let mut found = Vec::new();
     walk(session, path, &mut |entry, kind| {
         if patterns.iter().any(|pattern| pattern.matches(path, entry, kind)) {
-            found.push(entry.to_string_lossy().into_owned());
+            found.push(shown(entry));
         }
         found.len() < MOST_MATCHES
     })?;
@@ -118,7 +119,7 @@ impl Results {
                 end -= 1;
             }
             let found = Match {
-                file: path.to_string_lossy().into_owned(),
+                file: shown(path),
                 line: number,
                 content: text[..end].to_owned(),
             };
@@ -156,7 +157,7 @@ pub(super) fn replace(files: &[String], pattern: &str, replacement: &str) -> Res
     }
     // All of them before the first one changes: a name that is wrong leaves every file as it was.
     for file in files {
-        let path = Path::new(file);
+        let path = &meant(file);
         if count(&read_to_replace(path)?, pattern.as_bytes()) > 0 {
             // Dropped at once. It finds out whether the file may be written.
             New::begin(path)?;
@@ -164,7 +165,7 @@ pub(super) fn replace(files: &[String], pattern: &str, replacement: &str) -> Res
     }
     let mut counts = Vec::with_capacity(files.len());
     for file in files {
-        match replace_one(Path::new(file), pattern.as_bytes(), replacement.as_bytes()) {
+        match replace_one(&meant(file), pattern.as_bytes(), replacement.as_bytes()) {
             Ok(times) => counts.push(times),
             Err(fault) => return Err(say_changed(fault, files, &counts)),
         }
@@ -204,7 +205,7 @@ fn read_to_replace(path: &Path) -> Result<Vec<u8>> {
     if !metadata.is_file() || metadata.len() > LARGEST_FILE {
         let text = format!(
             "{}: is no regular file of at most {LARGEST_FILE} bytes",
-            path.display()
+            shown(path)
         );
         return Err(Fault::new(libc::EFBIG, text));
     }

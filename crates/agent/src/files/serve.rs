@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::names::{self, Names};
 use super::steps::Handles;
+use super::text::{meant, shown};
 use super::write::{self, New};
 use super::{
     relocate, search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY,
@@ -32,7 +33,7 @@ pub fn serve(channel: UnixStream) {
     };
     while let Ok(Some(op)) = session.receive() {
         let sent = match op {
-            Op::Watch { path, recursive } => return watch::run(&mut session, &path, recursive),
+            Op::Watch { path, recursive } => return watch::run(&mut session, &meant(&path), recursive),
             op => {
                 let (reply, fd) = session
                     .run(op)
@@ -64,25 +65,26 @@ impl Session {
     fn run(&mut self, op: Op) -> Outcome {
         match op {
             Op::Home => plain(Reply::Text(names::home())),
-            Op::Info { path } => plain(Reply::Info(self.info(Path::new(&path))?)),
-            Op::Exists { path } => match fs::symlink_metadata(&path) {
+            Op::Info { path } => plain(Reply::Info(self.info(&meant(&path))?)),
+            Op::Exists { path } => match fs::symlink_metadata(meant(&path)) {
                 Ok(_) => plain(Reply::Is(true)),
                 Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
                     plain(Reply::Is(false))
                 }
-                Err(e) => Err(Fault::at(path, &e)),
+                Err(e) => Err(Fault::at(meant(&path), &e)),
             },
-            Op::List { path, depth } => plain(Reply::List(self.list(Path::new(&path), depth)?)),
+            Op::List { path, depth } => plain(Reply::List(self.list(&meant(&path), depth)?)),
             Op::MakeDirectory { path } => {
-                write::make_directories(Path::new(&path))?;
+                write::make_directories(&meant(&path))?;
                 plain(Reply::Done)
             }
             Op::Remove { path } => {
-                remove(Path::new(&path))?;
+                remove(&meant(&path))?;
                 plain(Reply::Done)
             }
             Op::Rename { from, to } => {
-                let (from, to) = (Path::new(&from), Path::new(&to));
+                let (from, to) = (meant(&from), meant(&to));
+                let (from, to) = (&*from, &*to);
                 write::check_allowed(from)?;
                 write::check_allowed(to)?;
                 match fs::rename(from, to) {
@@ -100,26 +102,28 @@ impl Session {
                 plain(Reply::Info(self.info(to)?))
             }
             Op::SetMode { path, mode } => {
-                write::check_allowed(Path::new(&path))?;
+                let path = meant(&path);
+                write::check_allowed(&path)?;
                 let permissions = fs::Permissions::from_mode(mode & 0o7777);
                 fs::set_permissions(&path, permissions).map_err(|e| Fault::at(&path, &e))?;
                 plain(Reply::Done)
             }
             Op::Symlink { target, path } => {
-                write::check_allowed(Path::new(&path))?;
-                std::os::unix::fs::symlink(target, &path).map_err(|e| Fault::at(&path, &e))?;
+                let path = meant(&path);
+                write::check_allowed(&path)?;
+                std::os::unix::fs::symlink(meant(&target), &path).map_err(|e| Fault::at(&path, &e))?;
                 plain(Reply::Done)
             }
             Op::Read { path } => {
-                let path = Path::new(&path);
-                let (file, size) = open_to_read(path)?;
-                let metadata = file.metadata().map_err(|e| Fault::at(path, &e))?;
-                let mut info = self.describe(path, &metadata);
+                let path = meant(&path);
+                let (file, size) = open_to_read(&path)?;
+                let metadata = file.metadata().map_err(|e| Fault::at(&path, &e))?;
+                let mut info = self.describe(&path, &metadata);
                 info.size = size;
                 Ok((Reply::Info(info), Some(file.into())))
             }
             Op::Create { path } => {
-                let new = New::begin(Path::new(&path))?;
+                let new = New::begin(&meant(&path))?;
                 let fd = new.descriptor()?;
                 let reply = Reply::Created {
                     token: self.new.len() as u32,
@@ -136,11 +140,9 @@ impl Session {
                 drop(self.take(token)?);
                 plain(Reply::Done)
             }
-            Op::Find { path, pattern } => {
-                plain(Reply::Matches(search::find(self, Path::new(&path), &pattern)?))
-            }
+            Op::Find { path, pattern } => plain(Reply::Matches(search::find(self, &meant(&path), &pattern)?)),
             Op::Search { path, pattern } => {
-                plain(Reply::Paths(search::search(self, Path::new(&path), &pattern)?))
+                plain(Reply::Paths(search::search(self, &meant(&path), &pattern)?))
             }
             Op::Replace {
                 files,
@@ -164,13 +166,10 @@ impl Session {
 
     fn describe(&self, path: &Path, metadata: &Metadata) -> Info {
         let kind = metadata.file_type();
-        let text = |p: &Path| p.to_string_lossy().into_owned();
-        let target = || fs::read_link(path).ok().map(|target| text(&target));
+        let target = || fs::read_link(path).ok().map(shown);
         Info {
-            name: path
-                .file_name()
-                .map_or("/".into(), |n| n.to_string_lossy().into_owned()),
-            path: text(path),
+            name: path.file_name().map_or("/".into(), shown),
+            path: shown(path),
             kind: match () {
                 () if kind.is_dir() => EntryKind::Directory,
                 () if kind.is_symlink() => EntryKind::Symlink,
@@ -321,7 +320,7 @@ fn open_to_read(path: &Path) -> Result<(File, u64)> {
     if !kind.is_file() || kind.is_char_device() {
         return Err(Fault::new(
             libc::EINVAL,
-            format!("{}: is no regular file", path.display()),
+            format!("{}: is no regular file", shown(path)),
         ));
     }
     if is_made_up(&file) {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::names::Names;
+use super::text::{meant, shown};
 use super::write::{check_allowed, follow};
 use super::{Fault, Result};
 
@@ -261,7 +262,7 @@ impl Open {
     }
 }
 
-fn done(path: &str, result: io::Result<()>) -> Result<Stepped> {
+fn done(path: &Path, result: io::Result<()>) -> Result<Stepped> {
     result.map_err(|e| Fault::at(path, &e))?;
     Ok(Stepped::Done)
 }
@@ -270,10 +271,12 @@ impl Handles {
     pub(super) fn step(&mut self, names: &Names, step: Step) -> Result<Stepped> {
         match step {
             Step::Open { path, how, mode } => {
-                let file = open(Path::new(&path), how, mode)?;
+                let path = meant(&path);
+                let file = open(&path, how, mode)?;
                 self.keep(&path, What::File(file))
             }
             Step::OpenDirectory { path } => {
+                let path = meant(&path);
                 let entries = fs::read_dir(&path).map_err(|e| Fault::at(&path, &e))?;
                 self.keep(&path, What::Directory(entries))
             }
@@ -310,11 +313,11 @@ impl Handles {
             Step::Next { handle } => self.entries(names, handle),
             Step::Look { at } => {
                 let (path, found) = match &at {
-                    Spot::Path(path) => (Path::new(path), fs::metadata(path)),
-                    Spot::Link(path) => (Path::new(path), fs::symlink_metadata(path)),
+                    Spot::Path(path) => (meant(path), fs::metadata(meant(path))),
+                    Spot::Link(path) => (meant(path), fs::symlink_metadata(meant(path))),
                     Spot::Handle(handle) => {
                         let open = self.find(*handle)?;
-                        (open.path.as_path(), open.file()?.metadata())
+                        (open.path.as_path().into(), open.file()?.metadata())
                     }
                 };
                 let metadata = found.map_err(|e| Fault::at(path, &e))?;
@@ -328,40 +331,49 @@ impl Handles {
                 owner,
             } => self.change(&at, size, mode, times, owner),
             Step::MakeDirectory { path, mode } => {
-                check_allowed(Path::new(&path))?;
+                let path = meant(&path);
+                check_allowed(&path)?;
                 done(&path, DirBuilder::new().mode(mode & 0o7777).create(&path))
             }
             Step::RemoveFile { path } => {
-                check_allowed(Path::new(&path))?;
+                let path = meant(&path);
+                check_allowed(&path)?;
                 done(&path, fs::remove_file(&path))
             }
             Step::RemoveDirectory { path } => {
-                check_allowed(Path::new(&path))?;
+                let path = meant(&path);
+                check_allowed(&path)?;
                 done(&path, fs::remove_dir(&path))
             }
             Step::RenameToNew { from, to } => {
-                check_allowed(Path::new(&from))?;
-                check_allowed(Path::new(&to))?;
+                let (from, to) = (meant(&from), meant(&to));
+                check_allowed(&from)?;
+                check_allowed(&to)?;
                 rename_to_new(&from, &to)
             }
             Step::Link { from, to } => {
-                check_allowed(Path::new(&from))?;
-                check_allowed(Path::new(&to))?;
+                let (from, to) = (meant(&from), meant(&to));
+                check_allowed(&from)?;
+                check_allowed(&to)?;
                 done(&to, fs::hard_link(&from, &to))
             }
             Step::Resolve { path } => {
-                let real = resolve(Path::new(&path)).map_err(|e| Fault::at(&path, &e))?;
-                Ok(Stepped::Path(real.to_string_lossy().into_owned()))
+                let path = meant(&path);
+                let real = resolve(&path).map_err(|e| Fault::at(&path, &e))?;
+                Ok(Stepped::Path(shown(real)))
             }
-            Step::Space { path } => space(&path),
+            Step::Space { path } => space(&meant(&path)),
         }
     }
 
-    fn keep(&mut self, path: &str, what: What) -> Result<Stepped> {
+    fn keep(&mut self, path: &Path, what: What) -> Result<Stepped> {
         let handle = self.next;
         self.next = self.next.wrapping_add(1);
         if self.open.len() >= MOST_HANDLES || self.open.contains_key(&handle) {
-            let text = format!("{path}: {MOST_HANDLES} files are open already: close some");
+            let text = format!(
+                "{}: {MOST_HANDLES} files are open already: close some",
+                shown(path)
+            );
             return Err(Fault::new(libc::EMFILE, text));
         }
         let path = path.into();
@@ -386,7 +398,7 @@ impl Handles {
             // What is gone by now is left out.
             let Ok(metadata) = entry.metadata() else { continue };
             found.push(Entry {
-                name: entry.file_name().to_string_lossy().into_owned(),
+                name: shown(entry.file_name()),
                 look: look(names, &metadata),
             });
         }
@@ -409,8 +421,8 @@ impl Handles {
             owner.map(|(user, group)| (Uid::from_raw_unchecked(user), Gid::from_raw_unchecked(group)));
         let mode = mode.map(|mode| Mode::from_raw_mode(mode & 0o7777));
         let (path, flags) = match at {
-            Spot::Path(path) => (path, AtFlags::empty()),
-            Spot::Link(path) => (path, AtFlags::SYMLINK_NOFOLLOW),
+            Spot::Path(path) => (meant(path), AtFlags::empty()),
+            Spot::Link(path) => (meant(path), AtFlags::SYMLINK_NOFOLLOW),
             Spot::Handle(handle) => {
                 let open = self.find(*handle)?;
                 let file = open.file()?;
@@ -428,7 +440,8 @@ impl Handles {
                 return Ok(Stepped::Done);
             }
         };
-        check_allowed(Path::new(path))?;
+        let path = &*path;
+        check_allowed(path)?;
         let changed = || {
             if let Some(size) = size {
                 let flags =
@@ -483,7 +496,7 @@ fn open(path: &Path, how: How, mode: u32) -> Result<File> {
     if !kind.is_file() {
         return Err(Fault::new(
             libc::EINVAL,
-            format!("{}: is no regular file", path.display()),
+            format!("{}: is no regular file", shown(path)),
         ));
     }
     if how.truncate && is_written {
@@ -516,7 +529,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn rename_to_new(from: &str, to: &str) -> Result<Stepped> {
+fn rename_to_new(from: &Path, to: &Path) -> Result<Stepped> {
     let renamed = match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system that cannot see to it; a directory that would go into itself is refused again.
         Err(Errno::INVAL) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
@@ -548,7 +561,7 @@ fn seconds(seconds: i64) -> Timespec {
     }
 }
 
-fn space(path: &str) -> Result<Stepped> {
+fn space(path: &Path) -> Result<Stepped> {
     let found = rustix::fs::statvfs(path).map_err(|e| Fault::at(path, &e.into()))?;
     Ok(Stepped::Space(Space {
         block_size: found.f_bsize,

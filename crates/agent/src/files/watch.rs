@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::serve::Session;
+use super::text::shown;
 use super::{Event, EventKind, Fault, Reply, Result};
 
 /// Directories of one watch at most.
@@ -37,7 +38,7 @@ const MASK: u32 = libc::IN_CREATE
     | libc::IN_EXCL_UNLINK;
 
 /// Reports until the other side closes or the watched path is gone.
-pub(super) fn run(session: &mut Session, path: &str, recursive: bool) {
+pub(super) fn run(session: &mut Session, path: &Path, recursive: bool) {
     let root = PathBuf::from(path);
     let mut watch = match Watch::begin(root, recursive) {
         Ok(watch) => watch,
@@ -305,7 +306,7 @@ impl Watch {
         if may_return {
             return Vec::new();
         }
-        let text = format!("{}: the watched path is gone", self.root.display());
+        let text = format!("{}: the watched path is gone", shown(&self.root));
         vec![Reply::Fault(Fault::new(libc::ENOENT, text))]
     }
 
@@ -318,8 +319,8 @@ impl Watch {
         };
         Event {
             kind,
-            name: name.to_string_lossy().into_owned(),
-            path: path.to_string_lossy().into_owned(),
+            name: shown(name),
+            path: shown(path),
         }
     }
 

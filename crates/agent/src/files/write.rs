@@ -9,6 +9,7 @@ use std::os::unix::fs::{chown, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::serve::nearest;
+use super::text::shown;
 use super::{Fault, Result, RESERVED};
 
 /// Symlinks followed at most, as by the kernel.
@@ -41,7 +42,7 @@ impl New {
             if !old.is_file() {
                 return Err(Fault::new(
                     libc::EINVAL,
-                    format!("{}: is no regular file", path.display()),
+                    format!("{}: is no regular file", shown(path)),
                 ));
             }
             may_write(&target).map_err(|e| Fault::at(path, &e))?;
@@ -142,7 +143,7 @@ pub(super) fn check_allowed(path: &Path) -> Result<()> {
     if whole.starts_with(RESERVED) {
         return Err(Fault::new(
             libc::EPERM,
-            format!("{}: {RESERVED} is reserved: choose another path", path.display()),
+            format!("{}: {RESERVED} is reserved: choose another path", shown(path)),
         ));
     }
     Ok(())

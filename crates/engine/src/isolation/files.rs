@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 pub use nullspace_agent::files::{
-    Entry, EntryKind, Event, EventKind, Fault, How, Info, Look, Match, Op, Reply, Spot, Step, Stepped,
-    LARGEST_PIECE, MOST_HANDLES, RESERVED,
+    is_exact, Entry, EntryKind, Event, EventKind, Fault, How, Info, Look, Match, Op, Reply, Spot, Step,
+    Stepped, LARGEST_PIECE, MOST_HANDLES, RESERVED,
 };
 
 /// Why a file operation failed.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::pump::{Input, Outlet};
 use super::session::{finish, CHUNK, NOT_STARTED};
 use crate::isolation::files::{
-    Entry, FileError, How, Look, Op, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES,
+    is_exact, Entry, FileError, How, Look, Op, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES,
 };
 use crate::machine::files::{letters, FileSession};
 use crate::machine::output::Stream;
@@ -262,14 +262,11 @@ impl Sftp {
                 let path = self.path(&read.path)?;
                 let target = self.files.pieces().info(path).await?.symlink_target;
                 let target = target.ok_or(StatusCode::BadMessage)?;
-                return Ok(name(id, vec![plain(target)]));
+                return Ok(names(id, vec![plain(target)]));
             }
             Packet::Symlink(link) => {
                 // In the order of OpenSSH, which is not that of the specification: what it says comes first.
-                let (target, path) = (link.linkpath, self.path(&link.targetpath)?);
-                if target.is_empty() || target.contains('\0') {
-                    return Err(StatusCode::BadMessage.into());
-                }
+                let (target, path) = (name(&link.linkpath)?.to_owned(), self.path(&link.targetpath)?);
                 self.files.pieces().ask(Op::Symlink { target, path }).await?;
                 return Ok(told(id, StatusCode::Ok));
             }
@@ -329,8 +326,8 @@ impl Sftp {
             }
             .into()),
             Stepped::Entries(entries) if entries.is_empty() => Ok(told(id, StatusCode::Eof)),
-            Stepped::Entries(entries) => Ok(name(id, entries.into_iter().map(listed).collect())),
-            Stepped::Path(path) => Ok(name(id, vec![plain(path)])),
+            Stepped::Entries(entries) => Ok(names(id, entries.into_iter().map(listed).collect())),
+            Stepped::Path(path) => Ok(names(id, vec![plain(path)])),
             Stepped::Space(space) => reply(
                 id,
                 &Statvfs {
@@ -352,9 +349,7 @@ impl Sftp {
     }
 
     fn path(&self, given: &str) -> Result<String, Refusal> {
-        if given.contains('\0') {
-            return Err(StatusCode::BadMessage.into());
-        }
+        let given = name(given)?;
         Ok(match given.strip_prefix('/') {
             Some(_) => given.to_owned(),
             None => format!("{}/{given}", self.start),
@@ -365,6 +360,15 @@ impl Sftp {
         let (from, to): (String, String) = read(data)?;
         Ok((self.path(&from)?, self.path(&to)?))
     }
+}
+
+/// What can be a name. One that was no UTF-8 came as text that stands for many names: no file may be replaced for another.
+fn name(given: &str) -> Result<&str, Refusal> {
+    if given.contains('\0') || !is_exact(given) {
+        let text = format!("{given:?} is no UTF-8: give the name as it is listed here");
+        return Err(Refusal::Status(StatusCode::BadMessage, text));
+    }
+    Ok(given)
 }
 
 fn told(id: u32, code: StatusCode) -> Packet {
@@ -420,7 +424,7 @@ fn attributes(look: &Look) -> FileAttributes {
     }
 }
 
-fn name(id: u32, files: Vec<File>) -> Packet {
+fn names(id: u32, files: Vec<File>) -> Packet {
     Name { id, files }.into()
 }
 

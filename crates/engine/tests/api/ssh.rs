@@ -559,6 +559,13 @@ async fn sftp_answers_each_request_with_its_number_and_refusals_with_the_path() 
         StatusCode::Ok
     );
 
+    // A name that is no UTF-8: the text that lists show, and no other that came of such a name.
+    let exact = "caf\u{FFFD}E9";
+    assert!(matches!(sftp.open(19, exact, create).await, Packet::Handle(_)));
+    let (_, code, text) = refusal(sftp.open(20, "caf\u{FFFD}", create).await);
+    assert_eq!(code, StatusCode::BadMessage);
+    assert!(text.contains("no UTF-8"), "{text}");
+
     // What cannot be read is answered too, and the next request is as good as ever.
     sftp.send(&[0, 0, 0, 7, 3, 0, 0, 0, 17, 0, 0]).await;
     let answer = refusal(sftp.next().await.unwrap());
