@@ -15,6 +15,7 @@
 //! - [`code`]: the code interpreter
 //! - [`files`]: files of a machine
 //! - [`volume`]: volumes and their attachments
+//! - [`template`]: templates and their builds
 //! - [`warm_pool`]: template warm pools
 //! - [`monitor`]: frames of the monitor socket
 //! - [`webhook`]: lifecycle webhooks and their deliveries
@@ -34,6 +35,7 @@ pub mod monitor;
 pub mod network;
 pub mod preview;
 pub mod ssh;
+pub mod template;
 pub mod upload;
 pub mod volume;
 pub mod warm_pool;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::error::{Error, Kind, Result};
 use super::events::{Event, Operation};
+use super::exec::DefaultUser;
 use super::files::make_working_directory;
 use super::idempotency::{Makes, Ticket};
 use super::layers::Pin;
@@ -38,8 +39,12 @@ pub(super) struct Origin {
     pub whole_root: bool,
     /// What runs in the machine before anybody has it.
     pub start: Option<StartCommand>,
-    /// Set when the files come from a snapshot; the pin keeps them until the machine holds them.
-    pub snapshot: Option<(Snapshot, Pin)>,
+    /// Who runs its commands; `None` = root.
+    pub user: Option<DefaultUser>,
+    /// Set when the files come from a snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// Keeps the files until the machine holds them.
+    pin: Pin,
 }
 
 impl Engine {
@@ -77,7 +82,7 @@ impl Engine {
         let _volumes = self.volumes.read().await;
         let volumes = self.mounts_of(&plan, &origin).await?;
         let record = record(&plan, &origin, checkout, volumes);
-        let snapshot_of = origin.snapshot.as_ref().map(|(snapshot, _)| snapshot);
+        let snapshot_of = origin.snapshot.as_ref();
         let happened = |id: &str| match snapshot_of {
             Some(snapshot) => Event::of(Operation::ResumeFromSnapshot, id)
                 .snapshot(&snapshot.id)
@@ -88,7 +93,7 @@ impl Engine {
             .bring_up(record, ready, origin.start.as_ref(), ticket, happened)
             .await;
         // From here on the machine holds its files, or nobody does.
-        drop(origin.snapshot);
+        drop(origin.pin);
         if brought_up.is_err() {
             self.collect_layers().await;
         }
@@ -106,19 +111,31 @@ impl Engine {
                 envs,
                 cwd,
             } => {
-                let template = self.template(reference).await?;
+                let (template, pin) = self.pinned_template(reference).await?;
+                template.check_disk(*disk_mb)?;
                 let pool = self.pool_config(plan.checkout.as_ref()).await?;
+                let own = template.config.as_ref();
                 let or_pool =
                     |given: &Option<u32>, pool: Option<u32>, default| given.or(pool).unwrap_or(default);
                 Ok(Origin {
                     config: MachineConfig {
-                        vcpus: or_pool(vcpus, pool.as_ref().map(|p| p.vcpus), 1),
+                        vcpus: or_pool(
+                            vcpus,
+                            pool.as_ref().map(|p| p.vcpus),
+                            own.map_or(1, |own| own.vcpus),
+                        ),
                         memory_mb: or_pool(
                             memory_mb,
                             pool.as_ref().map(|p| p.memory_mb),
-                            validate::default_memory_mb(&template.name),
+                            own.map_or_else(
+                                || validate::default_memory_mb(&template.name),
+                                |own| own.memory_mb,
+                            ),
                         ),
-                        disk_mb: disk_mb.or(pool.and_then(|p| p.disk_mb)),
+                        disk_mb: own
+                            .and_then(|own| own.disk_mb)
+                            .or(*disk_mb)
+                            .or(pool.and_then(|p| p.disk_mb)),
                     },
                     envs: overlay(&template, envs),
                     cwd: cwd.clone().unwrap_or_else(|| template.default_workdir.clone()),
@@ -126,7 +143,9 @@ impl Engine {
                     layers: template.layers,
                     whole_root: template.whole_root,
                     start: template.start,
+                    user: template.user,
                     snapshot: None,
+                    pin,
                 })
             }
             Source::Snapshot(id) => {
@@ -139,7 +158,9 @@ impl Engine {
                     layers: snapshot.layers.clone(),
                     whole_root: snapshot.whole_root,
                     start: None,
-                    snapshot: Some((snapshot, pin)),
+                    user: snapshot.user.clone(),
+                    snapshot: Some(snapshot),
+                    pin,
                 })
             }
         }
@@ -149,7 +170,7 @@ impl Engine {
     async fn mounts_of(&self, plan: &Plan, origin: &Origin) -> Result<Vec<Attachment>> {
         match (&plan.volumes, &origin.snapshot) {
             (Some(volumes), _) => self.attachments_for(volumes).await,
-            (None, Some((snapshot, _))) => {
+            (None, Some(snapshot)) => {
                 for attachment in &snapshot.volumes {
                     self.volume(&attachment.volume_id).await.map_err(|error| {
                         error.with_action("give `volumes` to say what the machine mounts instead")
@@ -325,7 +346,10 @@ impl Engine {
                 make_working_directory(&running, &record.cwd).await?;
             }
             match start {
-                Some(start) => start.run(&running, &record.envs, &record.cwd).await,
+                Some(start) => {
+                    let user = record.user.as_ref();
+                    start.run(&running, &record.envs, &record.cwd, user).await
+                }
                 None => Ok(()),
             }
         };
@@ -374,7 +398,7 @@ fn record(
     checkout: Option<WarmPoolCheckoutResult>,
     volumes: Vec<Attachment>,
 ) -> Record {
-    let of_snapshot = origin.snapshot.as_ref().map(|(snapshot, _)| snapshot);
+    let of_snapshot = origin.snapshot.as_ref();
     let internet_access = plan.internet_access && of_snapshot.is_none_or(|s| s.internet_access);
     let egress = match (&plan.policy, of_snapshot) {
         _ if !internet_access => egress::denied(),
@@ -409,6 +433,7 @@ fn record(
         egress,
         layers: origin.layers.clone(),
         whole_root: origin.whole_root,
+        user: origin.user.clone(),
         volumes,
         allow_public_traffic: plan.allow_public_traffic,
         mask_request_host: plan.mask_request_host.clone(),

@@ -55,6 +55,10 @@ pub enum Kind {
     ExecTimeout,
     /// An upload was refused.
     Upload(UploadReason),
+    /// A file of a build context was refused, in this phase.
+    ContextFile(&'static str),
+    /// A build failed, in this phase.
+    Build(&'static str),
     /// No room.
     CapacityExceeded,
     /// The engine is ending.
@@ -88,7 +92,8 @@ impl Kind {
             Kind::FeatureUnavailable => "feature_unavailable",
             Kind::ExecFailed => "exec_failed",
             Kind::ExecTimeout => "exec_timeout",
-            Kind::Upload(_) => "file_upload_error",
+            Kind::Upload(_) | Kind::ContextFile(_) => "file_upload_error",
+            Kind::Build(_) => "build_error",
             Kind::CapacityExceeded => "capacity_exceeded",
             Kind::ShuttingDown => "no_eligible_runtime_host",
             Kind::Internal => "internal_error",
@@ -312,6 +317,8 @@ mod tests {
             Kind::ExecFailed,
             Kind::ExecTimeout,
             Kind::Upload(UploadReason::Expired),
+            Kind::ContextFile("preflight"),
+            Kind::Build("build_step"),
             Kind::CapacityExceeded,
             Kind::ShuttingDown,
             Kind::Internal,

@@ -41,6 +41,15 @@ pub(super) const BASE_ENVS: [(&str, &str); 6] = [
     ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
 ];
 
+/// Who runs the commands of a machine, when that is not root.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DefaultUser {
+    /// Name or number inside.
+    pub name: String,
+    /// Home directory.
+    pub home: String,
+}
+
 /// What a request wants, checked.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -130,6 +139,7 @@ pub fn wanted(machine: &Machine, request: ExecRequest) -> Result<Wanted> {
             argv,
             envs: environment(machine, envs),
             cwd: cwd.unwrap_or_else(|| machine.read(|r| r.cwd.clone())),
+            user: default_user(machine),
             ..Default::default()
         },
         timeout,
@@ -138,13 +148,29 @@ pub fn wanted(machine: &Machine, request: ExecRequest) -> Result<Wanted> {
 
 /// The whole environment of a command.
 pub fn environment(machine: &Machine, envs: Envs) -> Envs {
+    let (user, mut own) = machine.read(|r| (r.user.clone(), r.envs.clone()));
+    own.extend(envs);
+    user_environment(user.as_ref(), own)
+}
+
+/// That of a command as the user.
+pub(super) fn user_environment(user: Option<&DefaultUser>, envs: Envs) -> Envs {
     let mut all: Envs = BASE_ENVS
         .iter()
         .map(|(k, v)| ((*k).into(), (*v).into()))
         .collect();
-    all.extend(machine.read(|r| r.envs.clone()));
+    if let Some(DefaultUser { name, home }) = user {
+        for (key, value) in [("HOME", home), ("USER", name), ("LOGNAME", name)] {
+            all.insert(key.to_owned(), value.clone());
+        }
+    }
     all.extend(envs);
     all
+}
+
+/// Who runs the commands of a machine; `None` = root.
+pub fn default_user(machine: &Machine) -> Option<String> {
+    machine.read(|r| r.user.as_ref().map(|user| user.name.clone()))
 }
 
 impl Engine {

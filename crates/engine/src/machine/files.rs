@@ -10,6 +10,7 @@ use nullspace_wire::files::{FileInfo, ReplaceResult, SearchMatch};
 use nullspace_wire::Timestamp;
 
 use super::error::{Error, Kind, Result};
+use super::exec::default_user;
 use super::live::{Busy, Machine};
 use super::status::Rules;
 use super::Engine;
@@ -31,10 +32,11 @@ pub struct FileSession {
 }
 
 impl Engine {
-    /// Begins file operations in a machine. `user` is trimmed; nothing = root.
+    /// Begins file operations in a machine. `user` is trimmed; nothing = who runs its commands.
     pub async fn files(self: &Arc<Self>, id: &str, user: Option<String>) -> Result<FileSession> {
         let (machine, busy) = self.ready(id).await?;
         let user = user.map(|u| u.trim().to_owned()).filter(|u| !u.is_empty());
+        let user = user.or_else(|| default_user(&machine));
         // A machine that is being frozen is waited for and then refused.
         let _gate = machine.gate.read().await;
         if !machine.status().can_exec() || machine.gone.is_cancelled() {
@@ -209,7 +211,7 @@ impl FileSession {
     }
 }
 
-async fn within<T>(work: impl Future<Output = std::result::Result<T, FileError>>) -> Result<T> {
+pub(super) async fn within<T>(work: impl Future<Output = std::result::Result<T, FileError>>) -> Result<T> {
     let done = tokio::time::timeout(PATIENCE, work).await.map_err(|_| {
         Error::new(
             Kind::MachineNotReady,
@@ -257,7 +259,7 @@ pub fn permission_bits(field: &str, octal: &str) -> Result<u32> {
 }
 
 /// Without `.`, `..` and empty parts.
-fn clean(path: &str) -> String {
+pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -143,7 +143,7 @@ fn plain<'a>(field: &str, value: &'a str) -> Result<&'a str> {
 }
 
 /// A remote without credentials in it.
-fn remote_url(url: &str) -> Result<&str> {
+pub(super) fn remote_url(url: &str) -> Result<&str> {
     let url = plain("url", url)?;
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();

@@ -25,6 +25,11 @@ pub fn template() -> String {
     make("tmpl")
 }
 
+/// `tb_` and 20 digits.
+pub fn build() -> String {
+    make("tb")
+}
+
 /// `vol_` and 20 digits.
 pub fn volume() -> String {
     make("vol")

@@ -1,6 +1,6 @@
 //! Which copies of files are still used, and the removal of those that are not.
 //!
-//! A layer is used by snapshots, templates and live machines. Between the copy and the moment its user is stored, a
+//! A layer is used by snapshots, templates and their builds, warm pools, the cache of builds and live machines. Between the copy and the moment its user is stored, a
 //! pin keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::error::Result;
 use super::live::lock;
 use super::{ids, Engine};
+use crate::store::builds;
 use crate::store::documents::{self, Kind as Document};
 
 /// Layers that must stay although nothing stored names them yet.
@@ -75,7 +76,7 @@ impl Engine {
         Ok((name, pin))
     }
 
-    /// Removes layers that no snapshot, template, live machine or pin uses.
+    /// Removes layers that nothing uses.
     pub(super) async fn collect_layers(&self) {
         #[derive(Deserialize)]
         struct User {
@@ -99,9 +100,29 @@ impl Engine {
         let rows = self.store.call(|c| {
             let mut rows = documents::list(c, Document::Snapshot, None)?;
             rows.extend(documents::list(c, Document::Template, None)?);
-            Ok(rows)
+            rows.extend(builds::artifacts(c)?);
+            let pools = documents::list(c, Document::Pool, None)?;
+            Ok((rows, pools, builds::cached_layers(c)?))
         });
-        let Ok(rows) = rows.await else { return };
+        let Ok((rows, pools, cached)) = rows.await else {
+            return;
+        };
+        for row in pools {
+            #[derive(Deserialize)]
+            struct Pool {
+                template: User,
+            }
+            let Ok(pool) = serde_json::from_str::<Pool>(&row) else {
+                return;
+            };
+            used.extend(pool.template.layers);
+        }
+        for row in cached {
+            let Ok(layers) = serde_json::from_str::<Vec<String>>(&row) else {
+                return;
+            };
+            used.extend(layers);
+        }
         for row in rows {
             // A row that cannot be read may use any layer: keep all.
             let Ok(user) = serde_json::from_str::<User>(&row) else {

@@ -9,7 +9,7 @@
 //! - [`code`]: the code interpreter
 //! - [`volumes`]: directories that outlive machines
 //! - [`previews`]: who may reach the ports of a machine
-//! - [`templates`]: what machines start from; [`start_command`]: what runs in them then
+//! - [`templates`]: what machines start from; [`builds`] makes them; [`start_command`]: what runs in them then
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
 //! - `room`: what is kept free of the disk
@@ -20,6 +20,7 @@
 //!
 //! Knows nothing of HTTP.
 
+pub mod builds;
 pub mod clock;
 pub mod code;
 mod create;
@@ -107,6 +108,7 @@ pub struct Engine {
     reach: Arc<webhooks_reach::Reach>,
     samplers: monitor::Samplers,
     uploads: uploads::Uploads,
+    builds: builds::Builds,
     /// Read while a machine begins to use volumes, written while one is deleted.
     volumes: tokio::sync::RwLock<()>,
     /// Origins whose pages may use the API, and so the ports of machines.
@@ -151,6 +153,7 @@ impl Engine {
             reach: Arc::default(),
             samplers: monitor::Samplers::default(),
             uploads: uploads::Uploads::default(),
+            builds: builds::Builds::default(),
             volumes: tokio::sync::RwLock::default(),
             pages: OnceLock::new(),
             meters: volumes::Meters::default(),

@@ -338,8 +338,11 @@ impl Pool {
             last_reconciled_at: members.last_reconciled_at.clone(),
             id: settings.id,
             name: settings.name,
-            resolved_template: format!("nullspace/{}:latest", settings.template.name),
-            resolved_template_build_id: None,
+            resolved_template: match &settings.template.build_id {
+                Some(build) => format!("{}:{build}", settings.template.full_name()),
+                None => format!("nullspace/{}:latest", settings.template.name),
+            },
+            resolved_template_build_id: settings.template.build_id.clone(),
             template_ref: settings.template_ref,
             resources: settings.resources,
             min_ready: settings.min_ready,

@@ -136,7 +136,13 @@ impl Engine {
         let now = clock::now();
         let settings = Settings {
             id: ids::pool(),
-            template: self.template(&body.template_ref).await?,
+            template: self
+                .template(&wanted_build(
+                    &body.template_ref,
+                    version_policy,
+                    body.track_tag.as_deref(),
+                ))
+                .await?,
             idle_timeout_seconds: at_least_one(
                 "idle_timeout_seconds",
                 body.idle_timeout_seconds,
@@ -166,6 +172,7 @@ impl Engine {
             disabled_at: None,
             drain_requested_at: None,
         };
+        settings.template.check_disk(settings.resources.disk_mb)?;
         let pool = Pool::new(settings);
         self.save_pool(&pool).await?;
         self.add_pool(pool.clone());
@@ -233,7 +240,18 @@ impl Engine {
         let track_tag = body.track_tag.or(old.track_tag);
         let version_policy = body.version_policy.unwrap_or(old.version_policy);
         check_tracking(version_policy, track_tag.as_deref(), &reference)?;
-        let template = self.template(&reference).await?;
+        let is_same = reference == old.template_ref
+            && version_policy == old.version_policy
+            && version_policy == VersionPolicy::PinnedBuild;
+        // A pinned build stays what it is until the pool is told otherwise.
+        let template = match is_same {
+            true => old.template,
+            false => {
+                let wanted = wanted_build(&reference, version_policy, track_tag.as_deref());
+                self.template(&wanted).await?
+            }
+        };
+        template.check_disk(body.resources.as_ref().and_then(|r| r.disk_mb))?;
         pool.set(|s| {
             let resources = body.resources.unwrap_or_else(|| s.resources.clone());
             if resources != s.resources || template != s.template {
@@ -398,7 +416,7 @@ impl Engine {
             };
             if let Some(start) = &template.start {
                 let (envs, cwd) = (&template.default_envs, &template.default_workdir);
-                if let Err(error) = start.run(&running, envs, cwd).await {
+                if let Err(error) = start.run(&running, envs, cwd, template.user.as_ref()).await {
                     tracing::warn!(pool = %pool.id, %error, "a machine of the pool did not become ready");
                     let _ = running.stop().await;
                     pool.fail(DegradedReason::ArtifactPrewarmFailed);
@@ -436,6 +454,37 @@ impl Engine {
         Ok(found)
     }
 
+    /// Gives pools that follow a tag of the template what it means now: their machines of another build are replaced.
+    pub(super) async fn roll_pools(&self, template: &str) {
+        let pools: Vec<Arc<Pool>> = lock(&self.pools).values().cloned().collect();
+        for pool in pools {
+            let follows =
+                |s: &Settings| s.template.id == template && s.version_policy == VersionPolicy::TrackTag;
+            let Some(wanted) = pool.read(|s| {
+                follows(s).then(|| wanted_build(&s.template_ref, s.version_policy, s.track_tag.as_deref()))
+            }) else {
+                continue;
+            };
+            // A tag that was removed leaves the pool with what it has.
+            let Ok(now) = self.template(&wanted).await else {
+                continue;
+            };
+            let changed = pool.set(|s| {
+                let is_new = s.template.build_id != now.build_id;
+                if is_new {
+                    (s.template, s.updated_at) = (now, clock::now());
+                    s.generation += 1;
+                }
+                is_new
+            });
+            if changed {
+                if let Err(error) = self.save_pool(&pool).await {
+                    tracing::warn!(pool = %pool.id, %error, "storing a warm pool failed");
+                }
+            }
+        }
+    }
+
     fn give_up(&self, pool: &Arc<Pool>, ready: Ready) {
         let pool = pool.clone();
         self.tasks.spawn(async move {
@@ -444,6 +493,18 @@ impl Engine {
             }
             pool.drained();
         });
+    }
+}
+
+/// The build that a pool holds: of the tag that it follows, or of its reference.
+fn wanted_build(reference: &str, policy: VersionPolicy, track_tag: Option<&str>) -> String {
+    let tag = track_tag.map(str::trim).filter(|tag| !tag.is_empty());
+    match (policy, tag) {
+        (VersionPolicy::TrackTag, Some(tag)) => {
+            let name = reference.split_once(':').map_or(reference, |(name, _)| name);
+            format!("{name}:{tag}")
+        }
+        _ => reference.to_owned(),
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Record {
     pub layers: Vec<String>,
     /// Whether the layers replace `base`.
     pub whole_root: bool,
+    /// Who runs its commands; `None` = root.
+    #[serde(default)]
+    pub user: Option<super::exec::DefaultUser>,
     /// Volumes that it has mounted.
     #[serde(default)]
     pub volumes: Vec<Attachment>,

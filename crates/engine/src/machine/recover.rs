@@ -78,6 +78,7 @@ impl Engine {
             self.record_event(event).await;
         }
         self.recover_volumes().await?;
+        self.recover_builds().await?;
         self.collect_layers().await;
         Ok(())
     }

@@ -12,11 +12,17 @@ const SHARE: u64 = 20;
 impl Engine {
     /// Refuses to make a machine, a copy of files or a volume while less is free than is to be kept.
     pub(super) async fn refuse_without_room(&self) -> Result<()> {
+        self.refuse_without_room_for(0).await
+    }
+
+    /// The same for so many bytes that are to be written.
+    pub(super) async fn refuse_without_room_for(&self, bytes: u64) -> Result<()> {
         let directory = self.store.directory().to_owned();
         let looked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&directory));
         let looked = looked.await.map_err(|e| Error::internal("looking for room", e))?;
         let found = looked.map_err(|e| Error::internal("looking for room", e))?;
-        check(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+        let free = found.f_bavail * found.f_frsize;
+        check(found.f_blocks * found.f_frsize, free.saturating_sub(bytes))
     }
 }
 

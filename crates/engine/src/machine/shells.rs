@@ -39,17 +39,11 @@ impl Engine {
         let (machine, busy) = self.ready(id).await?;
         let is_root = shell.user == "root";
         let mut own = shell.envs;
-        if !is_root {
-            for name in ["USER", "LOGNAME"] {
-                own.insert(name.into(), shell.user.clone());
-            }
+        for name in ["USER", "LOGNAME"] {
+            own.insert(name.into(), shell.user.clone());
         }
-        let home = if is_root {
-            String::new()
-        } else {
-            // The name was checked: nothing in it means anything to the shell.
-            format!("HOME=~{}; export HOME; ", shell.user)
-        };
+        // The name was checked: nothing in it means anything to the shell.
+        let home = format!("HOME=~{}; export HOME; ", shell.user);
         let argv = match &shell.line {
             Some(line) => vec![
                 "/bin/sh".into(),

@@ -57,6 +57,9 @@ pub struct Snapshot {
     pub egress: NetworkEgressPolicy,
     /// As of the machine.
     pub internet_access: bool,
+    /// As of the machine.
+    #[serde(default)]
+    pub user: Option<super::exec::DefaultUser>,
     /// As of the machine: mounted again in machines that start from it.
     #[serde(default)]
     pub volumes: Vec<Attachment>,
@@ -80,6 +83,7 @@ impl Snapshot {
             cwd: record.cwd.clone(),
             egress: record.egress.clone(),
             internet_access: record.internet_access,
+            user: record.user.clone(),
             volumes: record.volumes.clone(),
         }
     }
@@ -188,27 +192,31 @@ impl Engine {
     /// Gives a snapshot of many layers one instead. Layers that cannot be merged stay as they are, up to what a machine
     /// can be made of.
     async fn flatten(&self, snapshot: Snapshot, pin: Pin) -> Result<(Snapshot, Pin)> {
-        if snapshot.layers.len() <= LONG_CHAIN {
-            return Ok((snapshot, pin));
+        Ok(match self.merge_long_chain(&snapshot.layers).await? {
+            Some((layers, merged_pin)) => (Snapshot { layers, ..snapshot }, merged_pin),
+            None => (snapshot, pin),
+        })
+    }
+
+    /// One layer in the place of many, and what keeps it. `None` leaves them as they are. The caller keeps those.
+    pub(super) async fn merge_long_chain(&self, layers: &[String]) -> Result<Option<(Vec<String>, Pin)>> {
+        if layers.len() <= LONG_CHAIN {
+            return Ok(None);
         }
-        // What lies below is used by the machine, and stays as long as that.
-        let (name, merged_pin) = self.new_layer().await?;
-        let merged = self.backend.merge_layers(&name, &snapshot.layers).await;
+        let (name, pin) = self.new_layer().await?;
+        let merged = self.backend.merge_layers(&name, layers).await;
         match merged.map_err(|e| Error::isolation("merging the machine's layers", e))? {
-            Some(layer) => {
-                let layers = vec![layer.name];
-                Ok((Snapshot { layers, ..snapshot }, merged_pin))
-            }
-            None if snapshot.layers.len() > LONGEST_CHAIN => Err(Error::new(
+            Some(layer) => Ok(Some((vec![layer.name], pin))),
+            None if layers.len() > LONGEST_CHAIN => Err(Error::new(
                 Kind::CapacityExceeded,
                 format!(
                     "the machine's files are {} snapshots deep, and directories that were renamed keep them from being merged",
-                    snapshot.layers.len()
+                    layers.len()
                 ),
             )
             .retryable(false)
             .with_action("copy the files into a new machine and go on there")),
-            None => Ok((snapshot, pin)),
+            None => Ok(None),
         }
     }
 

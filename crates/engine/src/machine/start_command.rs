@@ -6,21 +6,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nullspace_wire::template::ReadinessProbe;
 use nullspace_wire::Envs;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::error::{Error, Kind, Result};
-use super::exec::BASE_ENVS;
+use super::exec::{user_environment, DefaultUser};
 use crate::isolation::{ExecSpec, Running};
 
 /// Where its output goes, inside. Gone with the machine, and in no snapshot.
 const LOG: &str = "/run/start-command.log";
 /// Bytes of the log in an error.
 const SHOWN: usize = 1000;
-/// Between two looks.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// Milliseconds between two looks.
+pub const INTERVAL_MS: u64 = 50;
+/// Of a probe that does not say. Source: PROTOCOL.md section 11, "Readiness".
+const PROBE_SECONDS: u64 = 30;
+const PROBE_INTERVAL_MS: u64 = 500;
+const PROBE_GRACE_SECONDS: u64 = 2;
 /// One look may take so long.
 const LOOK: Duration = Duration::from_secs(5);
 /// Seconds until a machine that does not become ready is given up.
@@ -36,6 +41,13 @@ pub struct StartCommand {
     pub readiness: Option<Readiness>,
     /// Seconds until it must be.
     pub timeout_secs: u64,
+    /// Milliseconds between two looks.
+    #[serde(default = "interval")]
+    pub interval_ms: u64,
+}
+
+fn interval() -> u64 {
+    INTERVAL_MS
 }
 
 /// What shows that a machine is ready.
@@ -59,9 +71,107 @@ pub enum Readiness {
         /// Text for the shell.
         command: String,
     },
+    /// So much time has passed.
+    Wait {
+        /// How much.
+        timeout_ms: u64,
+    },
 }
 
 impl StartCommand {
+    /// As a build asks for it. The grace of a probe is time that is added to its limit: a machine that is ready at once is not
+    /// made to wait.
+    pub fn of_probe(command: &str, probe: Option<&ReadinessProbe>) -> Self {
+        let (readiness, limit, interval, grace) = match probe.cloned() {
+            None => (None, None, None, None),
+            Some(ReadinessProbe::Tcp {
+                port,
+                timeout_secs,
+                interval_ms,
+                startup_grace_secs,
+            }) => (
+                Some(Readiness::Port { port }),
+                timeout_secs,
+                interval_ms,
+                startup_grace_secs,
+            ),
+            Some(ReadinessProbe::Http {
+                port,
+                path,
+                timeout_secs,
+                interval_ms,
+                startup_grace_secs,
+            }) => (
+                Some(Readiness::Http { port, path }),
+                timeout_secs,
+                interval_ms,
+                startup_grace_secs,
+            ),
+            Some(ReadinessProbe::Command {
+                command,
+                timeout_secs,
+                interval_ms,
+                startup_grace_secs,
+            }) => (
+                Some(Readiness::Command { command }),
+                timeout_secs,
+                interval_ms,
+                startup_grace_secs,
+            ),
+            Some(ReadinessProbe::Timeout { timeout_ms }) => {
+                let limit = timeout_ms.div_ceil(1000) + 1;
+                (Some(Readiness::Wait { timeout_ms }), Some(limit), None, Some(0))
+            }
+        };
+        let limit = limit.unwrap_or(PROBE_SECONDS);
+        Self {
+            command: command.to_owned(),
+            readiness,
+            timeout_secs: limit.saturating_add(grace.unwrap_or(PROBE_GRACE_SECONDS)),
+            interval_ms: interval.unwrap_or(PROBE_INTERVAL_MS),
+        }
+    }
+
+    /// Checks the probe of a build.
+    pub fn check_probe(&self) -> Result<()> {
+        let wrong =
+            |name: &str, what: String| Err(Error::invalid(&format!("runtime_config.readiness.{name}"), what));
+        match &self.readiness {
+            Some(Readiness::Port { port: 0 } | Readiness::Http { port: 0, .. }) => {
+                return wrong("port", "is 0: give one such as 8080".into());
+            }
+            Some(Readiness::Http { path, .. })
+                if !path.starts_with('/') || path.contains(char::is_whitespace) =>
+            {
+                return wrong("path", format!("is {path:?}: give one such as \"/healthz\""));
+            }
+            Some(Readiness::Command { command }) if command.trim().is_empty() || command.contains('\0') => {
+                return wrong(
+                    "command",
+                    format!("is {command:?}: give one such as \"test -e /run/ready\""),
+                );
+            }
+            _ => {}
+        }
+        if !(1..=MOST_SECONDS).contains(&self.timeout_secs) {
+            let name = match self.readiness {
+                Some(Readiness::Wait { .. }) => "timeout_ms",
+                _ => "timeout_secs",
+            };
+            return wrong(
+                name,
+                format!("is too much or nothing: give at most {MOST_SECONDS} s, such as {PROBE_SECONDS}"),
+            );
+        }
+        if !(1..=60_000).contains(&self.interval_ms) {
+            return wrong(
+                "interval_ms",
+                format!("is {}: give 1 to 60000, such as 500", self.interval_ms),
+            );
+        }
+        Ok(())
+    }
+
     /// Checks it.
     pub fn check(&self) -> Result<()> {
         let blank = |field, text: &str, good| match text.trim().is_empty() || text.contains('\0') {
@@ -97,25 +207,47 @@ impl StartCommand {
     }
 
     /// Runs it in a machine that has just started, and waits until that is ready.
-    pub async fn run(&self, running: &Arc<dyn Running>, envs: &Envs, cwd: &str) -> Result<()> {
+    pub async fn run(
+        &self,
+        running: &Arc<dyn Running>,
+        envs: &Envs,
+        cwd: &str,
+        user: Option<&DefaultUser>,
+    ) -> Result<()> {
         let begun = Instant::now();
-        let mut all: Envs = BASE_ENVS
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect();
-        all.extend(envs.clone());
+        let all = user_environment(user, envs.clone());
         let shell = |command: &str| ExecSpec {
             argv: vec!["/bin/sh".into(), "-c".into(), command.to_owned()],
             envs: all.clone(),
             cwd: cwd.to_owned(),
+            user: user.map(|user| user.name.clone()),
             ..Default::default()
         };
+        if user.is_some() {
+            // Who may not write to /run gets the log made.
+            let mut make = shell(&format!("umask 0; : >{LOG}"));
+            make.user = None;
+            make.cwd = "/".to_owned();
+            let made = running.exec(make).await;
+            let made = made.map_err(|e| Error::isolation("making the log of the template's command", e))?;
+            let _ = made.exit.await;
+        }
         let redirected = format!("exec >>{LOG} 2>&1\n{}", self.command);
         let started = running.exec(shell(&redirected)).await;
         let mut process = started.map_err(|e| Error::isolation("starting the template's command", e))?;
         let Some(readiness) = &self.readiness else {
             return Ok(());
         };
+        if let Readiness::Wait { timeout_ms } = readiness {
+            tokio::time::sleep(Duration::from_millis(*timeout_ms)).await;
+            return match process.exit.try_recv() {
+                Ok(exit) if exit.code != 0 => {
+                    let why = format!("ended with exit code {}", exit.code);
+                    Err(self.failed(running, shell(""), &why).await)
+                }
+                _ => Ok(()),
+            };
+        }
         let limit = Duration::from_secs(self.timeout_secs);
         let mut ended = None;
         while begun.elapsed() < limit {
@@ -132,7 +264,7 @@ impl StartCommand {
             if tokio::time::timeout(LOOK.min(limit), look).await.unwrap_or(false) {
                 return Ok(());
             }
-            tokio::time::sleep(INTERVAL).await;
+            tokio::time::sleep(Duration::from_millis(self.interval_ms)).await;
         }
         let why = format!("was not ready within {} s", self.timeout_secs);
         Err(self.failed(running, shell(""), &why).await)
@@ -157,7 +289,7 @@ impl StartCommand {
             Kind::ExecFailed,
             format!("the template's start command {why}{said}"),
         )
-        .with_action("mend the command, or its readiness, and import the template again")
+        .with_action("mend the command, or its readiness, and make the template again")
     }
 }
 
@@ -183,6 +315,7 @@ impl Readiness {
                 Ok(process) => process.exit.await.is_ok_and(|exit| exit.code == 0),
                 Err(_) => false,
             },
+            Readiness::Wait { .. } => true,
         }
     }
 }

@@ -1,15 +1,20 @@
-//! What machines start from. `base` is built in; others come from the store.
+//! What machines start from. `base` is built in; others were imported, or built (see [`super::builds`]): then a tag, or the id of
+//! a build, says which of its builds is meant.
 
 use std::path::PathBuf;
 
+use nullspace_wire::machine::MachineConfig;
+use nullspace_wire::template::{ReadinessProbe, RuntimeDefaults, TemplateInfo, TemplateVisibility};
 use nullspace_wire::{Envs, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Kind, Result};
+use super::exec::DefaultUser;
 use super::layers::Pin;
 use super::start_command::StartCommand;
 use super::{clock, ids, validate, Engine};
-use crate::store::documents;
+use crate::store::templates::Tag;
+use crate::store::{builds, documents, templates};
 
 /// Directory that every template has and where commands start.
 pub const WORKSPACE: &str = "/workspace";
@@ -19,6 +24,14 @@ pub const CODE_INTERPRETER: &str = "code-interpreter";
 
 /// Reserved for the agent. Refused as working directory, mount path and file path.
 pub const RESERVED: &str = "/workspace/.nullspace";
+
+/// Tag of a reference without one.
+pub const LATEST: &str = "latest";
+
+/// Namespace of what comes with the engine.
+const SYSTEM: &str = "nullspace";
+/// Namespace of everything else.
+pub const LOCAL: &str = "local";
 
 /// A template, ready to start machines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +57,24 @@ pub struct Template {
     /// Bytes of its own files.
     #[serde(default)]
     pub size_bytes: u64,
+    /// Who runs the commands of machines; `None` = root.
+    #[serde(default)]
+    pub user: Option<DefaultUser>,
+    /// Size of machines that do not ask for another, of one that was built.
+    #[serde(default)]
+    pub config: Option<MachineConfig>,
+    /// As the build asked for it.
+    #[serde(default)]
+    pub readiness: Option<ReadinessProbe>,
+    /// Which build this is; `None` of one that was imported.
+    #[serde(default)]
+    pub build_id: Option<String>,
+    /// Whether it has builds.
+    #[serde(default)]
+    pub is_built: bool,
+    /// Who sees it.
+    #[serde(default)]
+    pub visibility: TemplateVisibility,
 }
 
 /// A template that is to be made.
@@ -84,6 +115,12 @@ impl Template {
             start: None,
             created_at: None,
             size_bytes: 0,
+            user: None,
+            config: None,
+            readiness: None,
+            build_id: None,
+            is_built: false,
+            visibility: TemplateVisibility::Private,
         }
     }
 
@@ -100,56 +137,309 @@ impl Template {
     pub fn is_builtin(&self) -> bool {
         [Self::base(), Self::code_interpreter()].contains(self)
     }
+
+    /// Refuses a disk that is larger than the one that it was built with. Source: PROTOCOL.md section 3, "Server rules".
+    pub(super) fn check_disk(&self, disk_mb: Option<u32>) -> Result<()> {
+        let own = self.config.as_ref().and_then(|config| config.disk_mb);
+        match (own, disk_mb) {
+            (Some(own), Some(asked)) if asked > own => Err(Error::invalid(
+                "disk_mb",
+                format_args!(
+                    "is {asked}, more than the {own} MiB that template {:?} was built with: leave it out, or build it with more",
+                    self.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a build of it is called in full.
+    pub(super) fn full_name(&self) -> String {
+        let namespace = if self.is_builtin() { SYSTEM } else { LOCAL };
+        format!("{namespace}/{}", self.name)
+    }
+
+    /// Defaults of its machines: names of variables only, never values. Source: schema, TemplateRuntimeDefaults.
+    pub fn runtime_defaults(&self) -> RuntimeDefaults {
+        RuntimeDefaults {
+            default_env_keys: Some(self.default_envs.keys().cloned().collect()),
+            start_cmd: self
+                .start
+                .as_ref()
+                .map(|s| s.command.clone())
+                .filter(|text| !text.is_empty()),
+            default_user: self.user.as_ref().map(|user| user.name.clone()),
+            default_workdir: Some(self.default_workdir.clone()),
+            readiness: self.readiness.clone(),
+        }
+    }
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Checks the name of a template.
+pub(super) fn check_name(field: &str, name: &str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let is_good = (1..=64).contains(&name.len()) && name.chars().all(is_plain) && !name.starts_with("tmpl_");
     if is_good && name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Ok(());
     }
     Err(Error::invalid(
-        "name",
+        field,
         format_args!("is {name:?}: give 1 to 64 letters, digits, `.`, `_` and `-`, such as \"web\""),
     ))
 }
 
-/// Name part of a reference: `name`, `name:tag`, `nullspace/name:tag` and `local/name:tag` mean the same here, since
-/// a local template has one build. `None` for references that no local template can have.
-pub(super) fn local_name(reference: &str) -> Option<&str> {
-    let bare = reference
-        .strip_prefix("nullspace/")
-        .or_else(|| reference.strip_prefix("local/"))
-        .unwrap_or(reference);
-    let (name, tag) = bare.split_once(':').unwrap_or((bare, "latest"));
-    let is_plain = !name.is_empty() && !name.contains('/');
-    (is_plain && matches!(tag, "latest" | "default" | "stable")).then_some(name)
+/// Checks a tag.
+pub(super) fn check_tag(field: &str, tag: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_good = (1..=128).contains(&tag.len()) && tag.chars().all(is_plain) && !tag.starts_with("tb_");
+    if is_good && !tag.starts_with(['.', '-']) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        field,
+        format_args!("has {tag:?}: give letters, digits, `.`, `_` and `-`, such as \"stable\" (`tb_...` means a build)"),
+    ))
+}
+
+/// A reference, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reference {
+    /// `tmpl_...`, or a name.
+    pub subject: String,
+    /// A tag, or the id of a build.
+    pub qualifier: Option<String>,
+}
+
+impl Reference {
+    /// `name[:tag]`, `name:tb_...`, `tmpl_...`; `nullspace/` and `local/` in front of a name mean the same here. `None` for what no
+    /// template of this engine can be called.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let bare = [SYSTEM, LOCAL]
+            .iter()
+            .find_map(|namespace| text.strip_prefix(namespace)?.strip_prefix('/'))
+            .unwrap_or(text);
+        let (subject, qualifier) = match bare.split_once(':') {
+            Some((subject, qualifier)) => (subject, Some(qualifier)),
+            None => (bare, None),
+        };
+        let is_plain = |part: &str| !part.is_empty() && !part.contains(['/', ':']);
+        if !is_plain(subject) || !qualifier.is_none_or(is_plain) {
+            return None;
+        }
+        Some(Self {
+            subject: subject.to_owned(),
+            qualifier: qualifier.map(str::to_owned),
+        })
+    }
+
+    /// Whether it means the newest build where no tag says otherwise.
+    fn is_newest(&self) -> bool {
+        matches!(self.qualifier.as_deref(), None | Some(LATEST | "default"))
+    }
+}
+
+/// Whether a `base_image` means a template, and not an image of a registry.
+pub(super) fn is_local_reference(text: &str) -> bool {
+    let is_ours = [SYSTEM, LOCAL]
+        .iter()
+        .any(|n| text.strip_prefix(n).is_some_and(|rest| rest.starts_with('/')));
+    is_ours || text.starts_with("tmpl_") || text.contains(":tb_")
+}
+
+/// A template and what means its builds.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// As the reference means it.
+    pub template: Template,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+}
+
+impl Known {
+    /// What answers show.
+    pub fn info(&self) -> TemplateInfo {
+        let template = &self.template;
+        let mut tags: Vec<String> = self.tags.iter().map(|tag| tag.0.clone()).collect();
+        if tags.is_empty() && !template.is_built {
+            tags.push(LATEST.to_owned());
+        }
+        let default_tag = match tags.iter().any(|tag| tag == LATEST) {
+            true => Some(LATEST.to_owned()),
+            // The one that was set last.
+            false => self
+                .tags
+                .iter()
+                .max_by(|a, b| a.2.cmp(&b.2))
+                .map(|tag| tag.0.clone()),
+        };
+        let full_name = template.full_name();
+        let canonical_ref = match (&default_tag, &template.build_id) {
+            (Some(tag), _) => format!("{full_name}:{tag}"),
+            (None, Some(build)) => format!("{full_name}:{build}"),
+            (None, None) => full_name,
+        };
+        let is_builtin = template.is_builtin();
+        TemplateInfo {
+            id: template.id.clone(),
+            name: template.name.clone(),
+            description: match is_builtin {
+                true => "This computer's /usr, read-only, with a generated /etc".into(),
+                false => String::new(),
+            },
+            builtin: is_builtin,
+            canonical_ref,
+            namespace_slug: if is_builtin { SYSTEM.into() } else { LOCAL.into() },
+            visibility: template.visibility,
+            tags: Some(tags),
+            default_tag,
+            runtime_defaults: Some(template.runtime_defaults()),
+        }
+    }
+}
+
+/// What the store knows of a reference.
+enum Stored {
+    Nothing,
+    /// There is the template, and no such build of it.
+    NoBuild(String, Vec<Tag>),
+    Found {
+        document: String,
+        artifact: Option<String>,
+        tags: Vec<Tag>,
+    },
+}
+
+fn look_up(connection: &rusqlite::Connection, reference: &Reference) -> rusqlite::Result<Stored> {
+    let Some(document) = templates::find(connection, &reference.subject)? else {
+        return Ok(Stored::Nothing);
+    };
+    let Ok(template) = serde_json::from_str::<Template>(&document) else {
+        return Ok(Stored::Found {
+            document,
+            artifact: None,
+            tags: Vec::new(),
+        });
+    };
+    let tags = templates::tags(connection, &template.id)?;
+    if !template.is_built {
+        // Its one build is what all usual tags mean.
+        let is_it = reference.is_newest() || reference.qualifier.as_deref() == Some("stable");
+        return Ok(match is_it {
+            true => Stored::Found {
+                document,
+                artifact: None,
+                tags,
+            },
+            false => Stored::NoBuild(template.name, tags),
+        });
+    }
+    let wanted = reference.qualifier.as_deref().unwrap_or(LATEST);
+    let tagged = tags.iter().find(|tag| tag.0 == wanted).map(|tag| tag.1.as_str());
+    let row = match tagged {
+        Some(build) => builds::get(connection, build)?,
+        None if wanted.starts_with("tb_") => builds::list(connection, &template.id)?
+            .into_iter()
+            .find(|row| row.id == wanted),
+        None if reference.is_newest() => builds::newest(connection, &template.id)?,
+        None => None,
+    };
+    Ok(match row.and_then(|row| row.artifact) {
+        Some(artifact) => Stored::Found {
+            document,
+            artifact: Some(artifact),
+            tags,
+        },
+        None => Stored::NoBuild(template.name, tags),
+    })
+}
+
+/// The template of a document, with what a build of it made.
+pub(super) fn assemble(document: &str, artifact: Option<&str>) -> Result<Template> {
+    let read = |text: &str| {
+        serde_json::from_str::<Template>(text).map_err(|e| Error::internal("reading a template", e))
+    };
+    let identity = read(document)?;
+    match artifact {
+        Some(artifact) => Ok(Template {
+            id: identity.id,
+            name: identity.name,
+            created_at: identity.created_at,
+            visibility: identity.visibility,
+            is_built: true,
+            ..read(artifact)?
+        }),
+        None => Ok(identity),
+    }
 }
 
 impl Engine {
     /// The template that a reference means.
     pub async fn template(&self, reference: &str) -> Result<Template> {
-        let all = self.templates().await?;
-        let found = all.iter().find(|t| t.id == reference).or_else(|| {
-            let name = local_name(reference)?;
-            all.iter().find(|t| t.name == name)
-        });
-        found.cloned().ok_or_else(|| {
-            let names: Vec<&str> = all.iter().map(|t| t.name.as_str()).collect();
-            Error::new(
-                Kind::TemplateNotFound,
-                format!(
+        Ok(self.known(reference).await?.template)
+    }
+
+    /// The template that a reference means, with files that stay as long as the pin.
+    pub(super) async fn pinned_template(&self, reference: &str) -> Result<(Template, Pin)> {
+        let _collector = self.layers.collector().await;
+        let template = self.template(reference).await?;
+        let pin = self.layers.pin(&template.layers);
+        Ok((template, pin))
+    }
+
+    /// The template that a reference means, with its tags.
+    pub(super) async fn known(&self, reference: &str) -> Result<Known> {
+        let missing =
+            |what: String| Error::new(Kind::TemplateNotFound, what).with_action("use template \"base\"");
+        let Some(parsed) = Reference::parse(reference) else {
+            return Err(missing(format!(
+                "this engine has no template {reference:?}: here they are called \"name\", \"name:tag\", \"name:tb_...\" or \"tmpl_...\""
+            )));
+        };
+        let asked = parsed.clone();
+        match self.store.call(move |c| look_up(c, &asked)).await? {
+            Stored::Found {
+                document,
+                artifact,
+                tags,
+            } => Ok(Known {
+                template: assemble(&document, artifact.as_deref())?,
+                tags,
+            }),
+            Stored::NoBuild(name, tags) => {
+                let tags: Vec<String> = tags.into_iter().map(|tag| tag.0).collect();
+                let has = if tags.is_empty() {
+                    "no tags".to_owned()
+                } else {
+                    tags.join(", ")
+                };
+                Err(missing(format!(
+                    "template {name:?} has no build {reference:?}; its tags: {has}"
+                )))
+            }
+            Stored::Nothing => {
+                let builtin = [Template::base(), Template::code_interpreter()];
+                let is_it = |t: &&Template| t.name == parsed.subject || t.id == parsed.subject;
+                let takes = parsed.is_newest() || parsed.qualifier.as_deref() == Some("stable");
+                if let Some(template) = builtin.iter().find(is_it).filter(|_| takes) {
+                    return Ok(Known {
+                        template: template.clone(),
+                        tags: Vec::new(),
+                    });
+                }
+                let all = self.templates().await?;
+                let names: Vec<&str> = all.iter().map(|t| t.name.as_str()).collect();
+                Err(missing(format!(
                     "this engine has no template {reference:?}; it has: {}",
                     names.join(", ")
-                ),
-            )
-            .with_action("use template \"base\"")
-        })
+                )))
+            }
+        }
     }
 
     /// Makes a template. Its files are copied, or those of the snapshot kept.
     pub async fn import_template(&self, wanted: ImportTemplate) -> Result<Template> {
-        check_name(&wanted.name)?;
+        check_name("name", &wanted.name)?;
         validate::check_envs("envs", &wanted.envs)?;
         let workdir = wanted
             .workdir
@@ -180,6 +470,7 @@ impl Engine {
                 template.whole_root = snapshot.whole_root;
                 template.default_envs = snapshot.envs;
                 template.default_workdir = snapshot.cwd;
+                template.user = snapshot.user;
                 template.size_bytes = snapshot.size_bytes;
                 pin
             }
@@ -232,10 +523,14 @@ impl Engine {
             )
             .with_action("delete the pool first"));
         }
+        self.end_builds_of(&template.id).await;
         let id = template.id.clone();
-        let deleted = self
-            .store
-            .call(move |c| documents::delete(c, documents::Kind::Template, &id));
+        let deleted = self.store.call(move |c| {
+            let transaction = c.transaction()?;
+            documents::delete(&transaction, documents::Kind::Template, &id)?;
+            templates::forget(&transaction, &id)?;
+            transaction.commit()
+        });
         deleted.await?;
         self.collect_layers().await;
         Ok(template)
@@ -243,15 +538,61 @@ impl Engine {
 
     /// All templates, those that come with the engine first. One of the user's own may stand in for the second of them.
     pub async fn templates(&self) -> Result<Vec<Template>> {
-        let rows = self
-            .store
-            .call(|c| documents::list(c, documents::Kind::Template, None));
-        let mut all = vec![Template::base()];
-        for row in rows.await? {
-            all.push(serde_json::from_str(&row).map_err(|e| Error::internal("reading a template", e))?);
+        Ok(self
+            .all_known()
+            .await?
+            .into_iter()
+            .map(|known| known.template)
+            .collect())
+    }
+
+    /// All templates as answers show them.
+    pub async fn template_infos(&self) -> Result<Vec<TemplateInfo>> {
+        Ok(self.all_known().await?.iter().map(Known::info).collect())
+    }
+
+    /// One template as answers show it.
+    pub async fn template_info(&self, reference: &str) -> Result<TemplateInfo> {
+        Ok(self.known(reference).await?.info())
+    }
+
+    async fn all_known(&self) -> Result<Vec<Known>> {
+        let rows = self.store.call(|c| {
+            let mut found = Vec::new();
+            for document in documents::list(c, documents::Kind::Template, None)? {
+                let Ok(template) = serde_json::from_str::<Template>(&document) else {
+                    found.push((document, None, Vec::new()));
+                    continue;
+                };
+                let tags = templates::tags(c, &template.id)?;
+                let latest = tags.iter().find(|tag| tag.0 == LATEST).map(|tag| tag.1.clone());
+                let row = match (template.is_built, latest) {
+                    (true, Some(build)) => builds::get(c, &build)?,
+                    (true, None) => builds::newest(c, &template.id)?,
+                    (false, _) => None,
+                };
+                found.push((document, row.and_then(|row| row.artifact), tags));
+            }
+            Ok(found)
+        });
+        let mut all = vec![Known {
+            template: Template::base(),
+            tags: Vec::new(),
+        }];
+        for (document, artifact, tags) in rows.await? {
+            all.push(Known {
+                template: assemble(&document, artifact.as_deref())?,
+                tags,
+            });
         }
-        if !all.iter().any(|template| template.name == CODE_INTERPRETER) {
-            all.insert(1, Template::code_interpreter());
+        if !all.iter().any(|known| known.template.name == CODE_INTERPRETER) {
+            all.insert(
+                1,
+                Known {
+                    template: Template::code_interpreter(),
+                    tags: Vec::new(),
+                },
+            );
         }
         Ok(all)
     }
@@ -262,18 +603,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_to_local_templates_have_several_spellings() {
-        for text in [
-            "base",
-            "base:latest",
-            "nullspace/base",
-            "nullspace/base:default",
-            "local/base",
+    fn references_have_several_spellings() {
+        for (text, subject, qualifier) in [
+            ("base", "base", None),
+            ("base:latest", "base", Some("latest")),
+            ("nullspace/base", "base", None),
+            ("nullspace/base:stable", "base", Some("stable")),
+            ("local/base:tb_1", "base", Some("tb_1")),
+            ("tmpl_1", "tmpl_1", None),
         ] {
-            assert_eq!(local_name(text), Some("base"), "{text}");
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!(
+                (reference.subject.as_str(), reference.qualifier.as_deref()),
+                (subject, qualifier),
+                "{text}"
+            );
         }
-        for text in ["", ":latest", "team/base", "nullspace/a/b", "base:tb_1"] {
-            assert_eq!(local_name(text), None, "{text}");
+        for text in ["", ":latest", "team/base", "nullspace/a/b", "a:", "a:b:c"] {
+            assert_eq!(Reference::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn images_of_registries_are_told_from_templates() {
+        for text in ["nullspace/base:latest", "local/app", "tmpl_1", "app:tb_1"] {
+            assert!(is_local_reference(text), "{text}");
+        }
+        for text in [
+            "python:3.12-slim",
+            "ubuntu",
+            "oven/bun:1",
+            "ghcr.io/a/b@sha256:0",
+            "nullspacex/a",
+        ] {
+            assert!(!is_local_reference(text), "{text}");
         }
     }
 }

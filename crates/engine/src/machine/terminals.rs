@@ -7,7 +7,7 @@ use nullspace_wire::exec::PtySessionInfo;
 use nullspace_wire::Envs;
 
 use super::error::{Error, Kind, Result};
-use super::exec::{environment, Streamed, Wanted};
+use super::exec::{default_user, environment, Streamed, Wanted};
 use super::live::{lock, Machine};
 use super::output::Sink;
 use super::processes::{Command, Processes};
@@ -97,7 +97,7 @@ impl Engine {
                 argv: vec!["/bin/sh".into(), "-c".into(), SHELL.into()],
                 envs: all,
                 cwd: cwd.unwrap_or_else(|| machine.read(|r| r.cwd.clone())),
-                user: None,
+                user: default_user(&machine),
                 stdin: true,
                 pty: Some(size),
             },

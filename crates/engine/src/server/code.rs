@@ -1,27 +1,22 @@
 //! `/v1/machines/{id}/code`: the code interpreter.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
-use axum::body::Body as Bytes;
 use axum::extract::{Path, State};
-use axum::http::{header, HeaderMap, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
 use nullspace_wire::api;
-use nullspace_wire::code::{CodeExecuteRequest, CodeRunCreateRequest, CreateCodeContextRequest};
+use nullspace_wire::code::{
+    CodeExecuteRequest, CodeOutputEvent, CodeRunCreateRequest, CreateCodeContextRequest,
+};
 use serde_json::json as value;
 
 use super::body::Body;
 use super::params::Params;
-use super::reply::{json, nothing, Answer};
+use super::reply::{events, json, nothing, Answer, Events};
 use super::routes::Routes;
 use super::{files, Shared};
 use crate::machine::code::artifacts::Filter;
 use crate::machine::code::cell::Running;
 use crate::machine::Error;
 
-/// A stream that says nothing for so long says that it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Items of a page when the client does not say, and at most.
 const PAGE: (usize, usize) = (50, 200);
 
@@ -48,28 +43,14 @@ pub fn routes() -> Routes {
 /// The events of a cell as they come. A client that goes away stops the cell.
 async fn execute(State(engine): Shared, Path(id): Path<String>, body: Body<CodeExecuteRequest>) -> Answer {
     let running = engine.execute_code(&id, body.value).await?;
-    let lines = futures_util::stream::unfold(running, |mut running| async move {
-        let line = next_line(&mut running).await?;
-        Some((Ok::<_, Infallible>(line), running))
-    });
-    let mut response = Response::new(Bytes::from_stream(lines));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(events(running))
 }
 
-async fn next_line(running: &mut Running) -> Option<String> {
-    match tokio::time::timeout(KEEP_ALIVE, running.events.recv()).await {
-        Ok(event) => {
-            // Every field of an event can be written.
-            let text = serde_json::to_string(&event?).unwrap_or_default();
-            Some(format!("data: {text}\n\n"))
-        }
-        Err(_) => Some(": still running\n\n".into()),
+impl Events for Running {
+    type Event = CodeOutputEvent;
+
+    async fn next(&mut self) -> Option<CodeOutputEvent> {
+        self.events.recv().await
     }
 }
 

@@ -4,7 +4,7 @@
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`connections`]: how many wait, and for how long
 //! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
-//! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`],
+//! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`], [`builds`],
 //!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
@@ -13,6 +13,7 @@
 pub mod access;
 pub mod batch;
 mod body;
+pub mod builds;
 pub mod code;
 pub mod connections;
 pub mod exec;
@@ -81,6 +82,7 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
         .merge(pools::routes())
         .merge(previews::routes())
         .merge(templates::routes())
+        .merge(builds::routes())
         .merge(volumes::routes())
         .merge(lifecycle::routes())
         .merge(webhooks::routes())

@@ -1,5 +1,9 @@
 //! Answers and errors as responses.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{header, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -61,6 +65,7 @@ pub fn status(kind: Kind) -> StatusCode {
             | UploadReason::MissingParts => StatusCode::CONFLICT,
             _ => StatusCode::BAD_REQUEST,
         },
+        Kind::ContextFile(_) | Kind::Build(_) => StatusCode::BAD_REQUEST,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::ExecFailed => StatusCode::BAD_GATEWAY,
         Kind::ExecTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -78,7 +83,7 @@ pub fn envelope(error: &Error, request_id: &str) -> ErrorResponse {
         retryable: Some(error.retryable.unwrap_or_else(|| error.kind.is_retryable())),
         suggested_action: error.suggested_action.as_deref().map(str::to_owned),
         details: error.details.as_deref().cloned(),
-        error_detail: upload_detail(error),
+        error_detail: upload_detail(error).or_else(|| build_detail(error)),
         build_id: None,
     }
 }
@@ -100,6 +105,61 @@ fn upload_detail(error: &Error) -> Option<Value> {
         }
     }
     Some(detail)
+}
+
+/// What builds of templates add to an error. Source: schema, `TemplateFailureDetail`.
+fn build_detail(error: &Error) -> Option<Value> {
+    let (Kind::ContextFile(phase) | Kind::Build(phase)) = error.kind else {
+        return None;
+    };
+    let details = error.details.as_deref();
+    if let Some(whole) = details.filter(|details| details["phase"].is_string()) {
+        return Some(whole.clone());
+    }
+    let mut all = details.cloned().unwrap_or_else(|| serde_json::json!({}));
+    if all["reason"].is_null() {
+        all["reason"] = error.kind.code().into();
+    }
+    Some(serde_json::json!({
+        "code": error.kind.code(),
+        "message": error.message,
+        "phase": phase,
+        "retryable": error.retryable.unwrap_or(false),
+        "suggested_action": error.suggested_action.as_deref().unwrap_or("mend what the message says and try again"),
+        "details": all,
+    }))
+}
+
+/// A stream that says nothing for so long says that it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What is answered value by value.
+pub trait Events: Send + 'static {
+    /// A value.
+    type Event: Serialize + Send;
+
+    /// The next one; `None` at the end. Cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Option<Self::Event>> + Send;
+}
+
+/// Values as server-sent events, as they come. A client that goes away drops `source`.
+pub fn events(source: impl Events) -> Response {
+    let lines = futures_util::stream::unfold(source, |mut source| async move {
+        let line = match tokio::time::timeout(KEEP_ALIVE, source.next()).await {
+            // Every field of an event can be written.
+            Ok(event) => format!("data: {}\n\n", serde_json::to_string(&event?).unwrap_or_default()),
+            Err(_) => ": still running\n\n".into(),
+        };
+        Some((Ok::<_, Infallible>(line), source))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A value as JSON.

@@ -61,9 +61,7 @@ impl Routes {
 
 /// What a row belongs to that this engine lacks.
 fn feature(route: &Route) -> &'static str {
-    if route.path.starts_with("/v1/templates") {
-        "template builds"
-    } else if route.path.starts_with("/v1/volumes") {
+    if route.path.starts_with("/v1/volumes") {
         "files of volumes"
     } else {
         route.name

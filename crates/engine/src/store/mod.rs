@@ -3,15 +3,18 @@
 //! - [`machines`]: machines and the list query
 //! - [`keys`]: answers kept for idempotency keys
 //! - [`documents`]: snapshots, warm pools and templates, few and small
+//! - [`templates`]: names, tags and claims of templates; [`builds`]: their builds, logs, cache and files
 //! - [`events`]: lifecycle events
 //! - [`webhooks`]: lifecycle webhooks; [`webhooks_queue`]: their deliveries
 //!
 //! The store knows ids, states and filters; what else a row holds is JSON text that the room above writes and reads.
 
+pub mod builds;
 pub mod documents;
 pub mod events;
 pub mod keys;
 pub mod machines;
+pub mod templates;
 pub mod webhooks;
 pub mod webhooks_queue;
 
@@ -88,10 +91,13 @@ impl<T> Sent<T> {
 }
 
 /// Version of the database that this engine writes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Each step brings the file from its index to the next version (`PRAGMA user_version`).
-const MIGRATIONS: [&str; VERSION as usize] =
-    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: [&str; VERSION as usize] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+];
 
 impl Store {
     /// Opens (and makes) the state directory, takes its lock and brings the database to this version.

@@ -17,7 +17,7 @@ use super::artifacts::DIRECTORY;
 use super::{Context, Language};
 use crate::isolation::ExecSpec;
 use crate::machine::error::{Error, Kind, Result};
-use crate::machine::exec::{environment, Wanted};
+use crate::machine::exec::{default_user, environment, Wanted};
 use crate::machine::live::Machine;
 use crate::machine::output::{Sink, Stream, TextDecoder};
 use crate::machine::processes::{Chunk, Command, End, Processes};
@@ -146,6 +146,7 @@ impl Kernel {
                 argv,
                 envs: environment(machine, Envs::from([(SOURCE.into(), source.into())])),
                 cwd: context.cwd.clone(),
+                user: default_user(machine),
                 stdin: true,
                 ..Default::default()
             },

@@ -23,7 +23,7 @@ use nullspace_wire::code::{CodeContext, CreateCodeContextRequest};
 
 use super::error::{Error, Kind, Result};
 use super::live::{lock, Busy, Machine};
-use super::templates::{local_name, CODE_INTERPRETER};
+use super::templates::{Reference, CODE_INTERPRETER};
 use super::{ids, validate, Engine};
 use kernel::Kernel;
 
@@ -178,7 +178,8 @@ impl Engine {
     async fn interpreter(self: &Arc<Self>, id: &str) -> Result<(Arc<Machine>, Busy)> {
         let (machine, busy) = self.ready(id).await?;
         let template = machine.read(|r| r.template.clone());
-        if local_name(&template) == Some("base") || template == "tmpl_base" {
+        let subject = Reference::parse(&template).map(|reference| reference.subject);
+        if matches!(subject.as_deref(), Some("base" | "tmpl_base")) {
             return Err(Error::new(
                 Kind::FeatureUnavailable,
                 format!("machine {id} is of template {template:?}, which has no code interpreter"),

@@ -1,0 +1,242 @@
+//! What a build says: entries with offsets from 0 and no holes. Those of a build that runs are in memory and follow onto the disk
+//! now and then, so that a crash loses the last moments at most; those of one that is over are on the disk.
+
+use std::sync::{Arc, Mutex};
+
+use nullspace_wire::template::{BuildLogEntry, BuildLogKind, BuildLogLevel};
+use tokio::sync::watch;
+
+use super::Build;
+use crate::machine::error::{Error, Result};
+use crate::machine::live::lock;
+use crate::machine::{clock, Engine};
+use crate::store::builds as store;
+
+/// Entries of a build, its end not counted: what is printed after so many is left out.
+const MOST_ENTRIES: usize = 20_000;
+/// Bytes of an entry.
+const LONGEST: usize = 4096;
+
+/// The log of a build that is not over.
+pub struct Log {
+    build: String,
+    template: String,
+    state: Mutex<State>,
+    /// How many entries there are, and whether they are all.
+    told: watch::Sender<(usize, bool)>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Vec<BuildLogEntry>,
+    stored: usize,
+    is_full: bool,
+}
+
+/// A new entry of now.
+pub fn entry(build: &str, template: &str, offset: u64, kind: BuildLogKind, message: String) -> BuildLogEntry {
+    let level = match kind {
+        BuildLogKind::Error => BuildLogLevel::Error,
+        BuildLogKind::Warning | BuildLogKind::Cancelled | BuildLogKind::Retry => BuildLogLevel::Warn,
+        _ => BuildLogLevel::Info,
+    };
+    BuildLogEntry {
+        build_id: build.to_owned(),
+        template_id: template.to_owned(),
+        offset,
+        timestamp: clock::now(),
+        kind,
+        level,
+        message,
+        phase: None,
+        step_index: None,
+        total_steps: None,
+        cache_kind: None,
+        cache_status: None,
+        cache_reason: None,
+        cache_subject: None,
+        error_detail: None,
+        result: None,
+    }
+}
+
+impl Log {
+    pub(super) fn new(build: &str, template: &str) -> Self {
+        Self {
+            build: build.to_owned(),
+            template: template.to_owned(),
+            state: Mutex::default(),
+            told: watch::Sender::new((0, false)),
+        }
+    }
+
+    /// Adds an entry; `more` fills it in. Output beyond the bound is left out, the end of a build never.
+    pub(super) fn add(&self, kind: BuildLogKind, message: &str, more: impl FnOnce(&mut BuildLogEntry)) {
+        let mut state = lock(&self.state);
+        let is_last = matches!(
+            kind,
+            BuildLogKind::Error | BuildLogKind::Cancelled | BuildLogKind::End
+        );
+        let mut message = message;
+        let mut kind = kind;
+        if !is_last && state.entries.len() >= MOST_ENTRIES {
+            if state.is_full {
+                return;
+            }
+            state.is_full = true;
+            (kind, message) = (
+                BuildLogKind::Warning,
+                "the log is full: what the build prints from here on is left out",
+            );
+        }
+        let mut cut = message.len().min(if is_last { usize::MAX } else { LONGEST });
+        while !message.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let offset = state.entries.len() as u64;
+        let mut entry = entry(
+            &self.build,
+            &self.template,
+            offset,
+            kind,
+            message[..cut].to_owned(),
+        );
+        more(&mut entry);
+        state.entries.push(entry);
+        let count = state.entries.len();
+        drop(state);
+        self.told.send_modify(|told| told.0 = count);
+    }
+
+    /// Entries from an offset.
+    pub(super) fn from(&self, offset: u64) -> Vec<BuildLogEntry> {
+        let state = lock(&self.state);
+        let from = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(state.entries.len());
+        state.entries[from..].to_vec()
+    }
+
+    /// Entries that are not on the disk, as JSON; they count as stored now.
+    pub(super) fn take_new(&self) -> Vec<(u64, String)> {
+        let mut state = lock(&self.state);
+        let new = state.entries[state.stored..]
+            .iter()
+            .map(|entry| (entry.offset, serde_json::to_string(entry).unwrap_or_default()))
+            .collect();
+        state.stored = state.entries.len();
+        new
+    }
+
+    /// Nothing follows.
+    pub(super) fn close(&self) {
+        self.told.send_modify(|told| told.1 = true);
+    }
+
+    /// Waits for the end of the build.
+    pub(super) async fn ended(&self) {
+        let mut told = self.told.subscribe();
+        let _ = told.wait_for(|told| told.1).await;
+    }
+}
+
+/// Reads a log entry by entry.
+pub struct Follow {
+    next: u64,
+    /// Entries that are known already, the next one last.
+    known: Vec<BuildLogEntry>,
+    live: Option<(Arc<Build>, watch::Receiver<(usize, bool)>)>,
+}
+
+impl Follow {
+    /// The next entry; `None` at the end. Cancel-safe.
+    pub async fn next(&mut self) -> Option<BuildLogEntry> {
+        loop {
+            if let Some(entry) = self.known.pop() {
+                self.next = entry.offset + 1;
+                return Some(entry);
+            }
+            let (build, told) = self.live.as_mut()?;
+            let is_over = {
+                let next = self.next;
+                let state = told
+                    .wait_for(|(count, is_over)| *count as u64 > next || *is_over)
+                    .await;
+                state.map_or(true, |state| state.1)
+            };
+            self.known = build.log.from(self.next);
+            self.known.reverse();
+            if is_over && self.known.is_empty() {
+                return None;
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Reads the log of a build from an offset; with `follow` until the build is over.
+    pub async fn follow_build(&self, id: &str, offset: u64, follow: bool) -> Result<Follow> {
+        if let Some(build) = self.live_build(id) {
+            let mut known = build.log.from(offset);
+            known.reverse();
+            let told = build.log.told.subscribe();
+            return Ok(Follow {
+                next: offset,
+                known,
+                live: follow.then_some((build, told)),
+            });
+        }
+        self.stored_build(id).await?;
+        let mut known = self.stored_entries(id, offset).await?;
+        known.reverse();
+        Ok(Follow {
+            next: offset,
+            known,
+            live: None,
+        })
+    }
+
+    /// Reads the log of a build that has just begun.
+    pub fn follow_new(&self, build: &Arc<Build>) -> Follow {
+        Follow {
+            next: 0,
+            known: Vec::new(),
+            live: Some((build.clone(), build.log.told.subscribe())),
+        }
+    }
+
+    pub(super) async fn stored_entries(&self, id: &str, offset: u64) -> Result<Vec<BuildLogEntry>> {
+        let id = id.to_owned();
+        let rows = self.store.call(move |c| store::entries(c, &id, offset)).await?;
+        rows.iter()
+            .map(|row| {
+                serde_json::from_str(row).map_err(|e| Error::internal("reading the log of a build", e))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_no_holes_is_bounded_and_always_has_its_end() {
+        let log = Log::new("tb_1", "tmpl_1");
+        for _ in 0..MOST_ENTRIES + 10 {
+            log.add(BuildLogKind::Message, "x", |_| ());
+        }
+        log.add(BuildLogKind::End, "done", |_| ());
+        let all = log.from(0);
+        assert_eq!(all.len(), MOST_ENTRIES + 2);
+        assert!(all
+            .iter()
+            .enumerate()
+            .all(|(place, entry)| entry.offset == place as u64));
+        assert_eq!(all[MOST_ENTRIES].kind, BuildLogKind::Warning);
+        assert_eq!(all.last().unwrap().kind, BuildLogKind::End);
+        log.add(BuildLogKind::Message, &"ü".repeat(LONGEST), |_| ());
+        assert_eq!(log.take_new().len(), all.len());
+        assert!(log.take_new().is_empty());
+    }
+}

@@ -1,0 +1,227 @@
+//! Builds in real machines through an engine that is killed: needs root; without, the test says so and passes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+
+const KEY: &str = "test-key";
+const SECRET: &str = "hunter2-5c1e9a7f";
+
+/// An engine that is a process of its own, killed with the test.
+struct Engine {
+    child: Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Engine {
+    fn start(state: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_nullspace-engine"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--api-key", KEY, "--state"])
+            .arg(state)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines
+            .map(|line| line.unwrap())
+            .find_map(|line| line.strip_prefix("NULLSPACE_API_URL=").map(str::to_owned))
+            .expect("the engine gave no address");
+        Self {
+            child,
+            url,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(KEY)
+            .send()
+            .await
+            .unwrap();
+        answer.json().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .bearer_auth(KEY)
+            .json(&body);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// A build as it is once it has this status.
+    async fn until(&self, build: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let now = self.get(&format!("/v1/templates/builds/{build}")).await;
+            if is_so(&now) {
+                return now;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{now:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn body(last: &str) -> Value {
+    json!({
+        "name": "app", "base_image": "nullspace/base:latest",
+        "build_config": { "vcpus": 1, "memory_mib": 256, "internet_access": false },
+        "build_secrets": [{ "id": "token", "value": SECRET }],
+        "steps": [
+            { "action": "run", "command": "echo one > /workspace/one; echo etc > /etc/own; echo usr > /usr/local/own" },
+            { "action": "run", "command": "--mount=type=secret,id=token cat /run/secrets/token; wc -c < /run/secrets/token > /workspace/length" },
+            { "action": "run", "command": last },
+        ]
+    })
+}
+
+/// Files below a directory that hold a text.
+fn holding(directory: &Path, text: &str) -> Vec<String> {
+    let found = Command::new("grep")
+        .args(["-rlaF", "--devices=skip", "--", text])
+        .arg(directory)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&found.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_killed_engine_leaves_no_half_of_a_build_and_its_cache_is_good() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: real machines with all limits need root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let mut engine = Engine::start(&state);
+    let started = engine
+        .post(
+            "/v1/templates/builds",
+            body("echo half > /workspace/half; sleep 300"),
+        )
+        .await;
+    let build = started["build_id"].as_str().unwrap().to_owned();
+    engine
+        .until(&build, |now| {
+            now["entries"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|e| e["kind"] == "message" && e["step_index"] == 2)
+        })
+        .await;
+    // The machine of the last step is there, or is being made.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    engine.child.kill().unwrap();
+    engine.child.wait().unwrap();
+    drop(engine);
+
+    let engine = Engine::start(&state);
+    let over = engine.get(&format!("/v1/templates/builds/{build}")).await;
+    assert_eq!(
+        (&over["build"]["status"], &over["build"]["failure_phase"]),
+        (&json!("error"), &json!("interrupted"))
+    );
+    assert_eq!(
+        names(&state.join("machines/machines")),
+        Vec::<String>::new(),
+        "machines are left"
+    );
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(state.to_str().unwrap()), "mounts are left");
+    let layers = names(&state.join("machines/layers"));
+    assert_eq!(layers.len(), 2, "the two steps that were done: {layers:?}");
+    assert!(holding(&state.join("machines/layers"), "half").is_empty());
+
+    // Secrets were not kept, so a retry asks for them.
+    let refused = engine
+        .post(&format!("/v1/templates/builds/{build}/retry"), json!({}))
+        .await;
+    assert!(refused["error"].as_str().unwrap().contains("token"), "{refused}");
+
+    let started = engine
+        .post(
+            "/v1/templates/builds",
+            body("cat /workspace/one > /workspace/two"),
+        )
+        .await;
+    let build = started["build_id"].as_str().unwrap().to_owned();
+    let over = engine
+        .until(&build, |now| {
+            !["waiting", "building"].contains(&now["build"]["status"].as_str().unwrap())
+        })
+        .await;
+    assert_eq!(over["build"]["status"], "ready", "{over:#}");
+    assert_eq!(over["build"]["cache_summary"]["layer_hits"], 2, "{over:#}");
+    let machine = engine
+        .post("/v1/machines", json!({ "template": "app", "memory_mb": 128 }))
+        .await;
+    let exec = json!({
+        "command": "cat /workspace/one /workspace/two /workspace/length /etc/own /usr/local/own; ls /run/secrets 2>&1 | tail -c 26; ls /workspace/half 2>&1 | tail -c 26",
+        "shell": true
+    });
+    let said = engine
+        .post(
+            &format!("/v1/machines/{}/exec", machine["id"].as_str().unwrap()),
+            exec,
+        )
+        .await;
+    let none = "No such file or directory\n";
+    assert_eq!(
+        said["stdout"],
+        format!("one\none\n{}\netc\nusr\n{none}{none}", SECRET.len()),
+        "{said}"
+    );
+
+    // Another machine of it starts from the same files, whatever the first one did to its own.
+    let other = engine
+        .post("/v1/machines", json!({ "template": "app", "memory_mb": 128 }))
+        .await;
+    let path = |machine: &Value| format!("/v1/machines/{}/exec", machine["id"].as_str().unwrap());
+    engine
+        .post(
+            &path(&machine),
+            json!({ "command": "rm /workspace/one /etc/own; echo bad > /usr/local/own", "shell": true }),
+        )
+        .await;
+    let said = engine
+        .post(
+            &path(&other),
+            json!({ "command": "cat /workspace/one /etc/own /usr/local/own", "shell": true }),
+        )
+        .await;
+    assert_eq!(said["stdout"], "one\netc\nusr\n", "{said}");
+
+    assert_eq!(
+        holding(&state, SECRET),
+        Vec::<String>::new(),
+        "the secret is on the disk"
+    );
+}
