@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, upload, volume, warm_pool,
-    webhook, JsonObject,
+    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, template_answers, upload,
+    volume, warm_pool, webhook, JsonObject,
 };
 
 /// How an answer is laid out around its type.
@@ -170,6 +170,21 @@ answers! {
     CreateUpload: One upload::CreateUploadResponse;
     CompleteUpload: One upload::CompleteUploadResponse;
     ReadFile: One files::ReadFileResponse;
+    TemplateInfo: One template_answers::TemplateInfo;
+    TemplateRow: Projected template_answers::TemplateInfo;
+    TemplateList: Many template_answers::TemplateInfo;
+    TemplateRows: ProjectedItems template_answers::TemplateInfo;
+    TemplateTags: Many template_answers::TemplateTagInfo;
+    TemplateAliases: Many template_answers::TemplateAliasInfo;
+    TemplateNameClaim: One template_answers::TemplateNameClaim;
+    TemplateNamespace: One template_answers::TemplateNamespaceInfo;
+    TemplateBlobs: One template_answers::TemplateBlobPreflightResponse;
+    TemplateBuild: One template_answers::TemplateBuild;
+    TemplateBuildSnapshot: One template_answers::TemplateBuildStatusSnapshot;
+    TemplateBuildLogEntry: One template_answers::TemplateBuildLogEntry;
+    TemplateBuildList: One template_answers::TemplateBuildListResponse;
+    TemplateValidation: One template_answers::TemplateBuildValidationResponse;
+    TemplatePlan: One template_answers::TemplateBuildPlanResponse;
     WarmPool: One warm_pool::WarmPool;
     WarmPoolList: Items warm_pool::WarmPool, warm_pool::ListWarmPoolsResponse;
 }

@@ -16,6 +16,7 @@
 //! - [`files`]: files of a machine
 //! - [`volume`]: volumes and their attachments
 //! - [`template`]: templates and their builds
+//! - [`template_answers`]: what the SDK reads of templates and their builds
 //! - [`warm_pool`]: template warm pools
 //! - [`monitor`]: frames of the monitor socket
 //! - [`webhook`]: lifecycle webhooks and their deliveries
@@ -36,6 +37,7 @@ pub mod network;
 pub mod preview;
 pub mod ssh;
 pub mod template;
+pub mod template_answers;
 pub mod upload;
 pub mod volume;
 pub mod warm_pool;
