@@ -153,6 +153,10 @@ export class Nullspace {
   readonly Monitor: typeof Monitor;
   /** {@link Volume} with these options. */
   readonly Volume: typeof Volume;
+  /** {@link Template} with these options. */
+  readonly Template: typeof Template;
+  /** {@link TemplateBuild} with these options. */
+  readonly TemplateBuild: typeof TemplateBuild;
   /** {@link TemplateWarmPool} with these options. */
   readonly TemplateWarmPool: typeof TemplateWarmPool;
 }
@@ -2748,6 +2752,658 @@ export class TemplateWarmPool {
   toJSON(): { id: string };
 }
 
+/** A probe that says when what a template starts counts as ready. Made by {@link waitForPort} and its like. */
+export interface TemplateReadiness {
+  /** `tcp`: a port accepts; `http`: it answers with 2xx or 3xx; `command`: it ends with 0; `timeout`: some time is over. */
+  readonly kind: 'tcp' | 'http' | 'command' | 'timeout' | (string & {});
+  /** Of `tcp` and `http`. */
+  readonly port?: number;
+  /** Of `http`. */
+  readonly path?: string;
+  /** Of `command`. */
+  readonly command?: string;
+  /** Milliseconds, of `timeout`. */
+  readonly timeoutMs?: number;
+  /** Seconds until it is given up and the build fails; of all but `timeout`. */
+  readonly timeoutSecs?: number;
+  /** Milliseconds between two tries. */
+  readonly intervalMs?: number;
+  /** Seconds before the first. */
+  readonly startupGraceSecs?: number;
+}
+
+/** Options of {@link waitForPort}, {@link waitForUrl}, {@link waitForProcess} and {@link waitForFile}. */
+export interface ReadinessOptions {
+  /** Seconds until the build fails. @default 30 */
+  timeout?: number | undefined;
+  /** Milliseconds between two tries. @default 500 */
+  intervalMs?: number | undefined;
+  /** Seconds before the first try. @default 2 */
+  startupGrace?: number | undefined;
+}
+
+/** Ready when a port of the machine that builds accepts connections. @throws {@link InvalidRequestError} */
+export function waitForPort(port: number, options?: ReadinessOptions): TemplateReadiness;
+/**
+ * Ready when this answers, asked inside the machine: an `http` URL of `localhost`, `127.0.0.1` or `0.0.0.0` with a port.
+ *
+ * @throws {@link InvalidRequestError} for any other URL
+ * @example waitForUrl('http://localhost:8080/health')
+ */
+export function waitForUrl(url: string, options?: ReadinessOptions): TemplateReadiness;
+/** Ready when a process of exactly this name runs. */
+export function waitForProcess(name: string, options?: ReadinessOptions): TemplateReadiness;
+/** Ready when this path exists. */
+export function waitForFile(path: string, options?: ReadinessOptions): TemplateReadiness;
+/** Ready after so many milliseconds, whatever happens. */
+export function waitForTimeout(timeoutMs: number): TemplateReadiness;
+
+/** A level of a build's log. */
+export type TemplateLogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/**
+ * Prints the log of a build, a line an entry. The first and the last entry are always printed.
+ *
+ * @example await Template.build(builder, 'app', { onLog: defaultBuildLogger({ minLevel: 'warn' }) })
+ */
+export function defaultBuildLogger(options?: {
+  /** The least level that is printed. @default 'info' */
+  minLevel?: TemplateLogLevel | undefined;
+  /** Where lines go. @default console.log */
+  print?: ((line: string) => void) | undefined;
+}): (entry: TemplateBuildLogEntry) => void;
+
+/** Where files of a template come from: a path (Node), the `FileList` of a directory input, files, a directory handle. */
+export type TemplateFileContext = string | FileList | readonly File[] | FileSystemDirectoryHandle;
+/** What {@link Template.copy} takes: a path below the file context (or, without one, of the working directory), a file, a directory handle. */
+export type TemplateCopySource = string | File | FileSystemDirectoryHandle;
+
+/** Who may read an image. No log and no error holds it. */
+export type TemplateRegistryAuth =
+  | { username: string; password: string }
+  | { accessKeyId: string; secretAccessKey: string; region: string; sessionToken?: string | undefined }
+  | { serviceAccountJson: string | Record<string, unknown> };
+
+/** A secret of a build: the value itself, a variable of this process, or a file of this computer. */
+export type TemplateSecretSource = string | { value: string } | { env: string } | { file: string };
+
+/** A secret among the options of a build. `id`: letters, digits, `.`, `_` and `-`. */
+export type TemplateBuildSecret = { id: string } & ({ value: string } | { env: string } | { file: string });
+
+/** A user and a password for an image. */
+export interface TemplateImageOptions {
+  /** Given with `password`, or not at all. @default none */
+  username?: string | undefined;
+  /** Given with `username`. @default none */
+  password?: string | undefined;
+}
+
+/** Options of {@link Template.copy}. */
+export interface TemplateCopyOptions {
+  /** Owner of the files there. @default root */
+  user?: string | undefined;
+  /** Permission bits of all of them, such as `0o755` or `'0755'`. @default those that they have */
+  mode?: number | string | undefined;
+  /** Send them even if the server has them. @default false */
+  forceUpload?: boolean | undefined;
+}
+
+/** What a build is asked for beside its definition. */
+export interface TemplateDefinitionOptions extends ClientOptions {
+  /** Names of the build. @default the tag of `ref`, else the server's (`default`) */
+  tags?: readonly string[] | undefined;
+  /** Processors of the machine that builds, 1 to 256. @default 2 */
+  vcpus?: number | undefined;
+  /** Memory of it, MiB. @default 512 */
+  memoryMb?: number | undefined;
+  /** The least disk of machines that start from it, MiB, 512 to 131072. @default what it needs, and some room */
+  diskMb?: number | undefined;
+  /** Whether steps reach the network. @default true */
+  internetAccess?: boolean | undefined;
+  /** Do every step again. @default false */
+  skipCache?: boolean | undefined;
+  /** Who builds. A Dockerfile is built by BuildKit. @default the server's choice */
+  buildBackend?: 'native' | 'buildkit' | undefined;
+  /** Values of `ARG` in a Dockerfile. They are seen in the template: no place for secrets. @default none */
+  buildArgs?: Readonly<Record<string, string>> | undefined;
+  /** The stage of a Dockerfile that becomes the template. @default the last */
+  buildTarget?: string | undefined;
+  /** More secrets, for this build alone. @default none */
+  buildSecrets?: readonly TemplateBuildSecret[] | undefined;
+  /** Told as files are sent: after each, and after each piece of a large one. What it throws ends the call. @default none */
+  onUploadProgress?: ((progress: TemplateUploadProgress) => void) | undefined;
+}
+
+/** Options of {@link Template.build}. */
+export interface TemplateBuildOptions extends TemplateDefinitionOptions {
+  /** Told each line of the log; an async one is waited for. What it throws cancels the build and rejects the call. @default none */
+  onLog?: ((entry: TemplateBuildLogEntry) => void | Promise<void>) | undefined;
+}
+
+/** How far the files of a build are. Files that the server has already are not counted. */
+export interface TemplateUploadProgress {
+  /** The file that was told of, as the context names it. */
+  readonly path: string;
+  readonly sentBytes: number;
+  readonly totalBytes: number;
+  readonly sentFiles: number;
+  readonly totalFiles: number;
+}
+
+/** What machines of a template start with. */
+export interface TemplateRuntimeDefaults {
+  /** Names of variables, never their values. */
+  readonly defaultEnvKeys?: readonly string[];
+  readonly startCmd?: string;
+  readonly defaultUser?: string;
+  readonly defaultWorkdir?: string;
+  readonly readiness?: TemplateReadiness;
+}
+
+/** A template. */
+export interface TemplateInfo {
+  /** `tmpl_...` */
+  readonly id: string;
+  /** Without namespace and tag. */
+  readonly name: string;
+  /** For people; may be empty. */
+  readonly description: string;
+  /** Whether the server brings it. */
+  readonly builtin: boolean;
+  /** `namespace/name:tag`; what `Machine.create({ template })` takes. */
+  readonly canonicalRef: string;
+  readonly namespaceSlug?: string;
+  readonly visibility: TemplateVisibility;
+  readonly tags?: readonly string[];
+  /** The tag that a reference without one means. */
+  readonly defaultTag?: string;
+  readonly runtimeDefaults?: TemplateRuntimeDefaults;
+}
+
+/** Who sees a template: its owner, or everybody. */
+export type TemplateVisibility = 'private' | 'public' | (string & {});
+
+/** Names for `fields`. */
+export type TemplateField = keyof TemplateInfo;
+
+/** A tag of a template. */
+export interface TemplateTagInfo {
+  readonly tag: string;
+  /** The build that it names. */
+  readonly buildId: string;
+  readonly createdAt: Date;
+}
+
+/** Another name of a template, such as the one before a rename. */
+export interface TemplateAliasInfo {
+  readonly aliasRef: string;
+  readonly createdAt: Date;
+}
+
+/** A name that is kept. */
+export interface TemplateNameClaim {
+  /** For {@link Template.releaseNameClaim}; a secret. */
+  readonly claimToken: string;
+  readonly canonicalRef: string;
+  readonly expiresAt: Date;
+}
+
+/** A namespace of templates. */
+export interface TemplateNamespaceInfo {
+  readonly slug: string;
+  readonly kind: 'user' | 'deployment' | 'system' | (string & {});
+  /** Whether names without a namespace are in it. */
+  readonly isDefault: boolean;
+}
+
+/** How far a build is. */
+export type TemplateBuildStatus = 'waiting' | 'building' | 'ready' | 'error' | 'cancelled' | (string & {});
+
+/** Why a build failed, as the server says it. */
+export interface TemplateFailureDetail {
+  readonly code: 'build_error' | 'file_upload_error' | 'internal_error' | 'unauthorized' | (string & {});
+  readonly message: string;
+  /** Where: `auth`, `preflight`, `blob_upload`, `prepare`, `build_step`, `readiness`, `snapshot`, `finalize`, `interrupted`. */
+  readonly phase: string;
+  readonly retryable?: boolean;
+  readonly suggestedAction?: string;
+  /** Which of the steps, from 0. */
+  readonly stepIndex?: number;
+  readonly attempt?: number;
+  readonly maxAttempts?: number;
+  readonly cacheSubject?: string;
+  readonly buildId?: string;
+  readonly requestId?: string;
+  /** Anything more, as the wire has it: `reason`, `command`, `exit_code`, `path`. */
+  readonly details?: Record<string, unknown>;
+}
+
+/** A build. Those of {@link Template.listBuilds} hold less. */
+export interface TemplateBuildInfo {
+  /** `tb_...` */
+  readonly buildId: string;
+  /** `tmpl_...` */
+  readonly templateId: string;
+  readonly name: string;
+  readonly tags: readonly string[];
+  readonly status: TemplateBuildStatus;
+  readonly buildBackend: 'native' | 'buildkit' | (string & {});
+  readonly sourceType: 'declarative' | 'dockerfile' | 'oci_import' | 'template_base' | (string & {});
+  readonly canonicalRef?: string;
+  readonly namespaceSlug?: string;
+  readonly visibility?: TemplateVisibility;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly sourceDigest?: string;
+  readonly contextDigest?: string;
+  readonly dockerfileDigest?: string;
+  readonly buildConfig?: {
+    readonly vcpus?: number;
+    readonly memoryMib?: number;
+    readonly internetAccess?: boolean;
+    readonly diskMb?: number;
+  };
+  readonly triggeredBy?: string;
+  readonly queuedAt?: Date;
+  readonly startedAt?: Date;
+  readonly finishedAt?: Date;
+  readonly durationMs?: number;
+  readonly failurePhase?: string;
+  /** Counts of what was not made again, as the wire has them: `layer_hits`, `file_blob_misses`, ... */
+  readonly cacheSummary?: Record<string, unknown>;
+  /** Whether machines can start from it now. */
+  readonly artifactAvailability?: { readonly status: string; readonly reason?: string };
+  /** Whether it can get a tag. */
+  readonly promotability?: { readonly status: string; readonly promotable: boolean; readonly reason?: string };
+  readonly retentionExpiresAt?: Date;
+  readonly runtimeDefaults?: TemplateRuntimeDefaults;
+  /** What the image says of itself, as the wire has it. */
+  readonly ociMetadata?: Record<string, unknown>;
+  readonly artifactIds?: readonly string[];
+  readonly retryOfBuildId?: string;
+  readonly originalBuildId?: string;
+  readonly cancelRequestedAt?: Date;
+  readonly cancelRequestedBy?: string;
+  readonly cancellationReason?: string;
+  /** Why it failed. */
+  readonly error?: string;
+  readonly errorDetail?: TemplateFailureDetail;
+}
+
+/** A line of a build's log. */
+export interface TemplateBuildLogEntry {
+  readonly buildId: string;
+  readonly templateId: string;
+  /** Counts from 0. */
+  readonly offset: number;
+  readonly timestamp: Date;
+  /** `end`, `error` and `cancelled` are the last. */
+  readonly kind: 'start' | 'message' | 'cache' | 'retry' | 'warning' | 'error' | 'cancelled' | 'end' | (string & {});
+  readonly level: TemplateLogLevel | (string & {});
+  readonly message: string;
+  /** Of `error`. */
+  readonly errorDetail?: TemplateFailureDetail;
+  /** Of `end`. */
+  readonly result?: TemplateInfo;
+  /** Of `end`, as the wire has it. */
+  readonly resultMetadata?: Record<string, unknown>;
+  readonly phase?: string;
+  readonly stepIndex?: number;
+  readonly totalSteps?: number;
+  readonly attempt?: number;
+  readonly maxAttempts?: number;
+  /** Of `cache`. */
+  readonly cacheKind?: 'file_blob' | 'layer' | 'final_artifact' | (string & {});
+  readonly cacheStatus?: 'hit' | 'miss' | 'stored' | 'bypass' | (string & {});
+  readonly cacheReason?: string;
+  readonly cacheSubject?: string;
+}
+
+/** How far a build is, and what it said from an offset on. */
+export interface TemplateBuildSnapshot {
+  readonly build: TemplateBuildInfo;
+  readonly entries: readonly TemplateBuildLogEntry[];
+  /** To be asked for next. */
+  readonly nextOffset: number;
+}
+
+/** Options of {@link Template.listBuilds}. */
+export interface TemplateBuildListOptions extends ClientOptions {
+  /** Only these. @default all */
+  status?: 'waiting' | 'building' | 'ready' | 'error' | 'cancelled' | undefined;
+  /** Only these. @default all */
+  buildBackend?: 'native' | 'buildkit' | undefined;
+  /** Only these. @default all */
+  sourceType?: 'declarative' | 'dockerfile' | 'oci_import' | 'template_base' | undefined;
+  /** Builds of a page, at least 1. @default the server's */
+  limit?: number | undefined;
+  /** `nextCursor` of the page before. @default the first page */
+  cursor?: string | undefined;
+}
+
+/** A page of builds, newest first. */
+export interface TemplateBuildPage {
+  readonly builds: readonly TemplateBuildInfo[];
+  /** Absent on the last page. */
+  readonly nextCursor?: string;
+}
+
+/** What {@link Template.validate} says. */
+export interface TemplateValidation {
+  readonly valid: boolean;
+  readonly errors: readonly { readonly code: string; readonly message: string; readonly phase?: string }[];
+  readonly warnings: readonly string[];
+}
+
+/** What {@link Template.plan} says. */
+export interface TemplatePlan {
+  readonly buildBackend: 'native' | 'buildkit' | (string & {});
+  readonly sourceType: string;
+  /** As the wire has it: `base_template`, `run_steps`, `build_steps`, ... */
+  readonly buildPlan: Record<string, unknown>;
+  readonly warnings: readonly string[];
+  /** Whether the image needs a user and a password. */
+  readonly requiresBaseImageAuth: boolean;
+  readonly sourceDigest?: string;
+  readonly dockerfileDigest?: string;
+  readonly contextManifest?: {
+    readonly contextManifestId: string;
+    readonly contextDigest: string;
+    readonly fileCount: number;
+  };
+}
+
+/** What {@link Template.inspectBuildContext} found. */
+export interface TemplateInspection {
+  /** The body that a build would send, as the wire has it. Secrets read `[redacted]`, and files have no content. */
+  readonly request: Record<string, unknown>;
+  /** Its files. */
+  readonly context: {
+    readonly totalBytes: number;
+    readonly fileCount: number;
+    readonly directoryCount: number;
+    /** At most 10. */
+    readonly largestFiles: readonly { readonly path: string; readonly sizeBytes: number }[];
+    /** What looks like a mistake: directories that are mostly left out, files that look like secrets. */
+    readonly warnings: readonly { readonly path: string; readonly reason: string; readonly message: string }[];
+    /** What `.dockerignore` and `ignore` leave out. */
+    readonly ignored: readonly { readonly path: string; readonly entryType: 'file' | 'dir' }[];
+    readonly entries: readonly {
+      readonly path: string;
+      readonly entryType: 'file' | 'dir';
+      /** Permission bits, such as `0644`; absent where there are none. */
+      readonly mode?: string;
+      readonly sizeBytes?: number;
+      readonly sha256?: string;
+    }[];
+  };
+}
+
+/**
+ * What machines start from: a builder of new ones, and calls for those that are there.
+ *
+ * Each step gives a new builder and leaves the old one as it is, so that two templates may share a beginning. A step checks what
+ * it is given at once, and sends nothing. A step that is wrong throws {@link InvalidRequestError}.
+ *
+ * ```ts
+ * const app = Template.fromPythonImage('3.12', { variant: 'slim' })
+ *   .aptInstall(['git'])
+ *   .setFileContext('.', { ignore: ['*.log'] })
+ *   .copy('src', '/app')
+ *   .pipInstall('flask')
+ *   .setStartCommand('python /app/main.py', waitForPort(8080));
+ * const { canonicalRef } = await Template.build(app, 'team/app:stable', { onLog: defaultBuildLogger() });
+ * const machine = await Machine.create({ template: canonicalRef });
+ * ```
+ */
+export class Template {
+  private constructor();
+
+  /** From an image of a registry. A user and a password for a private one. */
+  static fromImage(image: string, options?: TemplateImageOptions): Template;
+  /** The same; without an image `ubuntu:22.04`. */
+  static fromBaseImage(image?: string, options?: TemplateImageOptions): Template;
+  /** From `ubuntu`. @param version default '22.04' */
+  static fromUbuntuImage(version?: string, options?: TemplateImageOptions & { variant?: string | undefined }): Template;
+  /** From `debian`. @param tag default 'stable-slim' */
+  static fromDebianImage(tag?: string, options?: TemplateImageOptions): Template;
+  /** From `debian:stable-slim`, or with `python` from the slim image of that version. */
+  static debianSlim(options?: TemplateImageOptions & { python?: string | undefined }): Template;
+  /** From `python`. @example Template.fromPythonImage('3.12', { variant: 'slim' }) */
+  static fromPythonImage(version: string, options?: TemplateImageOptions & { variant?: string | undefined }): Template;
+  /** From `node`. */
+  static fromNodeImage(version: string, options?: TemplateImageOptions & { variant?: string | undefined }): Template;
+  /** From `oven/bun`. */
+  static fromBunImage(version: string, options?: TemplateImageOptions & { variant?: string | undefined }): Template;
+  /** From an image, to which `addPython` installs this version with apt. */
+  static fromRegistry(image: string, options?: TemplateImageOptions & { addPython?: string | undefined }): Template;
+  /** From an image of a Google registry. */
+  static fromGcpRegistry(image: string, options: { serviceAccountJson: string | Record<string, unknown> }): Template;
+  /** From an image of an AWS registry. */
+  static fromAwsRegistry(
+    image: string,
+    options: { accessKeyId: string; secretAccessKey: string; region: string; sessionToken?: string | undefined },
+  ): Template;
+  /** From a template that is there: `name`, `name:tag`, `namespace/name:tag`, `tmpl_...`. `base` means `nullspace/base:latest`. */
+  static fromTemplate(name: string): Template;
+  /**
+   * From a Dockerfile of this computer (Node, Deno, Bun). Its directory is the file context unless {@link Template.setFileContext}
+   * says otherwise, and `<its name>.dockerignore` takes the place of `.dockerignore`. Steps are written into the Dockerfile itself:
+   * methods that add one throw.
+   */
+  static fromDockerfile(path: string): Template;
+  /** From the text of a Dockerfile. Files come with {@link Template.setFileContext}. `path`: its name there. */
+  static fromDockerfileContent(content: string, options?: { path?: string | undefined }): Template;
+
+  /** Packages of Debian and Ubuntu. */
+  aptInstall(packages: string | readonly string[]): Template;
+  /** Packages of Python. `global: false`: for the user alone. */
+  pipInstall(packages: string | readonly string[], options?: { global?: boolean | undefined }): Template;
+  /** Packages of npm. @param options `global`, default false */
+  npmInstall(packages: string | readonly string[], options?: { global?: boolean | undefined }): Template;
+  /** Packages of npm, by Bun. @param options `global`, default false */
+  bunInstall(packages: string | readonly string[], options?: { global?: boolean | undefined }): Template;
+  /** Runs a command in a shell; of several, each is a step. @param options `user`, default that of {@link Template.setUser} */
+  run(command: string | readonly string[], options?: { user?: string | undefined }): Template;
+  /**
+   * Copies files into the template, with Docker's rules: of a directory, what it holds goes into `destination`. Permission bits,
+   * symlinks and empty directories are kept; what `.dockerignore` of the file context names stays out. Links are made by a command,
+   * so an image without a shell cannot have them.
+   */
+  copy(
+    sources: TemplateCopySource | readonly TemplateCopySource[] | FileList,
+    destination: string,
+    options?: TemplateCopyOptions,
+  ): Template;
+  /** Several copies in one step. @param options for those that say nothing else */
+  copyItems(
+    items: readonly ({
+      source: TemplateCopySource | readonly TemplateCopySource[] | FileList;
+      destination: string;
+    } & TemplateCopyOptions)[],
+    options?: TemplateCopyOptions,
+  ): Template;
+  /** Clones a repository. @param options `path`, default '/workspace' */
+  gitClone(
+    url: string,
+    options?: { path?: string | undefined; branch?: string | undefined; depth?: number | undefined },
+  ): Template;
+  /** Removes a path. */
+  remove(path: string, options?: { recursive?: boolean | undefined; force?: boolean | undefined }): Template;
+  /** Renames a path. */
+  rename(from: string, to: string, options?: { force?: boolean | undefined }): Template;
+  /** Makes a directory, and those above it. @param options `mode` such as `0o755` */
+  makeDir(path: string, options?: { mode?: number | string | undefined }): Template;
+  /** Makes a symlink at `path`. */
+  makeSymlink(target: string, path: string): Template;
+  /** Directory of the steps that follow, and of commands in the machines. */
+  setWorkdir(path: string): Template;
+  /** User of the steps that follow, and of commands in the machines. */
+  setUser(user: string): Template;
+  /** Does the steps that follow again, whatever the cache has. */
+  skipCache(): Template;
+  /** Variables of the steps; given again, they add up. They are seen in the template: no place for secrets. */
+  setBuildEnvs(envs: Readonly<Record<string, string>>): Template;
+  /** Variables of the machines; given again, they add up. */
+  setRuntimeEnvs(envs: Readonly<Record<string, string>>): Template;
+  /** What runs when the template is kept: machines go on from there. @param readiness a probe, or a command that ends with 0 */
+  setStartCommand(command: string, readiness?: TemplateReadiness | string): Template;
+  /** When that counts as ready. */
+  setReadyCommand(readiness: TemplateReadiness | string): Template;
+  /**
+   * Where the sources of {@link Template.copy} are.
+   *
+   * @param options `ignore`: more patterns of `.dockerignore`, behind those of the file
+   * @example builder.setFileContext(input.files) // of <input type="file" webkitdirectory>
+   */
+  setFileContext(context: TemplateFileContext, options?: { ignore?: readonly string[] | undefined }): Template;
+  /** A user and a password for the image. */
+  setBaseImageAuth(auth: { username: string; password: string }): Template;
+  /** A service account for the image, as text of JSON or parsed. */
+  setGcpRegistryAuth(auth: { serviceAccountJson: string | Record<string, unknown> }): Template;
+  /** Keys for the image. */
+  setAwsRegistryAuth(auth: {
+    accessKeyId: string;
+    secretAccessKey: string;
+    region: string;
+    sessionToken?: string | undefined;
+  }): Template;
+  /**
+   * A secret that a Dockerfile mounts (`RUN --mount=type=secret,id=...`) and that is in no layer.
+   *
+   * @example builder.addBuildSecret('npm', { env: 'NPM_TOKEN' })
+   */
+  addBuildSecret(id: string, source: TemplateSecretSource): Template;
+  /** What a build would send but for the files: sources of copies as given, and secrets as `[redacted]`. */
+  toJSON(): Record<string, unknown>;
+  /** The same as a Dockerfile, for people and other tools. */
+  toDockerfile(): string;
+
+  /**
+   * Builds a template and waits for it. Files that the server lacks are sent first. A connection that is lost on the way is made
+   * again; `signal` and an `onLog` that throws cancel the build on the server.
+   *
+   * @param ref a name, a tag if wanted: 'app', 'team/app:stable'
+   * @throws {@link BuildError} with the step, its command and exit code, and the end of the log
+   * @throws {@link TransportError} when nothing is heard of it for a minute; the build goes on, see {@link TemplateBuild.connect}
+   */
+  static build(builder: Template, ref: string, options?: TemplateBuildOptions): Promise<TemplateInfo>;
+  /** Begins a build. Aborted before the server has answered, it is cancelled. */
+  static buildInBackground(builder: Template, ref: string, options?: TemplateDefinitionOptions): Promise<TemplateBuild>;
+  /** Whether the server would take it. Files are sent as for a build. */
+  static validate(builder: Template, ref?: string, options?: TemplateDefinitionOptions): Promise<TemplateValidation>;
+  /** What the server would do. Files are sent as for a build. */
+  static plan(builder: Template, ref?: string, options?: TemplateDefinitionOptions): Promise<TemplatePlan>;
+  /** What a build would send, and which files: sends nothing. */
+  static inspectBuildContext(
+    builder: Template,
+    ref?: string,
+    options?: TemplateDefinitionOptions,
+  ): Promise<TemplateInspection>;
+
+  /** All templates; with `fields` only these fields of each. */
+  static list<F extends TemplateField>(
+    options: ClientOptions & { fields: readonly F[] },
+  ): Promise<Pick<TemplateInfo, F>[]>;
+  static list(options?: ClientOptions): Promise<TemplateInfo[]>;
+  /** Describes one; with `fields` only these fields. @throws {@link NotFoundError} */
+  static get<F extends TemplateField>(
+    ref: string,
+    options: ClientOptions & { fields: readonly F[] },
+  ): Promise<Pick<TemplateInfo, F>>;
+  static get(ref: string, options?: ClientOptions): Promise<TemplateInfo>;
+  /** Whether there is one. */
+  static exists(ref: string, options?: ClientOptions): Promise<boolean>;
+  /** Deletes one. @throws {@link NotFoundError} */
+  static delete(ref: string, options?: ClientOptions): Promise<void>;
+  /** Gives it another name; the old one stays as an alias. @throws {@link ConflictError} when the name is taken */
+  static rename(ref: string, newName: string, options?: ClientOptions): Promise<TemplateInfo>;
+  /** Sets tags, or moves them here from another build. */
+  static assignTags(ref: string, tags: readonly string[], options?: ClientOptions): Promise<TemplateInfo>;
+  /** Its tags. */
+  static getTags(ref: string, options?: ClientOptions): Promise<TemplateTagInfo[]>;
+  /** Takes a tag away. */
+  static removeTag(ref: string, tag: string, options?: ClientOptions): Promise<void>;
+  /** Its other names. */
+  static listAliases(ref: string, options?: ClientOptions): Promise<TemplateAliasInfo[]>;
+  /** Takes one away. */
+  static removeAlias(ref: string, alias: string, options?: ClientOptions): Promise<void>;
+  /** Says who sees it. */
+  static setVisibility(ref: string, visibility: 'private' | 'public', options?: ClientOptions): Promise<TemplateInfo>;
+  /** Keeps a name for a build to come. @throws {@link ConflictError} when it is taken */
+  static reserveName(ref: string, options?: ClientOptions): Promise<TemplateNameClaim>;
+  /** Gives it up. */
+  static releaseNameClaim(claimToken: string, options?: ClientOptions): Promise<void>;
+  /** Describes a namespace. @throws {@link NotFoundError} */
+  static getNamespace(slug: string, options?: ClientOptions): Promise<TemplateNamespaceInfo>;
+  /** A page of its builds, newest first. */
+  static listBuilds(ref: string, options?: TemplateBuildListOptions): Promise<TemplateBuildPage>;
+  /** The same as {@link TemplateWarmPool.create}. */
+  static createWarmPool(ref: string, options?: WarmPoolOptions): Promise<TemplateWarmPool>;
+}
+
+/** Options of {@link TemplateBuild.logs}. */
+export interface TemplateBuildLogsOptions extends CallOptions {
+  /** The first entry, from 0. @default 0 */
+  offset?: number | undefined;
+  /** Go on to the end of the build; else to what is there now. @default true */
+  follow?: boolean | undefined;
+}
+
+/**
+ * A build that goes on by itself.
+ *
+ * ```ts
+ * const build = await Template.buildInBackground(builder, 'app:next');
+ * for await (const { message } of build.logs()) console.log(message);
+ * const template = await build.wait();
+ * await build.promote('stable');
+ * ```
+ */
+export class TemplateBuild {
+  private constructor();
+  /** Takes up a build by its id, `tb_...`. @throws {@link NotFoundError} */
+  static connect(id: string, options?: ClientOptions): Promise<TemplateBuild>;
+
+  /** `tb_...` */
+  readonly id: string;
+  /** `tmpl_...` */
+  readonly templateId: string;
+  /** Of the template. */
+  readonly name: string;
+  /** That it gets when it is ready. */
+  readonly tags: readonly string[];
+  /** How far it is, and what it said from `offset` on. */
+  status(options?: CallOptions & { offset?: number | undefined }): Promise<TemplateBuildSnapshot>;
+  /**
+   * The log, each entry once, to the end of the build. A connection that is cut is made again where it was; one that cannot be made
+   * for a minute fails with {@link TransportError}. Leaving the loop ends nothing but the loop.
+   */
+  logs(options?: TemplateBuildLogsOptions): AsyncGenerator<TemplateBuildLogEntry, void, undefined>;
+  /**
+   * Waits for its end. `signal` ends the wait, not the build.
+   *
+   * @throws {@link BuildError} when it failed, and with code `build_cancelled` when it was cancelled
+   */
+  wait(
+    options?: CallOptions & { onLog?: ((entry: TemplateBuildLogEntry) => void | Promise<void>) | undefined },
+  ): Promise<TemplateInfo>;
+  /** Ends it. */
+  cancel(options?: CallOptions & { reason?: string | undefined }): Promise<TemplateBuildInfo>;
+  /** Builds the same again. What was secret has to be given again: servers do not keep it. */
+  retry(
+    options?: CallOptions & {
+      tags?: readonly string[] | undefined;
+      baseImageAuth?: TemplateRegistryAuth | undefined;
+      registryAuth?: readonly (TemplateRegistryAuth & { registry: string })[] | undefined;
+      buildSecrets?: readonly TemplateBuildSecret[] | undefined;
+    },
+  ): Promise<TemplateBuild>;
+  /** Gives it a tag. @throws {@link ConflictError} when it is not ready */
+  promote(tag: string, options?: CallOptions): Promise<TemplateInfo>;
+  toJSON(): { id: string; templateId: string; name: string; tags: readonly string[] };
+}
+
 /** What a {@link NullspaceError} can be made of, for tests of your own. */
 export interface ErrorFields {
   message: string;
@@ -2809,8 +3465,25 @@ export class InvalidRequestError extends NullspaceError {}
 export class InvalidResponseError extends NullspaceError {}
 /** The server does not have this. */
 export class NotImplementedError extends NullspaceError {}
-/** A template build failed. */
-export class BuildError extends NullspaceError {}
+/** A template build failed. What the server did not tell is absent. */
+export class BuildError extends NullspaceError {
+  /** `tb_...` */
+  readonly buildId?: string;
+  /** `tmpl_...` */
+  readonly templateId?: string;
+  /** Where: `prepare`, `build_step`, `readiness`, ... */
+  readonly phase?: string;
+  /** Which step, from 0. */
+  readonly stepIndex?: number;
+  /** What it does: `run`, `copy`, ... */
+  readonly step?: string;
+  /** Its command. */
+  readonly command?: string;
+  /** What that ended with. */
+  readonly exitCode?: number;
+  /** The last lines of the log. */
+  readonly log?: readonly string[];
+}
 /** A git command failed. */
 export class GitError extends NullspaceError {}
 /** Some of several files were not written. */

@@ -3,7 +3,7 @@
 
 import { install } from './lib/lib.js';
 import { exchange } from './lib/node-http.js';
-import { hasher, openPath } from './lib/node-path.js';
+import { contextPath, hasher, openPath } from './lib/node-path.js';
 import { sshIdentity } from './lib/node-ssh.js';
 import { setPlatform } from './lib/runtime.js';
 
@@ -12,6 +12,7 @@ const builtin = (name) => process.getBuiltinModule(name);
 setPlatform({
   exchange,
   openPath,
+  contextPath,
   hasher,
   sshIdentity,
   // Node 20 has no WebSocket, and the one of later versions sends no headers. Deno and Bun have a good one.

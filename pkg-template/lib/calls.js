@@ -77,6 +77,14 @@ const INTERNAL = new Set([
   'sendUpload',
   'sendResumed',
   'sshAccess',
+  'bodyOf',
+  'startBuild',
+  'askValidate',
+  'askPlan',
+  'preflight',
+  'sendBlob',
+  'openLogs',
+  'askRetry',
   'wait',
   'nothing',
 ]);
@@ -139,7 +147,23 @@ export const replaceStatic = (name, hidden, key, replacement) => {
   const list = statics.get(name);
   const run = list.get(hidden);
   list.delete(hidden);
-  const call = (args, client) => replacement(run, args, client);
-  list.set(key, call);
-  define(classes[name], key, (...args) => call(args, undefined));
+  addStatic(name, key, (args, client) => replacement(run, args, client));
+};
+
+/** Adds a static, also to clients. `run` gets the arguments and a client's options. */
+export const addStatic = (name, key, run) => {
+  statics.get(name).set(key, run);
+  define(classes[name], key, (...args) => run(args, undefined));
+};
+
+/** Functions of a class that only this package calls: clients do not get them. */
+export const takeStatics = (name, keys) => {
+  const list = statics.get(name);
+  return Object.fromEntries(
+    keys.map((key) => {
+      const run = list.get(key);
+      list.delete(key);
+      return [key, run];
+    }),
+  );
 };

@@ -3,6 +3,7 @@
 import { forget, heed } from './abort.js';
 import { InvalidRequestError, TimeoutError } from './errors.js';
 import { shapeEvent } from './runtime.js';
+import { quoted } from './template-probes.js';
 
 /** How the events of a cell are checked, and who hears them: decoder, listener. */
 const EVENTS = {
@@ -52,7 +53,7 @@ export class Execution {
 Object.defineProperty(Execution, 'name', { value: 'Execution', configurable: true });
 
 /** Lines of an event stream, each as it comes whole. */
-async function* linesOf(stream) {
+export async function* linesOf(stream) {
   const reader = stream.getReader();
   const decoder = new TextDecoder();
   // Pieces of a line that has not come whole: joined once, since a picture is one long line.
@@ -123,9 +124,6 @@ const seconds = (option, value, least) =>
   typeof value === 'number' && value >= least && value < 1e9
     ? value
     : wrong(option, `must be a number of seconds, at least ${least}`);
-
-/** One word of a shell. */
-const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 /** What `CodeInterpreter` does beside its requests, which are `requests`. */
 export const codeMethods = (requests) => {

@@ -3,6 +3,9 @@
 const held = new Map();
 let last = 0;
 
+/** Bytes of a known size that can be read again from their beginning: `open` gives them as a stream. */
+export const sourced = (size, open) => ({ size, stream: open, isSource: true });
+
 const isStream = (value) => typeof value?.getReader === 'function';
 const isBlob = (value) => typeof value?.stream === 'function' && typeof value.size === 'number';
 

@@ -144,7 +144,8 @@ export const ofFiles = (files) => {
     const rules = list.find(([path]) => path === ignoreFile);
     if (rules) addRules(await rules[1].text());
     for (const [path, file] of list) {
-      if (!skip(path, false)) yield { path, size: file.size, time: file.lastModified ?? 0, read: ofBlob(file) };
+      if (skip(path, false)) continue;
+      yield { path, size: file.size, time: file.lastModified ?? 0, read: ofBlob(file), blob: file };
     }
   };
   return { name: shared ? top : undefined, entries };
@@ -168,7 +169,7 @@ export const ofHandle = async (handle) => ({
           yield* walk(found, path);
         } else {
           const file = await found.getFile();
-          yield { path, size: file.size, time: file.lastModified, read: ofBlob(file) };
+          yield { path, size: file.size, time: file.lastModified, read: ofBlob(file), blob: file };
         }
       }
     };

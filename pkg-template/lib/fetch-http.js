@@ -127,7 +127,7 @@ const messageOf = (thrown) => {
 
 /** What `fetch` is given. Streams are watched, so that silence is noticed and what they throw is known. */
 const outgoing = async (entry, collects, alive) => {
-  const { value } = entry;
+  const value = entry.value.isSource ? entry.value.stream() : entry.value;
   if (typeof value.getReader !== 'function') return value;
   const watchedSource = watched(
     value,

@@ -24,6 +24,8 @@ const SHOWN = {
   Pty: [],
   PtySession: ['sessionId', 'pid'],
   Snapshot: [],
+  Template: [],
+  TemplateBuild: ['id', 'templateId', 'name', 'tags'],
   TemplateWarmPool: ['id'],
   Volume: ['id', 'name'],
 };
@@ -118,6 +120,7 @@ for (const [key, name] of Object.entries(PARTS))
 export const handle = (name, answer, client, timeoutMs, proof) => {
   const record = { client, timeoutMs, proof };
   for (const key of [...SHOWN[name], ...(SECRET[name] ?? [])]) record[key] = answer[key];
+  if (name === 'TemplateBuild') record.id = answer.buildId;
   return make(name, record);
 };
 

@@ -6,6 +6,7 @@ import { classes, define, recordOf } from './handle.js';
 import { openUpload, sshIdentity } from './runtime.js';
 import { checkSshAnswer } from './ssh-answer.js';
 import { disposes } from './streams.js';
+import { addTemplates } from './template-build.js';
 
 export { install } from './calls.js';
 
@@ -94,6 +95,10 @@ define(classes.Machine.prototype, 'createSshAccess', async function (options) {
   return { ...access, ...(await identity.keep(this.id, access)) };
 });
 
+// ---- Templates ------------------------------------------------------------------------------------------------
+
+addTemplates();
+
 // ---- Volumes --------------------------------------------------------------------------------------------------
 
 // No call: it describes a mount for `Machine.create` and `machine.volumes.attach`.
@@ -158,6 +163,8 @@ export const {
   Pty,
   PtySession,
   Snapshot,
+  Template,
+  TemplateBuild,
   TemplateWarmPool,
   Volume,
 } = classes;

@@ -21,7 +21,7 @@ const readerOf = (path) => async (begin, end) => {
   }
 };
 
-/** `{ name, mode, size, read }` of a file, `{ name, entries }` of a directory. */
+/** `{ name, mode, size, read }` of a file, `{ name, directoryMode, entries }` of a directory. */
 export const openPath = async (given) => {
   const { lstat, readdir, readFile, readlink, stat } = builtin('node:fs/promises');
   const { basename, join, resolve } = builtin('node:path');
@@ -64,5 +64,15 @@ export const openPath = async (given) => {
     };
     yield* walk(given, '');
   };
-  return { name, entries };
+  return { name, directoryMode: process.platform === 'win32' ? undefined : found.mode & 0o777, entries };
+};
+
+/** Where a source of a context is, and its path in there; nothing for one outside. */
+export const contextPath = (root, source) => {
+  const { isAbsolute, relative, resolve, sep } = builtin('node:path');
+  const top = resolve(root);
+  const full = resolve(top, source);
+  const inside = relative(top, full);
+  const isInside = inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside);
+  return { full, inside: isInside ? inside.split(sep).join('/') : undefined };
 };

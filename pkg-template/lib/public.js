@@ -44,6 +44,8 @@ export {
   Pty,
   PtySession,
   Snapshot,
+  Template,
+  TemplateBuild,
   TemplateWarmPool,
   MachineVolumes,
   Volume,
@@ -51,3 +53,11 @@ export {
 export { verifyWebhookSignature } from './webhooks.js';
 export { redactPreviewToken, redactPreviewUrl } from './redact.js';
 export { tunnelEnvs } from './tunnel.js';
+export {
+  defaultBuildLogger,
+  waitForFile,
+  waitForPort,
+  waitForProcess,
+  waitForTimeout,
+  waitForUrl,
+} from './template-probes.js';

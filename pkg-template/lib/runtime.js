@@ -174,7 +174,7 @@ const excerpt = (text) =>
 // ---- Platform ------------------------------------------------------------------------------------------------
 
 /**
- * What an entry adds: `exchange` and `webSocket` (Node), `openPath`,
+ * What an entry adds: `exchange` and `webSocket` (Node), `openPath`, `contextPath`,
  * `hasher`, `sshIdentity` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
  */
 const platform = {};
@@ -241,6 +241,9 @@ export const openUpload = (given, options) => {
   const ignore = Array.isArray(options?.ignore) ? options.ignore.filter((line) => typeof line === 'string') : [];
   return openSource(given, ignore, platform);
 };
+
+/** What reads the files of a template, and the platform that it reads them from. */
+export const templateContext = async () => ({ ...(await import('./template-context.js')), platform });
 
 /** A key of this computer for SSH: see node-ssh.js. `undefined` where there are no files. */
 export const sshIdentity = (given) => platform.sshIdentity?.(given);

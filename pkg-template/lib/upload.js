@@ -11,6 +11,20 @@ const sha256 = async (bytes) => hexadecimal(new Uint8Array(await crypto.subtle.d
 const HASH_LIMIT = 256 << 20;
 const PIECE = 4 << 20;
 
+/** The digest of all bytes. `what` cannot be had without a `hasher` when there are many. */
+export const digestOf = async ({ size, read }, hasher, what, signal) => {
+  if (!hasher) {
+    if (size > HASH_LIMIT) throw new RangeError(`${what}: more than ${HASH_LIMIT >> 20} MiB need Node`);
+    return sha256(await read(0, size));
+  }
+  const hash = hasher();
+  for (let at = 0; at < size; at += PIECE) {
+    signal?.throwIfAborted();
+    hash.update(await read(at, Math.min(at + PIECE, size)));
+  }
+  return hash.digest('hex');
+};
+
 /** `read(begin, end)` resolves with a `Uint8Array`. `hasher` makes what hashes piece by piece, in Node. */
 const source = ({ name, mode, size, directory = false, read, hasher }) => ({
   name,
@@ -22,18 +36,7 @@ const source = ({ name, mode, size, directory = false, read, hasher }) => ({
     const bytes = await read(begin, end);
     return [bytes, await sha256(bytes)];
   },
-  async digest() {
-    if (!hasher) {
-      if (size > HASH_LIMIT)
-        throw new RangeError(
-          `checksum: 'sha256' of more than ${HASH_LIMIT >> 20} MiB needs Node; each part has a checksum anyway`,
-        );
-      return sha256(await read(0, size));
-    }
-    const hash = hasher();
-    for (let at = 0; at < size; at += PIECE) hash.update(await read(at, Math.min(at + PIECE, size)));
-    return hash.digest('hex');
-  },
+  digest: () => digestOf({ size, read }, hasher, "checksum: 'sha256' of so much; each part has a checksum anyway"),
 });
 
 const ofBlob = (blob, hasher) =>

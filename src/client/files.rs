@@ -10,7 +10,8 @@ use crate::core::files::{Common, Target};
 use crate::surface::files;
 use crate::transport::{Answer, Content, Transport};
 
-const BYTES: &str = "application/octet-stream";
+/// Media type of content.
+pub(super) const BYTES: &str = "application/octet-stream";
 
 impl<T: Transport> Machine<T> {
     /// The same, with what is checked already.

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::call::{Call, Client, Failure, Outcome, Pending, Sent};
+use super::files::BYTES;
 use super::orphan::Unclaimed;
 use crate::core::error::Error;
-use crate::transport::{Answer, Transport};
+use crate::transport::{Answer, Content, Transport};
 
 /// The end of a call of one request.
 pub type Finishing<T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>>>>;
@@ -59,6 +60,12 @@ impl<T: Transport> Single<T> {
     /// The caller gets one field of the answer.
     pub fn field(mut self, name: &'static str) -> Self {
         self.field = Some(name);
+        self
+    }
+
+    /// It sends bytes.
+    pub fn content(mut self, content: Content) -> Self {
+        self.call.content = Some((content, BYTES.to_owned()));
         self
     }
 

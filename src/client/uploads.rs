@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::call::{Call, Client, Failed, Failure, Outcome};
+use super::files::BYTES;
 use super::machine::Machine;
 use crate::core::error::{Error, Kind};
 use crate::core::files;
@@ -20,8 +21,6 @@ use crate::transport::{Answer, Content, Transport};
 
 /// Silence that ends a request of a session. Source: PROTOCOL.md section 1.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// Media type of bytes.
-const BYTES: &str = "application/octet-stream";
 
 /// Where the bytes come from: what JavaScript does for an upload.
 #[allow(async_fn_in_trait)] // called generically; futures need not be `Send` on wasm

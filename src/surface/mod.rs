@@ -3,7 +3,7 @@
 //! one reader: it checks what was given and makes the request of it.
 //!
 //! - [`machines`], [`processes`], [`files`], [`terminals`], [`git`], [`code`], [`previews`], [`lifecycle`]: of a machine
-//! - [`volumes`], [`snapshots`], [`pools`], [`webhooks`]: what an account has beside machines
+//! - [`templates`], [`volumes`], [`snapshots`], [`pools`], [`webhooks`]: what an account has beside machines
 //! - [`kinds`]: kinds of values that several of them share
 
 pub mod code;
@@ -17,6 +17,7 @@ pub mod previews;
 pub mod processes;
 mod request;
 pub mod snapshots;
+pub mod templates;
 pub mod terminals;
 pub mod volumes;
 pub mod webhooks;
@@ -350,5 +351,6 @@ pub static ALL: &[&Operation] = &[
     &volumes::CREATE, &volumes::GET, &volumes::BY_NAME, &volumes::LIST, &volumes::GET_INFO, &volumes::ATTACHMENTS, &volumes::DELETE, &volumes::OF_MACHINE, &volumes::ATTACH, &volumes::DETACH, &volumes::HEALTH, &volumes::REMOUNT,
     &snapshots::LIST, &snapshots::GET, &snapshots::DELETE,
     &pools::CREATE, &pools::GET, &pools::LIST, &pools::GET_INFO, &pools::UPDATE, &pools::DELETE, &pools::ENABLE, &pools::DISABLE, &pools::DRAIN, &pools::RECONCILE,
+    &templates::BODY, &templates::START, &templates::VALIDATE, &templates::PLAN, &templates::PREFLIGHT, &templates::LIST, &templates::GET, &templates::DELETE, &templates::RENAME, &templates::ASSIGN_TAGS, &templates::TAGS, &templates::REMOVE_TAG, &templates::ALIASES, &templates::REMOVE_ALIAS, &templates::SET_VISIBILITY, &templates::RESERVE_NAME, &templates::RELEASE_CLAIM, &templates::NAMESPACE, &templates::BUILDS, &templates::CONNECT, &templates::STATUS, &templates::LOGS, &templates::CANCEL, &templates::RETRY, &templates::PROMOTE,
     &webhooks::CREATE, &webhooks::LIST, &webhooks::GET, &webhooks::UPDATE, &webhooks::DELETE, &webhooks::DELIVERIES, &webhooks::DELIVERY,
 ];

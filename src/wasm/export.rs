@@ -7,8 +7,8 @@ use wasm_bindgen::prelude::*;
 use super::call::{call, on_class, on_handle};
 use super::record::{self, Record};
 use crate::surface::{
-    code, files, git, lifecycle, machines, pools, previews, processes, snapshots, terminals, volumes,
-    webhooks, Operation,
+    code, files, git, lifecycle, machines, pools, previews, processes, snapshots, templates, terminals,
+    volumes, webhooks, Operation,
 };
 
 /// `Class: function as publicName(arguments) = OPERATION`, and the class of the handle that it gives.
@@ -41,6 +41,25 @@ statics! {
     Snapshot: snapshot_list as list() = snapshots::LIST;
     Snapshot: snapshot_get as get(id) = snapshots::GET;
     Snapshot: snapshot_delete as delete(id) = snapshots::DELETE;
+    Template: template_start as startBuild(body) = templates::START => "TemplateBuild";
+    Template: template_validate as askValidate(body) = templates::VALIDATE;
+    Template: template_plan as askPlan(body) = templates::PLAN;
+    Template: template_preflight as preflight(files) = templates::PREFLIGHT;
+    Template: template_list as list() = templates::LIST;
+    Template: template_get as get(reference) = templates::GET;
+    Template: template_delete as delete(reference) = templates::DELETE;
+    Template: template_rename as rename(reference, name) = templates::RENAME;
+    Template: template_assign_tags as assignTags(reference, tags) = templates::ASSIGN_TAGS;
+    Template: template_tags as getTags(reference) = templates::TAGS;
+    Template: template_remove_tag as removeTag(reference, tag) = templates::REMOVE_TAG;
+    Template: template_aliases as listAliases(reference) = templates::ALIASES;
+    Template: template_remove_alias as removeAlias(reference, alias) = templates::REMOVE_ALIAS;
+    Template: template_set_visibility as setVisibility(reference, visibility) = templates::SET_VISIBILITY;
+    Template: template_reserve_name as reserveName(reference) = templates::RESERVE_NAME;
+    Template: template_release_claim as releaseNameClaim(token) = templates::RELEASE_CLAIM;
+    Template: template_namespace as getNamespace(slug) = templates::NAMESPACE;
+    Template: template_builds as listBuilds(reference) = templates::BUILDS;
+    TemplateBuild: template_build_connect as connect(id) = templates::CONNECT => "TemplateBuild";
     TemplateWarmPool: pool_create as create(template) = pools::CREATE => "TemplateWarmPool";
     TemplateWarmPool: pool_get as get(id) = pools::GET => "TemplateWarmPool";
     TemplateWarmPool: pool_list as list() = pools::LIST;
@@ -128,6 +147,11 @@ methods! {
     CodeInterpreterHandle: code_download_artifact as downloadArtifact(artifact) = code::DOWNLOAD_ARTIFACT;
     CodeInterpreterHandle: code_preview_artifact as previewArtifact(artifact) = code::PREVIEW_ARTIFACT;
     CodeInterpreterHandle: code_delete_artifact as deleteArtifact(artifact) = code::DELETE_ARTIFACT;
+    TemplateBuildHandle: template_build_status as status() = templates::STATUS;
+    TemplateBuildHandle: template_build_logs as openLogs() = templates::LOGS;
+    TemplateBuildHandle: template_build_cancel as cancel() = templates::CANCEL;
+    TemplateBuildHandle: template_build_retry as askRetry() = templates::RETRY;
+    TemplateBuildHandle: template_build_promote as promote(tag) = templates::PROMOTE;
     TemplateWarmPoolHandle: pool_get_info as getInfo() = pools::GET_INFO;
     TemplateWarmPoolHandle: pool_delete as delete() = pools::DELETE;
     TemplateWarmPoolHandle: pool_enable as enable() = pools::ENABLE;

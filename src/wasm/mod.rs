@@ -1,7 +1,7 @@
 //! The only room that knows JavaScript: exported functions and classes, values in and out.
 //!
 //! - [`export`]: the calls of the table, one line each
-//! - [`machine`], [`commands`], [`files`], [`uploads`], [`git`], [`resources`], [`events`]: functions for what takes more than one request
+//! - [`machine`], [`commands`], [`files`], [`uploads`], [`git`], [`resources`], [`templates`], [`events`]: functions for what takes more than one request
 //! - [`stream`], [`terminals`], [`watch`], [`keep_alive`]: classes for what holds a socket or a timer
 //! - [`call`]: what each of their functions does around its call; [`client`], [`record`]: what a handle remembers
 //! - [`convert`], [`throw`]: values in, errors out
@@ -26,6 +26,7 @@ mod record;
 mod resources;
 mod socket;
 mod stream;
+mod templates;
 mod terminals;
 mod throw;
 mod transport;

@@ -37,6 +37,31 @@ export const pool = (id = 'twp_1', more = {}) => ({
   ...more,
 });
 
+/** A template with everything that must be there. */
+export const template = (more = {}) => ({
+  id: 'tmpl_1',
+  name: 'app',
+  description: '',
+  builtin: false,
+  canonical_ref: 'team/app:stable',
+  visibility: 'private',
+  ...more,
+});
+
+/** A build with everything that must be there. */
+export const build = (more = {}) => ({
+  build_id: 'tb_1',
+  template_id: 'tmpl_1',
+  name: 'app',
+  tags: ['stable'],
+  status: 'building',
+  build_backend: 'native',
+  source_type: 'declarative',
+  created_at: '2026-01-02T03:04:05Z',
+  updated_at: '2026-01-02T03:04:05Z',
+  ...more,
+});
+
 /** What a healthy server answers: `[status, body]`. */
 const usual = ({ method, path, body }) => {
   const id = path.split('/')[3];
@@ -96,7 +121,7 @@ export const serve = async (answer = () => false, { cors = false } = {}) => {
         query: searchParams,
         headers: request.headers,
         text,
-        body: text ? JSON.parse(text) : undefined,
+        body: text && request.headers['content-type'] === 'application/json' ? JSON.parse(text) : undefined,
       };
       requests.push(seen);
       const respond = (status, body, headers = {}) => {

@@ -2,9 +2,11 @@
 
 import {
   type Chart,
+  BuildError,
   type ClientOptions,
   type Command,
   type CommandResult,
+  defaultBuildLogger,
   type EgressPolicy,
   Lifecycle,
   type LifecycleEvent,
@@ -20,9 +22,13 @@ import {
   RateLimitError,
   Snapshot,
   type SnapshotInfo,
+  Template,
+  type TemplateBuildLogEntry,
+  type TemplateInfo,
   TemplateWarmPool,
   type UploadProgress,
   verifyWebhookSignature,
+  waitForPort,
   type WarmPoolInfo,
   type WebhookDelivery,
 } from 'nullspace';
@@ -181,4 +187,31 @@ export async function events(request: Request): Promise<void> {
   const secret = 's';
   const event = await verifyWebhookSignature({ payload: await request.text(), headers: request.headers, secret });
   same<typeof event, LifecycleEvent>(true);
+}
+
+export async function templates(input: HTMLInputElement, directory: FileSystemDirectoryHandle): Promise<void> {
+  const base = Template.fromPythonImage('3.12', { variant: 'slim' }).aptInstall(['git']).pipInstall('flask');
+  const app = base
+    .setFileContext(input.files ?? directory, { ignore: ['*.log'] })
+    .copy(['src', new File([], 'x')], '/app', { mode: 0o755 })
+    .setStartCommand('python /app/main.py', waitForPort(8080, { timeout: 60 }))
+    .addBuildSecret('npm', { env: 'NPM_TOKEN' });
+  same<typeof app, Template>(true);
+  const info = await Template.build(app, 'team/app:stable', {
+    vcpus: 4,
+    onLog: defaultBuildLogger({ minLevel: 'warn' }),
+    onUploadProgress: ({ sentBytes, totalBytes }) => console.log(sentBytes / totalBytes),
+    signal: AbortSignal.timeout(1000),
+  });
+  same<typeof info, TemplateInfo>(true);
+  const build = await new Nullspace().Template.buildInBackground(app, 'app', { tags: ['next'] });
+  for await (const entry of build.logs({ offset: 3 })) same<typeof entry, TemplateBuildLogEntry>(true);
+  await (await build.retry({ baseImageAuth: { username: 'me', password: 'p' } })).wait();
+  const rows: { id: string; canonicalRef: string }[] = await Template.list({ fields: ['id', 'canonicalRef'] });
+  console.log(rows.length, (await Template.listBuilds('app')).nextCursor);
+  try {
+    await build.wait();
+  } catch (error) {
+    if (error instanceof BuildError) console.log(error.step, error.exitCode, error.log?.at(-1));
+  }
 }

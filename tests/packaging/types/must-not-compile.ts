@@ -1,6 +1,6 @@
 // Calls that must not compile: each line below an @ts-expect-error is an error, or the check fails.
 
-import { Machine, NetworkEgressPolicy, Nullspace, TemplateWarmPool } from 'nullspace';
+import { Machine, NetworkEgressPolicy, Nullspace, Template, TemplateWarmPool } from 'nullspace';
 
 export async function wrong(machine: Machine): Promise<void> {
   // @ts-expect-error unknown option
@@ -60,4 +60,12 @@ export async function wrong(machine: Machine): Promise<void> {
   if (results[0]?.chart?.type === 'pie') console.log(results[0].chart.elements?.[0]?.x);
   // @ts-expect-error there is no such phase
   await machine.files.upload('a', '/b', { onProgress: ({ phase }) => phase === 'failed' });
+  // @ts-expect-error a template is begun by a static
+  new Template();
+  // @ts-expect-error what it is called is missing
+  await Template.build(Template.fromImage('debian'));
+  // @ts-expect-error a name of another SDK
+  Template.fromImage('debian').setStartCmd('node server.js');
+  // @ts-expect-error one source of a secret
+  Template.fromImage('debian').addBuildSecret('npm', { token: 'x' });
 }
