@@ -3,7 +3,7 @@
 import { misuse } from './ending.mjs';
 
 /** What an argument may be, by its name: the group whose `list` has it. */
-const LISTS = { machine: 'machine', snapshot: 'snapshot', volume: 'volume', pool: 'warm-pool' };
+const LISTS = { machine: 'machine', snapshot: 'snapshot', template: 'template', volume: 'volume', pool: 'warm-pool' };
 
 /** Of every command: where it stands, what may follow, and which lists its arguments are from. */
 const tree = (command, at = []) => [

@@ -65,6 +65,8 @@ const notStarted = ({ message }) =>
   /no such file|not found|does not exist/i.test(message) ? EXIT.noProgram : EXIT.notRunnable;
 
 const exitCodeOf = (error) => {
+  // What its command ended with is not ours.
+  if (error.name === 'BuildError') return EXIT.error;
   if (error.exitCode !== undefined) return error.exitCode;
   if (error.code === 'exec_timeout') return EXIT.timedOut;
   if (error.code === 'exec_failed') return notStarted(error);
@@ -87,6 +89,11 @@ const FLAGS = {
   labels: '--label',
   background: '--detach',
   mode: '--egress',
+  tags: '--tag',
+  skip_cache: '--no-cache',
+  build_args: '--build-arg',
+  build_target: '--target',
+  build_secrets: '--secret',
 };
 /** Settings that are no flags. */
 const VARIABLES = { api_key: 'NULLSPACE_API_KEY', base_url: 'NULLSPACE_API_URL' };

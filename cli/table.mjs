@@ -16,6 +16,7 @@ import { metrics } from './metrics.mjs';
 import * as pool from './pool.mjs';
 import { url } from './preview.mjs';
 import * as snapshot from './snapshot.mjs';
+import * as template from './template.mjs';
 import * as volume from './volume.mjs';
 import { watch } from './watch.mjs';
 
@@ -23,6 +24,7 @@ import { watch } from './watch.mjs';
 export const GROUPS = {
   machine: 'make and use machines',
   snapshot: 'keep states of machines',
+  template: 'build what machines start from',
   volume: 'keep directories that outlive machines',
   'warm-pool': 'hold machines ready',
 };
@@ -50,6 +52,15 @@ export const TABLE = [
   ['snapshot list', undefined, 'list snapshots', snapshot.list],
   ['snapshot get', undefined, 'describe a snapshot', snapshot.get],
   ['snapshot delete', undefined, 'delete snapshots', snapshot.remove],
+  ['template build', undefined, 'build a template of a Dockerfile and print its name', template.build],
+  ['template list', undefined, 'list templates', template.list],
+  ['template get', undefined, 'describe a template', template.get],
+  ['template delete', undefined, 'delete templates', template.remove],
+  ['template tag', undefined, 'give a template tags, or take them away', template.tag],
+  ['template rename', undefined, 'give a template another name', template.rename],
+  ['template builds', undefined, 'list the builds of a template', template.builds],
+  ['template logs', undefined, 'what a build said', template.logs],
+  ['template cancel', undefined, 'end a build', template.cancel],
   ['volume create', undefined, 'make a volume and print its id', volume.create],
   ['volume list', undefined, 'list volumes', volume.list],
   ['volume get', undefined, 'describe a volume', volume.get],
