@@ -206,8 +206,11 @@ const collector = async (state, platform, signal) => {
   const isPath = typeof state.context === 'string';
   const ignoreText = async (name) => (isPath ? platform.readText?.(name) : root?.ignoreText(name));
   // The one beside a Dockerfile takes the place of the one of the context.
-  const own = state.dockerfilePath && (await ignoreText(`${state.dockerfilePath}${IGNORE_FILE}`));
-  const text = own ?? (state.context === undefined ? undefined : await root?.ignoreText(IGNORE_FILE));
+  let text;
+  if (state.context !== undefined) {
+    if (state.dockerfilePath) text = await ignoreText(`${state.dockerfilePath}${IGNORE_FILE}`);
+    text ??= await root?.ignoreText(IGNORE_FILE);
+  }
   const patterns = [...(text === undefined ? [] : lines(text)), ...state.ignore];
   const rules = patterns.length > 0 ? rulesOf(patterns) : undefined;
   const files = [];

@@ -180,11 +180,7 @@ pub static STATUS: Operation = Operation::on(&api::GET_TEMPLATE_BUILD_STATUS)
 
 /// What it says from an offset on, to its end. JavaScript reads the events.
 pub static LOGS: Operation = Operation::on(&api::STREAM_TEMPLATE_BUILD_LOGS)
-    .options(&[&[
-        flag("follow").in_query(),
-        int("offset", from(0)).in_query(),
-        filled("cursor").in_query(),
-    ]])
+    .options(&[&[flag("follow").in_query(), int("offset", from(0)).in_query()]])
     .time(BUILD_TIME);
 
 /// Ends it.

@@ -2,14 +2,16 @@
 // 1.0.3 sends (spec/PROTOCOL.md section 11 and the recorded exchanges).
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'node:test';
-import { inspect } from 'node:util';
+import { inspect, promisify } from 'node:util';
 
-import { sdk } from './package.mjs';
+import { pkg, sdk } from './package.mjs';
 import { build, pool, serve, template } from './server.mjs';
 
 const { InvalidRequestError, Nullspace, Template, TemplateWarmPool } = sdk;
@@ -875,4 +877,49 @@ test('validate and plan send what a build would send', async (t) => {
   assert.equal(first.name, undefined);
   assert.equal(second.name, 'app');
   assert.ok(second.build_context.files[0].blob_id);
+});
+
+test('the text of a Dockerfile with a name and no files sends no files', async () => {
+  const builder = Template.fromDockerfileContent('FROM x', { path: 'Dockerfile' });
+  assert.deepEqual((await contextOf(builder)).entries, []);
+});
+
+test('a context of any size costs no memory', async (t) => {
+  const root = folder(t, { 'small.txt': 'x' });
+  // Sparse: it takes no room on the disk.
+  truncateSync(path.join(root, 'small.txt'), 400 << 20);
+  const server = http.createServer(async (request, response) => {
+    let size = 0;
+    const head = [];
+    for await (const chunk of request) {
+      size += chunk.length;
+      if (size < 1 << 16) head.push(chunk);
+    }
+    const reply = (status, body) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(body && JSON.stringify(body));
+    if (request.url.endsWith('/preflight')) {
+      const { files } = JSON.parse(Buffer.concat(head));
+      reply(200, {
+        files: files.map(({ path: name, entry_type, sha256: digest }) => ({
+          path: name,
+          entry_type,
+          missing: true,
+          blob_id: digest,
+        })),
+      });
+    } else if (request.method === 'PUT') reply(size === 400 << 20 ? 204 : 400);
+    else reply(202, build());
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const code = `import { Template } from ${JSON.stringify(new URL('node.mjs', pkg).href)};
+    const builder = Template.fromImage('x').setFileContext(${JSON.stringify(root)}).copy('small.txt', '/x');
+    const options = { apiKey: 'k', baseUrl: 'http://127.0.0.1:${server.address().port}' };
+    console.log((await Template.buildInBackground(builder, 'app', options)).id, process.resourceUsage().maxRSS);`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
+    timeout: 120_000,
+  });
+  const [id, kib] = stdout.trim().split(' ');
+  assert.equal(id, 'tb_1');
+  assert.ok(Number(kib) < 300 << 10, `${kib} KiB for a file of 400 MiB`);
 });
