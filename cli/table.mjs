@@ -52,7 +52,7 @@ export const TABLE = [
   ['snapshot list', undefined, 'list snapshots', snapshot.list],
   ['snapshot get', undefined, 'describe a snapshot', snapshot.get],
   ['snapshot delete', undefined, 'delete snapshots', snapshot.remove],
-  ['template build', undefined, 'build a template of a Dockerfile and print its name', template.build],
+  ['template build', undefined, 'build a template of a Dockerfile or of steps, and print its name', template.build],
   ['template list', undefined, 'list templates', template.list],
   ['template get', undefined, 'describe a template', template.get],
   ['template delete', undefined, 'delete templates', template.remove],

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 import { InvalidArgumentError } from 'commander';
-import { defaultBuildLogger, Template, TemplateBuild } from 'nullspace';
+import { defaultBuildLogger, Template, TemplateBuild, waitForPort, waitForUrl } from 'nullspace';
 
 import { interruption, misuse } from './ending.mjs';
 import { fields, isJson, listing, localTime, progress, show, showAll, shown, shownLines, tell } from './output.mjs';
@@ -20,6 +20,48 @@ const secret = (text, before = []) => {
   if (!id || (env === undefined) === (file === undefined) || Object.keys(rest).some((name) => name !== 'type'))
     throw new InvalidArgumentError('Give id=NAME,env=VARIABLE or id=NAME,src=FILE, such as id=npm,env=NPM_TOKEN.');
   return [...before, env === undefined ? { id, file } : { id, env }];
+};
+
+/** Steps come from several options, and count in the order in which they stand. */
+let steps = 0;
+const step =
+  (add) =>
+  (text, before = []) => [...before, { at: steps++, add: (builder) => add(builder, text) }];
+const copied = (builder, text) => {
+  const [, from, to] = /^(.+):([^:]+)$/.exec(text) ?? [];
+  if (from === undefined) throw misuse('--copy takes FROM:TO, such as src:/app');
+  return builder.copy(from, to);
+};
+
+/** A port, a URL or a command that says when what was started is ready. */
+const probe = (text) => {
+  if (/^\d+$/.test(text)) return waitForPort(Number(text));
+  return text.startsWith('http://') ? waitForUrl(text) : text;
+};
+
+/** A template of the steps among the flags. */
+const ofSteps = ({ from, image, env, start, ready, ...flags }, directory) => {
+  if (from !== undefined && image !== undefined) throw misuse('--from and --image exclude each other');
+  const begin = from === undefined ? Template.fromImage(image) : Template.fromTemplate(from);
+  const all = ['apt', 'pip', 'npm', 'copy', 'run', 'workdir', 'user'].flatMap((name) => flags[name] ?? []);
+  const built = all.sort((a, b) => a.at - b.at).reduce((builder, { add }) => add(builder), begin);
+  const withEnvs = env === undefined ? built : built.setRuntimeEnvs(env);
+  if (start === undefined && ready !== undefined)
+    throw misuse('--ready says when what --start starts is ready: give both');
+  const started = start === undefined ? withEnvs : withEnvs.setStartCommand(start, ready && probe(ready));
+  return started.setFileContext(directory, given({ ignore: flags.ignore }));
+};
+
+/** A template of a Dockerfile. */
+const ofDockerfile = ({ file, ignore, ...flags }, directory) => {
+  const named = file ?? path.join(directory, 'Dockerfile');
+  const step = ['apt', 'pip', 'npm', 'copy', 'run', 'workdir', 'user', 'env', 'start', 'ready'].find(
+    (name) => flags[name],
+  );
+  if (step !== undefined) throw misuse(`--${step} goes with --from or --image: a Dockerfile has its steps itself`);
+  if (!existsSync(named))
+    throw misuse(`there is no ${named}: name the Dockerfile with --file, or begin with --from or --image`);
+  return Template.fromDockerfile(named).setFileContext(directory, given({ ignore }));
 };
 
 const described = (info) =>
@@ -50,13 +92,33 @@ const describedBuild = (one) =>
 export const build = {
   args: [
     ['<name>', 'what it will be called: app, team/app:stable'],
-    ['[directory]', 'what the Dockerfile copies from', '.'],
+    ['[directory]', 'what is copied from', '.'],
   ],
   options: [
     ['-f, --file <path>', 'the Dockerfile (default: that of the directory)'],
     ['--build-arg <NAME=VALUE>', 'repeatable: a value of ARG', pairs],
     ['--target <stage>', 'the stage that becomes the template (default: the last)'],
     ['--secret <what>', 'repeatable: id=NAME,env=VARIABLE or id=NAME,src=FILE', secret],
+    ['--from <template>', 'begin with a template instead: base, team/app:stable'],
+    ['--image <image>', 'begin with an image instead'],
+    [
+      '--apt <package>',
+      'repeatable, as all of the next: steps are done in their order',
+      step((to, name) => to.aptInstall(name)),
+    ],
+    ['--pip <package>', 'a package of Python', step((to, name) => to.pipInstall(name))],
+    ['--npm <package>', 'a package of npm', step((to, name) => to.npmInstall(name))],
+    ['--copy <FROM:TO>', 'files of the directory', step(copied)],
+    ['--run <command>', 'a command', step((to, command) => to.run(command))],
+    [
+      '--workdir <path>',
+      'where what follows runs, and commands of machines',
+      step((to, where) => to.setWorkdir(where)),
+    ],
+    ['--user <name>', 'who runs it', step((to, user) => to.setUser(user))],
+    ['--env <NAME=VALUE>', 'repeatable: a variable of machines', pairs],
+    ['--start <command>', 'what runs when the template is kept'],
+    ['--ready <what>', 'a port, a URL or a command that says when that is ready'],
     ['--ignore <pattern>', 'repeatable: left out, beside what .dockerignore names', repeatable],
     ['-t, --tag <tag>', 'repeatable, when the name has none', repeatable],
     ['--vcpus <n>', 'processors of the machine that builds', number],
@@ -68,11 +130,11 @@ export const build = {
     ['-q, --quiet', 'print no log'],
   ],
   async run(name, directory, flags) {
-    const { file = path.join(directory, 'Dockerfile'), buildArg, target, secret: secrets, ignore, tag } = flags;
-    if (!existsSync(file)) throw misuse(`there is no ${file}: name the Dockerfile with --file`);
+    const { buildArg, target, secret: secrets, tag } = flags;
+    const isDockerfile = flags.from === undefined && flags.image === undefined;
+    const builder = isDockerfile ? ofDockerfile(flags, directory) : ofSteps(flags, directory);
     const { signal } = interruption();
     const line = progress('sending files');
-    const builder = Template.fromDockerfile(file).setFileContext(directory, given({ ignore }));
     const options = {
       ...given({ buildArgs: buildArg, buildTarget: target, buildSecrets: secrets, tags: tag }),
       ...given({ vcpus: flags.vcpus, memoryMb: flags.memoryMb, diskMb: flags.diskMb }),

@@ -193,10 +193,14 @@ export const secretsOf = (list, before = []) => {
 };
 
 const MASK = '[redacted]';
+/** A step for people: addresses may hold a password. */
+const withoutPassword = (step) =>
+  step.action === 'git_clone' ? { ...step, url: step.url.replace(/^(\w+:\/\/)[^/@]*@/, `$1${MASK}@`) } : step;
 /** A body for people: the same without what is secret. */
 export const withoutSecrets = (body) => ({
   ...body,
   ...given({
+    steps: body.steps?.map(withoutPassword),
     base_image_auth: body.base_image_auth && {
       ...body.base_image_auth,
       ...Object.fromEntries(

@@ -169,6 +169,36 @@ test('a template is built: the log goes to people, the name to programs', async 
   );
 });
 
+test('steps among the flags are done in their order', async () => {
+  log = [entry(0, 'end', 'done', { result: info })];
+  const flags = [
+    '--from',
+    'base',
+    '--run',
+    'one',
+    '--apt',
+    'curl',
+    '--copy',
+    'main.js:/srv/',
+    '--run',
+    'two',
+    '--workdir',
+    '/srv',
+  ];
+  await good('template', 'build', 'app', 'app', '-q', ...flags, '--env', 'A=1', '--start', 'serve', '--ready', '8080');
+  const { body } = requests.find(({ line }) => line === 'POST /v1/templates/builds');
+  assert.equal(body.base_image, 'nullspace/base:latest');
+  assert.deepEqual(body.steps, [
+    { action: 'run', command: 'one' },
+    { action: 'apt_install', packages: ['curl'] },
+    { action: 'copy', sources: ['builder-context/step-2/src-0/main.js'], dst: '/srv/' },
+    { action: 'run', command: 'two' },
+    { action: 'workdir', path: '/srv' },
+  ]);
+  assert.equal(body.start_cmd, 'serve');
+  assert.deepEqual([body.runtime_config.default_envs, body.runtime_config.readiness.port], [{ A: '1' }, 8080]);
+});
+
 test('a build that fails says where, and ends with 1', async () => {
   const detail = {
     code: 'build_error',
@@ -196,6 +226,10 @@ test('a build that fails says where, and ends with 1', async () => {
 test('what is wrong is said in flags, and ends with 2', async () => {
   for (const [args, said] of [
     [['app', 'nowhere'], /there is no nowhere\/Dockerfile: name the Dockerfile with --file/],
+    [['app', 'app', '--run', 'x'], /--run goes with --from or --image/],
+    [['app', 'app', '--from', 'base', '--image', 'debian'], /--from and --image exclude each other/],
+    [['app', 'app', '--from', 'base', '--copy', 'x'], /--copy takes FROM:TO/],
+    [['app', 'app', '--from', 'base', '--ready', '80'], /give both/],
     [['tmpl_1', 'app'], /must be a name, not an id/],
     [['app:x', 'app', '--tag', 'y'], /--tag goes with a name without a tag/],
     [['app', 'app', '--memory-mb', '0'], /--memory-mb must be/],

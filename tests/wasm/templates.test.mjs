@@ -308,6 +308,9 @@ test('secrets are in the body and nowhere else', async (t) => {
     .addBuildSecret('b', { env: 'NULLSPACE_TEST_SECRET' });
   delete process.env.NULLSPACE_TEST_SECRET;
   const google = Template.fromGcpRegistry('me/app', { serviceAccountJson: '{"private_key":"hidden-4"}' });
+  const cloned = Template.fromImage('x').gitClone('https://me:hidden-10@example.com/x.git');
+  assert.ok(!(inspect(cloned) + JSON.stringify(cloned)).includes('hidden'));
+  assert.equal(cloned.toJSON().steps[0].url, 'https://[redacted]@example.com/x.git');
   const amazon = Template.fromAwsRegistry('me/app', {
     accessKeyId: 'hidden-5',
     secretAccessKey: 'hidden-6',
@@ -623,6 +626,37 @@ test('files of a page are a context too', async () => {
   // A file by itself needs no context.
   const { entries } = await contextOf(Template.fromImage('x').copy(new File(['hello'], 'a b.txt'), '/x'));
   assert.deepEqual(entries, [{ path: `${top}/a_b.txt`, entryType: 'file', sizeBytes: 5, sha256: sha256('hello') }]);
+});
+
+test('a handle of a directory is a context too', async () => {
+  const fileHandle = (content, name) => ({ kind: 'file', getFile: async () => new File([content], name) });
+  const directoryHandle = (name, tree) => ({
+    kind: 'directory',
+    name,
+    async *entries() {
+      for (const [key, value] of Object.entries(tree))
+        yield [key, typeof value === 'string' ? fileHandle(value, key) : directoryHandle(key, value)];
+    },
+    async getFileHandle(key) {
+      if (typeof tree[key] !== 'string') throw new Error('no such file');
+      return fileHandle(tree[key], key);
+    },
+  });
+  const handle = directoryHandle('app', {
+    '.dockerignore': 'tmp\n!tmp/keep',
+    src: { 'a.js': 'a', empty: {} },
+    tmp: { keep: 'k', x: 'x' },
+  });
+  const builder = Template.fromImage('x').setFileContext(handle);
+  const top = 'builder-context/step-0/src-0';
+  assert.deepEqual(await pathsOf(builder.copy('src', '/app')), [`${top}/src`, `${top}/src/a.js`, `${top}/src/empty`]);
+  assert.deepEqual(await pathsOf(builder.copy('tmp/keep', '/k')), [`${top}/keep`]);
+  assert.deepEqual((await pathsOf(builder.copy('.', '/app'))).slice(-2), [`${top}/app/tmp`, `${top}/app/tmp/keep`]);
+  // Given by itself, it is copied whole.
+  assert.deepEqual(await pathsOf(Template.fromImage('x').copy(directoryHandle('d', { a: '1' }), '/d')), [
+    `${top}/d`,
+    `${top}/d/a`,
+  ]);
 });
 
 test('what looks like a mistake is told', async (t) => {
