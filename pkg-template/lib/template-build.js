@@ -213,14 +213,23 @@ const failure = (record, name, { detail, message, log }) => {
   const { stepIndex, details, phase, retryable, suggestedAction, requestId, code = 'build_error' } = detail ?? {};
   const step = stepIndex === undefined ? undefined : record.steps?.[stepIndex];
   const text = (value) => (typeof value === 'string' ? value : undefined);
-  const command = text(details?.command) ?? step?.command;
+  // What the caller wrote comes first: a server may have a name of its own for it.
+  const command = step?.command ?? text(details?.command);
   const exitCode = Number.isInteger(details?.exit_code) ? details.exit_code : undefined;
   const action = step?.action ?? text(details?.action);
-  const place = stepIndex === undefined ? '' : ` in step ${stepIndex + 1}${action === undefined ? '' : ` (${action})`}`;
-  const what = command === undefined || exitCode === undefined ? '' : `: \`${command}\` ended with ${exitCode}`;
+  const said = sentence(detail?.message ?? message);
+  // Servers say some of this themselves.
+  const place =
+    stepIndex === undefined || /\bstep\b/i.test(said)
+      ? ''
+      : ` in step ${stepIndex + 1}${action === undefined ? '' : ` (${action})`}`;
+  const what =
+    command === undefined || exitCode === undefined || said.includes(exitCode)
+      ? ''
+      : `: \`${command}\` ended with ${exitCode}`;
   return new BuildError({
     code,
-    message: `the build of ${name} failed${place}${what}: ${sentence(detail?.message ?? message)}`,
+    message: `the build of ${name} failed${place}${what}: ${said}`,
     buildId: record.id,
     templateId: record.templateId,
     phase,

@@ -201,10 +201,7 @@ test('a build that fails is a BuildError with its step, command, exit code and t
   });
   await assert.rejects(within(Template.build(builder, 'app', server.options)), (error) => {
     assert.ok(error instanceof BuildError);
-    assert.equal(
-      error.message,
-      'the build of app failed in step 2 (run): `make install` ended with 2: the command ended with 2',
-    );
+    assert.equal(error.message, 'the build of app failed in step 2 (run): the command ended with 2');
     const { log, stack, ...rest } = { ...error };
     assert.deepEqual(rest, {
       code: 'build_error',
@@ -236,6 +233,13 @@ test('a failure that only the state tells, and one that tells little', async (t)
     [
       { status: 'error', error_detail: { ...detail, code: 'internal_error', details: { command: 'apt-get update' } } },
       { command: 'apt-get update', code: 'internal_error', exitCode: undefined },
+    ],
+    [
+      {
+        status: 'error',
+        error_detail: { ...detail, message: 'step 2 of 3 failed', details: { command: 'make', exit_code: 7 } },
+      },
+      { message: 'the build of app failed: `make` ended with 7: step 2 of 3 failed', command: 'make', exitCode: 7 },
     ],
     [
       { status: 'cancelled', cancellation_reason: 'enough' },
