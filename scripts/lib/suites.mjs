@@ -85,6 +85,7 @@ export const suites = {
         'pkg-template/package.json',
       ]);
       await compileTypeScript(step, path.join(project, 'tests/e2e'));
+      await compileTypeScript(step, path.join(project, 'examples'));
       const files = testFiles('tests/e2e').map((file) => file.replace(/\.ts$/, '.mjs'));
       return nodeTest(step, files, { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
     },
