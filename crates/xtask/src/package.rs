@@ -98,7 +98,7 @@ fn bundle_cli(root: &Path, out: &Path) -> Result<()> {
             .context("esbuild; run `npm ci` first")?;
         ensure!(status.success(), "esbuild failed ({status})");
         let bundled = fs::read_to_string(&file)?;
-        let own = bundled.replace("from \"nullspace\"", "from \"./node.mjs\"");
+        let own = bundled.replace("from\"nullspace\"", "from\"./node.mjs\"");
         ensure!(own != bundled, "{name} does not import the package");
         fs::write(&file, own)?;
     }
