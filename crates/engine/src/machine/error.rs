@@ -306,6 +306,7 @@ mod tests {
             Kind::TemplateNotFound,
             Kind::NotFound,
             Kind::Conflict,
+            Kind::IdempotencyKeyExpired,
             Kind::TransitionInProgress,
             Kind::TransitionConflict,
             Kind::MachineNotReady,
