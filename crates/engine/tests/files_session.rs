@@ -631,7 +631,7 @@ impl Session {
         self.files.step(step).await.unwrap()
     }
 
-    async fn open(&mut self, path: &str, how: How) -> u32 {
+    async fn open(&mut self, path: &str, how: How) -> u64 {
         let (path, mode) = (path.to_owned(), 0o600);
         match self.step(Step::Open { path, how, mode }).await {
             Stepped::Handle(handle) => handle,
@@ -639,7 +639,7 @@ impl Session {
         }
     }
 
-    async fn read_at(&mut self, handle: u32, offset: u64, length: u32) -> Vec<u8> {
+    async fn read_at(&mut self, handle: u64, offset: u64, length: u32) -> Vec<u8> {
         let step = Step::ReadAt {
             handle,
             offset,
@@ -651,7 +651,7 @@ impl Session {
         }
     }
 
-    async fn write_at(&mut self, handle: u32, offset: u64, bytes: &[u8]) {
+    async fn write_at(&mut self, handle: u64, offset: u64, bytes: &[u8]) {
         let bytes = bytes.to_vec().into();
         let step = Step::WriteAt {
             handle,
@@ -869,7 +869,7 @@ async fn steps_on_names_replace_nothing_and_take_nothing_along() {
 #[tokio::test]
 async fn a_session_holds_so_many_open_files_and_leaves_none() {
     let mut s = Session::start();
-    let path = s.put("f", "");
+    let path = s.put("f", "kept");
     let own = || {
         let all = std::fs::read_dir("/proc/self/fd").unwrap();
         let links = all.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
@@ -882,10 +882,14 @@ async fn a_session_holds_so_many_open_files_and_leaves_none() {
     assert_eq!(own(), MOST_HANDLES);
     let one_more = Step::Open {
         path: path.clone(),
-        how: How::default(),
+        how: How {
+            truncate: true,
+            ..to_write()
+        },
         mode: 0,
     };
     assert_eq!(s.step_errno(one_more).await, libc::EMFILE);
+    assert_eq!(std::fs::read(&path).unwrap(), b"kept", "it was not opened");
     s.step(Step::Close { handle: last }).await;
     s.open(&path, How::default()).await;
     drop(s.files);

@@ -44,12 +44,12 @@ pub enum Step {
     /// Closes what is open. Answered with `Done`.
     Close {
         /// From `Handle`.
-        handle: u32,
+        handle: u64,
     },
     /// Reads. Answered with `Bytes`, which are none at the end of the file only.
     ReadAt {
         /// From `Handle`.
-        handle: u32,
+        handle: u64,
         /// Where.
         offset: u64,
         /// How many at most.
@@ -58,7 +58,7 @@ pub enum Step {
     /// Writes. Answered with `Done`.
     WriteAt {
         /// From `Handle`.
-        handle: u32,
+        handle: u64,
         /// Where; a file that was opened to append is written at its end.
         offset: u64,
         /// What.
@@ -67,12 +67,12 @@ pub enum Step {
     /// Waits until the disk has the file. Answered with `Done`.
     Sync {
         /// From `Handle`.
-        handle: u32,
+        handle: u64,
     },
     /// The next entries of a directory. Answered with `Entries`, which are none at the end only.
     Next {
         /// From `Handle`.
-        handle: u32,
+        handle: u64,
     },
     /// Looks at something. Answered with `Look`.
     Look {
@@ -160,7 +160,7 @@ pub enum Spot {
     /// What has the path; a symlink itself.
     Link(String),
     /// What is open.
-    Handle(u32),
+    Handle(u64),
 }
 
 /// What came of it.
@@ -169,7 +169,7 @@ pub enum Stepped {
     /// It is done.
     Done,
     /// Names what is open now.
-    Handle(u32),
+    Handle(u64),
     /// Content.
     Bytes(ByteBuf),
     /// Entries of a directory.
@@ -234,9 +234,9 @@ pub struct Space {
 /// What a session has open.
 #[derive(Default)]
 pub(super) struct Handles {
-    open: HashMap<u32, Open>,
+    open: HashMap<u64, Open>,
     /// Numbers are not used twice: one that was closed stays wrong.
-    next: u32,
+    next: u64,
 }
 
 struct Open {
@@ -272,13 +272,15 @@ impl Handles {
         match step {
             Step::Open { path, how, mode } => {
                 let path = meant(&path);
+                self.check_room(&path)?;
                 let file = open(&path, how, mode)?;
-                self.keep(&path, What::File(file))
+                Ok(self.keep(&path, What::File(file)))
             }
             Step::OpenDirectory { path } => {
                 let path = meant(&path);
+                self.check_room(&path)?;
                 let entries = fs::read_dir(&path).map_err(|e| Fault::at(&path, &e))?;
-                self.keep(&path, What::Directory(entries))
+                Ok(self.keep(&path, What::Directory(entries)))
             }
             Step::Close { handle } => match self.open.remove(&handle) {
                 Some(_) => Ok(Stepped::Done),
@@ -366,26 +368,31 @@ impl Handles {
         }
     }
 
-    fn keep(&mut self, path: &Path, what: What) -> Result<Stepped> {
-        let handle = self.next;
-        self.next = self.next.wrapping_add(1);
-        if self.open.len() >= MOST_HANDLES || self.open.contains_key(&handle) {
-            let text = format!(
-                "{}: {MOST_HANDLES} files are open already: close some",
-                shown(path)
-            );
-            return Err(Fault::new(libc::EMFILE, text));
+    /// Asked before anything is opened: what has no room must make or empty no file.
+    fn check_room(&self, path: &Path) -> Result<()> {
+        if self.open.len() < MOST_HANDLES {
+            return Ok(());
         }
-        let path = path.into();
-        self.open.insert(handle, Open { path, what });
-        Ok(Stepped::Handle(handle))
+        let text = format!(
+            "{}: {MOST_HANDLES} files are open already: close some",
+            shown(path)
+        );
+        Err(Fault::new(libc::EMFILE, text))
     }
 
-    fn find(&self, handle: u32) -> Result<&Open> {
+    fn keep(&mut self, path: &Path, what: What) -> Stepped {
+        let handle = self.next;
+        self.next += 1;
+        let path = path.into();
+        self.open.insert(handle, Open { path, what });
+        Stepped::Handle(handle)
+    }
+
+    fn find(&self, handle: u64) -> Result<&Open> {
         self.open.get(&handle).ok_or_else(unknown)
     }
 
-    fn entries(&mut self, names: &Names, handle: u32) -> Result<Stepped> {
+    fn entries(&mut self, names: &Names, handle: u64) -> Result<Stepped> {
         let open = self.open.get_mut(&handle).ok_or_else(unknown)?;
         let What::Directory(entries) = &mut open.what else {
             let error = io::Error::from_raw_os_error(libc::ENOTDIR);

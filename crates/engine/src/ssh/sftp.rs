@@ -384,7 +384,7 @@ fn reply(id: u32, content: &impl Serialize) -> Answer {
     Ok(ExtendedReply { id, data }.into())
 }
 
-fn handle(text: &str) -> Result<u32, Refusal> {
+fn handle(text: &str) -> Result<u64, Refusal> {
     text.parse().map_err(|_| status(libc::EBADF).into())
 }
 
