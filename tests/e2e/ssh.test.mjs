@@ -201,11 +201,11 @@ test('a client that goes away leaves no process behind', async () => {
 
 test('scp and sftp need no program in the machine, and one that is there is not asked', async () => {
   const machine = await engine.Machine.create({ ...SMALL });
-  // Every place where a distribution may have put its own.
+  // Every place where a distribution may have put its own, as far as the machine may write there.
   await sh(
     machine,
     `for p in /usr/lib/openssh /usr/lib/ssh /usr/libexec/openssh /usr/libexec; do
-       mkdir -p $p && printf '#!/bin/sh\nexit 9\n' > $p/sftp-server && chmod 755 $p/sftp-server; done`,
+       mkdir -p $p && printf '#!/bin/sh\\nexit 9\\n' > $p/sftp-server && chmod 755 $p/sftp-server; done; true`,
   );
   const access = await machine.createSshAccess({ keyDir: join(directory, 'copies') });
   const scp = (...words) => run('scp', access, words);

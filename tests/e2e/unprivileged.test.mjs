@@ -98,3 +98,15 @@ test('a limit that cannot be held is told, and a disk size is refused unless the
   else assert.equal(exitCode, 137);
   await machine.kill();
 });
+
+test('who cannot be another user says so', async (t) => {
+  const engine = await unprivilegedEngine(t, ['--best-effort']);
+  t.after(() => engine.stop());
+  const machine = await engine.Machine.create(ANY);
+  const refused = (error) =>
+    error instanceof NullspaceError && error.code === 'permission_denied' && /`nobody`/.test(error.message);
+  await assert.rejects(machine.files.list('/', { user: 'nobody' }), refused);
+  const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f';
+  await assert.rejects(machine.createSshAccess({ publicKey: key, user: 'nobody' }), refused);
+  await machine.kill();
+});

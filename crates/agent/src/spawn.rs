@@ -42,7 +42,7 @@ fn find_user(name: Option<&str>) -> Result<Option<User>, Refusal> {
 
 /// Starts a process that serves file operations as a user, and gives the other end of its socket.
 pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
-    let user = find_user(user)?;
+    let found = find_user(user)?;
     let (ours, theirs) = UnixStream::pair().map_err(no_room)?;
     // SAFETY: this process has one thread, so the child may do what it likes.
     let pid = unsafe { libc::fork() };
@@ -65,9 +65,15 @@ pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
         }
         libc::syscall(libc::SYS_close_range, channel + 1, libc::c_uint::MAX, 0);
         let is_offered = limits::offer_in_want_of_memory().is_ok();
-        let is_user = user.as_ref().is_none_or(|user| become_user(user).is_ok());
-        if is_offered && is_user && libc::chdir(c"/".as_ptr()) == 0 {
-            nullspace_agent::files::serve(theirs);
+        let is_user = found.as_ref().map_or(Ok(()), become_user);
+        if is_offered && libc::chdir(c"/".as_ptr()) == 0 {
+            match is_user {
+                Ok(()) => nullspace_agent::files::serve(theirs),
+                Err(error) => nullspace_agent::files::refuse(
+                    theirs,
+                    &format!("files are not open to `{}` here: {error}", user.unwrap_or("root")),
+                ),
+            }
         }
         libc::_exit(0);
     }

@@ -22,7 +22,7 @@ mod text;
 mod watch;
 mod write;
 
-pub use serve::serve;
+pub use serve::{refuse, serve};
 pub use steps::{Entry, How, Look, Space, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES};
 pub use text::is_exact;
 

@@ -25,12 +25,7 @@ const LARGEST_PSEUDO_FILE: u64 = 4 << 20;
 pub fn serve(channel: UnixStream) {
     // SAFETY: it cannot fail, and this process makes no files but those of requests.
     unsafe { libc::umask(0o022) };
-    let mut session = Session {
-        channel,
-        names: Names::load(),
-        new: Vec::new(),
-        handles: Handles::default(),
-    };
+    let mut session = Session::new(channel);
     while let Ok(Some(op)) = session.receive() {
         let sent = match op {
             Op::Watch { path, recursive } => return watch::run(&mut session, &meant(&path), recursive),
@@ -42,6 +37,17 @@ pub fn serve(channel: UnixStream) {
             }
         };
         if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers every request with why there is nothing to be had. The calling process may be anybody.
+pub fn refuse(channel: UnixStream, why: &str) {
+    let mut session = Session::new(channel);
+    while let Ok(Some(_)) = session.receive() {
+        let refusal = Reply::Fault(Fault::new(libc::EPERM, why));
+        if session.send(&refusal, None).is_err() {
             return;
         }
     }
@@ -62,6 +68,15 @@ fn plain(reply: Reply) -> Outcome {
 }
 
 impl Session {
+    fn new(channel: UnixStream) -> Self {
+        Self {
+            channel,
+            names: Names::load(),
+            new: Vec::new(),
+            handles: Handles::default(),
+        }
+    }
+
     fn run(&mut self, op: Op) -> Outcome {
         match op {
             Op::Home => plain(Reply::Text(names::home())),

@@ -91,7 +91,8 @@ impl Door {
             self.engine.ready(machine).await?;
         } else {
             // Says whether the machine has that user, and whether this computer can become it.
-            self.engine.files(machine, Some(user.clone())).await?;
+            let mut files = self.engine.files(machine, Some(user.clone())).await?;
+            files.info("/".into()).await?;
         }
         let open = self.open().await?;
         let issued = open.authority.issue(&key, machine, &user, seconds)?;
