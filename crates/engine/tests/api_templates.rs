@@ -834,3 +834,61 @@ async fn a_build_that_an_engine_did_not_finish_is_an_error_in_the_next() {
     assert_eq!(of_cache(&entries, "layer", "hit").len(), 1, "{entries:#?}");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_secret_is_in_no_log_no_error_and_no_database() {
+    const SECRET: &str = "hunter2-9c1f5e2a7b3d";
+    let served = Served::start().await;
+    let with = |command: &str, secrets: Value| {
+        let mut request = body("app", json!([run(command)]));
+        request["build_secrets"] = secrets;
+        request
+    };
+    let given = json!([{ "id": "token", "value": SECRET, "source": "value" }]);
+    let mounted = "--mount=type=secret,id=token,env=TOKEN";
+    // As it is, in the middle of other output, and across the place where a long line is cut.
+    let shows =
+        format!("{mounted} echo $TOKEN; echo a${{TOKEN}}b >&2; printf %04090d$TOKEN$TOKEN$TOKEN 0; exit 3");
+    let entries = build(&served, with(&shows, given.clone())).await;
+    let end = entries.last().unwrap();
+    assert_eq!(end["error_detail"]["details"]["exit_code"], 3, "{entries:#?}");
+    assert!(entries.iter().any(|e| e["message"] == "a***b"), "{entries:#?}");
+    let all = serde_json::to_string(&entries).unwrap();
+    assert!(!all.contains("hunter2"), "{all}");
+
+    let id = end["build_id"].as_str().unwrap();
+    let retry = format!("/v1/templates/builds/{id}/retry");
+    let message = served
+        .post(&retry, json!({}))
+        .await
+        .refused(400, "invalid_request");
+    assert!(message.contains("token"), "{message}");
+    let again = served
+        .post(&retry, json!({ "build_secrets": given }))
+        .await
+        .expect(202);
+    until_status(&served, again["build_id"].as_str().unwrap(), "error").await;
+    let message = served
+        .post("/v1/templates/build", with(&format!("{mounted} true"), json!([])))
+        .await
+        .refused(400, "invalid_request");
+    assert!(message.contains("build_secrets"), "{message}");
+
+    // Another value is the same step: it is no part of the key.
+    built(&served, with(&format!("{mounted} test -n $TOKEN"), given)).await;
+    let other = json!([{ "id": "token", "value": "another-one-1234" }]);
+    let entries = build(&served, with(&format!("{mounted} test -n $TOKEN"), other)).await;
+    assert_eq!(of_cache(&entries, "layer", "hit").len(), 1, "{entries:#?}");
+
+    let (_, state) = served.stop().await;
+    let found = std::process::Command::new("grep")
+        .args(["-rlaF", "--", "hunter2"])
+        .arg(state.path())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&found.stdout),
+        "",
+        "the secret is on the disk"
+    );
+}

@@ -58,11 +58,25 @@ fn unreadable(error: &axum::Error) -> Error {
     Error::new(Kind::InvalidRequest, "the body ended early")
 }
 
+/// Fields of which an error repeats nothing.
+const SECRETS: [&str; 5] = [
+    "build_secrets",
+    "base_image_auth",
+    "registry_auth",
+    "auth",
+    "signing_secret",
+];
+
 fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let path = error.path().to_string();
-    let text = error
-        .inner()
-        .to_string()
+    let is_secret = SECRETS
+        .iter()
+        .any(|name| path.split(['.', '[']).any(|part| part == *name));
+    let said = match is_secret {
+        true => "it is not what the API takes".to_owned(),
+        false => error.inner().to_string(),
+    };
+    let text = said
         .replace("u64", "a whole number of 0 or more")
         .replace("u32", "a whole number of 0 or more")
         .replace("u16", "a whole number of 0 to 65535");
@@ -122,6 +136,28 @@ mod tests {
     fn message(body: Value) -> String {
         let read: Result<CreateMachineRequest, _> = serde_path_to_error::deserialize(&body);
         wrong(&read.unwrap_err()).message
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        use nullspace_wire::template::CreateTemplateRequest;
+        for (body, start) in [
+            (
+                json!({ "build_secrets": [{ "id": "a", "value": 8675309 }] }),
+                "`build_secrets[0].value`",
+            ),
+            (
+                json!({ "base_image_auth": { "kind": "8675309" } }),
+                "`base_image_auth",
+            ),
+        ] {
+            let read: Result<CreateTemplateRequest, _> = serde_path_to_error::deserialize(&body);
+            let message = wrong(&read.unwrap_err()).message;
+            assert!(
+                message.starts_with(start) && !message.contains("8675309"),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -379,21 +379,19 @@ impl Engine {
         }
         let total = definition.steps.len() as u32;
         match bypass {
-            Some(reason) => self.cache_says(build, "layer", "bypass", &key, place, total, Some(reason)),
+            Some(reason) => cache_says(build, "bypass", &key, Some((place, total)), Some(reason)),
             None => {
                 if let Some((layers, pin, _)) = self.cached(&key).await? {
-                    self.cache_says(build, "layer", "hit", &key, place, total, None);
+                    cache_says(build, "hit", &key, Some((place, total)), None);
                     (scene.layers, scene.key) = (layers, key);
                     scene.pins = vec![pin];
                     return Ok(());
                 }
-                self.cache_says(
+                cache_says(
                     build,
-                    "layer",
                     "miss",
                     &key,
-                    place,
-                    total,
+                    Some((place, total)),
                     Some("missing_or_incompatible"),
                 );
             }
@@ -409,7 +407,7 @@ impl Engine {
         };
         let _ = running.stop().await;
         kept?;
-        self.cache_says(build, "layer", "stored", &key, place, total, None);
+        cache_says(build, "stored", &key, Some((place, total)), None);
         Ok(())
     }
 
@@ -424,58 +422,6 @@ impl Engine {
             let pin = self.layers.pin(&layers);
             Some((layers, pin, record))
         }))
-    }
-
-    fn cache_says(
-        &self,
-        build: &Build,
-        kind: &str,
-        status: &str,
-        key: &str,
-        place: u32,
-        total: u32,
-        reason: Option<&str>,
-    ) {
-        {
-            let mut record = lock(&build.record);
-            let counts = record.shown.cache_summary.get_or_insert_default();
-            let count = match (kind, status) {
-                ("layer", "hit") => &mut counts.layer_hits,
-                ("layer", "miss") => &mut counts.layer_misses,
-                ("layer", "stored") => &mut counts.layer_stores,
-                ("layer", _) => &mut counts.layer_bypasses,
-                (_, "hit") => &mut counts.final_artifact_hits,
-                (_, "miss") => &mut counts.final_artifact_misses,
-                (_, "stored") => &mut counts.final_artifact_stores,
-                (_, _) => &mut counts.final_artifact_bypasses,
-            };
-            *count += 1;
-        }
-        let what = if kind == "layer" {
-            format!("step {} of {total}", place + 1)
-        } else {
-            "the template".to_owned()
-        };
-        let message = match status {
-            "hit" => format!("{what} is taken from the cache"),
-            "miss" => format!("{what} is not in the cache"),
-            "stored" => format!("{what} is kept in the cache"),
-            _ => format!("{what} is made without a look into the cache"),
-        };
-        build.log.add(BuildLogKind::Cache, &message, |entry| {
-            if kind == "layer" {
-                in_step(place, total)(entry);
-            }
-            entry.level = if status == "hit" {
-                BuildLogLevel::Info
-            } else {
-                BuildLogLevel::Debug
-            };
-            entry.cache_kind = Some(kind.to_owned());
-            entry.cache_status = Some(status.to_owned());
-            entry.cache_reason = reason.map(str::to_owned);
-            entry.cache_subject = Some(key[..16].to_owned());
-        });
     }
 
     /// Starts a machine over what there is so far.
@@ -781,9 +727,7 @@ impl Engine {
             start,
             definition.config
         ]));
-        let total = definition.steps.len() as u32;
-        let says =
-            |status: &str, reason| self.cache_says(build, "final_artifact", status, &key, 0, total, reason);
+        let says = |status: &str, reason| cache_says(build, status, &key, None, reason);
         match bypass {
             Some(reason) => says("bypass", Some(reason)),
             None => {
@@ -840,6 +784,49 @@ impl Engine {
         says("stored", None);
         Ok((template, scene.pins))
     }
+}
+
+/// Counts and logs what the cache had for a step (its place and how many there are), or for the whole template.
+fn cache_says(build: &Build, status: &str, key: &str, step: Option<(u32, u32)>, reason: Option<&str>) {
+    {
+        let mut record = lock(&build.record);
+        let counts = record.shown.cache_summary.get_or_insert_default();
+        let count = match (step, status) {
+            (Some(_), "hit") => &mut counts.layer_hits,
+            (Some(_), "miss") => &mut counts.layer_misses,
+            (Some(_), "stored") => &mut counts.layer_stores,
+            (Some(_), _) => &mut counts.layer_bypasses,
+            (None, "hit") => &mut counts.final_artifact_hits,
+            (None, "miss") => &mut counts.final_artifact_misses,
+            (None, "stored") => &mut counts.final_artifact_stores,
+            (None, _) => &mut counts.final_artifact_bypasses,
+        };
+        *count += 1;
+    }
+    let what = match step {
+        Some((place, total)) => format!("step {} of {total}", place + 1),
+        None => "the template".to_owned(),
+    };
+    let message = match status {
+        "hit" => format!("{what} is taken from the cache"),
+        "miss" => format!("{what} is not in the cache"),
+        "stored" => format!("{what} is kept in the cache"),
+        _ => format!("{what} is made without a look into the cache"),
+    };
+    build.log.add(BuildLogKind::Cache, &message, |entry| {
+        if let Some((place, total)) = step {
+            in_step(place, total)(entry);
+        }
+        entry.level = match status {
+            "hit" => BuildLogLevel::Info,
+            _ => BuildLogLevel::Debug,
+        };
+        let kind = if step.is_some() { "layer" } else { "final_artifact" };
+        entry.cache_kind = Some(kind.to_owned());
+        entry.cache_status = Some(status.to_owned());
+        entry.cache_reason = reason.map(str::to_owned);
+        entry.cache_subject = Some(key[..16].to_owned());
+    });
 }
 
 /// Does in a machine what a create will do.
@@ -958,12 +945,18 @@ async fn pump(
 ) {
     let mut line = Vec::new();
     let mut chunk = vec![0; 16 << 10];
+    // Room for a secret that begins in what is shown: half of one would not be known as one.
+    let longest = LONGEST_LINE + build.secrets.longest();
     let say = |line: &mut Vec<u8>| {
+        let is_cut = line.len() == longest;
         let text = String::from_utf8_lossy(line);
         // A bar that is drawn again and again: its last state.
         let text = text.trim_end_matches(['\r', '\n']);
         let text = text.rsplit('\r').next().unwrap_or(text);
-        let text = build.secrets.hide(text);
+        let text = match is_cut {
+            true => build.secrets.hide_cut(text),
+            false => build.secrets.hide(text),
+        };
         line.clear();
         if text.is_empty() {
             return;
@@ -979,7 +972,7 @@ async fn pump(
         for byte in &chunk[..read] {
             if *byte == b'\n' {
                 say(&mut line);
-            } else if line.len() < LONGEST_LINE {
+            } else if line.len() < longest {
                 line.push(*byte);
             }
         }

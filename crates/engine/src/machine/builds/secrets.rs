@@ -86,6 +86,26 @@ impl Secrets {
         self.values.get(id).map(String::as_str)
     }
 
+    /// Bytes of the longest text that is hidden.
+    pub fn longest(&self) -> usize {
+        self.hidden.first().map_or(0, String::len)
+    }
+
+    /// The text without them, of one whose end is missing: what may be the beginning of a secret there goes too.
+    pub fn hide_cut(&self, text: &str) -> String {
+        let mut shown = self.hide(text);
+        let begins = |secret: &String| {
+            let lengths = (1..secret.len())
+                .rev()
+                .filter(|length| secret.is_char_boundary(*length));
+            let mut ends = lengths.filter(|length| shown.ends_with(&secret[..*length]));
+            ends.next().unwrap_or(0)
+        };
+        let partial = self.hidden.iter().map(begins).max().unwrap_or(0);
+        shown.truncate(shown.len() - partial);
+        shown
+    }
+
     /// The text without them.
     pub fn hide(&self, text: &str) -> String {
         let mut shown = text.to_owned();
@@ -122,6 +142,15 @@ mod tests {
         assert_eq!(secrets.hide("MIIEabcdef"), "***");
         assert_eq!(secrets.hide("nothing"), "nothing");
         assert!(!format!("{secrets:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_at_the_end_of_a_cut_line_is_not_shown() {
+        let secrets = secrets(&[("a", "hunter2hunter2")]).unwrap();
+        assert_eq!(secrets.longest(), 14);
+        assert_eq!(secrets.hide_cut("x hunter2hunter2 hunter2hun"), "x *** ");
+        assert_eq!(secrets.hide_cut("x hunter2hunter2"), "x ***");
+        assert_eq!(secrets.hide_cut("nothing"), "nothing");
     }
 
     #[test]
