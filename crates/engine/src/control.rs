@@ -34,6 +34,8 @@ pub enum Order {
     InspectTemplate(String),
     /// Delete one.
     DeleteTemplate(String),
+    /// Remove layers of images that nothing uses.
+    Prune,
 }
 
 /// What is answered.
@@ -58,6 +60,10 @@ impl Order {
             }
             Order::InspectTemplate(name) => value(engine.template(&name).await?),
             Order::DeleteTemplate(name) => value(engine.delete_template(&name).await?),
+            Order::Prune => {
+                let pruned = engine.prune().await?;
+                serde_json::to_value(pruned).map_err(|e| Error::internal("describing what was removed", e))
+            }
         }
     }
 }

@@ -5,13 +5,15 @@
 //! - [`server`]: routes, authentication, the error envelope; decides nothing
 //! - [`ssh`]: the door for SSH clients
 //! - [`machine`]: what happens to machines
+//! - [`images`]: images of registries, as layers of machines
 //! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
 //! - [`store`]: what survives a restart
 //!
-//! Imports point one way: `cli -> server, ssh, control -> machine -> isolation, store`.
+//! Imports point one way: `cli -> server, ssh, control -> machine -> images -> isolation, store`.
 
 pub mod cli;
 pub mod control;
+pub mod images;
 pub mod isolation;
 pub mod machine;
 pub mod server;

@@ -3,6 +3,7 @@
 //! Everything but the backend, which the program gives, so that tests can run all of this over another one.
 
 mod log;
+mod prune;
 mod template;
 
 use std::ffi::OsString;
@@ -49,6 +50,8 @@ enum Command {
     Serve(Serve),
     /// Import, list, inspect and delete templates.
     Template(template::Template),
+    /// Remove layers of images that no template, snapshot or machine uses.
+    Prune(prune::Prune),
     /// Say what this computer can isolate and limit. Exit code 1 if it cannot isolate at all.
     Doctor,
 }
@@ -158,6 +161,7 @@ where
     let outcome = match cli.command {
         Command::Serve(options) => runtime.block_on(serve(options, open_backend)),
         Command::Template(options) => runtime.block_on(template::run(options, open_backend)),
+        Command::Prune(options) => runtime.block_on(prune::run(options, open_backend)),
         Command::Doctor => runtime.block_on(doctor(open_backend)),
     };
     // A command of a machine that does not end must not hold the program.

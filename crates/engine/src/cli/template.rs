@@ -160,12 +160,23 @@ where
         Verb::Inspect { name } => (Order::InspectTemplate(name), pretty),
         Verb::Delete { name } => (Order::DeleteTemplate(name), deleted),
     };
-    let answer = match give(&directory, &order).await? {
-        Some(answer) => answer?,
-        None => alone(&directory, order, open_backend).await?,
-    };
-    println!("{}", show(&answer));
+    println!("{}", show(&carry_out(&directory, order, open_backend).await?));
     Ok(())
+}
+
+/// Gives an order to the engine that runs on the state directory, or carries it out where none does.
+pub async fn carry_out<F>(
+    directory: &Path,
+    order: Order,
+    open_backend: impl Fn(BackendOptions) -> F,
+) -> Outcome<Value>
+where
+    F: Future<Output = Outcome<Arc<dyn Backend>>>,
+{
+    match give(directory, &order).await? {
+        Some(answer) => answer,
+        None => alone(directory, order, open_backend).await,
+    }
 }
 
 async fn give(directory: &Path, order: &Order) -> Outcome<Option<Outcome<Value>>> {

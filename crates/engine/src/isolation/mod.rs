@@ -20,7 +20,7 @@ pub mod remove;
 pub use egress::{EgressRules, RateLimit, Verdict};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,6 +208,9 @@ pub struct Layer {
     pub size_bytes: u64,
 }
 
+/// Puts the files of a layer into the folder that it is given: `root` in it becomes the machine's `/`.
+pub type Fill = Box<dyn FnOnce(&Path) -> Result<()> + Send>;
+
 /// Starts machines.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -222,7 +225,25 @@ pub trait Backend: Send + Sync + 'static {
     async fn recover(&self) -> Result<()>;
 
     /// Copies a root file system, a directory or a tarball, into a layer named `name`.
-    async fn import_layer(&self, name: &str, source: &std::path::Path) -> Result<Layer>;
+    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer>;
+
+    /// Makes a layer named `name` of what `fill` puts into it, whole or not at all. Ids of its files are those that they
+    /// have in a machine.
+    async fn make_layer(&self, name: &str, fill: Fill) -> Result<Layer> {
+        let _ = (name, fill);
+        Err(IsolationError::Failed("this backend makes no layers".into()))
+    }
+
+    /// Where the files of a layer are, or would be. Nothing in it may be changed.
+    fn layer_folder(&self, name: &str) -> Option<PathBuf> {
+        let _ = name;
+        None
+    }
+
+    /// Names of all layers that are whole.
+    async fn layer_names(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Makes one layer of several, nearest first, that machines can start from instead. `None` = these cannot be
     /// merged; nothing is left then.

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::live::lock;
 use super::{ids, Engine};
+use crate::images::Pruned;
 use crate::store::builds;
 use crate::store::documents::{self, Kind as Document};
 
@@ -76,22 +77,16 @@ impl Engine {
         Ok((name, pin))
     }
 
-    /// Removes layers that nothing uses.
-    pub(super) async fn collect_layers(&self) {
+    /// Layers that anything uses. The caller keeps users from coming meanwhile: see
+    /// [`Layers::collector`].
+    async fn used_layers(&self) -> Result<BTreeSet<String>> {
         #[derive(Deserialize)]
         struct User {
             layers: Vec<String>,
         }
-        let _collector = self.layers.collector().await;
-        let Ok(known) = self
-            .store
-            .call(|c| documents::list(c, Document::Layer, None))
-            .await
-        else {
-            return;
-        };
-        if known.is_empty() {
-            return;
+        #[derive(Deserialize)]
+        struct Pool {
+            template: User,
         }
         let mut used: BTreeSet<String> = lock(&self.layers.pins).keys().cloned().collect();
         for machine in self.all_live() {
@@ -104,32 +99,45 @@ impl Engine {
             let pools = documents::list(c, Document::Pool, None)?;
             Ok((rows, pools, builds::cached_layers(c)?))
         });
-        let Ok((rows, pools, cached)) = rows.await else {
-            return;
-        };
+        // A row that cannot be read may use any layer.
+        let unreadable = |error| Error::internal("reading what uses a layer", error);
+        let (rows, pools, cached) = rows.await?;
+        for row in rows {
+            used.extend(serde_json::from_str::<User>(&row).map_err(unreadable)?.layers);
+        }
         for row in pools {
-            #[derive(Deserialize)]
-            struct Pool {
-                template: User,
-            }
-            let Ok(pool) = serde_json::from_str::<Pool>(&row) else {
-                return;
-            };
-            used.extend(pool.template.layers);
+            used.extend(serde_json::from_str::<Pool>(&row).map_err(unreadable)?.template.layers);
         }
         for row in cached {
-            let Ok(layers) = serde_json::from_str::<Vec<String>>(&row) else {
-                return;
-            };
-            used.extend(layers);
+            used.extend(serde_json::from_str::<Vec<String>>(&row).map_err(unreadable)?);
         }
-        for row in rows {
-            // A row that cannot be read may use any layer: keep all.
-            let Ok(user) = serde_json::from_str::<User>(&row) else {
-                return;
-            };
-            used.extend(user.layers);
+        Ok(used)
+    }
+
+    /// Removes layers of images that nothing uses any more.
+    pub async fn prune(&self) -> Result<Pruned> {
+        let _collector = self.layers.collector().await;
+        let used = self.used_layers().await?;
+        let pruned = self.images.prune(&used).await;
+        pruned.map_err(|e| Error::internal("removing layers of images", e))
+    }
+
+    /// Removes layers that nothing uses.
+    pub(super) async fn collect_layers(&self) {
+        let _collector = self.layers.collector().await;
+        let Ok(known) = self
+            .store
+            .call(|c| documents::list(c, Document::Layer, None))
+            .await
+        else {
+            return;
+        };
+        if known.is_empty() {
+            return;
         }
+        let Ok(used) = self.used_layers().await else {
+            return;
+        };
         for name in known
             .iter()
             .filter_map(|k| serde_json::from_str::<String>(k).ok())

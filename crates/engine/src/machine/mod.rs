@@ -80,6 +80,7 @@ pub use clock::{now, unix_micros, unix_seconds};
 pub use error::{Error, Kind, Result};
 pub use ids::secret;
 
+use crate::images::{self, Images, Room};
 use crate::isolation::remove::Trash;
 use crate::isolation::Backend;
 use crate::store::{machines, Store};
@@ -97,6 +98,7 @@ pub struct Engine {
     pools: Mutex<HashMap<String, Arc<Pool>>>,
     keys: idempotency::InFlight,
     layers: layers::Layers,
+    images: Images,
     /// Starts that may run at once.
     starts: Semaphore,
     /// Work that the end of the engine waits for.
@@ -138,6 +140,10 @@ impl Engine {
         // More starts at once than this only lengthen each other.
         let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
         let trash = Arc::new(Trash::new(store.directory().join("trash")));
+        let directory = store.directory().to_owned();
+        let looked_at = directory.clone();
+        let room: Room = Arc::new(move || room::look(&looked_at).map_err(|error| error.message));
+        let images = Images::new(backend.clone(), directory, room, images::Options::default());
         Self {
             store,
             backend,
@@ -145,6 +151,7 @@ impl Engine {
             pools: Mutex::default(),
             keys: idempotency::InFlight::default(),
             layers: layers::Layers::default(),
+            images,
             starts: Semaphore::new(starts),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

@@ -1,6 +1,8 @@
 //! Room on the engine's disk. What is made needs some, and an engine without any can store nothing, not even the end of a
 //! machine: so a little is kept free, and what would take of it is refused.
 
+use std::path::Path;
+
 use super::error::{Error, Kind, Result};
 use super::Engine;
 
@@ -18,12 +20,20 @@ impl Engine {
     /// The same for so many bytes that are to be written.
     pub(super) async fn refuse_without_room_for(&self, bytes: u64) -> Result<()> {
         let directory = self.store.directory().to_owned();
-        let looked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&directory));
-        let looked = looked.await.map_err(|e| Error::internal("looking for room", e))?;
-        let found = looked.map_err(|e| Error::internal("looking for room", e))?;
-        let free = found.f_bavail * found.f_frsize;
-        check(found.f_blocks * found.f_frsize, free.saturating_sub(bytes))
+        let looked = tokio::task::spawn_blocking(move || look_for(&directory, bytes)).await;
+        looked.map_err(|e| Error::internal("looking for room", e))?
     }
+}
+
+/// The same, for work that blocks anyway.
+pub(super) fn look(directory: &Path) -> Result<()> {
+    look_for(directory, 0)
+}
+
+fn look_for(directory: &Path, bytes: u64) -> Result<()> {
+    let found = rustix::fs::statvfs(directory).map_err(|e| Error::internal("looking for room", e))?;
+    let free = found.f_bavail * found.f_frsize;
+    check(found.f_blocks * found.f_frsize, free.saturating_sub(bytes))
 }
 
 fn check(total: u64, free: u64) -> Result<()> {

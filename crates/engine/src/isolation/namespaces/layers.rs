@@ -132,8 +132,23 @@ pub fn remove_half_made(layers: &Path, trash: &Trash) -> Result<()> {
     Ok(())
 }
 
+/// Names of the layers that are whole.
+pub fn names(layers: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(layers).map_err(failed("read the layers"))?.flatten();
+    let is_whole = |path: &Path| path.extension().is_none_or(|extension| extension != HALF_MADE);
+    let whole = entries.filter(|entry| is_whole(&entry.path()));
+    Ok(whole
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect())
+}
+
 /// Makes a layer whole or not at all.
-fn make(layer: &Path, name: &str, trash: &Trash, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Layer> {
+pub fn make(
+    layer: &Path,
+    name: &str,
+    trash: &Trash,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Layer> {
     let fresh = layer.with_extension(HALF_MADE);
     trash.take(&fresh).map_err(failed("remove a half-made layer"))?;
     fs::create_dir(&fresh).map_err(failed("make a layer"))?;

@@ -38,8 +38,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+pub use base::NAMES;
+
 use super::remove::Trash;
-use super::{Backend, Capabilities, IsolationError, Layer, Result, Running, StartSpec};
+use super::{Backend, Capabilities, Fill, IsolationError, Layer, Result, Running, StartSpec};
 use cgroup::Groups;
 use spawner::Spawner;
 
@@ -186,6 +188,24 @@ impl Backend for Namespaces {
             shared.settle(&name).map(|()| layer)
         })
         .await
+    }
+
+    async fn make_layer(&self, name: &str, fill: Fill) -> Result<Layer> {
+        let (shared, name) = (self.shared.clone(), name.to_owned());
+        blocking(move || {
+            let layer = layers::make(&shared.layer(&name), &name, &shared.trash, fill)?;
+            shared.settle(&name).map(|()| layer)
+        })
+        .await
+    }
+
+    fn layer_folder(&self, name: &str) -> Option<PathBuf> {
+        Some(self.shared.layer(name))
+    }
+
+    async fn layer_names(&self) -> Result<Vec<String>> {
+        let shared = self.shared.clone();
+        blocking(move || layers::names(&shared.options.state_dir.join("layers"))).await
     }
 
     async fn merge_layers(&self, name: &str, layers: &[String]) -> Result<Option<Layer>> {
