@@ -6,13 +6,15 @@
 //! - [`ssh`]: the door for SSH clients
 //! - [`machine`]: what happens to machines
 //! - [`images`]: images of registries, as layers of machines
+//! - [`dockerfile`]: Dockerfiles, as steps of a build
 //! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
 //! - [`store`]: what survives a restart
 //!
-//! Imports point one way: `cli -> server, ssh, control -> machine -> images -> isolation, store`.
+//! Imports point one way: `cli -> server, ssh, control -> machine -> dockerfile, images -> isolation, store`.
 
 pub mod cli;
 pub mod control;
+pub mod dockerfile;
 pub mod images;
 pub mod isolation;
 pub mod machine;
