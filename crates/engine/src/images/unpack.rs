@@ -126,27 +126,21 @@ pub fn layer(
         near: None,
         folders: BTreeMap::new(),
         is_privileged: rustix::process::geteuid().is_root(),
+        left: limits.entries,
+        most: limits.entries,
+        piece: vec![0; PIECE],
         since_look: 0,
         room,
         done: Unpacked::default(),
     };
     // What went wrong while reading is known better by the reader than by what it told its caller.
     let cause = |error: Error| shared.fault.take().unwrap_or(error);
-    let mut count = 0;
     let mut entries = archive.entries().map_err(broken)?;
     loop {
         shared.header.set(Some(LONGEST_HEADER));
         let Some(entry) = entries.next() else { break };
         let mut entry = entry.map_err(|error| cause(broken(error)))?;
         shared.header.set(None);
-        count += 1;
-        if count > limits.entries {
-            let text = format!(
-                "it has more than {} entries, which is the most that is taken",
-                limits.entries
-            );
-            return Err(Error::refused(text));
-        }
         let shown = shown(&entry.path_bytes());
         unpack
             .entry(&mut entry)
@@ -248,6 +242,10 @@ struct Unpack<'a> {
     folders: BTreeMap<Vec<u8>, (u32, Timestamps)>,
     /// Whether files can belong to anybody.
     is_privileged: bool,
+    /// Entries that may still come, of so many. Directories that no entry describes count too.
+    left: u64,
+    most: u64,
+    piece: Vec<u8>,
     since_look: u64,
     room: &'a dyn Fn() -> Result<()>,
     done: Unpacked,
@@ -255,6 +253,7 @@ struct Unpack<'a> {
 
 impl Unpack<'_> {
     fn entry<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<()> {
+        self.count()?;
         let kind = entry.header().entry_type();
         if kind.is_pax_global_extensions() {
             return Ok(());
@@ -317,7 +316,11 @@ impl Unpack<'_> {
             chmodat(&near, &text, mode, AtFlags::empty()).map_err(failed)?;
             return Ok(());
         }
-        if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+        if kind.is_gnu_sparse() {
+            // Its zeros come out of nowhere, and are not counted by the reader.
+            return Err(Error::refused("is a sparse file, which is not supported"));
+        }
+        if kind.is_file() || kind.is_contiguous() {
             let size = entry.size();
             return self.file(folder, &text, entry, size, &attributes);
         }
@@ -327,6 +330,18 @@ impl Unpack<'_> {
         )))
     }
 
+    fn count(&mut self) -> Result<()> {
+        let Some(left) = self.left.checked_sub(1) else {
+            let text = format!(
+                "the layer has more than {} entries, the most that is taken",
+                self.most
+            );
+            return Err(Error::refused(text));
+        };
+        self.left = left;
+        Ok(())
+    }
+
     /// The directory of an entry, made if nothing describes it. Links on the way are followed inside the layer.
     fn folder(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>> {
         if let Some((near, opened)) = &self.near {
@@ -334,43 +349,31 @@ impl Unpack<'_> {
                 return Ok(opened.clone());
             }
         }
-        let opened = Rc::new(self.open_folder(path).map_err(failed)?);
+        let opened = Rc::new(self.open_folder(path)?);
         self.near = Some((path.to_owned(), opened.clone()));
         Ok(opened)
     }
 
-    fn open_folder(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = |path: &[u8]| {
-            let path = if path.is_empty() { &b"."[..] } else { path };
-            let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            openat2(&self.top, path, flags, Mode::empty(), inside)
-        };
-        match open(path) {
+    fn open_folder(&mut self, path: &[u8]) -> Result<OwnedFd> {
+        match self.open_existing(path) {
             Err(Errno::NOENT) => {}
-            opened => return opened,
+            opened => return opened.map_err(failed),
         }
-        let mut at = open(b"")?;
-        for (end, _) in path
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'/')
-            .chain([(path.len(), &b'/')])
-        {
-            let so_far = &path[..end];
-            at = match open(so_far) {
+        let mut at = self.open_existing(b"").map_err(failed)?;
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends: Vec<usize> = slashes.map(|(at, _)| at).chain([path.len()]).collect();
+        for so_far in ends.into_iter().map(|end| &path[..end]) {
+            at = match self.open_existing(so_far) {
                 Err(Errno::NOENT) => {
-                    let begin = so_far
-                        .iter()
-                        .rposition(|byte| *byte == b'/')
-                        .map_or(0, |slash| slash + 1);
-                    mkdirat(&at, &so_far[begin..], Mode::from_raw_mode(0o755))?;
-                    // The mask of this process may have taken something away.
-                    let made = openat(&at, &so_far[begin..], DIRECTORY, Mode::empty())?;
-                    fchmod(&made, Mode::from_raw_mode(0o755))?;
+                    self.count()?;
+                    let (_, name) = split(so_far).unwrap_or_default();
+                    mkdirat(&at, name, Mode::RWXU).map_err(failed)?;
+                    let made = openat(&at, name, DIRECTORY, Mode::empty()).map_err(failed)?;
+                    // The mask of this process takes nothing away here.
+                    fchmod(&made, Mode::from_raw_mode(0o755)).map_err(failed)?;
                     made
                 }
-                opened => opened?,
+                opened => opened.map_err(failed)?,
             };
         }
         Ok(at)
@@ -479,20 +482,18 @@ impl Unpack<'_> {
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(&near, name, create, Mode::RUSR | Mode::WUSR).map_err(failed)?;
         let mut to = std::fs::File::from(made);
-        let mut piece = vec![0; PIECE];
         let mut written = 0;
         loop {
-            let read = match from.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) => return Err(broken(error)),
-            };
+            let read = from.read(&mut self.piece).map_err(broken)?;
+            if read == 0 {
+                break;
+            }
             self.since_look += read as u64;
             if self.since_look >= LOOK {
                 self.since_look = 0;
                 (self.room)()?;
             }
-            to.write_all(&piece[..read]).map_err(failed_io)?;
+            to.write_all(&self.piece[..read]).map_err(failed_io)?;
             written += read as u64;
         }
         if written != size {
@@ -545,9 +546,13 @@ impl Unpack<'_> {
         };
         let (uid, gid) = (id(header.uid())?, id(header.gid())?);
         self.done.strangers += u64::from(is_stranger);
-        let seconds = header.mtime().map_err(broken)?;
         let moment = Timespec {
-            tv_sec: i64::try_from(seconds).unwrap_or_default(),
+            // One before 1970 is none here.
+            tv_sec: header
+                .mtime()
+                .ok()
+                .and_then(|seconds| seconds.try_into().ok())
+                .unwrap_or_default(),
             tv_nsec: 0,
         };
         Ok(Attributes {

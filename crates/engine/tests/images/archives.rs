@@ -63,6 +63,12 @@ impl Archive {
         header.set_gid(entry.owner.1);
         header.set_mtime(MOMENT);
         header.set_size(entry.data.len() as u64);
+        if let (b'S', Some(sparse)) = (entry.kind, header.as_gnu_mut()) {
+            // 8 GiB of zeros that are not there.
+            sparse.realsize = *b"77777777777\0";
+            sparse.sparse[0].offset = *b"77777777777\0";
+            sparse.sparse[0].numbytes = *b"00000000000\0";
+        }
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());
         self.0.extend_from_slice(entry.data);

@@ -109,6 +109,14 @@ async fn what_cannot_be_unpacked_safely_is_refused_and_leaves_nothing() {
             "sparse",
         ),
         (
+            "sparse-gnu",
+            Archive::default().raw(&Entry {
+                kind: b'S',
+                ..Entry::default()
+            }),
+            "sparse",
+        ),
+        (
             "header",
             Archive::default()
                 .extended(&[("comment", &vec![b'x'; 2 << 20])])
@@ -295,6 +303,7 @@ async fn a_layer_of_too_many_files_is_stopped() {
         ..Options::default()
     })
     .await;
+    // One is the directory.
     let many = |count: usize| {
         (0..count)
             .fold(Archive::default(), |archive, number| {
@@ -302,11 +311,19 @@ async fn a_layer_of_too_many_files_is_stopped() {
             })
             .end()
     };
-    place.publish_one("some", many(1000));
+    place.publish_one("some", many(999));
     place.pull("some").await.unwrap();
-    place.publish_one("many", many(1001));
+    place.publish_one("many", many(1000));
     let error = place.refusal("many").await;
     assert_eq!(error.kind, Kind::Refused);
+    assert!(error.message.contains("more than 1000 entries"), "{error}");
+    // Directories that are only named count too.
+    let named = |number: u32| format!("{number}/{}x", "d/".repeat(600));
+    let archive = Archive::default()
+        .file(&named(1), 0o644, "")
+        .file(&named(2), 0o644, "");
+    place.publish_one("named", archive.end());
+    let error = place.refusal("named").await;
     assert!(error.message.contains("more than 1000 entries"), "{error}");
 }
 
