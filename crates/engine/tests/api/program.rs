@@ -47,7 +47,11 @@ struct Ended {
 }
 
 fn start(state: &Path, arguments: &[&str]) -> Program {
-    let mut all = vec!["nullspace-engine", "serve", "--state", state.to_str().unwrap()];
+    run("serve", state, arguments)
+}
+
+fn run(command: &str, state: &Path, arguments: &[&str]) -> Program {
+    let mut all = vec!["nullspace-engine", command, "--state", state.to_str().unwrap()];
     all.extend(arguments);
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["program::engine", "--exact", "--nocapture", "--test-threads=1"])
@@ -207,4 +211,21 @@ fn a_second_engine_on_the_same_state_is_told_so() {
         "{}",
         second.log
     );
+}
+
+#[test]
+fn prune_is_done_by_the_engine_that_runs_or_without_one() {
+    let state = tempfile::tempdir().unwrap();
+    let prune = |arguments: &[&str]| {
+        let ended = run("prune", state.path(), arguments).end();
+        assert!(ended.is_success, "{}", ended.log);
+        ended.out
+    };
+    let told = "0 layers of images removed, 0.0 MiB; 0 are in use, 0.0 MiB\n";
+    assert!(prune(&[]).contains(told));
+    let mut engine = start(state.path(), &["--listen", "127.0.0.1:0"]);
+    let mut out = BufReader::new(engine.0.stdout.take().unwrap());
+    engine.line(&mut out, "NULLSPACE_API_URL=");
+    assert!(prune(&[]).contains(told));
+    assert!(prune(&["--json"]).contains("\"removed\": {}"));
 }
