@@ -130,6 +130,7 @@ const ruleOf = (line) => {
   if (isKept) text = text.slice(1).trim();
   if (text === '') malformed(line);
   text = clean(text);
+  if (isKept && text === '/') malformed(line);
   if (text.length > 1 && text.startsWith('/')) text = text.slice(1);
   if (!/[*?[\]\\]/.test(text)) return { isKept, stem: text, isPlain: true, test: (path) => path === text };
   const tokens = tokensOf(text, line);

@@ -120,13 +120,17 @@ const started = async (asked) => {
     return build;
   } catch (error) {
     if (!signal?.aborted) throw error;
-    await given(starting.then((build) => cancelled(build)));
+    await lingered(starting.then(cancelled));
     throw error;
   }
 };
 
 /** Waits a little for the end of what nobody waits for any more. */
-const given = (promise) => Promise.race([promise.catch(() => {}), pause(CANCEL_MS)]);
+const lingered = async (promise) => {
+  const over = new AbortController();
+  await Promise.race([promise.catch(() => {}), pause(CANCEL_MS, over.signal).catch(() => {})]);
+  over.abort();
+};
 const cancelled = (build) =>
   ofBuild.cancel(recordOf(build, 'TemplateBuild'), { reason: 'the caller has gone', requestTimeout: 30 });
 
@@ -256,6 +260,8 @@ const ended = async (record, { onLog, signal, requestTimeout }) => {
     await onLog?.(entry);
   }
   if (last?.kind === 'end' && last.result) return last.result;
+  if (last?.kind === 'error' && last.errorDetail)
+    throw failure(record, record.name, { detail: last.errorDetail, message: last.message, log });
   // The log says less than there is to know, or is gone.
   const more = { ...(signal ? { signal } : {}), ...(requestTimeout === undefined ? {} : { requestTimeout }) };
   const { build } = await ofBuild.status(record, { ...more, offset: last === undefined ? 0 : last.offset + 1 });
@@ -288,7 +294,7 @@ export const addTemplates = () => {
       return await ended(recordOf(build, 'TemplateBuild'), all);
     } catch (error) {
       // Who gives up and whose hook throws wants no template; who lost the connection may take the build up again.
-      if (!(error instanceof BuildError) && !isLost(error)) await given(cancelled(build));
+      if (!(error instanceof BuildError) && !isLost(error)) await lingered(cancelled(build));
       throw error;
     }
   });

@@ -99,7 +99,7 @@ for (const [patterns, out, kept] of TABLE)
   });
 
 test('a pattern that is no pattern is refused by its text', () => {
-  for (const bad of ['[', '[a', '[]', '[]a]', '[^]', '[a-]', '[-x]', 'a\\', '!', '!  '])
+  for (const bad of ['[', '[a', '[]', '[]a]', '[^]', '[a-]', '[-x]', 'a\\', '!', '!  ', '!/'])
     assert.throws(
       () => rulesOf([bad]),
       { name: 'InvalidRequestError', message: /of \.dockerignore is malformed/ },
