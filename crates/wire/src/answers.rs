@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, template_answers, upload,
-    volume, warm_pool, webhook, JsonObject,
+    code, exec, files, git, lifecycle, machine, monitor, network, preview, ssh, template, template_answers,
+    upload, volume, warm_pool, webhook, JsonObject,
 };
 
 /// How an answer is laid out around its type.
@@ -174,16 +174,16 @@ answers! {
     TemplateRow: Projected template_answers::TemplateInfo;
     TemplateList: Many template_answers::TemplateInfo;
     TemplateRows: ProjectedItems template_answers::TemplateInfo;
-    TemplateTags: Many template_answers::TemplateTagInfo;
-    TemplateAliases: Many template_answers::TemplateAliasInfo;
-    TemplateNameClaim: One template_answers::TemplateNameClaim;
-    TemplateNamespace: One template_answers::TemplateNamespaceInfo;
-    TemplateBlobs: One template_answers::TemplateBlobPreflightResponse;
+    TemplateTags: Many template::TemplateTagInfo;
+    TemplateAliases: Many template::TemplateAliasInfo;
+    TemplateNameClaim: One template::TemplateNameClaim;
+    TemplateNamespace: One template::TemplateNamespaceInfo;
+    TemplateBlobs: One template::PreflightResponse;
     TemplateBuild: One template_answers::TemplateBuild;
     TemplateBuildSnapshot: One template_answers::TemplateBuildStatusSnapshot;
     TemplateBuildLogEntry: One template_answers::TemplateBuildLogEntry;
     TemplateBuildList: One template_answers::TemplateBuildListResponse;
-    TemplateValidation: One template_answers::TemplateBuildValidationResponse;
+    TemplateValidation: One template::BuildValidation;
     TemplatePlan: One template_answers::TemplateBuildPlanResponse;
     WarmPool: One warm_pool::WarmPool;
     WarmPoolList: Items warm_pool::WarmPool, warm_pool::ListWarmPoolsResponse;

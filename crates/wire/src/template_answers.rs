@@ -1,9 +1,9 @@
-//! Templates and their builds, as answers tell them. Source: PROTOCOL.md section 11.
-//!
-//! Enums are plain text: a newer server may have more of them.
+//! What the SDK reads of templates and their builds: all that the schema has, where [`crate::template`] has what the local engine
+//! writes. Enums are plain text: a newer server may have more of them. Source: PROTOCOL.md section 11.
 
 use serde::{Deserialize, Serialize};
 
+use crate::template::{ArtifactAvailability, BuildPromotability};
 use crate::{JsonObject, Timestamp};
 
 /// What machines can start from.
@@ -86,78 +86,6 @@ pub struct TemplateReadiness {
     pub startup_grace_secs: Option<u64>,
 }
 
-/// A tag of a template.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateTagInfo {
-    /// Its name.
-    pub tag: String,
-    /// The build that it names.
-    pub build_id: String,
-    /// When it was set.
-    pub created_at: Timestamp,
-}
-
-/// Another name of a template, such as the one before a rename.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateAliasInfo {
-    /// The other reference.
-    pub alias_ref: String,
-    /// Since when.
-    pub created_at: Timestamp,
-}
-
-/// A name that is kept for somebody.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateNameClaim {
-    /// Gives it up again.
-    pub claim_token: String,
-    /// The name.
-    pub canonical_ref: String,
-    /// When it is given up by itself.
-    pub expires_at: Timestamp,
-}
-
-/// A namespace of templates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateNamespaceInfo {
-    /// Lower-case name.
-    pub slug: String,
-    /// `user`, `deployment` or `system`.
-    pub kind: String,
-    /// Whether names without a namespace are in it.
-    pub is_default: bool,
-}
-
-/// What a build answers to `preflight`, in the order of what was asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateBlobPreflightResponse {
-    /// One for each that was asked for.
-    pub files: Vec<TemplateBlobPreflightResult>,
-}
-
-/// Whether the content of one entry has to be sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateBlobPreflightResult {
-    /// As asked.
-    pub path: String,
-    /// `file` or `dir`.
-    pub entry_type: String,
-    /// Whether the server lacks it.
-    pub missing: bool,
-    /// As asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    /// Name of the content; of files only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blob_id: Option<String>,
-}
-
 /// A build. Lists of builds leave some of it out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -224,10 +152,10 @@ pub struct TemplateBuild {
     pub cache_summary: Option<JsonObject>,
     /// Whether machines can start from it now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_availability: Option<TemplateAvailability>,
+    pub artifact_availability: Option<ArtifactAvailability>,
     /// Whether it can get a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promotability: Option<TemplatePromotability>,
+    pub promotability: Option<BuildPromotability>,
     /// Until when it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_expires_at: Option<Timestamp>,
@@ -279,30 +207,6 @@ pub struct TemplateBuildConfig {
     /// MiB; the least disk of machines that start from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mb: Option<u64>,
-}
-
-/// Whether machines can start from a build now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateAvailability {
-    /// `available`, `warming`, `publishing`, `unavailable` or `failed`.
-    pub status: String,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// Whether a build can get a tag.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplatePromotability {
-    /// `promotable`, `not_ready`, `unavailable`, `expired` or `purged`.
-    pub status: String,
-    /// Whether it can.
-    pub promotable: bool,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 /// Why a build failed.
@@ -421,31 +325,6 @@ pub struct TemplateBuildListResponse {
     /// Of the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
-}
-
-/// Whether a server would take a definition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateBuildValidationResponse {
-    /// Whether it would.
-    pub valid: bool,
-    /// Why not.
-    pub errors: Vec<TemplateBuildValidationError>,
-    /// What it would take all the same.
-    pub warnings: Vec<String>,
-}
-
-/// What is wrong with a definition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TemplateBuildValidationError {
-    /// Stable name.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// Where it would fail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
 }
 
 /// What a server would do with a definition.
