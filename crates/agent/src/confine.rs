@@ -17,6 +17,54 @@ const KEPT: u64 = 0x8004_25fb;
 
 const SECCOMP_SET_MODE_FILTER: libc::c_ulong = 1;
 
+/// Capabilities over the ids of a volume: CHOWN DAC_OVERRIDE FOWNER FSETID.
+const KEPT_FOR_FILES: u64 = 0x1b;
+
+/// Confines a process that works on files alone: as the root of the user namespace, if there is one, it may do what root
+/// may with files, and nothing else.
+pub fn confine_to_files(filters: &[Vec<u8>], user_namespace: Option<&OwnedFd>) -> io::Result<()> {
+    if let Some(namespace) = user_namespace {
+        step(
+            "enter the user namespace",
+            // SAFETY: no pointers.
+            check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }),
+        )?;
+        step(
+            "drop groups",
+            // SAFETY: an empty list.
+            check(unsafe { libc::setgroups(0, std::ptr::null()) }),
+        )?;
+    }
+    become_root(KEPT_FOR_FILES)?;
+    for filter in filters {
+        step("install a filter", install(filter, 0))?;
+    }
+    step("drop capabilities", set_capabilities(KEPT_FOR_FILES))?;
+    sys::die_with_parent()
+}
+
+/// Becomes the root of the user namespace, and gives up for good what is not to be kept.
+fn become_root(kept: u64) -> io::Result<()> {
+    // SAFETY: no pointers.
+    unsafe {
+        step("become the machine's root group", check(libc::setresgid(0, 0, 0)))?;
+        step("become the machine's root", check(libc::setresuid(0, 0, 0)))?;
+        for capability in 0..64 {
+            if kept & (1 << capability) == 0 && libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 {
+                step(
+                    "bound capabilities",
+                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)),
+                )?;
+            }
+        }
+        step(
+            "refuse new privileges",
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+        )
+        .map(drop)
+    }
+}
+
 /// Enters the user namespace and confines this process and all its children.
 pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Counted> {
     match (setup.id_base, user_namespace) {
@@ -46,23 +94,7 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
             step("map the group id", fs::write("/proc/self/gid_map", "0 0 1"))?;
         }
     }
-    // SAFETY: no pointers.
-    unsafe {
-        step("become the machine's root group", check(libc::setresgid(0, 0, 0)))?;
-        step("become the machine's root", check(libc::setresuid(0, 0, 0)))?;
-        for capability in 0..64 {
-            if KEPT & (1 << capability) == 0 && libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 {
-                step(
-                    "bound capabilities",
-                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)),
-                )?;
-            }
-        }
-        step(
-            "refuse new privileges",
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
-        )?;
-    }
+    become_root(KEPT)?;
     let has_own_ids = setup.id_base.is_some();
     step("bound inotify", limits::bound_inotify(has_own_ids))?;
     for filter in &setup.filters {

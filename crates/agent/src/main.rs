@@ -1,10 +1,11 @@
-//! PID 1 of a machine. It puts the machine's file tree together, gives up every right over it, and then starts
+//! PID 1 of a machine, or of a process that works on the files of a volume. As the former it puts the machine's file tree together, gives up every right over it, and then starts
 //! processes on the engine's orders. It opens things and hands the descriptors out: no byte of a stream passes here.
 //!
 //! - `tree`: mounts; `sizes`: what programs read of memory and processors
 //! - `confine`: user namespace, capabilities, system call filter
 //! - `serve`: orders, children; `sockets`: those that are counted here
 //! - `spawn`: one process; `supervise`: what ends it whole; `users`: who it runs as
+//! - `volume`: the other task
 //!
 //! One thread, since namespaces and credentials belong to threads.
 
@@ -17,11 +18,12 @@ mod supervise;
 mod sys;
 mod tree;
 mod users;
+mod volume;
 
 use std::io::Write;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
-use nullspace_agent::message::{Report, Setup};
+use nullspace_agent::message::{Report, Setup, Task};
 use nullspace_agent::{channel, limits, net};
 
 /// The engine puts the control socket here.
@@ -33,14 +35,20 @@ fn main() {
     // An end of the engine that came before PDEATHSIG was set shows as the end of the socket.
     let _ = sys::die_with_parent();
     let mut buffer = Vec::new();
-    let Ok(Some(received)) = channel::receive::<Setup>(control.as_fd(), &mut buffer, 0) else {
+    let Ok(Some(received)) = channel::receive::<Task>(control.as_fd(), &mut buffer, 0) else {
         return;
     };
     if !received.is_whole {
         return;
     }
-    let setup = received.message;
-    match prepare(&setup, received.descriptors) {
+    match received.message {
+        Task::Machine(setup) => be_machine(control, buffer, &setup, received.descriptors),
+        Task::Volume(task) => volume::run(control, &task, received.descriptors),
+    }
+}
+
+fn be_machine(control: OwnedFd, buffer: Vec<u8>, setup: &Setup, descriptors: Vec<OwnedFd>) {
+    match prepare(setup, descriptors) {
         Ok(kept) => {
             let listeners = [kept.net.tcp.as_fd(), kept.net.udp.as_fd()];
             if channel::send(control.as_fd(), &Report::Ready, &listeners, 0).is_err() {

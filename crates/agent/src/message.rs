@@ -3,8 +3,26 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that has to be known before the machine can run. Comes first, with the descriptors of the machine's
-/// user namespace (root only) and of its lock file.
+/// What the agent is for: the first message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Task {
+    /// To be PID 1 of a machine. Descriptors: its lock file, and its user namespace (root only).
+    Machine(Box<Setup>),
+    /// To work on the files of a volume. Descriptors: the session, served by [`crate::files::serve_volume`], and the user
+    /// namespace whose ids the volume has (root only).
+    Volume(Volume),
+}
+
+/// A volume whose files are worked on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its directory on the host.
+    pub source: String,
+    /// Seccomp programs, as in [`Setup`].
+    pub filters: Vec<Vec<u8>>,
+}
+
+/// Everything that has to be known before the machine can run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Setup {
     /// Host name inside.
@@ -108,7 +126,7 @@ pub struct Exec {
 /// Agent to engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Report {
-    /// The machine stands. Descriptors: TCP and UDP listeners.
+    /// The machine stands, or the volume is open. Descriptors of a machine: TCP and UDP listeners.
     Ready,
     /// It does not: the step that failed.
     Failed(String),

@@ -56,3 +56,18 @@ pub fn open(path: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
         Ok(OwnedFd::from_raw_fd(fd as i32))
     }
 }
+
+/// Makes the current directory the root, and drops the tree of the host.
+pub fn change_root() -> io::Result<()> {
+    step(
+        "change the root",
+        // SAFETY: two live texts. Old and new root are the same directory: the old one lands on top and is dropped.
+        check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }),
+    )?;
+    step(
+        "drop the host's tree",
+        // SAFETY: a live text.
+        check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }),
+    )?;
+    std::env::set_current_dir("/")
+}

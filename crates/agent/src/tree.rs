@@ -165,17 +165,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
 
 /// Makes the current directory the root, drops the host's tree, and mounts the volumes.
 pub fn enter(points: Points, id_base: Option<u32>) -> io::Result<()> {
-    step(
-        "change the root",
-        // SAFETY: two live texts. Old and new root are the same directory: the old one lands on top and is dropped.
-        sys::check(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }),
-    )?;
-    step(
-        "drop the host's tree",
-        // SAFETY: a live text.
-        sys::check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }),
-    )?;
-    std::env::set_current_dir("/")?;
+    sys::change_root()?;
     // From here on every path is the machine's own, so links in its images lead nowhere else.
     for (tree, point) in points.0 {
         // What is made belongs to the machine: with other ids it could not even be stored.

@@ -330,9 +330,19 @@ async fn text_is_found_and_replaced() {
     assert_eq!(found, [(a.as_str(), 2, "two two"), (b.as_str(), 1, "two")]);
 
     std::fs::set_permissions(&b, PermissionsExt::from_mode(0o600)).unwrap();
+    let counted = s
+        .files
+        .replace(vec![a.clone(), b.clone()], "two".into(), "2".into(), true)
+        .await
+        .unwrap();
+    assert_eq!(counted, [2, 1]);
+    assert!(
+        !std::fs::read_to_string(&a).unwrap().contains('2'),
+        "only counted"
+    );
     let counts = s
         .files
-        .replace(vec![a.clone(), b.clone()], "two".into(), "2".into())
+        .replace(vec![a.clone(), b.clone()], "two".into(), "2".into(), false)
         .await
         .unwrap();
     assert_eq!(counts, [2, 1]);
@@ -341,6 +351,7 @@ async fn text_is_found_and_replaced() {
     let empty = Op::Replace {
         files: vec![a],
         pattern: String::new(),
+        dry_run: false,
         replacement: "x".into(),
     };
     assert_eq!(s.errno(empty).await, libc::EINVAL);
@@ -918,7 +929,7 @@ async fn names_that_are_no_utf8_have_a_text_that_leads_to_them() {
     assert_eq!(found[0].file, path);
     let counts = s
         .files
-        .replace(vec![path.clone()], "one".into(), "two".into())
+        .replace(vec![path.clone()], "one".into(), "two".into(), false)
         .await
         .unwrap();
     assert_eq!(counts, [1]);

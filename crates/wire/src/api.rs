@@ -231,28 +231,28 @@ routes! {
     LIST_VOLUME_ATTACHMENTS list_volume_attachments "listVolumeAttachments" Get "/v1/volumes/{id}/attachments" -> VolumeAttachmentList;
 
     // Files of volumes
-    DOWNLOAD_VOLUME_FILE_DIRECT download_volume_file_direct "downloadVolumeFileDirect" Get "/v1/volumes/{id}/file" -> Nothing;
+    DOWNLOAD_VOLUME_FILE_DIRECT download_volume_file_direct "downloadVolumeFileDirect" Get "/v1/volumes/{id}/file" -> Bytes;
     UPLOAD_VOLUME_FILE_DIRECT upload_volume_file_direct "uploadVolumeFileDirect" Put "/v1/volumes/{id}/file" -> Nothing;
     UPLOAD_VOLUME_FILE_MULTIPART_DIRECT upload_volume_file_multipart_direct "uploadVolumeFileMultipartDirect" Post "/v1/volumes/{id}/file" -> Nothing;
-    LIST_VOLUME_FILES list_volume_files "listVolumeFiles" Get "/v1/volumes/{id}/files" -> Nothing;
-    VOLUME_DOWNLOAD_URL volume_download_url "volumeDownloadUrl" Post "/v1/volumes/{id}/files/download-url" -> Nothing;
-    VOLUME_FILE_EXISTS volume_file_exists "volumeFileExists" Post "/v1/volumes/{id}/files/exists" -> Nothing;
-    FIND_IN_VOLUME_FILES find_in_volume_files "findInVolumeFiles" Post "/v1/volumes/{id}/files/find" -> Nothing;
-    GET_VOLUME_FILE_INFO get_volume_file_info "getVolumeFileInfo" Post "/v1/volumes/{id}/files/info" -> Nothing;
+    LIST_VOLUME_FILES list_volume_files "listVolumeFiles" Get "/v1/volumes/{id}/files" -> FileList;
+    VOLUME_DOWNLOAD_URL volume_download_url "volumeDownloadUrl" Post "/v1/volumes/{id}/files/download-url" -> DownloadUrl;
+    VOLUME_FILE_EXISTS volume_file_exists "volumeFileExists" Post "/v1/volumes/{id}/files/exists" -> FileExists;
+    FIND_IN_VOLUME_FILES find_in_volume_files "findInVolumeFiles" Post "/v1/volumes/{id}/files/find" -> SearchMatches;
+    GET_VOLUME_FILE_INFO get_volume_file_info "getVolumeFileInfo" Post "/v1/volumes/{id}/files/info" -> FileInfo;
     MAKE_VOLUME_DIR make_volume_dir "makeVolumeDir" Post "/v1/volumes/{id}/files/mkdir" -> Nothing;
     SET_VOLUME_FILE_PERMISSIONS set_volume_file_permissions "setVolumeFilePermissions" Post "/v1/volumes/{id}/files/permissions" -> Nothing;
-    READ_VOLUME_FILE read_volume_file "readVolumeFile" Post "/v1/volumes/{id}/files/read" -> Nothing;
+    READ_VOLUME_FILE read_volume_file "readVolumeFile" Post "/v1/volumes/{id}/files/read" -> ReadFile;
     REMOVE_VOLUME_FILE remove_volume_file "removeVolumeFile" Post "/v1/volumes/{id}/files/remove" -> Nothing;
-    RENAME_VOLUME_FILE rename_volume_file "renameVolumeFile" Post "/v1/volumes/{id}/files/rename" -> Nothing;
-    REPLACE_IN_VOLUME_FILES replace_in_volume_files "replaceInVolumeFiles" Post "/v1/volumes/{id}/files/replace" -> Nothing;
-    SEARCH_VOLUME_FILES search_volume_files "searchVolumeFiles" Post "/v1/volumes/{id}/files/search" -> Nothing;
-    VOLUME_UPLOAD_URL volume_upload_url "volumeUploadUrl" Post "/v1/volumes/{id}/files/upload-url" -> Nothing;
-    WRITE_VOLUME_FILE write_volume_file "writeVolumeFile" Post "/v1/volumes/{id}/files/write" -> Nothing;
-    CREATE_VOLUME_UPLOAD_SESSION create_volume_upload_session "createVolumeUploadSession" Post "/v1/volumes/{id}/uploads" -> Nothing;
-    GET_VOLUME_UPLOAD_SESSION get_volume_upload_session "getVolumeUploadSession" Get "/v1/volumes/{id}/uploads/{upload_id}" -> Nothing;
+    RENAME_VOLUME_FILE rename_volume_file "renameVolumeFile" Post "/v1/volumes/{id}/files/rename" -> FileInfo;
+    REPLACE_IN_VOLUME_FILES replace_in_volume_files "replaceInVolumeFiles" Post "/v1/volumes/{id}/files/replace" -> ReplaceResult;
+    SEARCH_VOLUME_FILES search_volume_files "searchVolumeFiles" Post "/v1/volumes/{id}/files/search" -> Texts;
+    VOLUME_UPLOAD_URL volume_upload_url "volumeUploadUrl" Post "/v1/volumes/{id}/files/upload-url" -> UploadUrl;
+    WRITE_VOLUME_FILE write_volume_file "writeVolumeFile" Post "/v1/volumes/{id}/files/write" -> FileInfo;
+    CREATE_VOLUME_UPLOAD_SESSION create_volume_upload_session "createVolumeUploadSession" Post "/v1/volumes/{id}/uploads" -> CreateUpload;
+    GET_VOLUME_UPLOAD_SESSION get_volume_upload_session "getVolumeUploadSession" Get "/v1/volumes/{id}/uploads/{upload_id}" -> UploadSession;
     ABORT_VOLUME_UPLOAD_SESSION abort_volume_upload_session "abortVolumeUploadSession" Delete "/v1/volumes/{id}/uploads/{upload_id}" -> Nothing;
-    COMPLETE_VOLUME_UPLOAD_SESSION complete_volume_upload_session "completeVolumeUploadSession" Post "/v1/volumes/{id}/uploads/{upload_id}/complete" -> Nothing;
-    UPLOAD_VOLUME_SESSION_PART upload_volume_session_part "uploadVolumeSessionPart" Put "/v1/volumes/{id}/uploads/{upload_id}/parts/{part_number}" -> Nothing;
+    COMPLETE_VOLUME_UPLOAD_SESSION complete_volume_upload_session "completeVolumeUploadSession" Post "/v1/volumes/{id}/uploads/{upload_id}/complete" -> CompleteUpload;
+    UPLOAD_VOLUME_SESSION_PART upload_volume_session_part "uploadVolumeSessionPart" Put "/v1/volumes/{id}/uploads/{upload_id}/parts/{part_number}" -> UploadSession;
 
     // Lifecycle events and webhooks
     LIST_LIFECYCLE_EVENTS list_lifecycle_events "listLifecycleEvents" Get "/v1/lifecycle/events" -> LifecycleEvents;

@@ -1,4 +1,4 @@
-//! Files of a machine. Source: PROTOCOL.md section 5.
+//! Files of a machine, or of a volume. Source: PROTOCOL.md sections 5 and 9.
 
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +156,9 @@ pub struct ReplaceInFilesRequest {
     pub pattern: String,
     /// What to put there.
     pub replacement: String,
+    /// Only count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
     /// Whose rights count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -165,6 +168,9 @@ pub struct ReplaceInFilesRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplaceResult {
+    /// Whether they were only counted. Told of volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
     /// In all files.
     pub replacements: u64,
     /// Files that changed.
@@ -219,6 +225,20 @@ pub struct BatchWriteResult {
     pub error: Option<String>,
 }
 
+/// Body of `POST .../files/download-url`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DownloadUrlRequest {
+    /// As in [`PathRequest`].
+    pub path: String,
+    /// `tar` for a directory. Of machines the local engine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_format: Option<String>,
+    /// Whose rights count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
 /// Answer of `POST .../files/download-url`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -233,6 +253,7 @@ pub struct DownloadUrlResponse {
 pub struct UploadUrlResponse {
     /// Absolute; whoever has it may write the file until it expires.
     pub url: String,
-    /// What is secret in it.
-    pub token: String,
+    /// What is secret in it. Not told of volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }

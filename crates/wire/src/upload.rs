@@ -88,7 +88,11 @@ pub struct UploadLimits {
     /// Parts at once.
     pub max_concurrency: u32,
     /// Bytes of all uploads of a machine that are under way.
-    pub machine_staging_quota_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_staging_quota_bytes: Option<u64>,
+    /// The same of a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staging_quota_bytes: Option<u64>,
 }
 
 /// An upload that is under way, or was.

@@ -1,4 +1,5 @@
-//! Files of a machine, worked on from inside it: its own symlinks, permissions and mounts decide.
+//! Files of a machine, worked on from inside it: its own symlinks, permissions and mounts decide. Files of a volume too, in a
+//! process whose root is the volume.
 //!
 //! The engine holds one end of a stream socket; a process inside the machine, which has become the wanted user, calls
 //! [`serve`] on the other. Requests are answered in order. Bytes of files do not pass through: descriptors do.
@@ -22,7 +23,7 @@ mod text;
 mod watch;
 mod write;
 
-pub use serve::{refuse, serve};
+pub use serve::{refuse, serve, serve_volume};
 pub use steps::{Entry, How, Look, Space, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES};
 pub use text::is_exact;
 
@@ -38,6 +39,11 @@ pub const LARGEST_LIST: usize = 50_000;
 pub const MOST_MATCHES: usize = 10_000;
 /// Where the product keeps its own files; nothing is written there for a request.
 pub const RESERVED: &str = "/workspace/.nullspace";
+
+/// How the name of what is not whole yet begins, beside the place where it will be.
+pub const TEMPORARY: &str = ".nullspace-";
+/// And how it ends.
+pub const TEMPORARY_END: &str = ".tmp";
 
 /// What to do. Paths are absolute; here and in answers bytes that are no UTF-8 are written as `text` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,6 +146,8 @@ pub enum Op {
         pattern: String,
         /// What to put there.
         replacement: String,
+        /// Only count.
+        dry_run: bool,
     },
     /// Reports changes until the session ends. Answered with `Done`, then `Event`s; it is the last request.
     Watch {

@@ -18,6 +18,15 @@ impl Names {
         }
     }
 
+    /// Of files that several machines share, each with users of its own.
+    pub(super) fn of_no_machine() -> Self {
+        let root = HashMap::from([(0, "root".to_owned())]);
+        Self {
+            users: root.clone(),
+            groups: root,
+        }
+    }
+
     pub(super) fn user(&self, number: u32) -> String {
         self.users
             .get(&number)

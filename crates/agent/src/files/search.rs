@@ -151,18 +151,26 @@ fn count(bytes: &[u8], pattern: &[u8]) -> usize {
     memchr::memmem::find_iter(bytes, pattern).count()
 }
 
-pub(super) fn replace(files: &[String], pattern: &str, replacement: &str) -> Result<Vec<u64>> {
+/// How often a text would be replaced in each file. Fails where replacing it would.
+pub(super) fn count_in(files: &[String], pattern: &str) -> Result<Vec<u64>> {
     if pattern.is_empty() {
         return Err(Fault::new(libc::EINVAL, "the text to replace is empty"));
     }
-    // All of them before the first one changes: a name that is wrong leaves every file as it was.
-    for file in files {
+    let one = |file: &String| {
         let path = &meant(file);
-        if count(&read_to_replace(path)?, pattern.as_bytes()) > 0 {
+        let times = count(&read_to_replace(path)?, pattern.as_bytes());
+        if times > 0 {
             // Dropped at once. It finds out whether the file may be written.
             New::begin(path)?;
         }
-    }
+        Ok(times as u64)
+    };
+    files.iter().map(one).collect()
+}
+
+pub(super) fn replace(files: &[String], pattern: &str, replacement: &str) -> Result<Vec<u64>> {
+    // All of them before the first one changes: a name that is wrong leaves every file as it was.
+    count_in(files, pattern)?;
     let mut counts = Vec::with_capacity(files.len());
     for file in files {
         match replace_one(&meant(file), pattern.as_bytes(), replacement.as_bytes()) {

@@ -23,9 +23,18 @@ const LARGEST_PSEUDO_FILE: u64 = 4 << 20;
 
 /// Answers requests until the other side closes. The calling process must be the user whose rights count.
 pub fn serve(channel: UnixStream) {
+    run(channel, Names::load());
+}
+
+/// The same for the files of a volume, which knows no users.
+pub fn serve_volume(channel: UnixStream) {
+    run(channel, Names::of_no_machine());
+}
+
+fn run(channel: UnixStream, names: Names) {
     // SAFETY: it cannot fail, and this process makes no files but those of requests.
     unsafe { libc::umask(0o022) };
-    let mut session = Session::new(channel);
+    let mut session = Session::new(channel, names);
     while let Ok(Some(op)) = session.receive() {
         let sent = match op {
             Op::Watch { path, recursive } => return watch::run(&mut session, &meant(&path), recursive),
@@ -44,7 +53,7 @@ pub fn serve(channel: UnixStream) {
 
 /// Answers every request with why there is nothing to be had. The calling process may be anybody.
 pub fn refuse(channel: UnixStream, why: &str) {
-    let mut session = Session::new(channel);
+    let mut session = Session::new(channel, Names::of_no_machine());
     while let Ok(Some(_)) = session.receive() {
         let refusal = Reply::Fault(Fault::new(libc::EPERM, why));
         if session.send(&refusal, None).is_err() {
@@ -68,10 +77,10 @@ fn plain(reply: Reply) -> Outcome {
 }
 
 impl Session {
-    fn new(channel: UnixStream) -> Self {
+    fn new(channel: UnixStream, names: Names) -> Self {
         Self {
             channel,
-            names: Names::load(),
+            names,
             new: Vec::new(),
             handles: Handles::default(),
         }
@@ -163,7 +172,11 @@ impl Session {
                 files,
                 pattern,
                 replacement,
-            } => plain(Reply::Replaced(search::replace(&files, &pattern, &replacement)?)),
+                dry_run,
+            } => plain(Reply::Replaced(match dry_run {
+                true => search::count_in(&files, &pattern)?,
+                false => search::replace(&files, &pattern, &replacement)?,
+            })),
             Op::Step(step) => plain(Reply::Stepped(self.handles.step(&self.names, step)?)),
             Op::Watch { .. } => Err(Fault::new(libc::EINVAL, "watching ends the session")),
         }

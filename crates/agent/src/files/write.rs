@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::serve::nearest;
 use super::text::shown;
-use super::{Fault, Result, RESERVED};
+use super::{Fault, Result, RESERVED, TEMPORARY, TEMPORARY_END};
 
 /// Symlinks followed at most, as by the kernel.
 const MOST_LINKS: usize = 40;
@@ -116,9 +116,17 @@ fn may_write(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn temporary_name() -> io::Result<String> {
-    let mut random = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(format!(".nullspace-{:016x}.tmp", u64::from_le_bytes(random)))
+    // Not from a file: a volume has no devices.
+    let mut random = [0_u8; 8];
+    // SAFETY: pointer and length are those of `random`.
+    let filled = unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
+    if filled != random.len() as isize {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(format!(
+        "{TEMPORARY}{:016x}{TEMPORARY_END}",
+        u64::from_le_bytes(random)
+    ))
 }
 
 /// Where writing to `path` goes: symlinks at its end are followed, even one that leads to nothing yet.

@@ -1,4 +1,4 @@
-//! Files of a started machine: the engine's end of a session.
+//! Files of a started machine, or of a volume: the engine's end of a session.
 //!
 //! What a machine answers is believed in nothing: lengths are bounded, descriptors must be regular files.
 
@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 
 pub use nullspace_agent::files::{
     is_exact, Entry, EntryKind, Event, EventKind, Fault, How, Info, Look, Match, Op, Reply, Spot, Step,
-    Stepped, LARGEST_PIECE, MOST_HANDLES, RESERVED,
+    Stepped, LARGEST_PIECE, MOST_HANDLES, RESERVED, TEMPORARY, TEMPORARY_END,
 };
 
 /// Why a file operation failed.
@@ -118,11 +118,13 @@ impl Files {
         files: Vec<String>,
         pattern: String,
         replacement: String,
+        dry_run: bool,
     ) -> Result<Vec<u64>> {
         let op = Op::Replace {
             files,
             pattern,
             replacement,
+            dry_run,
         };
         expect!(self.ask(op).await?, Reply::Replaced)
     }

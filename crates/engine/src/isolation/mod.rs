@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 /// Why isolation could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -211,6 +212,14 @@ pub struct Layer {
 /// Puts the files of a layer into the folder that it is given: `root` in it becomes the machine's `/`.
 pub type Fill = Box<dyn FnOnce(&Path) -> Result<()> + Send>;
 
+/// Files of a volume, worked on by a process that sees nothing else.
+pub struct VolumeFiles {
+    /// A session of file operations. Closing it ends the process.
+    pub channel: std::os::unix::net::UnixStream,
+    /// Resolves, whichever way, when the process is gone.
+    pub ended: tokio::sync::oneshot::Receiver<()>,
+}
+
 /// Starts machines.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
@@ -251,6 +260,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Removes a layer that no machine uses. Removing one that is not there is no error.
     async fn remove_layer(&self, name: &str) -> Result<()>;
+
+    /// A session of file operations on a volume, whose directory is `/` in it. `over`: ends it at once when cancelled.
+    async fn volume_files(&self, directory: &std::path::Path, over: CancellationToken)
+        -> Result<VolumeFiles>;
 }
 
 /// A started machine. Dropping the last reference ends it in the background.

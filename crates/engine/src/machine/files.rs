@@ -1,6 +1,7 @@
-//! Files: which path is meant, whose rights count, and what a failure means to the caller. The machine itself does the
-//! work, in a session of [`crate::isolation::files`].
+//! Files of machines and of volumes: which path is meant, whose rights count, and what a failure means to the caller. The
+//! machine itself, or a process that has nothing but the volume, does the work, in a session of [`crate::isolation::files`].
 
+use std::fmt;
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
@@ -8,13 +9,17 @@ use std::time::Duration;
 
 use nullspace_wire::files::{FileInfo, ReplaceResult, SearchMatch};
 use nullspace_wire::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Kind, Result};
 use super::exec::default_user;
 use super::live::{Busy, Machine};
 use super::status::Rules;
 use super::Engine;
-use crate::isolation::files::{EntryKind, Event, Fault, FileError, Files, Info, NewFile, Op};
+use crate::isolation::files::{
+    EntryKind, Event, Fault, FileError, Files, Info, NewFile, Op, TEMPORARY, TEMPORARY_END,
+};
 use crate::isolation::Running;
 
 /// Limit of one operation; streaming of content has none of its own.
@@ -22,16 +27,75 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where relative paths start when nothing else is said. Source: PROTOCOL.md section 5, "Paths".
 const DEFAULT_DIRECTORY: &str = "/workspace";
 
+/// Whose files: a machine's or a volume's, by its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// `mch_...`
+    Machine(String),
+    /// `vol_...`
+    Volume(String),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Machine(id) => write!(f, "machine {id}"),
+            Owner::Volume(id) => write!(f, "volume {id}"),
+        }
+    }
+}
+
 /// File operations of one request as one user. Dropping it ends them; what was not committed is gone.
 pub struct FileSession {
     files: Files,
-    /// Where it works.
-    pub machine: Arc<Machine>,
-    busy: Busy,
-    user: Option<String>,
+    whose: Whose,
+    hold: Hold,
+}
+
+/// What errors are told of.
+struct Whose {
+    owner: Owner,
+    /// Cancelled when there is nothing to work on any more.
+    gone: CancellationToken,
+}
+
+/// What is kept while a session lives, or while a file is read that it opened.
+pub enum Hold {
+    /// The machine counts as busy.
+    Machine {
+        /// Where it works.
+        machine: Arc<Machine>,
+        /// As whom; nobody = root.
+        user: Option<String>,
+        #[allow(missing_docs)] // see above
+        busy: Busy,
+    },
+    /// Nothing: an open file does not keep a volume.
+    Volume,
 }
 
 impl Engine {
+    /// Begins file operations. `user` is trimmed; nothing = who runs the commands of a machine. A volume knows no users.
+    pub async fn files_of(self: &Arc<Self>, owner: &Owner, user: Option<String>) -> Result<FileSession> {
+        match owner {
+            Owner::Machine(id) => self.files(id, user).await,
+            Owner::Volume(id) => {
+                if user.is_some() {
+                    let what = "is for files of machines: a volume has no users, leave it out";
+                    return Err(Error::invalid("user", what));
+                }
+                let (channel, gone) = self.open_volume(id).await?;
+                let owner = owner.clone();
+                Ok(FileSession {
+                    files: Files::new(channel).map_err(failure)?,
+                    whose: Whose { owner, gone },
+                    hold: Hold::Volume,
+                })
+            }
+        }
+    }
+
     /// Begins file operations in a machine. `user` is trimmed; nothing = who runs its commands.
     pub async fn files(self: &Arc<Self>, id: &str, user: Option<String>) -> Result<FileSession> {
         let (machine, busy) = self.ready(id).await?;
@@ -46,11 +110,14 @@ impl Engine {
         let channel = channel.map_err(|error| Error::isolation("opening files", error))?;
         let files = Files::new(channel).map_err(failure)?;
         drop(_gate);
+        let whose = Whose {
+            owner: Owner::Machine(id.to_owned()),
+            gone: machine.gone.clone(),
+        };
         Ok(FileSession {
             files,
-            machine,
-            busy,
-            user,
+            whose,
+            hold: Hold::Machine { machine, user, busy },
         })
     }
 }
@@ -61,7 +128,7 @@ pub(super) async fn make_working_directory(running: &Arc<dyn Running>, cwd: &str
     let channel = channel.map_err(|error| Error::isolation("opening files", error))?;
     let mut files = Files::new(channel).map_err(failure)?;
     let make = Op::MakeDirectory { path: cwd.into() };
-    match within(files.ask(make)).await {
+    match patiently("machine", files.ask(make)).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind == Kind::MachineNotReady => Err(error),
         Err(error) => Err(Error::invalid(
@@ -72,65 +139,105 @@ pub(super) async fn make_working_directory(running: &Arc<dyn Running>, cwd: &str
 }
 
 impl FileSession {
-    /// The absolute path that a request means. Relative ones start at the machine's working directory, else at the
-    /// home of the user, else at `/workspace`.
+    /// Whose files it works on.
+    pub fn owner(&self) -> &Owner {
+        &self.whose.owner
+    }
+
+    /// Cancelled when there is nothing to work on any more.
+    pub fn gone(&self) -> &CancellationToken {
+        &self.whose.gone
+    }
+
+    /// The absolute path that a request means. In a machine, relative ones start at its working directory, else at the home
+    /// of the user, else at `/workspace`; in a volume there are none.
     pub async fn path(&mut self, field: &str, given: &str) -> Result<String> {
         if given.is_empty() || given.contains('\0') {
             return Err(Error::invalid(
                 field,
-                format_args!("is {given:?}: give a path such as \"/workspace/a.txt\""),
+                format_args!("is {given:?}: give a path such as \"{}\"", self.good_path()),
             ));
         }
         if given.starts_with('/') {
+            if matches!(self.hold, Hold::Volume) && leaves_root(given) {
+                let what = format_args!("is {given:?}, which leads out of the volume");
+                return Err(Error::invalid(field, what));
+            }
             return Ok(clean(given));
         }
-        let mut start = self.machine.read(|r| r.cwd.clone());
-        if start == DEFAULT_DIRECTORY && self.user.is_some() {
-            start = within(self.files.home()).await?;
+        let Hold::Machine { machine, user, .. } = &self.hold else {
+            let what =
+                format_args!("is {given:?}: give a path from the root of the volume, such as \"/a.txt\"");
+            return Err(Error::invalid(field, what));
+        };
+        let mut start = machine.read(|r| r.cwd.clone());
+        if start == DEFAULT_DIRECTORY && user.is_some() {
+            start = self.whose.within(self.files.home()).await?;
         }
         Ok(clean(&format!("{start}/{given}")))
     }
 
+    /// A path for messages.
+    fn good_path(&self) -> &'static str {
+        match self.hold {
+            Hold::Machine { .. } => "/workspace/a.txt",
+            Hold::Volume => "/a.txt",
+        }
+    }
+
     /// Looks at a path.
     pub async fn info(&mut self, path: String) -> Result<FileInfo> {
-        within(self.files.info(path)).await.map(shown)
+        self.whose.within(self.files.info(path)).await.map(shown)
     }
 
     /// Whether something is there.
     pub async fn exists(&mut self, path: String) -> Result<bool> {
-        within(self.files.exists(path)).await
+        self.whose.within(self.files.exists(path)).await
     }
 
     /// Entries of a directory; `depth` 0 = only its own.
     pub async fn list(&mut self, path: String, depth: u32) -> Result<Vec<FileInfo>> {
-        let found = within(self.files.list(path, depth)).await?;
-        Ok(found.into_iter().map(shown).collect())
+        Ok(self.entries(path, depth).await?.into_iter().map(shown).collect())
+    }
+
+    /// The same, as the session tells them.
+    pub async fn entries(&mut self, path: String, depth: u32) -> Result<Vec<Info>> {
+        self.whose.within(self.files.list(path, depth)).await
     }
 
     /// Makes a directory and those above it.
     pub async fn make_directory(&mut self, path: String) -> Result<()> {
-        within(self.files.ask(Op::MakeDirectory { path })).await.map(drop)
+        self.whose
+            .within(self.files.ask(Op::MakeDirectory { path }))
+            .await
+            .map(drop)
     }
 
     /// Removes a file, or a directory with all in it.
     pub async fn remove(&mut self, path: String) -> Result<()> {
-        within(self.files.ask(Op::Remove { path })).await.map(drop)
+        self.whose
+            .within(self.files.ask(Op::Remove { path }))
+            .await
+            .map(drop)
     }
 
     /// Renames.
     pub async fn rename(&mut self, from: String, to: String) -> Result<FileInfo> {
-        within(self.files.rename(from, to)).await.map(shown)
+        self.whose.within(self.files.rename(from, to)).await.map(shown)
     }
 
     /// Sets permission bits, octal text.
     pub async fn set_permissions(&mut self, path: String, permissions: &str) -> Result<()> {
         let mode = permission_bits("permissions", permissions)?;
-        within(self.files.ask(Op::SetMode { path, mode })).await.map(drop)
+        self.whose
+            .within(self.files.ask(Op::SetMode { path, mode }))
+            .await
+            .map(drop)
     }
 
     /// Lines that hold a text.
     pub async fn find(&mut self, path: String, pattern: String) -> Result<Vec<SearchMatch>> {
-        let found = within(self.files.find(path, pattern)).await?;
+        let found = self.whose.within(self.files.find(path, pattern)).await?;
         let shown = found.into_iter().map(|m| SearchMatch {
             file: m.file,
             line: m.line,
@@ -141,7 +248,7 @@ impl FileSession {
 
     /// Paths whose name matches.
     pub async fn search(&mut self, path: String, pattern: String) -> Result<Vec<String>> {
-        within(self.files.search(path, pattern)).await
+        self.whose.within(self.files.search(path, pattern)).await
     }
 
     /// Replaces a text in files.
@@ -150,10 +257,13 @@ impl FileSession {
         files: Vec<String>,
         pattern: String,
         replacement: String,
+        dry_run: bool,
     ) -> Result<ReplaceResult> {
-        let counts = within(self.files.replace(files, pattern, replacement)).await?;
+        let replaced = self.files.replace(files, pattern, replacement, dry_run);
+        let counts = self.whose.within(replaced).await?;
         let modified = counts.iter().filter(|count| **count > 0).count() as u64;
         Ok(ReplaceResult {
+            dry_run: matches!(self.hold, Hold::Volume).then_some(dry_run),
             replacements: counts.iter().sum(),
             files_modified: modified,
             files_skipped: counts.len() as u64 - modified,
@@ -161,28 +271,35 @@ impl FileSession {
         })
     }
 
-    /// Opens a file to read. The machine counts as busy while the second value lives.
-    pub async fn read(mut self, path: String) -> Result<(Info, std::fs::File, Busy)> {
-        let (info, file) = within(self.files.read(path)).await?;
-        Ok((info, file, self.busy))
+    /// Opens a file to read. What the last value holds is kept while that lives.
+    pub async fn read(mut self, path: String) -> Result<(Info, std::fs::File, Hold)> {
+        let (info, file) = self.open(path).await?;
+        Ok((info, file, self.hold))
+    }
+
+    /// Opens a file to read, one of several.
+    pub async fn open(&mut self, path: String) -> Result<(Info, std::fs::File)> {
+        self.whose.within(self.files.read(path)).await
     }
 
     /// Begins new content of a file, which appears with [`commit_as`](Self::commit_as) only.
     pub async fn create(&mut self, path: String) -> Result<NewFile> {
-        within(self.files.create(path)).await
+        self.whose.within(self.files.create(path)).await
     }
 
     /// Puts new content in place; `replace`: also when something is there. Without `mode` the file keeps the permissions
     /// that it has.
     pub async fn commit_as(&mut self, token: u32, replace: bool, mode: Option<u32>) -> Result<FileInfo> {
-        within(self.files.commit(token, replace, mode)).await.map(shown)
+        self.whose
+            .within(self.files.commit(token, replace, mode))
+            .await
+            .map(shown)
     }
 
     /// Makes a symlink.
     pub async fn symlink(&mut self, target: String, path: String) -> Result<()> {
-        within(self.files.ask(Op::Symlink { target, path }))
-            .await
-            .map(drop)
+        let made = self.files.ask(Op::Symlink { target, path });
+        self.whose.within(made).await.map(drop)
     }
 
     /// Writes a whole file.
@@ -195,6 +312,14 @@ impl FileSession {
         self.commit_as(token, true, mode).await
     }
 
+    /// Where shells start.
+    pub fn directory(&self) -> String {
+        match &self.hold {
+            Hold::Machine { machine, .. } => machine.read(|record| record.cwd.clone()),
+            Hold::Volume => "/".into(),
+        }
+    }
+
     /// The session itself, for those who work on files piece by piece: errors with their numbers, no limit of time.
     pub fn pieces(&mut self) -> &mut Files {
         &mut self.files
@@ -202,20 +327,47 @@ impl FileSession {
 
     /// Begins to watch.
     pub async fn watch(&mut self, path: String, recursive: bool) -> Result<()> {
-        within(self.files.watch(path, recursive)).await
+        self.whose.within(self.files.watch(path, recursive)).await
     }
 
     /// The next change of a watch. Not cancel-safe.
     pub async fn next_event(&mut self) -> Result<Event> {
-        self.files.next_event().await.map_err(failure)
+        let event = self.files.next_event().await;
+        event.map_err(|error| self.whose.told(failure(error)))
     }
 }
 
+impl Whose {
+    async fn within<T>(&self, work: impl Future<Output = std::result::Result<T, FileError>>) -> Result<T> {
+        let what = match self.owner {
+            Owner::Machine(_) => "machine",
+            Owner::Volume(_) => "volume",
+        };
+        patiently(what, work).await.map_err(|error| self.told(error))
+    }
+
+    /// A session of a volume that was deleted meanwhile ends in the middle of anything.
+    fn told(&self, error: Error) -> Error {
+        match &self.owner {
+            Owner::Volume(id) if self.gone.is_cancelled() => Error::no_volume(id),
+            _ => error,
+        }
+    }
+}
+
+/// Waits for work in a machine, for as long as files of machines may take.
 pub(super) async fn within<T>(work: impl Future<Output = std::result::Result<T, FileError>>) -> Result<T> {
+    patiently("machine", work).await
+}
+
+async fn patiently<T>(
+    what: &str,
+    work: impl Future<Output = std::result::Result<T, FileError>>,
+) -> Result<T> {
     let done = tokio::time::timeout(PATIENCE, work).await.map_err(|_| {
         Error::new(
             Kind::MachineNotReady,
-            format!("the machine did not answer within {} s", PATIENCE.as_secs()),
+            format!("the {what} did not answer within {} s", PATIENCE.as_secs()),
         )
     })?;
     done.map_err(failure)
@@ -229,7 +381,7 @@ pub fn failure(error: FileError) -> Error {
         FileError::Broken(error)
             if kind(error.raw_os_error().unwrap_or_default()) == Kind::CapacityExceeded =>
         {
-            Error::new(Kind::CapacityExceeded, "the machine's disk is full").retryable(false)
+            Error::new(Kind::CapacityExceeded, "the disk is full").retryable(false)
         }
         FileError::Broken(error) => Error::internal("working on files", error),
     }
@@ -255,6 +407,25 @@ pub fn permission_bits(field: &str, octal: &str) -> Result<u32> {
     bits.filter(|bits| is_octal && *bits <= 0o7777).ok_or_else(|| {
         let text = format!("is {octal:?}: give octal digits such as \"0644\"");
         Error::invalid(field, text)
+    })
+}
+
+/// A file whose content is still coming: it appears under its name when it is whole.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with(TEMPORARY) && name.ends_with(TEMPORARY_END)
+}
+
+/// Whether `..` steps out of `/` on the way.
+fn leaves_root(path: &str) -> bool {
+    let mut depth = 0_usize;
+    path.split('/').any(|part| {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        false
     })
 }
 
@@ -340,6 +511,16 @@ mod tests {
     fn paths_are_cleaned() {
         assert_eq!(clean("/a/./b//../c/"), "/a/c");
         assert_eq!(clean("/../.."), "/");
+    }
+
+    #[test]
+    fn a_path_may_step_up_as_far_as_the_root() {
+        for good in ["/", "/a/../b", "/a/./..", "/a/b/../.."] {
+            assert!(!leaves_root(good), "{good}");
+        }
+        for bad in ["/..", "/a/../../b", "/./../a"] {
+            assert!(leaves_root(bad), "{bad}");
+        }
     }
 }
 

@@ -106,7 +106,12 @@ impl Engine {
             used.extend(serde_json::from_str::<User>(&row).map_err(unreadable)?.layers);
         }
         for row in pools {
-            used.extend(serde_json::from_str::<Pool>(&row).map_err(unreadable)?.template.layers);
+            used.extend(
+                serde_json::from_str::<Pool>(&row)
+                    .map_err(unreadable)?
+                    .template
+                    .layers,
+            );
         }
         for row in cached {
             used.extend(serde_json::from_str::<Vec<String>>(&row).map_err(unreadable)?);

@@ -8,6 +8,7 @@
 //! - [`lease`]: how long machines live
 //! - [`code`]: the code interpreter
 //! - [`volumes`]: directories that outlive machines
+//! - [`files`], [`uploads`] (`unpack`), [`archive`]: files of machines and of volumes
 //! - [`previews`]: who may reach the ports of a machine
 //! - [`templates`]: what machines start from; [`builds`] makes them; [`start_command`]: what runs in them then
 //! - [`pool`]: one warm pool; `refill` decides what it needs
@@ -20,6 +21,7 @@
 //!
 //! Knows nothing of HTTP.
 
+pub mod archive;
 pub mod builds;
 pub mod clock;
 pub mod code;
@@ -111,11 +113,12 @@ pub struct Engine {
     samplers: monitor::Samplers,
     uploads: uploads::Uploads,
     builds: builds::Builds,
-    /// Read while a machine begins to use volumes, written while one is deleted.
+    /// Read while a machine or a session of files begins to use volumes, written while one is deleted.
     volumes: tokio::sync::RwLock<()>,
     /// Origins whose pages may use the API, and so the ports of machines.
     pages: OnceLock<Vec<String>>,
     meters: volumes::Meters,
+    volume_uses: volumes::Uses,
     /// Files of volumes that are deleted.
     trash: Arc<Trash>,
 }
@@ -164,6 +167,7 @@ impl Engine {
             volumes: tokio::sync::RwLock::default(),
             pages: OnceLock::new(),
             meters: volumes::Meters::default(),
+            volume_uses: volumes::Uses::default(),
             trash,
         }
     }

@@ -258,7 +258,8 @@ pub async fn publish(
         .await
         .map_err(|error| Error::internal("reading an archive", error))??;
     let target = info.target_path.trim_end_matches('/').to_owned();
-    let there = session.exists(target.clone()).await?;
+    // Of the root nothing is left.
+    let there = target.is_empty() || session.exists(target.clone()).await?;
     if there && info.conflict == UploadConflict::Error {
         let what = format!("{target} is there already");
         return Err(Error::new(Kind::Upload(UploadReason::TargetConflict), what)
@@ -274,7 +275,7 @@ pub async fn publish(
     };
     if unpacked.is_err() || placed.is_err() {
         // The session may be broken by what failed.
-        if let Ok(mut fresh) = engine.files(&session.machine.id, info.user.clone()).await {
+        if let Ok(mut fresh) = engine.files_of(session.owner(), info.user.clone()).await {
             let _ = fresh.remove(beside).await;
         }
     }

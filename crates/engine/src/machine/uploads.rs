@@ -1,7 +1,8 @@
-//! Resumable uploads: parts come in any order into a staged file of the engine and appear in the machine as a whole.
+//! Resumable uploads: parts come in any order into a staged file of the engine and appear in the machine, or the volume, as a
+//! whole.
 //!
 //! The staged file has no name, so that nothing of it outlives the engine, however that ends; nor would a session have a
-//! use then, since its machine ends too. Source: PROTOCOL.md section 5.
+//! use then, since its machine ends too, and the upload to a volume is begun anew. Source: PROTOCOL.md section 5.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::clock;
 use super::error::{Error, Kind, Result, UploadReason};
-use super::files::{failure, permission_bits, FileSession};
+use super::files::{failure, permission_bits, FileSession, Owner};
 use super::idempotency::{Makes, Ticket};
 use super::live::lock;
 use super::unpack;
@@ -29,7 +30,7 @@ use crate::isolation::files::FileError;
 const PART_SIZE: u64 = 4 << 20;
 /// Largest upload: 16 GiB.
 const LARGEST: u64 = 16 << 30;
-/// Bytes of all uploads of a machine that are under way.
+/// Bytes of all uploads of a machine, or of a volume, that are under way.
 const QUOTA: u64 = 16 << 30;
 /// Parts at once.
 const CONCURRENCY: u32 = 4;
@@ -43,7 +44,7 @@ const CHUNK: usize = 1 << 20;
 pub struct Uploads(Mutex<HashMap<String, Arc<Upload>>>);
 
 struct Upload {
-    machine: String,
+    owner: Owner,
     /// Permission bits of a single file.
     mode: Option<u32>,
     staged: Arc<File>,
@@ -106,15 +107,15 @@ impl Engine {
     /// Begins an upload.
     pub async fn create_upload(
         self: &Arc<Self>,
-        machine: &str,
+        owner: &Owner,
         key: Option<&str>,
         request: CreateUploadRequest,
     ) -> Result<String> {
         let body =
             serde_json::to_value(&request).map_err(|error| Error::internal("reading a request", error))?;
-        let ticket = Ticket::new(Makes::Upload, format!("upload {machine}"), key, &body)?;
+        let ticket = Ticket::new(Makes::Upload, format!("upload {owner}"), key, &body)?;
         let work = async {
-            let session = self.begin_upload(machine, request).await?;
+            let session = self.begin_upload(owner, request).await?;
             let answer = serde_json::to_string(&CreateUploadResponse { session })
                 .map_err(|error| Error::internal("writing an answer", error))?;
             if let Some(ticket) = ticket.clone() {
@@ -128,10 +129,10 @@ impl Engine {
 
     async fn begin_upload(
         self: &Arc<Self>,
-        machine: &str,
+        owner: &Owner,
         request: CreateUploadRequest,
     ) -> Result<UploadSession> {
-        let mut session = self.files(machine, request.user.clone()).await?;
+        let mut session = self.files_of(owner, request.user.clone()).await?;
         let target = session.path("target_path", &request.target_path).await?;
         let is_tar = request.kind == UploadKind::DirectoryTar;
         if is_tar != (request.archive_format.as_deref() == Some("tar")) {
@@ -171,7 +172,7 @@ impl Engine {
         }
         let held: u64 = lock(&self.uploads.0)
             .values()
-            .filter(|upload| upload.machine == machine)
+            .filter(|upload| upload.owner == *owner)
             .map(|upload| upload.info().reserved_staging_bytes)
             .sum();
         if held + request.content_length > QUOTA {
@@ -198,7 +199,8 @@ impl Engine {
                 max_upload_bytes: LARGEST,
                 max_part_bytes: PART_SIZE,
                 max_concurrency: CONCURRENCY,
-                machine_staging_quota_bytes: QUOTA,
+                machine_staging_quota_bytes: matches!(owner, Owner::Machine(_)).then_some(QUOTA),
+                staging_quota_bytes: matches!(owner, Owner::Volume(_)).then_some(QUOTA),
             },
             created_at: clock::now(),
             updated_at: clock::now(),
@@ -211,7 +213,7 @@ impl Engine {
                 .map(|text| text.to_ascii_lowercase()),
         };
         let upload = Arc::new(Upload {
-            machine: machine.to_owned(),
+            owner: owner.clone(),
             mode,
             staged: Arc::new(staged),
             state: Mutex::new(State {
@@ -260,9 +262,9 @@ impl Engine {
         }
     }
 
-    /// Forgets a session when its machine or its time is over; what it staged goes with it.
+    /// Forgets a session when its machine, its volume or its time is over; what it staged goes with it.
     fn forget_in_time(self: &Arc<Self>, session: FileSession, upload: Arc<Upload>) {
-        let (engine, gone, closing) = (self.clone(), session.machine.gone.clone(), self.closing.clone());
+        let (engine, gone, closing) = (self.clone(), session.gone().clone(), self.closing.clone());
         // It would keep the machine from counting as idle.
         drop(session);
         tokio::spawn(async move {
@@ -291,19 +293,19 @@ impl Engine {
         lock(&self.uploads.0).contains_key(id)
     }
 
-    fn upload(&self, machine: &str, id: &str) -> Result<Arc<Upload>> {
+    fn upload(&self, owner: &Owner, id: &str) -> Result<Arc<Upload>> {
         let upload = lock(&self.uploads.0).get(id).cloned();
-        upload.filter(|upload| upload.machine == machine).ok_or_else(|| {
+        upload.filter(|upload| upload.owner == *owner).ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
-                format!("machine {machine} has no upload {id}: it never was, or its time is over"),
+                format!("{owner} has no upload {id}: it never was, or its time is over"),
             )
         })
     }
 
     /// How far an upload is.
-    pub fn get_upload(&self, machine: &str, id: &str) -> Result<UploadSession> {
-        let upload = self.upload(machine, id)?;
+    pub fn get_upload(&self, owner: &Owner, id: &str) -> Result<UploadSession> {
+        let upload = self.upload(owner, id)?;
         // Notes that it has expired.
         let _ = upload.check_open();
         Ok(upload.info())
@@ -312,16 +314,19 @@ impl Engine {
     /// Takes one part. The same part may come again.
     pub async fn put_part(
         &self,
-        machine: &str,
+        owner: &Owner,
         id: &str,
         number: u32,
         checksum: Option<&str>,
         bytes: axum::body::Bytes,
     ) -> Result<UploadSession> {
-        let upload = self.upload(machine, id)?;
+        let upload = self.upload(owner, id)?;
         upload.check_open()?;
-        // A part is activity of its machine, which must not be paused between two of them.
-        self.live_machine(machine).await?.touch();
+        match owner {
+            // A part is activity of its machine, which must not be paused between two of them.
+            Owner::Machine(id) => self.live_machine(id).await?.touch(),
+            Owner::Volume(id) => drop(self.volume(id).await?),
+        }
         let info = upload.info();
         let about = |reason, message: String| {
             Error::new(Kind::Upload(reason), message)
@@ -371,14 +376,14 @@ impl Engine {
         Ok(state.info.clone())
     }
 
-    /// Puts what came into the machine. Completed again, it answers the same.
+    /// Puts what came into its place. Completed again, it answers the same.
     pub async fn complete_upload(
         self: &Arc<Self>,
-        machine: &str,
+        owner: &Owner,
         id: &str,
         checksum: Option<String>,
     ) -> Result<CompleteUploadResponse> {
-        let upload = self.upload(machine, id)?;
+        let upload = self.upload(owner, id)?;
         let _one = upload.completing.lock().await;
         if let Some(published) = &lock(&upload.state).published {
             return Ok(published.clone());
@@ -397,7 +402,7 @@ impl Engine {
                 return Err(refused(UploadReason::WholeChecksumMismatch, Some(id), what));
             }
         }
-        let session = self.files(machine, info.user.clone()).await?;
+        let session = self.files_of(owner, info.user.clone()).await?;
         let published = match info.kind {
             UploadKind::File => publish_file(session, &upload, &info).await,
             UploadKind::DirectoryTar => {
@@ -422,8 +427,8 @@ impl Engine {
     }
 
     /// Gives an upload up.
-    pub async fn abort_upload(&self, machine: &str, id: &str) -> Result<()> {
-        let upload = self.upload(machine, id)?;
+    pub async fn abort_upload(&self, owner: &Owner, id: &str) -> Result<()> {
+        let upload = self.upload(owner, id)?;
         // One that is being completed is completed or failed first.
         let _one = upload.completing.lock().await;
         let mut state = lock(&upload.state);

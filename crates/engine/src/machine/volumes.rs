@@ -4,16 +4,21 @@
 //! along. How it stands follows from how the machine stands.
 
 use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use nullspace_agent::trees::Chain;
+use nullspace_agent::trees::{Chain, Met, Removal, Walk};
 use nullspace_wire::machine::{MachineStatus, VolumeMountRequest};
 use nullspace_wire::volume::{VolumeAttachment, VolumeInfo};
 use nullspace_wire::Timestamp;
+use rustix::fs::{statat, AtFlags, FileType};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::error::{Error, Kind, Result};
+use super::files::is_unfinished;
 use super::live::{lock, Machine};
 use super::record::Record;
 use super::validate::{check_mount, MAX_VOLUMES};
@@ -29,6 +34,16 @@ const NAME_CHARS: usize = 128;
 
 /// Counts the files of each volume, by its id.
 pub type Meters = Mutex<HashMap<String, Arc<Meter>>>;
+
+/// Sessions on the files of each volume, by its id.
+pub type Uses = Mutex<HashMap<String, Use>>;
+
+/// Sessions on the files of a volume: ended, and waited for, when it is deleted.
+#[derive(Clone, Default)]
+pub struct Use {
+    over: CancellationToken,
+    sessions: TaskTracker,
+}
 
 /// A volume as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -111,12 +126,15 @@ pub fn shown(record: &Record, attachment: &Attachment) -> VolumeAttachment {
     }
 }
 
-fn no_volume(wanted: &str) -> Error {
-    Error::new(
-        Kind::NotFound,
-        format!("there is no volume {wanted:?}: it never was, or it was deleted"),
-    )
-    .with_action("make it with POST /v1/volumes, or use the id or exact name of one that is listed")
+impl Error {
+    /// There is no volume of an id or a name.
+    pub(super) fn no_volume(wanted: &str) -> Self {
+        Self::new(
+            Kind::NotFound,
+            format!("there is no volume {wanted:?}: it never was, or it was deleted"),
+        )
+        .with_action("make it with POST /v1/volumes, or use the id or exact name of one that is listed")
+    }
 }
 
 fn no_attachment(machine: &str, id: &str) -> Error {
@@ -204,7 +222,7 @@ impl Engine {
             .store
             .call(move |c| documents::get(c, Document::Volume, &wanted))
             .await?;
-        read(&row.ok_or_else(|| no_volume(id))?)
+        read(&row.ok_or_else(|| Error::no_volume(id))?)
     }
 
     /// The volume of an exact name.
@@ -214,7 +232,7 @@ impl Engine {
             .store
             .call(move |c| documents::list(c, Document::Volume, Some(&wanted)))
             .await?;
-        read(rows.first().ok_or_else(|| no_volume(name))?)
+        read(rows.first().ok_or_else(|| Error::no_volume(name))?)
     }
 
     /// Describes a volume. Its files are counted now, or, where there are many, as of a while ago.
@@ -285,10 +303,16 @@ impl Engine {
                 .store
                 .call(move |c| documents::delete(c, Document::Volume, &row));
             if !deleted.await? {
-                return Err(no_volume(&id));
+                return Err(Error::no_volume(&id));
             }
             let directory = engine.volume_directory(&id);
             lock(&engine.meters).remove(&id);
+            let used = lock(&engine.volume_uses).remove(&id);
+            if let Some(used) = used {
+                used.over.cancel();
+                used.sessions.close();
+                used.sessions.wait().await;
+            }
             let trash = engine.trash.clone();
             let removed = tokio::task::spawn_blocking(move || trash.take(&directory)).await;
             if !matches!(removed, Ok(Ok(()))) {
@@ -298,6 +322,19 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+
+    /// Begins work on the files of a volume: the session, and what is cancelled when the volume is deleted.
+    pub(super) async fn open_volume(&self, id: &str) -> Result<(UnixStream, CancellationToken)> {
+        // It cannot be deleted meanwhile.
+        let _volumes = self.volumes.read().await;
+        let volume = self.volume(id).await?;
+        let used = lock(&self.volume_uses).entry(volume.id).or_default().clone();
+        let directory = self.volume_directory(id);
+        let opened = self.backend.volume_files(&directory, used.over.clone()).await;
+        let opened = opened.map_err(|error| Error::isolation("opening a volume", error))?;
+        used.sessions.spawn(opened.ended);
+        Ok((opened.channel, used.over))
     }
 
     /// Machines that have a volume mounted.
@@ -492,7 +529,45 @@ impl Engine {
                 tracing::warn!(%error, "removing what is left of a volume failed");
             }
         }
+        let directories: Vec<PathBuf> = known.iter().map(|v| self.volume_directory(&v.id)).collect();
+        if !directories.is_empty() {
+            // Beside all else, since there may be many files: what comes from now on is newer, and stays.
+            let began = super::unix_seconds();
+            std::thread::spawn(move || directories.iter().for_each(|top| tidy(top, began)));
+        }
         Ok(())
+    }
+}
+
+/// Removes what was being written into a volume when an earlier engine ended, and changed last before `began`, seconds
+/// since 1970.
+fn tidy(top: &Path, began: i64) {
+    let tidied = Chain::open(top).and_then(|chain| {
+        let mut walk = Walk::new(chain);
+        loop {
+            match walk.step()? {
+                Met::Entry(name, kind) => {
+                    let here = walk.chain().here()?;
+                    if name.to_str().is_ok_and(is_unfinished) {
+                        let found = statat(here, &name, AtFlags::SYMLINK_NOFOLLOW);
+                        if found.is_ok_and(|found| found.st_ctime < began) {
+                            Removal::default().run_at(here, &name)?;
+                        }
+                    } else if kind == FileType::Directory {
+                        walk.enter(&name)?;
+                    }
+                }
+                Met::End => {
+                    if !walk.leave()? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    });
+    if let Err(error) = tidied {
+        // A machine that moves directories meanwhile ends the walk; the next start goes on.
+        tracing::warn!(volume = %top.display(), %error, "what an earlier engine was writing into a volume may be left");
     }
 }
 

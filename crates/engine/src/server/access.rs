@@ -276,7 +276,7 @@ async fn admit(access: &Access, mut request: Request, next: Next) -> (Option<Hea
     }
     let admitted = match request.uri().path() {
         "/healthz" => Ok(()),
-        signed_files::PATH => access.signer.check(&request).map(|grant| {
+        path if signed_files::is_signed(path) => access.signer.check(&request).map(|grant| {
             request.extensions_mut().insert(grant);
         }),
         _ => access.check_key(&request),

@@ -15,6 +15,7 @@ use super::routes::Routes;
 use super::{files, Shared};
 use crate::machine::code::artifacts::Filter;
 use crate::machine::code::cell::Running;
+use crate::machine::files::Owner;
 use crate::machine::Error;
 
 /// Items of a page when the client does not say, and at most.
@@ -150,5 +151,5 @@ async fn download(
     headers: HeaderMap,
 ) -> Answer {
     let path = engine.artifact_path(&id, &artifact).await?;
-    files::send(&engine, &id, None, &path, &headers).await
+    files::send(&engine, &Owner::Machine(id), None, &path, false, &headers).await
 }

@@ -1,10 +1,10 @@
-//! `/v1/machines/{id}/file` and `/files`. Source: PROTOCOL.md section 5.
+//! `/v1/machines/{id}/file` and `/files`, and the same of volumes. Source: PROTOCOL.md sections 5 and 9.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::Body as Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{Engine as _, BASE64_STANDARD};
@@ -23,8 +23,8 @@ use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
 use crate::isolation::files::FileError;
-use crate::machine::files::{failure, permission_bits, FileSession};
-use crate::machine::{Engine, Error, Kind};
+use crate::machine::files::{failure, permission_bits, FileSession, Owner};
+use crate::machine::{archive, Engine, Error, Kind};
 
 /// Most bytes of a file inside a JSON answer: 32 MiB.
 const LARGEST_JSON: u64 = 32 << 20;
@@ -53,22 +53,34 @@ pub fn routes() -> Routes {
         .on(&api::FIND_IN_FILES, find)
         .on(&api::SEARCH_FILES, search)
         .on(&api::REPLACE_IN_FILES, replace)
+        .on(&api::LIST_VOLUME_FILES, list)
+        .on(&api::READ_VOLUME_FILE, read)
+        .on(&api::WRITE_VOLUME_FILE, write)
+        .on(&api::VOLUME_FILE_EXISTS, exists)
+        .on(&api::GET_VOLUME_FILE_INFO, info)
+        .on(&api::MAKE_VOLUME_DIR, mkdir)
+        .on(&api::REMOVE_VOLUME_FILE, remove)
+        .on(&api::RENAME_VOLUME_FILE, rename)
+        .on(&api::SET_VOLUME_FILE_PERMISSIONS, permissions)
+        .on(&api::FIND_IN_VOLUME_FILES, find)
+        .on(&api::SEARCH_VOLUME_FILES, search)
+        .on(&api::REPLACE_IN_VOLUME_FILES, replace)
 }
 
-async fn list(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+async fn list(State(engine): Shared, owner: Owner, params: Params) -> Answer {
     let depth = params.parsed("depth", "1")?.unwrap_or(0u32).min(DEEPEST);
-    let mut files = engine.files(&id, params.text("user")).await?;
+    let mut files = engine.files_of(&owner, params.text("user")).await?;
     let path = files
         .path("path", &params.text("path").unwrap_or_else(|| "/".into()))
         .await?;
     Ok(json(StatusCode::OK, &files.list(path, depth).await?))
 }
 
-async fn read(State(engine): Shared, Path(id): Path<String>, body: Body<ReadFileRequest>) -> Answer {
+async fn read(State(engine): Shared, owner: Owner, body: Body<ReadFileRequest>) -> Answer {
     let request = body.value;
-    let mut files = engine.files(&id, request.user).await?;
+    let mut files = engine.files_of(&owner, request.user).await?;
     let path = files.path("path", &request.path).await?;
-    let (_, file, _busy) = files.read(path).await?;
+    let (_, file, _hold) = files.read(path).await?;
     let file = tokio::fs::File::from_std(file);
     let mut bytes = Vec::new();
     let read = file.take(LARGEST_JSON + 1).read_to_end(&mut bytes).await;
@@ -96,7 +108,7 @@ async fn read(State(engine): Shared, Path(id): Path<String>, body: Body<ReadFile
     Ok(json(StatusCode::OK, &answer))
 }
 
-async fn write(State(engine): Shared, Path(id): Path<String>, body: Body<WriteFileRequest>) -> Answer {
+async fn write(State(engine): Shared, owner: Owner, body: Body<WriteFileRequest>) -> Answer {
     let request = body.value;
     let content = match request.encoding.unwrap_or_default() {
         FileEncoding::Utf8 => request.content.into_bytes(),
@@ -105,64 +117,60 @@ async fn write(State(engine): Shared, Path(id): Path<String>, body: Body<WriteFi
             .map_err(|error| Error::invalid("content", format_args!("is no base64: {error}")))?,
     };
     let mode = wanted_mode(request.mode.as_deref())?;
-    let mut files = engine.files(&id, request.user).await?;
+    let mut files = engine.files_of(&owner, request.user).await?;
     let path = files.path("path", &request.path).await?;
     Ok(json(StatusCode::OK, &files.write(path, content, mode).await?))
 }
 
-async fn exists(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn exists(State(engine): Shared, owner: Owner, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     let exists = files.exists(path).await?;
     Ok(json(StatusCode::OK, &FileExistsResponse { exists }))
 }
 
-async fn info(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn info(State(engine): Shared, owner: Owner, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     Ok(json(StatusCode::OK, &files.info(path).await?))
 }
 
-async fn mkdir(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn mkdir(State(engine): Shared, owner: Owner, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     files.make_directory(path).await?;
     Ok(nothing())
 }
 
-async fn remove(State(engine): Shared, Path(id): Path<String>, body: Body<PathRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn remove(State(engine): Shared, owner: Owner, body: Body<PathRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     files.remove(path).await?;
     Ok(nothing())
 }
 
-async fn rename(State(engine): Shared, Path(id): Path<String>, body: Body<RenameRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn rename(State(engine): Shared, owner: Owner, body: Body<RenameRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let from = files.path("old_path", &body.value.old_path).await?;
     let to = files.path("new_path", &body.value.new_path).await?;
     Ok(json(StatusCode::OK, &files.rename(from, to).await?))
 }
 
-async fn permissions(
-    State(engine): Shared,
-    Path(id): Path<String>,
-    body: Body<SetPermissionsRequest>,
-) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn permissions(State(engine): Shared, owner: Owner, body: Body<SetPermissionsRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     files.set_permissions(path, &body.value.permissions).await?;
     Ok(nothing())
 }
 
-async fn find(State(engine): Shared, Path(id): Path<String>, body: Body<PatternRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn find(State(engine): Shared, owner: Owner, body: Body<PatternRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     Ok(json(StatusCode::OK, &files.find(path, body.value.pattern).await?))
 }
 
-async fn search(State(engine): Shared, Path(id): Path<String>, body: Body<PatternRequest>) -> Answer {
-    let mut files = engine.files(&id, body.value.user).await?;
+async fn search(State(engine): Shared, owner: Owner, body: Body<PatternRequest>) -> Answer {
+    let mut files = engine.files_of(&owner, body.value.user).await?;
     let path = files.path("path", &body.value.path).await?;
     Ok(json(
         StatusCode::OK,
@@ -170,14 +178,17 @@ async fn search(State(engine): Shared, Path(id): Path<String>, body: Body<Patter
     ))
 }
 
-async fn replace(State(engine): Shared, Path(id): Path<String>, body: Body<ReplaceInFilesRequest>) -> Answer {
+async fn replace(State(engine): Shared, owner: Owner, body: Body<ReplaceInFilesRequest>) -> Answer {
     let request = body.value;
-    let mut files = engine.files(&id, request.user).await?;
+    let mut files = engine.files_of(&owner, request.user).await?;
     let mut paths = Vec::with_capacity(request.files.len());
     for file in &request.files {
         paths.push(files.path("files", file).await?);
     }
-    let done = files.replace(paths, request.pattern, request.replacement).await?;
+    let dry_run = request.dry_run.unwrap_or(false);
+    let done = files
+        .replace(paths, request.pattern, request.replacement, dry_run)
+        .await?;
     Ok(json(StatusCode::OK, &done))
 }
 
@@ -191,33 +202,47 @@ fn wanted_path(params: &Params) -> Result<String, Error> {
     path.ok_or_else(|| Error::invalid("path", "is missing: give a path such as /workspace/a.txt"))
 }
 
-async fn download(
-    State(engine): Shared,
-    Path(id): Path<String>,
-    params: Params,
-    headers: HeaderMap,
-) -> Answer {
+async fn download(State(engine): Shared, owner: Owner, params: Params, headers: HeaderMap) -> Answer {
     send(
         &engine,
-        &id,
+        &owner,
         params.text("user"),
         &wanted_path(&params)?,
+        wants_archive(params.text("archive_format").as_deref())?,
         &headers,
     )
     .await
 }
 
-/// Answers with the bytes of a file, or of a range of it.
+/// Whether a directory is wanted, as an archive.
+pub fn wants_archive(format: Option<&str>) -> Result<bool, Error> {
+    match format {
+        None => Ok(false),
+        Some("tar") => Ok(true),
+        Some(other) => {
+            let what = format_args!("is {other:?}: give \"tar\" for a directory, and nothing for a file");
+            Err(Error::invalid("archive_format", what))
+        }
+    }
+}
+
+/// Answers with the bytes of a file, or of a range of it; or with those of the archive of a directory.
 pub async fn send(
     engine: &Arc<Engine>,
-    id: &str,
+    owner: &Owner,
     user: Option<String>,
     path: &str,
+    as_archive: bool,
     headers: &HeaderMap,
 ) -> Answer {
-    let mut files = engine.files(id, user).await?;
+    let mut files = engine.files_of(owner, user).await?;
     let path = files.path("path", path).await?;
-    let (info, file, busy) = files.read(path).await?;
+    if as_archive {
+        let bytes = archive::of(files, path).await?;
+        let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+        return Ok((kind, Bytes::from_stream(bytes)).into_response());
+    }
+    let (info, file, hold) = files.read(path).await?;
     let range = headers
         .get(header::RANGE)
         .and_then(|value| range(value.to_str().ok()?, info.size));
@@ -232,7 +257,7 @@ pub async fn send(
     let length = end - start;
     // Read by position, a few pieces ahead: the next one is there when the one before has been sent, and no thread waits
     // for a slow client. A file that shrinks meanwhile ends the answer early, which the client sees by its length.
-    let file = Arc::new((file, busy));
+    let file = Arc::new((file, hold));
     let places = (start..end).step_by(CHUNK);
     let chunks = futures_util::stream::iter(places)
         .map(move |at| {
@@ -284,27 +309,27 @@ fn range(text: &str, size: u64) -> Option<Result<(u64, u64), ()>> {
 
 async fn upload(
     State(engine): Shared,
-    Path(id): Path<String>,
+    owner: Owner,
     params: Params,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
     let path = wanted_path(&params)?;
     let mode = wanted_mode(params.text("mode").as_deref())?;
-    receive(&engine, &id, params.text("user"), &path, &headers, body, mode).await
+    receive(&engine, &owner, params.text("user"), &path, &headers, body, mode).await
 }
 
 /// Streams the body, or the part `file` of a form, into a file, which appears once all of it has come.
 pub async fn receive(
     engine: &Arc<Engine>,
-    id: &str,
+    owner: &Owner,
     user: Option<String>,
     path: &str,
     headers: &HeaderMap,
     body: Bytes,
     mode: Option<u32>,
 ) -> Answer {
-    let mut files = engine.files(id, user).await?;
+    let mut files = engine.files_of(owner, user).await?;
     let path = files.path("path", path).await?;
     match batch::boundary(headers) {
         None => store(&mut files, path, body.into_data_stream(), mode)

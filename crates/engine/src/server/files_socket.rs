@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::exec_socket::unexpected;
 use super::socket::{text, Gone, Socket};
 use crate::isolation::files::{Event, EventKind};
-use crate::machine::files::FileSession;
+use crate::machine::files::{is_unfinished, FileSession, Owner};
 use crate::machine::{Engine, Error};
 
 /// Changes that wait for a slow client; then the machine waits, and says `resync` when it has lost some.
@@ -18,10 +18,10 @@ const BACKLOG: usize = 256;
 const LONGEST: f64 = 86_400.0;
 
 /// Serves one socket.
-pub async fn run(mut socket: Socket, engine: Arc<Engine>, id: String) {
+pub async fn run(mut socket: Socket, engine: Arc<Engine>, owner: Owner) {
     let closing = engine.closing().clone();
     let is_closing = tokio::select! {
-        _ = session(&mut socket, &engine, &id) => false,
+        _ = session(&mut socket, &engine, &owner) => false,
         () = closing.cancelled() => true,
     };
     if is_closing {
@@ -31,10 +31,10 @@ pub async fn run(mut socket: Socket, engine: Arc<Engine>, id: String) {
     }
 }
 
-async fn session(socket: &mut Socket, engine: &Arc<Engine>, id: &str) -> Result<(), Gone> {
+async fn session(socket: &mut Socket, engine: &Arc<Engine>, owner: &Owner) -> Result<(), Gone> {
     let (frame, mut files) = loop {
         let frame = socket.next().await?;
-        match begin(engine, id, &frame).await {
+        match begin(engine, owner, &frame).await {
             Ok(files) => break (frame, files),
             Err(error) => socket.refuse(text(&frame, "id"), &error).await?,
         }
@@ -49,7 +49,7 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>, id: &str) -> Result<
         .unwrap_or(LONGEST);
     let limit = tokio::time::sleep(Duration::from_secs_f64(limit.min(LONGEST)));
     tokio::pin!(limit);
-    let gone = files.machine.gone.clone();
+    let gone = files.gone().clone();
     // Reading an event cannot be cancelled in its middle, so that it has a task of its own.
     let (sender, mut events) = mpsc::channel(BACKLOG);
     let reader = tokio::spawn(async move {
@@ -65,8 +65,10 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>, id: &str) -> Result<
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(Ok(event)) if is_unfinished(&event.path) => {}
+                Some(Ok(event)) if is_unfinished(name_of(&event.path)) => {}
                 Some(Ok(event)) => socket.send(&shown(watch, event)).await?,
+                // What is watched has ended, and the session with it.
+                Some(Err(_)) if gone.is_cancelled() => return Ok(()),
                 Some(Err(error)) => return socket.refuse(watch, &error).await,
                 None => return Ok(()),
             },
@@ -81,11 +83,8 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>, id: &str) -> Result<
     }
 }
 
-/// A file of ours whose content is still coming: it appears under its name when it is whole. Named in the agent,
-/// `files/write.rs`.
-fn is_unfinished(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    name.starts_with(".nullspace-") && name.ends_with(".tmp")
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -96,12 +95,12 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn begin(engine: &Arc<Engine>, id: &str, frame: &Value) -> Result<FileSession, Error> {
+async fn begin(engine: &Arc<Engine>, owner: &Owner, frame: &Value) -> Result<FileSession, Error> {
     if text(frame, "type") != "file_watch" {
         return Err(unexpected(text(frame, "type"), "file_watch"));
     }
     let user = frame["user"].as_str().map(str::to_owned);
-    let mut files = engine.files(id, user).await?;
+    let mut files = engine.files_of(owner, user).await?;
     let path = files.path("path", text(frame, "path")).await?;
     files
         .watch(path, frame["recursive"].as_bool().unwrap_or(false))

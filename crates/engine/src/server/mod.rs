@@ -3,7 +3,7 @@
 //! - [`routes`]: the API's table of operations as a router
 //! - [`access`]: who may ask: `Host`, `Origin`, the key; request ids
 //! - [`connections`]: how many wait, and for how long
-//! - [`body`], [`params`], [`reply`]: requests into values, answers and errors into responses
+//! - [`body`], [`params`], [`owner`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`], [`builds`],
 //!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
@@ -26,6 +26,7 @@ pub mod lifecycle;
 pub mod lifecycle_socket;
 pub mod machines;
 pub mod monitor_socket;
+mod owner;
 pub mod params;
 pub mod pools;
 pub mod preview_proxy;

@@ -47,24 +47,14 @@ impl Routes {
         self
     }
 
-    /// The router. Rows that nothing answers are refused with 501 and the feature's name, not with a bare 404.
+    /// The router. Rows that nothing answers are refused with 501 and their name, not with a bare 404.
     pub fn into_router(self) -> Router<Arc<Engine>> {
         let mut router = self.router;
         for route in ROUTES.iter().filter(|route| !self.answered.contains(route.id)) {
-            let feature = feature(route);
-            let refuse = move || async move { Failure(Error::not_implemented(feature)) };
+            let refuse = move || async move { Failure(Error::not_implemented(route.name)) };
             router = router.route(route.path, on(filter(route.verb), refuse));
         }
         router
-    }
-}
-
-/// What a row belongs to that this engine lacks.
-fn feature(route: &Route) -> &'static str {
-    if route.path.starts_with("/v1/volumes") {
-        "files of volumes"
-    } else {
-        route.name
     }
 }
 

@@ -1,20 +1,20 @@
 //! Addresses of single files that need no key: `POST .../files/download-url` and `upload-url`.
 //!
-//! The address carries what it allows (machine, path, user, reading or writing, until when) and a MAC of that. Its key
+//! The address carries what it allows (whose file, path, user, reading or writing, until when) and a MAC of that. Its key
 //! comes from the API key, so that a restarted engine with the same key takes it too. It stands in the query, which is
 //! never logged. Source: PROTOCOL.md section 14.
 
 use std::sync::Arc;
 
 use axum::body::Body as Bytes;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{header, HeaderMap, Method, StatusCode};
 use axum::routing::get;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use nullspace_wire::api;
-use nullspace_wire::files::{DownloadUrlResponse, PathRequest, UploadUrlResponse};
+use nullspace_wire::files::{DownloadUrlRequest, DownloadUrlResponse, PathRequest, UploadUrlResponse};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -23,9 +23,10 @@ use super::files;
 use super::reply::{json, Answer};
 use super::routes::Routes;
 use super::Shared;
+use crate::machine::files::Owner;
 use crate::machine::{Engine, Error, Kind};
 
-/// Where the addresses lead.
+/// Where the addresses of files of machines lead; those of volumes have a path in the API.
 pub const PATH: &str = "/v1/signed-file";
 /// How long an address holds, seconds.
 const LIFETIME: u64 = 3600;
@@ -33,11 +34,14 @@ const LIFETIME: u64 = 3600;
 /// What an address allows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Grant {
-    machine: String,
+    owner: Owner,
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     write: bool,
+    /// A directory is read, as an archive.
+    #[serde(default)]
+    tar: bool,
     /// Seconds since 1970.
     expires: u64,
 }
@@ -76,7 +80,11 @@ impl Signer {
             )
         };
         let query = request.uri().query().unwrap_or_default();
-        let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token");
+        let wanted = match volume_of(request.uri().path()) {
+            Some(_) => "grant",
+            None => "token",
+        };
+        let token = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted);
         let parts = token.as_ref().and_then(|(_, token)| token.split_once('.'));
         let decoded = parts.and_then(|(payload, mac)| {
             Some((
@@ -93,6 +101,14 @@ impl Signer {
         let Ok(grant) = serde_json::from_slice::<Grant>(&payload) else {
             return refused("has no valid token");
         };
+        let is_here = match (&grant.owner, volume_of(request.uri().path())) {
+            (Owner::Machine(_), None) => true,
+            (Owner::Volume(id), Some(here)) => id == here,
+            _ => false,
+        };
+        if !is_here {
+            return refused("is for another path");
+        }
         if grant.expires < now() {
             return refused("has expired");
         }
@@ -125,57 +141,105 @@ pub fn routes() -> Routes {
     Routes::new()
         .on(&api::DOWNLOAD_URL, download_url)
         .on(&api::UPLOAD_URL, upload_url)
+        .on(&api::VOLUME_DOWNLOAD_URL, download_url)
+        .on(&api::VOLUME_UPLOAD_URL, upload_url)
+        .on(&api::DOWNLOAD_VOLUME_FILE_DIRECT, download)
+        .on(&api::UPLOAD_VOLUME_FILE_DIRECT, upload)
+        .on(&api::UPLOAD_VOLUME_FILE_MULTIPART_DIRECT, upload)
         .outside(PATH, get(download).put(upload).post(upload))
+}
+
+/// The volume whose signed addresses lead to a path.
+fn volume_of(path: &str) -> Option<&str> {
+    let id = path.strip_prefix("/v1/volumes/")?.strip_suffix("/file")?;
+    // Not a volume by its name, which needs the key.
+    (id.starts_with("vol_") && !id.contains('/')).then_some(id)
+}
+
+/// Whether what leads to a path needs no key but a token.
+pub fn is_signed(path: &str) -> bool {
+    path == PATH || volume_of(path).is_some()
 }
 
 async fn download_url(
     State(engine): Shared,
     Extension(signer): Extension<Signer>,
-    Path(id): Path<String>,
+    owner: Owner,
     headers: HeaderMap,
-    body: Body<PathRequest>,
+    body: Body<DownloadUrlRequest>,
 ) -> Answer {
-    let (url, _) = address(&engine, &signer, id, &headers, body.value, false).await?;
+    let DownloadUrlRequest {
+        path,
+        user,
+        archive_format,
+    } = body.value;
+    let tar = files::wants_archive(archive_format.as_deref())?;
+    let wanted = Grant {
+        owner,
+        path,
+        user,
+        write: false,
+        tar,
+        expires: 0,
+    };
+    let (url, _) = address(&engine, &signer, &headers, wanted).await?;
     Ok(json(StatusCode::OK, &DownloadUrlResponse { url }))
 }
 
 async fn upload_url(
     State(engine): Shared,
     Extension(signer): Extension<Signer>,
-    Path(id): Path<String>,
+    owner: Owner,
     headers: HeaderMap,
     body: Body<PathRequest>,
 ) -> Answer {
-    let (url, token) = address(&engine, &signer, id, &headers, body.value, true).await?;
+    let PathRequest { path, user } = body.value;
+    let tells_token = matches!(owner, Owner::Machine(_));
+    let wanted = Grant {
+        owner,
+        path,
+        user,
+        write: true,
+        tar: false,
+        expires: 0,
+    };
+    let (url, token) = address(&engine, &signer, &headers, wanted).await?;
+    let token = tells_token.then_some(token);
     Ok(json(StatusCode::OK, &UploadUrlResponse { url, token }))
 }
 
+/// The address of a grant, whose path is as it was asked for, from now on; and its token.
 async fn address(
     engine: &Arc<Engine>,
     signer: &Signer,
-    machine: String,
     headers: &HeaderMap,
-    request: PathRequest,
-    write: bool,
+    mut grant: Grant,
 ) -> Result<(String, String), Error> {
-    // The machine and the user are looked at now, the file when the address is used.
-    let mut session = engine.files(&machine, request.user.clone()).await?;
-    let grant = Grant {
-        path: session.path("path", &request.path).await?,
-        machine,
-        user: request.user,
-        write,
-        expires: now() + LIFETIME,
-    };
+    // Whose it is and the user are looked at now, the file when the address is used.
+    let mut session = engine.files_of(&grant.owner, grant.user.clone()).await?;
+    grant.path = session.path("path", &grant.path).await?;
+    grant.expires = now() + LIFETIME;
     let token = signer.sign(&grant)?;
     // As the caller reached us: the guard has looked at it.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.ok_or_else(|| Error::new(Kind::InvalidRequest, "the request has no `Host`"))?;
-    Ok((format!("http://{host}{PATH}?token={token}"), token))
+    let place = match &grant.owner {
+        Owner::Machine(_) => format!("{PATH}?token="),
+        Owner::Volume(id) => format!("/v1/volumes/{id}/file?grant="),
+    };
+    Ok((format!("http://{host}{place}{token}"), token))
 }
 
 async fn download(State(engine): Shared, Extension(grant): Extension<Grant>, headers: HeaderMap) -> Answer {
-    files::send(&engine, &grant.machine, grant.user, &grant.path, &headers).await
+    files::send(
+        &engine,
+        &grant.owner,
+        grant.user,
+        &grant.path,
+        grant.tar,
+        &headers,
+    )
+    .await
 }
 
 async fn upload(
@@ -185,7 +249,7 @@ async fn upload(
     body: Bytes,
 ) -> Answer {
     let Grant {
-        machine, path, user, ..
+        owner, path, user, ..
     } = grant;
-    files::receive(&engine, &machine, user, &path, &headers, body, None).await
+    files::receive(&engine, &owner, user, &path, &headers, body, None).await
 }

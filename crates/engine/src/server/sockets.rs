@@ -1,4 +1,4 @@
-//! The upgrades to WebSockets: which channel of which machine, checked before the upgrade is answered, so that a
+//! The upgrades to WebSockets: which channel of which machine or volume, checked before the upgrade is answered, so that a
 //! refusal is an ordinary error with a status.
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -11,12 +11,14 @@ use super::params::Params;
 use super::reply::Answer;
 use super::routes::Routes;
 use super::{exec_socket, files_socket, lifecycle_socket, monitor_socket, pty_socket, socket, Shared};
+use crate::machine::files::Owner;
 use crate::machine::{Error, Kind};
 
 /// Routes of this resource.
 pub fn routes() -> Routes {
     Routes::new()
         .on(&api::WEBSOCKET_UPGRADE, machine)
+        .on(&api::VOLUME_WEBSOCKET_UPGRADE, volume)
         .on(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE, machine_lifecycle)
         .on(&api::LIFECYCLE_WEBSOCKET_UPGRADE, lifecycle)
         .on(&api::MONITOR_WEBSOCKET_UPGRADE, monitor)
@@ -44,9 +46,17 @@ async fn machine(State(engine): Shared, Path(id): Path<String>, params: Params, 
             Err(Error::invalid("channel", text).into())
         }
         None => Ok(socket::open(asked, move |socket| {
-            files_socket::run(socket, engine, id)
+            files_socket::run(socket, engine, Owner::Machine(id))
         })),
     }
+}
+
+async fn volume(State(engine): Shared, Path(id): Path<String>, asked: Upgrade) -> Answer {
+    let asked = upgrade(asked)?;
+    engine.volume(&id).await?;
+    Ok(socket::open(asked, move |socket| {
+        files_socket::run(socket, engine, Owner::Volume(id))
+    }))
 }
 
 async fn machine_lifecycle(State(engine): Shared, Path(id): Path<String>, asked: Upgrade) -> Answer {

@@ -1,4 +1,4 @@
-//! `/v1/machines/{id}/uploads`. Source: PROTOCOL.md section 5.
+//! `/v1/machines/{id}/uploads`, and the same of volumes. Source: PROTOCOL.md section 5.
 
 use axum::body::{to_bytes, Body as Bytes};
 use axum::extract::{Path, State};
@@ -10,6 +10,7 @@ use super::body::Body;
 use super::reply::{json, json_text, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
+use crate::machine::files::Owner;
 use crate::machine::{Error, Kind};
 
 /// More than any part has.
@@ -23,6 +24,11 @@ pub fn routes() -> Routes {
         .on(&api::ABORT_UPLOAD_SESSION, abort)
         .on(&api::UPLOAD_SESSION_PART, part)
         .on(&api::COMPLETE_UPLOAD_SESSION, complete)
+        .on(&api::CREATE_VOLUME_UPLOAD_SESSION, create)
+        .on(&api::GET_VOLUME_UPLOAD_SESSION, show)
+        .on(&api::ABORT_VOLUME_UPLOAD_SESSION, abort)
+        .on(&api::UPLOAD_VOLUME_SESSION_PART, part)
+        .on(&api::COMPLETE_VOLUME_UPLOAD_SESSION, complete)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -31,29 +37,30 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 async fn create(
     State(engine): Shared,
-    Path(id): Path<String>,
+    owner: Owner,
     headers: HeaderMap,
     body: Body<CreateUploadRequest>,
 ) -> Answer {
     let key = header(&headers, "idempotency-key");
     Ok(json_text(
         StatusCode::OK,
-        engine.create_upload(&id, key, body.value).await?,
+        engine.create_upload(&owner, key, body.value).await?,
     ))
 }
 
-async fn show(State(engine): Shared, Path((id, upload)): Path<(String, String)>) -> Answer {
-    Ok(json(StatusCode::OK, &engine.get_upload(&id, &upload)?))
+async fn show(State(engine): Shared, owner: Owner, Path((_, upload)): Path<(String, String)>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.get_upload(&owner, &upload)?))
 }
 
-async fn abort(State(engine): Shared, Path((id, upload)): Path<(String, String)>) -> Answer {
-    engine.abort_upload(&id, &upload).await?;
+async fn abort(State(engine): Shared, owner: Owner, Path((_, upload)): Path<(String, String)>) -> Answer {
+    engine.abort_upload(&owner, &upload).await?;
     Ok(nothing())
 }
 
 async fn part(
     State(engine): Shared,
-    Path((id, upload, number)): Path<(String, String, String)>,
+    owner: Owner,
+    Path((_, upload, number)): Path<(String, String, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
@@ -67,17 +74,18 @@ async fn part(
         )
     })?;
     let checksum = header(&headers, "x-nullspace-part-sha256");
-    let session = engine.put_part(&id, &upload, number, checksum, bytes).await?;
+    let session = engine.put_part(&owner, &upload, number, checksum, bytes).await?;
     Ok(json(StatusCode::OK, &session))
 }
 
 async fn complete(
     State(engine): Shared,
-    Path((id, upload)): Path<(String, String)>,
+    owner: Owner,
+    Path((_, upload)): Path<(String, String)>,
     body: Body<CompleteUploadRequest>,
 ) -> Answer {
     let done = engine
-        .complete_upload(&id, &upload, body.value.whole_checksum_sha256)
+        .complete_upload(&owner, &upload, body.value.whole_checksum_sha256)
         .await?;
     Ok(json(StatusCode::OK, &done))
 }

@@ -1,4 +1,4 @@
-//! `/v1/volumes` and the volumes of a machine. Files of volumes are not here yet: mount them in a machine.
+//! `/v1/volumes` and the volumes of a machine. Files of volumes are in [`super::files`].
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -54,13 +54,13 @@ pub async fn serve(
     closed: CancellationToken,
 ) {
     let sending = sent.abort_handle();
-    let gone = files.machine.gone.clone();
+    let gone = files.gone().clone();
     let mut packets = Packets {
         input,
         waiting: Vec::new(),
     };
     let mut sftp = Sftp {
-        start: files.machine.read(|record| record.cwd.clone()),
+        start: files.directory(),
         files,
     };
     let conversation = async {

@@ -5,7 +5,7 @@
 //! - `counts`: what they may hold of what all share
 //! - `recovery`: what a killed engine leaves
 //! - `trees`: directories that they made to be in the way
-//! - `volumes`: directories that outlive them
+//! - `volumes`: directories that outlive them; `volume_files`: files of these, without a machine
 //! - `lab`: help for these
 
 mod confinement;
@@ -14,4 +14,5 @@ mod lab;
 mod machines;
 mod recovery;
 mod trees;
+mod volume_files;
 mod volumes;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nullspace_engine::isolation::{
     Backend, Capabilities, EgressRules, ExecSpec, Exit, IsolationError, Layer, Mount, Process, PtySize,
-    Result, Running, StartSpec, Usage,
+    Result, Running, StartSpec, Usage, VolumeFiles,
 };
 use rustix::process::{kill_process_group, Pid, Signal};
 use tempfile::TempDir;
@@ -205,6 +205,26 @@ impl Backend for Plain {
     async fn remove_layer(&self, name: &str) -> Result<()> {
         let _ = std::fs::remove_dir_all(self.layers.path().join(name));
         Ok(())
+    }
+
+    async fn volume_files(&self, directory: &Path, over: CancellationToken) -> Result<VolumeFiles> {
+        use nix::sched::{unshare, CloneFlags};
+        let (channel, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (gone, ended) = tokio::sync::oneshot::channel();
+        let (root, end) = (directory.to_owned(), theirs.try_clone().unwrap());
+        // A thread that has the volume as its root.
+        std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_FS).unwrap();
+            nix::unistd::chroot(&root).expect("needs root");
+            std::env::set_current_dir("/").unwrap();
+            nullspace_agent::files::serve_volume(theirs);
+            drop(gone);
+        });
+        tokio::spawn(async move {
+            over.cancelled().await;
+            let _ = end.shutdown(std::net::Shutdown::Both);
+        });
+        Ok(VolumeFiles { channel, ended })
     }
 }
 

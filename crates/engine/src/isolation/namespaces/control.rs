@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nullspace_agent::channel::{self, Received};
-use nullspace_agent::message::{Order, Refusal, Report, Setup};
+use nullspace_agent::message::{Order, Refusal, Report, Task};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
@@ -48,50 +48,15 @@ impl Control {
     /// Sends the set-up and waits until the machine stands; gives its two listeners as well.
     pub async fn begin(
         socket: OwnedFd,
-        setup: &Setup,
+        task: &Task,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(Self, OwnedFd, OwnedFd)> {
-        rustix::io::ioctl_fionbio(&socket, true).map_err(|error| broken(error.into()))?;
-        // SAFETY: the value owns its descriptor and always answers with the same one.
-        let socket = unsafe { AsyncFd::register(socket) }.map_err(|error| broken(error.into()))?;
-        send(&socket, setup, descriptors).await.map_err(broken)?;
         let mut buffer = Vec::new();
-        let answered = tokio::time::timeout(PATIENCE, receive(&socket, &mut buffer))
-            .await
-            .map_err(|_| IsolationError::Failed("the machine's agent did not answer".to_owned()))?;
-        let (tcp, udp) = match answered.map_err(broken)? {
-            Some(Received {
-                message: Report::Ready,
-                descriptors,
-                is_whole,
-            }) => match <[OwnedFd; 2]>::try_from(descriptors) {
-                Ok([tcp, udp]) => (tcp, udp),
-                Err(_) if !is_whole => return Err(no_descriptors()),
-                Err(_) => {
-                    return Err(IsolationError::Failed(
-                        "the machine's agent gave no listeners".to_owned(),
-                    ))
-                }
-            },
-            Some(Received {
-                message: Report::Failed(reason),
-                ..
-            }) => {
-                return Err(IsolationError::Failed(format!(
-                    "the machine could not be set up: {reason}"
-                )))
-            }
-            Some(_) => {
-                return Err(IsolationError::Failed(
-                    "the machine's agent said something else".to_owned(),
-                ))
-            }
-            None => {
-                return Err(IsolationError::Failed(
-                    "the machine's agent ended while it was set up".to_owned(),
-                ))
-            }
-        };
+        let (socket, descriptors, is_whole) = set_up(socket, task, descriptors, &mut buffer).await?;
+        let [tcp, udp] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| match is_whole {
+            false => no_descriptors(),
+            true => IsolationError::Failed("the machine's agent gave no listeners".to_owned()),
+        })?;
         let control = Self {
             socket: Arc::new(socket),
             state: Arc::default(),
@@ -133,6 +98,46 @@ impl Control {
             ))),
         }
     }
+}
+
+/// Gives an agent its task, and waits until it is set up for it.
+pub async fn perform(socket: OwnedFd, task: &Task, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    set_up(socket, task, descriptors, &mut Vec::new()).await.map(drop)
+}
+
+async fn set_up(
+    socket: OwnedFd,
+    task: &Task,
+    descriptors: &[BorrowedFd<'_>],
+    buffer: &mut Vec<u8>,
+) -> Result<(AsyncFd<OwnedFd>, Vec<OwnedFd>, bool)> {
+    rustix::io::ioctl_fionbio(&socket, true).map_err(|error| broken(error.into()))?;
+    // SAFETY: the value owns its descriptor and always answers with the same one.
+    let socket = unsafe { AsyncFd::register(socket) }.map_err(|error| broken(error.into()))?;
+    send(&socket, task, descriptors).await.map_err(broken)?;
+    let answered = tokio::time::timeout(PATIENCE, receive(&socket, buffer))
+        .await
+        .map_err(|_| IsolationError::Failed("the agent did not answer".to_owned()))?;
+    let what = match answered.map_err(broken)? {
+        Some(Received {
+            message: Report::Ready,
+            descriptors,
+            is_whole,
+        }) => return Ok((socket, descriptors, is_whole)),
+        Some(Received {
+            message: Report::Failed(reason),
+            ..
+        }) => {
+            let what = match task {
+                Task::Machine(_) => "the machine could not be set up",
+                Task::Volume(_) => "the volume could not be opened",
+            };
+            format!("{what}: {reason}")
+        }
+        Some(_) => "the agent said something else".to_owned(),
+        None => "the agent ended while it was set up".to_owned(),
+    };
+    Err(IsolationError::Failed(what))
 }
 
 struct Forget<'a>(&'a Mutex<State>, u64);

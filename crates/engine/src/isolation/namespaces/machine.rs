@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use nullspace_agent::message::{Exec, MountPoint, Order, Setup, Sizes};
+use nullspace_agent::message::{Exec, MountPoint, Order, Setup, Sizes, Task};
 use nullspace_agent::trees::Chain;
 use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
@@ -146,7 +146,8 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
 
     let mut descriptors = vec![lock.as_fd()];
     descriptors.extend(ids.as_ref().map(AsFd::as_fd));
-    let (control, tcp, udp) = Control::begin(engine_end, &setup, &descriptors).await?;
+    let task = Task::Machine(Box::new(setup));
+    let (control, tcp, udp) = Control::begin(engine_end, &task, &descriptors).await?;
     let mut options = RelayOptions {
         pool: shared.connections.clone(),
         ..RelayOptions::default()

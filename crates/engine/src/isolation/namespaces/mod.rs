@@ -5,7 +5,7 @@
 //! - [`cgroup`]: limits, freezing, killing
 //! - [`filter`]: the system call filter; [`features`]: what all this needs of the kernel
 //! - [`control`]: the conversation with the agent
-//! - [`volumes`]: directories that outlive machines, in them
+//! - [`volumes`]: directories that outlive machines, in them; [`volume_files`]: their files, without a machine
 //! - [`machine`]: one machine
 //!
 //! As root every machine has a block of 65536 ids of its own; its root is nobody outside. An unprivileged engine does
@@ -27,21 +27,24 @@ mod machine;
 mod merge;
 mod spawner;
 mod streams;
+mod volume_files;
 mod volumes;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 pub use base::NAMES;
 
 use super::remove::Trash;
-use super::{Backend, Capabilities, Fill, IsolationError, Layer, Result, Running, StartSpec};
+use super::{Backend, Capabilities, Fill, IsolationError, Layer, Result, Running, StartSpec, VolumeFiles};
 use cgroup::Groups;
 use spawner::Spawner;
 
@@ -50,7 +53,9 @@ const FIRST_ID: u32 = 0x7000_0000;
 /// Ids of one machine.
 const IDS: u32 = 65_536;
 /// Machines at once, by ids.
-const BLOCKS: u32 = 4_096;
+const BLOCKS: u32 = 4_095;
+/// First host id of those that work on files of volumes: the block behind those of machines.
+const VOLUMES_ID: u32 = FIRST_ID + BLOCKS * IDS;
 
 /// How to open the backend.
 #[derive(Debug, Clone)]
@@ -83,6 +88,8 @@ struct Shared {
     /// What the connections of all machines share.
     connections: Arc<super::relay::Pool>,
     blocks: Mutex<BTreeSet<u32>>,
+    /// The ids that files of volumes have, made when the first session wants them.
+    volume_ids: tokio::sync::OnceCell<OwnedFd>,
     /// Starts at once: more only lengthen each other.
     starts: tokio::sync::Semaphore,
 }
@@ -115,6 +122,7 @@ impl Namespaces {
             spawner,
             groups,
             blocks: Mutex::default(),
+            volume_ids: tokio::sync::OnceCell::new(),
             starts: tokio::sync::Semaphore::new(
                 2 * std::thread::available_parallelism().map_or(2, usize::from),
             ),
@@ -221,6 +229,16 @@ impl Backend for Namespaces {
     async fn remove_layer(&self, name: &str) -> Result<()> {
         let (layer, trash) = (self.shared.layer(name), self.shared.trash.clone());
         blocking(move || trash.take(&layer).map_err(failed("remove a layer"))).await
+    }
+
+    async fn volume_files(&self, directory: &Path, over: CancellationToken) -> Result<VolumeFiles> {
+        let _turn = self
+            .shared
+            .starts
+            .acquire()
+            .await
+            .map_err(|_| IsolationError::Gone)?;
+        volume_files::open(&self.shared, directory, over).await
     }
 }
 

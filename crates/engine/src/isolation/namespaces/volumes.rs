@@ -305,7 +305,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn text(path: &Path) -> Result<String> {
+pub(super) fn text(path: &Path) -> Result<String> {
     path.to_str()
         .map(str::to_owned)
         .ok_or_else(|| IsolationError::Failed("the state directory's name is no UTF-8".to_owned()))
