@@ -818,6 +818,8 @@ export class Volume {
   readonly id: string;
   /** Unique in an account. */
   readonly name: string;
+  /** Its files, whether or not a machine has it mounted. */
+  readonly files: Files;
   /** Describes it; the local engine counts its files now. @throws {@link NotFoundError} */
   getInfo(options?: CallOptions): Promise<VolumeInfo>;
   /** Machines that have it mounted. */
@@ -1896,7 +1898,12 @@ export class Commands {
 
 /** What every call on files takes. */
 export interface FileOptions extends CallOptions {
-  /** Name of a user in the machine: whose rights and home directory count, and who owns what is made. @default root */
+  /**
+   * Name of a user in the machine: whose rights and home directory count, and who owns what is made. Files of a volume have
+   * no users: there it is refused.
+   *
+   * @default root
+   */
   user?: string | undefined;
 }
 
@@ -1962,6 +1969,8 @@ export interface SearchMatch {
 
 /** What {@link Files.replaceInFiles} did. */
 export interface ReplaceResult {
+  /** Whether nothing was changed, since `dryRun` asked so. Told of volumes. */
+  readonly dryRun?: boolean;
   /** Places, over all files. */
   readonly replacements: number;
   readonly filesModified: number;
@@ -1969,9 +1978,45 @@ export interface ReplaceResult {
   readonly binaryFilesSkipped: number;
 }
 
+/** Options of {@link Files.replaceInFiles}. */
+export interface ReplaceOptions extends FileOptions {
+  /** Only count; a hosted server may know it for volumes alone. @default false */
+  dryRun?: boolean | undefined;
+}
+
+/** Options of {@link Files.downloadUrl}. */
+export interface DownloadUrlOptions extends FileOptions {
+  /** `tar` for a directory; a hosted server may know it for volumes alone. @default none: a file */
+  archiveFormat?: 'tar' | undefined;
+}
+
+/** Options of {@link Files.downloadFile}. */
+export interface DownloadOptions extends FileOptions {
+  /** Replace what is at the destination, once all has come. @default false: what is there is an error */
+  overwrite?: boolean | undefined;
+}
+
+/** Options of {@link Files.downloadDir}. */
+export interface DownloadDirOptions extends DownloadOptions {
+  /** Keep the archive, a tar file, instead of what is in it. @default false */
+  archive?: boolean | undefined;
+}
+
+/** What came of a download. */
+export interface DownloadResult {
+  /** Absolute path here. */
+  readonly path: string;
+  /** Bytes of files. */
+  readonly bytes: number;
+  /** Number of files. */
+  readonly files: number;
+  /** Paths in the directory that were not made here: links that lead out of it, and what is neither a file, a directory nor a link. */
+  readonly leftOut: readonly string[];
+}
+
 /**
- * Files of a machine: {@link Machine.files}. Relative paths begin at the machine's working directory, with a `user` at that
- * user's home. On calls that carry bytes, `requestTimeout` is for silence, not for the whole.
+ * Files of a machine, {@link Machine.files}, or of a volume, {@link Volume.files}. In a machine relative paths begin at its
+ * working directory, with a `user` at that user's home; in a volume, whose root is `/`, there are none. On calls that carry bytes, `requestTimeout` is for silence, not for the whole.
  */
 export class Files {
   private constructor();
@@ -1995,7 +2040,7 @@ export class Files {
    */
   write(path: string, content: FileContent, options?: WriteFileOptions): Promise<FileInfo>;
   /**
-   * Writes several files in one request. Each is whole or as it was.
+   * Writes several files in one request, to a volume one after the other. Each is whole or as it was.
    *
    * @throws {@link BatchWriteError} when some were not written: `details` has `successes` and `failures`
    * @example await machine.files.writeFiles([{ path: 'a.txt', content: 'a' }, { path: 'b.bin', content: bytes }])
@@ -2031,8 +2076,44 @@ export class Files {
     files: readonly string[],
     pattern: string,
     replacement: string,
-    options?: FileOptions,
+    options?: ReplaceOptions,
   ): Promise<ReplaceResult>;
+  /**
+   * The bytes of the archive, a tar file, of what is in a directory: files, directories and symbolic links. It is made while it
+   * is sent. Of a machine only the local engine gives one.
+   *
+   * @throws {@link NotFoundError}, {@link InvalidRequestError} when it is no directory; the stream fails when it did not come whole
+   * @example await volume.files.archive('/models').then((tar) => tar.pipeTo(sink))
+   */
+  archive(path: string, options?: FileOptions): Promise<ReadableStream<Uint8Array>>;
+  /**
+   * Downloads a file or a directory, in Node, Deno and Bun: {@link Files.downloadDir} for a directory, or a link to one, else
+   * {@link Files.downloadFile}.
+   *
+   * @example await volume.files.download('/models/v1', './models')
+   */
+  download(path: string, destination?: string, options?: DownloadDirOptions): Promise<DownloadResult>;
+  /**
+   * Downloads a file, in Node, Deno and Bun. It appears when all of it has come; an error and an aborted `signal` leave what was
+   * there. It keeps its permissions.
+   *
+   * @param destination a path here; a directory, or one that ends with a slash, takes it under its own name
+   * @defaultValue `destination`: the file's own name, in the working directory
+   * @throws {@link NullspaceError} code `target_exists` unless `overwrite`; {@link NotImplementedError} in browsers, where
+   *   {@link Files.read} gives the bytes
+   */
+  downloadFile(path: string, destination?: string, options?: DownloadOptions): Promise<DownloadResult>;
+  /**
+   * Downloads a directory, in Node, Deno and Bun. It appears when all of it has come; an error and an aborted `signal` leave what
+   * was there. Nothing is written outside of the destination, whatever the names and links in it say.
+   *
+   * @param destination a path here, of the directory itself; one that ends with a slash takes it under its own name
+   * @defaultValue `destination`: the directory's own name, in the working directory
+   * @throws {@link NullspaceError} code `target_exists` unless `overwrite`; {@link InvalidResponseError} when the archive is damaged or
+   *   holds names that cannot be; {@link NotImplementedError} in browsers, where {@link Files.archive} gives the bytes
+   * @example const { files, leftOut } = await machine.files.downloadDir('/workspace/dist', './dist', { overwrite: true })
+   */
+  downloadDir(path: string, destination?: string, options?: DownloadDirOptions): Promise<DownloadResult>;
   /**
    * Uploads a file or a directory: larger ones in parts, each with its checksum, repeated one by one when the network fails.
    * It appears as a whole at the end; an error and an aborted `signal` leave what was there.
@@ -2058,7 +2139,7 @@ export class Files {
    */
   watch(path: string, options?: WatchOptions): FileWatch;
   /** An address from which whoever has it can read the file for a while, with a plain GET and no key. */
-  downloadUrl(path: string, options?: FileOptions): Promise<string>;
+  downloadUrl(path: string, options?: DownloadUrlOptions): Promise<string>;
   /** An address to which whoever has it can write the file for a while, with a plain PUT and no key. */
   uploadUrl(path: string, options?: FileOptions): Promise<UploadUrl>;
   toJSON(): object;
@@ -2162,8 +2243,8 @@ export interface FileWatch extends AsyncIterableIterator<FileChange>, AsyncDispo
 /** Where a file can be written without a key. */
 export interface UploadUrl {
   readonly url: string;
-  /** What is secret in it. */
-  readonly token: string;
+  /** What is secret in it; a volume does not tell it beside. */
+  readonly token?: string;
 }
 
 /** What every call on a repository takes. */

@@ -2,6 +2,7 @@
 // esbuild makes node.cjs of this. `process` is named here only: Next's edge sandbox throws on some of it.
 
 import { install } from './lib/lib.js';
+import { downloads } from './lib/node-download.js';
 import { exchange } from './lib/node-http.js';
 import { contextPath, hasher, openPath } from './lib/node-path.js';
 import { sshIdentity } from './lib/node-ssh.js';
@@ -14,6 +15,7 @@ setPlatform({
   openPath,
   contextPath,
   hasher,
+  downloads,
   sshIdentity,
   // Node 20 has no WebSocket, and the one of later versions sends no headers. Deno and Bun have a good one.
   webSocket: globalThis.Deno || process.versions.bun ? undefined : () => require('ws'),

@@ -108,17 +108,19 @@ for (const name of Object.keys(SHOWN)) {
   Object.defineProperty(type.prototype, Symbol.toStringTag, { value: name, configurable: true });
 }
 
-for (const [key, name] of Object.entries(PARTS))
-  getter(classes.Machine.prototype, key, function () {
-    const record = open(recordOf(this, 'Machine'));
+const part = (whole, key, name) =>
+  getter(classes[whole].prototype, key, function () {
+    const record = open(recordOf(this, whole));
     record.parts ??= {};
     record.parts[key] ??= make(name, record);
     return record.parts[key];
   });
+for (const [key, name] of Object.entries(PARTS)) part('Machine', key, name);
+part('Volume', 'files', 'Files');
 
 /** Makes the handle of what an answer is about: called by the module. */
 export const handle = (name, answer, client, timeoutMs, proof) => {
-  const record = { client, timeoutMs, proof };
+  const record = { client, timeoutMs, proof, isVolume: name === 'Volume' };
   for (const key of [...SHOWN[name], ...(SECRET[name] ?? [])]) record[key] = answer[key];
   if (name === 'TemplateBuild') record.id = answer.buildId;
   return make(name, record);

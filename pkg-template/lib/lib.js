@@ -2,8 +2,9 @@
 
 import { onHandle, statics } from './calls.js';
 import { codeMethods, Execution } from './code.js';
+import { BatchWriteError, NullspaceError } from './errors.js';
 import { classes, define, recordOf } from './handle.js';
-import { openUpload, sshIdentity } from './runtime.js';
+import { downloads, openUpload, sshIdentity } from './runtime.js';
 import { checkSshAnswer } from './ssh-answer.js';
 import { disposes } from './streams.js';
 import { addTemplates } from './template-build.js';
@@ -36,6 +37,12 @@ define(classes.Files.prototype, 'resumeUpload', async function (uploadId, given,
   return sendResumed(record, uploadId, await openUpload(given, options), options);
 });
 
+for (const key of ['download', 'downloadFile', 'downloadDir'])
+  define(classes.Files.prototype, key, async function (...args) {
+    recordOf(this, 'Files');
+    return downloads(key)(this, ...args);
+  });
+
 /** Streams of Node and other async iterables as the stream that the transports read. */
 const asStream = (content) => {
   if (typeof content?.[Symbol.asyncIterator] !== 'function' || typeof content.getReader === 'function') return content;
@@ -54,17 +61,46 @@ const asStream = (content) => {
     { highWaterMark: 0 },
   );
 };
-const { read, write } = classes.Files.prototype;
+const { archive, read, write, writeFiles } = classes.Files.prototype;
 define(classes.Files.prototype, 'write', async function (path, content, options) {
   return write.call(this, path, asStream(content), options);
+});
+
+/** Files of a volume, which takes no batch: one after the other, whatever became of those before. */
+const writeEach = async (files, list, options) => {
+  const [infos, successes, failures] = [[], [], []];
+  for (const { path, content, mode } of list) {
+    try {
+      infos.push(await files.write(path, content, mode === undefined ? options : { ...options, mode }));
+      successes.push(path);
+    } catch (error) {
+      if (!(error instanceof NullspaceError)) throw error;
+      failures.push({ path, error: error.message });
+    }
+  }
+  if (failures.length === 0) return infos;
+  const [{ path, error }] = failures;
+  throw new BatchWriteError({
+    code: 'batch_write_partial_failure',
+    message: `${failures.length} of ${list.length} files were not written; the first: ${path}: ${error}`,
+    details: { successes, failures },
+  });
+};
+define(classes.Files.prototype, 'writeFiles', async function (list, options) {
+  // Of a volume it only checks.
+  return (await writeFiles.call(this, list, options)) ?? writeEach(this, list, options);
 });
 
 define(classes.Files.prototype, 'read', async function (path, options) {
   const content = await read.call(this, path, options);
   // A signal holds for the whole of the bytes, not only until they begin to come.
-  if (options?.format !== 'stream' || !options.signal) return content;
-  return content.pipeThrough(new TransformStream(), { signal: options.signal });
+  return options?.format === 'stream' ? abortable(content, options) : content;
 });
+define(classes.Files.prototype, 'archive', async function (path, options) {
+  return abortable(await archive.call(this, path, options), options);
+});
+const abortable = (stream, { signal } = {}) =>
+  signal ? stream.pipeThrough(new TransformStream(), { signal }) : stream;
 
 // ---- Code -----------------------------------------------------------------------------------------------------
 

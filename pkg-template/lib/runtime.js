@@ -175,7 +175,7 @@ const excerpt = (text) =>
 
 /**
  * What an entry adds: `exchange` and `webSocket` (Node), `openPath`, `contextPath`,
- * `hasher`, `sshIdentity` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
+ * `hasher`, `downloads`, `sshIdentity` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
  */
 const platform = {};
 export const setPlatform = (parts) => Object.assign(platform, parts);
@@ -244,6 +244,16 @@ export const openUpload = (given, options) => {
 
 /** What reads the files of a template, and the platform that it reads them from. */
 export const templateContext = async () => ({ ...(await import('./template-context.js')), platform });
+/** Downloads to files of this computer: see node-download.js. */
+export const downloads = (key) => {
+  if (platform.downloads) return platform.downloads[key];
+  throw toError({
+    kind: 'not_implemented',
+    code: 'not_implemented',
+    message:
+      "there are no files here to download to: read(path, { format: 'stream' }) and archive(path) give the bytes",
+  });
+};
 
 /** A key of this computer for SSH: see node-ssh.js. `undefined` where there are no files. */
 export const sshIdentity = (given) => platform.sshIdentity?.(given);

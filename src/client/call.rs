@@ -49,8 +49,10 @@ pub type Outcome<T, V> = Result<V, Failure<<T as Transport>::Thrown>>;
 pub struct Call {
     /// Verb, and the name in messages and hooks.
     pub route: &'static Route,
-    /// With its query, beginning with a slash.
+    /// With its query, beginning with a slash; of a signed call the whole address.
     pub path: String,
+    /// The address itself is the right to it: neither the key nor the caller's headers go along.
+    pub signed: bool,
     /// JSON text.
     pub body: Option<String>,
     /// Bytes to send instead, and their media type.
@@ -86,6 +88,7 @@ impl Call {
         Self {
             route,
             path,
+            signed: false,
             body: None,
             content: None,
             part_digest: None,
@@ -321,7 +324,10 @@ impl<T: Transport> Client<T> {
     ) -> Result<Reply<T::Answer>, Failed<T::Thrown>> {
         let transport = &self.inner.transport;
         let request = self.request(call, key);
-        let url = request.url.clone();
+        let mut url = request.url.clone();
+        if call.signed {
+            url.truncate(url.find('?').unwrap_or(url.len()));
+        }
         let hooked = transport.has_hooks() && !self.quiet;
         let attempt = sent.get() + 1;
         let mut started = 0.0;
@@ -365,7 +371,9 @@ impl<T: Transport> Client<T> {
 
     pub(super) fn request(&self, call: &Call, key: &str) -> transport::Request {
         let mut headers = Headers::default();
-        headers.push("Authorization", &["Bearer ", key]);
+        if !call.signed {
+            headers.push("Authorization", &["Bearer ", key]);
+        }
         headers.push("Accept", &["application/json"]);
         if call.body.is_some() {
             headers.push("Content-Type", &["application/json"]);
@@ -382,12 +390,20 @@ impl<T: Transport> Client<T> {
                 headers.push(name, &[value]);
             }
         }
-        for (name, value) in &self.inner.settings.headers {
+        let own: &[_] = match call.signed {
+            true => &[],
+            false => &self.inner.settings.headers,
+        };
+        for (name, value) in own {
             headers.push(name, &[value]);
         }
+        let base = match call.signed {
+            true => "",
+            false => self.inner.settings.base_url.as_str(),
+        };
         transport::Request {
             method: call.route.verb.as_str(),
-            url: [self.inner.settings.base_url.as_str(), &call.path].concat(),
+            url: [base, &call.path].concat(),
             headers,
             body: call.body.clone(),
             content: call.content.as_ref().map(|(content, _)| *content),

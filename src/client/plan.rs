@@ -32,7 +32,7 @@ impl<T: Transport> Client<T> {
         self.planned(operation, Scope::Handle, ids, None, args, options)
     }
 
-    fn planned(
+    pub(super) fn planned(
         &self,
         operation: &'static Operation,
         scope: Scope,

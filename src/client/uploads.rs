@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use nullspace_wire::api::{self, Route};
+use nullspace_wire::api;
 use serde::Serialize;
 use serde_json::json;
 
 use super::call::{Call, Client, Failed, Failure, Outcome};
-use super::files::BYTES;
-use super::machine::Machine;
+use super::files::{Both, Place, BYTES};
 use crate::core::error::{Error, Kind};
 use crate::core::files;
 use crate::core::options::Value;
@@ -21,6 +20,14 @@ use crate::transport::{Answer, Content, Transport};
 
 /// Silence that ends a request of a session. Source: PROTOCOL.md section 1.
 const TIMEOUT: Duration = Duration::from_secs(300);
+const CREATE: Both = [&api::CREATE_UPLOAD_SESSION, &api::CREATE_VOLUME_UPLOAD_SESSION];
+const LOOK: Both = [&api::GET_UPLOAD_SESSION, &api::GET_VOLUME_UPLOAD_SESSION];
+const ABORT: Both = [&api::ABORT_UPLOAD_SESSION, &api::ABORT_VOLUME_UPLOAD_SESSION];
+const PART: Both = [&api::UPLOAD_SESSION_PART, &api::UPLOAD_VOLUME_SESSION_PART];
+const COMPLETE: Both = [
+    &api::COMPLETE_UPLOAD_SESSION,
+    &api::COMPLETE_VOLUME_UPLOAD_SESSION,
+];
 
 /// Where the bytes come from: what JavaScript does for an upload.
 #[allow(async_fn_in_trait)] // called generically; futures need not be `Send` on wasm
@@ -66,7 +73,7 @@ pub trait HeldPart<T: Transport> {
 
 /// A session that nobody will complete is given up, unless it can be taken up again.
 struct AbortOnDrop<T: Transport> {
-    machine: Machine<T>,
+    place: Place<T>,
     id: String,
     keep: Cell<bool>,
 }
@@ -76,10 +83,10 @@ impl<T: Transport> Drop for AbortOnDrop<T> {
         if self.keep.get() {
             return;
         }
-        let (machine, id) = (self.machine.clone(), std::mem::take(&mut self.id));
-        let client = machine.client.quiet();
-        self.machine.transport().spawn(async move {
-            let call = machine.upload_call(&api::ABORT_UPLOAD_SESSION, &[&id], None);
+        let (place, id) = (self.place.clone(), std::mem::take(&mut self.id));
+        let client = place.client.quiet();
+        self.place.transport().spawn(async move {
+            let call = place.upload_call(ABORT, &[&id], None);
             // Nobody hears of it; the session ends by its time at the latest.
             let _ = client.call(&call).await;
         });
@@ -108,8 +115,8 @@ impl Session {
     }
 }
 
-impl<T: Transport> Machine<T> {
-    fn upload_call(&self, route: &'static Route, ids: &[&str], timeout: Option<Duration>) -> Call {
+impl<T: Transport> Place<T> {
+    fn upload_call(&self, route: Both, ids: &[&str], timeout: Option<Duration>) -> Call {
         let mut call = self.on(route, ids, timeout);
         call.timeout = self.client.timeout(timeout, TIMEOUT);
         call
@@ -131,7 +138,7 @@ impl<T: Transport> Machine<T> {
             true => Some(bytes.digest().await?),
             false => None,
         };
-        let mut call = self.upload_call(&api::CREATE_UPLOAD_SESSION, &[], plan.request_timeout);
+        let mut call = self.upload_call(CREATE, &[], plan.request_timeout);
         call.body = Some(uploads::create(plan, source, size, checksum.as_deref()));
         call.idempotency_key = Some(self.transport().uuid());
         let answer = repeated(&self.client, &call).await?;
@@ -203,7 +210,7 @@ impl<T: Transport> Machine<T> {
         options: Option<&Value>,
     ) -> Outcome<T, Uploaded> {
         let (concurrency, timeout) = uploads::resumed(options)?;
-        let call = self.upload_call(&api::GET_UPLOAD_SESSION, &[id], timeout);
+        let call = self.upload_call(LOOK, &[id], timeout);
         let session = repeated(&self.client, &call).await?;
         let size = session.number("contentLength");
         if source.size.is_none() || source.size != size {
@@ -243,7 +250,7 @@ impl<T: Transport> Machine<T> {
         checksum: Option<String>,
     ) -> Outcome<T, Uploaded> {
         let guard = AbortOnDrop {
-            machine: self.clone(),
+            place: self.clone(),
             id: session.id.clone(),
             keep: Cell::new(false),
         };
@@ -308,7 +315,7 @@ impl<T: Transport> Machine<T> {
         let workers = concurrency.min(session.concurrency).max(1);
         all::<T>((0..workers).map(|_| Box::pin(work()) as Work<'_, T>).collect()).await?;
         tell("completing", 1)?;
-        let mut call = self.upload_call(&api::COMPLETE_UPLOAD_SESSION, &[&session.id], timeout);
+        let mut call = self.upload_call(COMPLETE, &[&session.id], timeout);
         call.body = Some(json!({ "whole_checksum_sha256": checksum }).to_string());
         call.idempotency_key = Some(self.transport().uuid());
         let answer = repeated(&self.client, &call).await?;
@@ -340,7 +347,7 @@ impl<T: Transport> Machine<T> {
         loop {
             let (part, digest) = bytes.part(begin, end).await?;
             let ids = [session.id.as_str(), &number.to_string()];
-            let mut call = self.upload_call(&api::UPLOAD_SESSION_PART, &ids, timeout);
+            let mut call = self.upload_call(PART, &ids, timeout);
             call.content = Some((part.content(), BYTES.to_owned()));
             call.part_digest = Some(digest);
             let failed = match self.client.try_once(&call, &Cell::new(0)).await {
@@ -360,7 +367,7 @@ impl<T: Transport> Machine<T> {
             self.transport().sleep(uploads::delay(tried)).await;
             tried += 1;
             // It may have come all the same, or the session may be over.
-            let look = self.upload_call(&api::GET_UPLOAD_SESSION, &[&session.id], timeout);
+            let look = self.upload_call(LOOK, &[&session.id], timeout);
             let state = repeated(&self.client, &look).await?;
             if let Some(over @ ("aborted" | "expired" | "failed")) = state.text("status").as_deref() {
                 let what = format!("the upload is {over}");

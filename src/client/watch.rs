@@ -6,13 +6,14 @@ use nullspace_wire::api;
 use serde_json::json;
 
 use super::call::Outcome;
-use super::machine::Machine;
+use super::files::{Both, Place};
 use super::socket::cut_off;
 use crate::core::error::Error;
 use crate::core::files::WatchRequest;
 use crate::core::frames;
 use crate::transport::{Answer, Socket, Transport};
 
+const SOCKET: Both = [&api::WEBSOCKET_UPGRADE, &api::VOLUME_WEBSOCKET_UPGRADE];
 /// Name in messages.
 const OPERATION: &str = "watchFiles";
 /// Until the first answer.
@@ -24,7 +25,7 @@ pub struct Watch<T: Transport> {
     id: String,
 }
 
-impl<T: Transport> Machine<T> {
+impl<T: Transport> Place<T> {
     /// Watches a file or directory, from now on.
     pub async fn watch(&self, request: &WatchRequest) -> Outcome<T, Watch<T>> {
         let id = self.transport().uuid();
@@ -32,10 +33,8 @@ impl<T: Transport> Machine<T> {
             "type": "file_watch", "id": id, "path": request.path, "user": request.user,
             "recursive": request.recursive, "timeout_secs": request.timeout,
         });
-        let socket = self
-            .client
-            .open(OPERATION, &self.socket_path(&api::WEBSOCKET_UPGRADE))
-            .await?;
+        let path = self.on(SOCKET, &[], None).path;
+        let socket = self.client.open(OPERATION, &path).await?;
         let lost = |closed| cut_off(OPERATION, &closed, "the watch did not begin");
         socket.send(first.to_string()).await.map_err(lost)?;
         loop {

@@ -58,6 +58,28 @@ pub fn path(name: &str, value: &Value) -> Result<String, Error> {
     Ok(path.to_owned())
 }
 
+/// A path in a volume.
+pub fn in_volume(name: &str, path: Option<&str>) -> Result<(), Error> {
+    match path {
+        Some(path) if !path.starts_with('/') => Err(Error::option(
+            name,
+            "must begin with a slash, such as '/a.txt': a volume has no working directory",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses the option that files of volumes do not take.
+pub fn no_user(options: Option<&Value>) -> Result<(), Error> {
+    match options {
+        Some(Value::Object(given)) if given.iter().any(|(name, _)| name == "user") => {
+            let what = "is for files of machines: a volume has no users";
+            Err(Error::option("user", what))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Permissions under the name `name`: `'0644'`, `'644'` or the number 0o644.
 pub fn permissions(name: &str, value: &Value) -> Result<String, Error> {
     let mode = match value {

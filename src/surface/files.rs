@@ -1,4 +1,4 @@
-//! Files of a machine. Bytes, batches, uploads and watches are in `client`. Source: PROTOCOL.md section 5.
+//! Files of a machine, or of a volume. Bytes, batches, uploads and watches are in `client`. Source: PROTOCOL.md sections 5 and 9.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use nullspace_wire::limits::Range;
 use serde_json::Value as Json;
 
 use super::kinds::{any_text, pattern};
-use super::{by, filled, int, one_of, trimmed, Field, Given, Operation, Request, Time};
+use super::{by, filled, flag, int, one_of, trimmed, Field, Given, Operation, Request, Time};
 use crate::core::error::Error;
 use crate::core::files;
 use crate::core::options::Value;
@@ -24,6 +24,7 @@ const USER_IN_QUERY: &[Field] = &[trimmed("user").in_query()];
 
 /// The bytes of a file, in the format asked for.
 pub static READ: Operation = Operation::on(&api::DOWNLOAD_FILE)
+    .volume(&api::DOWNLOAD_VOLUME_FILE_DIRECT)
     .args(&[filled("path").in_query().required()])
     .options(&[
         &[one_of("format", &["text", "bytes", "blob", "stream"]).local()],
@@ -40,8 +41,21 @@ pub static READ: Operation = Operation::on(&api::DOWNLOAD_FILE)
     })
     .time(Time::Long(TRANSFER_TIME));
 
+/// The bytes of the archive of a directory. For a machine the local engine's own.
+pub static ARCHIVE: Operation = Operation::on(&api::DOWNLOAD_FILE)
+    .volume(&api::DOWNLOAD_VOLUME_FILE_DIRECT)
+    .args(&[filled("path").in_query().required()])
+    .options(&[USER_IN_QUERY])
+    .rules(|_, request| {
+        request.query.push(("archive_format".into(), "tar".to_owned()));
+        request.answer = Answer::Stream;
+        Ok(())
+    })
+    .time(Time::Long(TRANSFER_TIME));
+
 /// What a directory holds; `/` when none is named.
 pub static LIST: Operation = Operation::on(&api::LIST_DIR)
+    .volume(&api::LIST_VOLUME_FILES)
     .args(&[filled("path").in_query()])
     .options(&[&[int("depth", DEPTH).in_query()], USER_IN_QUERY])
     .rules(|given, request| {
@@ -53,6 +67,7 @@ pub static LIST: Operation = Operation::on(&api::LIST_DIR)
 
 /// Writes a short text: one request. Longer ones and bytes go another way.
 pub static WRITE_TEXT: Operation = Operation::on(&api::WRITE_FILE)
+    .volume(&api::WRITE_VOLUME_FILE)
     .args(&[PATH, by("content", any_text).required()])
     .options(&[&[by("mode", permissions)], USER])
     .rules(|given, request| {
@@ -61,51 +76,93 @@ pub static WRITE_TEXT: Operation = Operation::on(&api::WRITE_FILE)
     });
 
 /// Whether there is something at a path.
-pub static EXISTS: Operation = in_body(Operation::on(&api::FILE_EXISTS).args(&[PATH])).gives("exists");
+pub static EXISTS: Operation = in_body(
+    Operation::on(&api::FILE_EXISTS)
+        .volume(&api::VOLUME_FILE_EXISTS)
+        .args(&[PATH]),
+)
+.gives("exists");
 
 /// The same, as the whole answer.
 pub static EXISTENCE: Operation = in_body(Operation::on(&api::FILE_EXISTS).args(&[PATH]));
 
 /// Describes what is at a path.
-pub static INFO: Operation = in_body(Operation::on(&api::FILE_INFO).args(&[PATH]));
+pub static INFO: Operation = in_body(
+    Operation::on(&api::FILE_INFO)
+        .volume(&api::GET_VOLUME_FILE_INFO)
+        .args(&[PATH]),
+);
 
 /// Makes a directory and those above it.
-pub static MKDIR: Operation = in_body(Operation::on(&api::MAKE_DIR).args(&[PATH]));
+pub static MKDIR: Operation = in_body(
+    Operation::on(&api::MAKE_DIR)
+        .volume(&api::MAKE_VOLUME_DIR)
+        .args(&[PATH]),
+);
 
 /// Removes a file, or a directory with all in it.
-pub static REMOVE: Operation = in_body(Operation::on(&api::REMOVE_FILE).args(&[PATH]));
+pub static REMOVE: Operation = in_body(
+    Operation::on(&api::REMOVE_FILE)
+        .volume(&api::REMOVE_VOLUME_FILE)
+        .args(&[PATH]),
+);
 
 /// Gives it another path.
-pub static RENAME: Operation = in_body(Operation::on(&api::RENAME_FILE).args(&[
-    filled("from").wire("old_path").required(),
-    filled("to").wire("new_path").required(),
-]));
+pub static RENAME: Operation = in_body(
+    Operation::on(&api::RENAME_FILE)
+        .volume(&api::RENAME_VOLUME_FILE)
+        .args(&[
+            filled("from").wire("old_path").required(),
+            filled("to").wire("new_path").required(),
+        ]),
+);
 
 /// Changes its mode.
 pub static SET_PERMISSIONS: Operation = in_body(
-    Operation::on(&api::SET_FILE_PERMISSIONS).args(&[PATH, by("permissions", permissions).required()]),
+    Operation::on(&api::SET_FILE_PERMISSIONS)
+        .volume(&api::SET_VOLUME_FILE_PERMISSIONS)
+        .args(&[PATH, by("permissions", permissions).required()]),
 );
 
 /// Lines that match, in the files below a path.
-pub static FIND: Operation =
-    in_body(Operation::on(&api::FIND_IN_FILES).args(&[PATH, by("pattern", pattern).required()]));
+pub static FIND: Operation = in_body(
+    Operation::on(&api::FIND_IN_FILES)
+        .volume(&api::FIND_IN_VOLUME_FILES)
+        .args(&[PATH, by("pattern", pattern).required()]),
+);
 
 /// Paths below a path whose names match.
-pub static SEARCH: Operation =
-    in_body(Operation::on(&api::SEARCH_FILES).args(&[PATH, by("pattern", pattern).required()]));
+pub static SEARCH: Operation = in_body(
+    Operation::on(&api::SEARCH_FILES)
+        .volume(&api::SEARCH_VOLUME_FILES)
+        .args(&[PATH, by("pattern", pattern).required()]),
+);
 
 /// Puts one text in the place of another, in several files.
-pub static REPLACE: Operation = in_body(Operation::on(&api::REPLACE_IN_FILES).args(&[
-    by("files", paths).required(),
-    by("pattern", pattern).required(),
-    by("replacement", any_text).required(),
-]));
+pub static REPLACE: Operation = Operation::on(&api::REPLACE_IN_FILES)
+    .volume(&api::REPLACE_IN_VOLUME_FILES)
+    .args(&[
+        by("files", paths).required(),
+        by("pattern", pattern).required(),
+        by("replacement", any_text).required(),
+    ])
+    .options(&[USER, &[flag("dryRun")]])
+    .rules(user);
 
 /// An address from which anybody can read the file for a while.
-pub static DOWNLOAD_URL: Operation = in_body(Operation::on(&api::DOWNLOAD_URL).args(&[PATH]).gives("url"));
+pub static DOWNLOAD_URL: Operation = Operation::on(&api::DOWNLOAD_URL)
+    .volume(&api::VOLUME_DOWNLOAD_URL)
+    .args(&[PATH])
+    .options(&[USER, &[one_of("archiveFormat", &["tar"])]])
+    .rules(user)
+    .gives("url");
 
 /// An address to which anybody can write the file for a while.
-pub static UPLOAD_URL: Operation = in_body(Operation::on(&api::UPLOAD_URL).args(&[PATH]));
+pub static UPLOAD_URL: Operation = in_body(
+    Operation::on(&api::UPLOAD_URL)
+        .volume(&api::VOLUME_UPLOAD_URL)
+        .args(&[PATH]),
+);
 
 /// A small file as text, for what is kept on behalf of the caller.
 pub static READ_SMALL: Operation =
@@ -119,7 +176,7 @@ const fn in_body(operation: Operation) -> Operation {
 }
 
 fn user(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
-    if !given.has("user") {
+    if !given.has("user") && request.route.path.starts_with("/v1/machines/") {
         request.put("user", Json::Null);
     }
     Ok(())

@@ -38,6 +38,8 @@ use crate::core::options::{Fields, Value};
 pub struct Operation {
     /// Verb, path and answer.
     pub route: &'static Route,
+    /// The same below a volume.
+    pub volume: Option<&'static Route>,
     /// Arguments, in order.
     pub args: &'static [Field],
     /// Sets of options. Those that every call takes come on top.
@@ -90,6 +92,7 @@ impl Operation {
     pub const fn on(route: &'static Route) -> Self {
         Self {
             route,
+            volume: None,
             args: &[],
             sets: &[],
             rules: |_, _| Ok(()),
@@ -99,6 +102,12 @@ impl Operation {
             proven: false,
             failed: |error| error,
         }
+    }
+
+    /// Also on files of volumes.
+    pub const fn volume(mut self, route: &'static Route) -> Self {
+        self.volume = Some(route);
+        self
     }
 
     /// With arguments.
@@ -342,7 +351,7 @@ pub const fn count(min: u64) -> Range {
 pub static ALL: &[&Operation] = &[
     &machines::GET_INFO, &machines::GET_INFO_BY_ID, &machines::GET_METRICS, &machines::GET_METRICS_BY_ID, &machines::KILL, &machines::KILL_BY_ID, &machines::RESUME, &machines::SET_TIMEOUT, &machines::PAUSE, &machines::FORK, &machines::CREATE_SNAPSHOT, &machines::UPDATE_EGRESS,
     &processes::LIST, &processes::LOGS, &processes::KILL, &processes::SEND_STDIN, &processes::SEND_STDIN_BYTES,
-    &files::READ, &files::LIST, &files::WRITE_TEXT, &files::EXISTS, &files::EXISTENCE, &files::INFO, &files::MKDIR, &files::REMOVE, &files::RENAME, &files::SET_PERMISSIONS, &files::FIND, &files::SEARCH, &files::REPLACE, &files::DOWNLOAD_URL, &files::UPLOAD_URL, &files::READ_SMALL,
+    &files::READ, &files::ARCHIVE, &files::LIST, &files::WRITE_TEXT, &files::EXISTS, &files::EXISTENCE, &files::INFO, &files::MKDIR, &files::REMOVE, &files::RENAME, &files::SET_PERMISSIONS, &files::FIND, &files::SEARCH, &files::REPLACE, &files::DOWNLOAD_URL, &files::UPLOAD_URL, &files::READ_SMALL,
     &terminals::LIST, &terminals::GET, &terminals::KILL, &terminals::RESIZE,
     &git::CLONE, &git::STATUS, &git::LOG, &git::BRANCHES, &git::CREATE_BRANCH, &git::DELETE_BRANCH, &git::CHECKOUT, &git::ADD, &git::COMMIT, &git::PULL, &git::PUSH,
     &code::EXECUTE, &code::CREATE_RUN, &code::CREATE_CONTEXT, &code::LIST_CONTEXTS, &code::REMOVE_CONTEXT, &code::RESTART_CONTEXT, &code::INTERRUPT_CONTEXT, &code::GET_RUN, &code::CANCEL_RUN, &code::LIST_RUNS, &code::LIST_ARTIFACTS, &code::GET_ARTIFACT, &code::DOWNLOAD_ARTIFACT, &code::PREVIEW_ARTIFACT, &code::DELETE_ARTIFACT,

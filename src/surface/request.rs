@@ -10,8 +10,8 @@ use serde_json::{json, Map, Value as Json};
 use super::{Field, Given, Kind, Operation, Time, To};
 use crate::core::config::{self, CALL_OPTIONS, CLIENT_OPTIONS};
 use crate::core::error::Error;
-use crate::core::http;
 use crate::core::options::{self, Fields, Value};
+use crate::core::{files, http};
 
 /// Where an operation is called, which decides the options that every call takes there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Scope {
     Class,
     /// On a handle.
     Handle,
+    /// On the files of a volume.
+    Volume,
 }
 
 /// What an operation sends.
@@ -69,7 +71,7 @@ impl Operation {
     ) -> Result<Request, Error> {
         let every: &[&str] = match scope {
             Scope::Class => &CLIENT_OPTIONS,
-            Scope::Handle => &CALL_OPTIONS,
+            Scope::Handle | Scope::Volume => &CALL_OPTIONS,
         };
         let own: Vec<&str> = self.own_options().map(|field| field.js).collect();
         let known: Vec<&str> = match self.keyed {
@@ -82,13 +84,17 @@ impl Operation {
             .iter()
             .chain(self.own_options())
             .any(|field| matches!(field.to, To::Body | To::Spread));
+        let route = match (scope, self.volume) {
+            (Scope::Volume, Some(route)) => route,
+            _ => self.route,
+        };
         let mut request = Request {
-            route: self.route,
+            route,
             ids: ids.iter().map(|id| (*id).to_owned()).collect(),
             query: Vec::new(),
             body: Map::new(),
-            has_body: has_body && self.route.verb != Verb::Get,
-            answer: self.route.answer,
+            has_body: has_body && route.verb != Verb::Get,
+            answer: route.answer,
             idempotency_key: None,
             request_timeout: None,
             least: match self.time {
@@ -96,7 +102,7 @@ impl Operation {
                 _ => Duration::ZERO,
             },
         };
-        if scope == Scope::Handle {
+        if scope != Scope::Class {
             config::signal(&fields)?;
             request.request_timeout = fields.seconds("requestTimeout")?;
         }
@@ -125,6 +131,11 @@ impl Operation {
         }
         for field in self.own_options() {
             field.put(&fields, &mut request)?;
+        }
+        if scope == Scope::Volume {
+            for name in ["path", "from", "to"] {
+                files::in_volume(name, arguments.text(name)?)?;
+            }
         }
         let given = Given {
             args: arguments,

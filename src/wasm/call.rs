@@ -18,11 +18,13 @@ use super::throw;
 use super::transport::{Host, JsAnswer, JsTransport};
 use super::{client, convert};
 use crate::client::call::Outcome;
+use crate::client::files::Place;
 use crate::client::machine::{call_options, Machine};
 use crate::client::single::Planned;
 use crate::client::{Client, Failure};
 use crate::core::config::{self, CLIENT_OPTIONS};
 use crate::core::error::Error;
+use crate::core::files;
 use crate::core::options::{self, Fields, Value};
 use crate::surface::{Operation, Scope};
 
@@ -182,6 +184,15 @@ impl Held {
         Machine::held(&self.client, self.record.id(), timeout, self.record.proof())
     }
 
+    /// The files of the machine or the volume that it stands for.
+    pub fn files(&self, options: Option<&Value>) -> Outcome<JsTransport, Place<JsTransport>> {
+        if !self.record.is_volume() {
+            return Ok(self.machine().files());
+        }
+        files::no_user(options)?;
+        Ok(Place::of_volume(&self.client, self.record.id()))
+    }
+
     /// A call of the table.
     pub fn plan(
         &self,
@@ -190,6 +201,9 @@ impl Held {
         options: Option<&Value>,
     ) -> Planned<JsTransport> {
         let args = arguments(args)?;
+        if operation.volume.is_some() && self.record.is_volume() {
+            return self.files(options)?.plan(operation, &args, options);
+        }
         match operation.route.path.starts_with("/v1/machines/") {
             true => self.machine().plan(operation, &args, options),
             false => self

@@ -98,7 +98,6 @@ methods! {
     CommandsHandle: commands_list as list() = processes::LIST;
     CommandsHandle: commands_kill as kill(pid) = processes::KILL;
     CommandsHandle: commands_get_logs as getLogs(pid) = processes::LOGS;
-    FilesHandle: files_read as read(path) = files::READ;
     FilesHandle: files_list as list(path) = files::LIST;
     FilesHandle: files_exists as exists(path) = files::EXISTS;
     FilesHandle: files_info as info(path) = files::INFO;

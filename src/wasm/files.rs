@@ -1,4 +1,4 @@
-//! Files of a machine as bytes.
+//! Files of a machine, or of a volume, as bytes.
 
 use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -8,10 +8,11 @@ use super::host;
 use super::record::Record;
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::call::Outcome;
+use crate::client::files::Place;
 use crate::client::Failure;
 use crate::core::files::{self, Common};
 use crate::core::options::Value;
-use crate::surface;
+use crate::surface::{self, Operation};
 use crate::transport::{Answer as _, Content, Transport as _};
 
 /// Content that JavaScript keeps for a call, and forgets with it.
@@ -48,52 +49,90 @@ impl Drop for Held {
 #[wasm_bindgen(js_namespace = FilesHandle, js_name = write)]
 pub fn files_write(record: Record, path: JsValue, content: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read| {
-        let machine = held.machine();
+        let place = held.files(read)?;
         let path = argument(&path)?;
         if let Some(text) = content.as_string().filter(|text| text.len() <= files::SMALL_TEXT) {
             let args = [Some(path), Some(Value::Text(text))];
-            let planned = machine.plan(&surface::files::WRITE_TEXT, &args, read)?;
+            let planned = place.plan(&surface::files::WRITE_TEXT, &args, read)?;
             return call(async move { planned.send().await });
         }
         let fields = files::fields(read, &["mode"])?;
         let (common, mode) = (Common::of(&fields)?, files::mode(&fields)?);
-        let path = files::path("path", &path)?;
+        let path = place_path(&place, &path)?;
         let target = files::Target { path, mode };
         let held = Held::new(&content).ok_or_else(|| files::no_content("content"))?;
         call(async move {
-            let written = machine.put_file(&target, held.content(), &common).await;
+            let written = place.put_file(&target, held.content(), &common).await;
             held.result(written)
         })
     })
 }
 
-/// Writes several files at once.
+/// Writes several files at once. A volume takes no batch: for one it only checks, and gives nothing.
 #[wasm_bindgen(js_namespace = FilesHandle, js_name = writeFiles)]
 pub fn files_write_files(record: Record, list: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read| {
-        let machine = held.machine();
+        let place = held.files(read)?;
         let common = Common::read(read)?;
         let targets = files::batch(&argument(&list)?)?;
         let infos = Array::new();
         if targets.is_empty() {
             return call(async move { Ok(JsValue::from(infos)) });
         }
+        if place.is_volume {
+            for (index, target) in targets.iter().enumerate() {
+                files::in_volume(&format!("files[{index}].path"), Some(&target.path))?;
+            }
+            return call(async { Ok(JsValue::UNDEFINED) });
+        }
         let parts = Array::new();
         for file in list.unchecked_ref::<Array>().iter() {
             parts.push(&Reflect::get(&file, &"content".into()).map_err(Failure::Thrown)?);
         }
-        let boundary = format!("nullspace-{}", machine.transport().uuid());
+        let boundary = format!("nullspace-{}", place.transport().uuid());
         let manifest = files::manifest(&targets, common.user.as_deref());
         let held = Held(host::hold_multipart(&manifest, &parts, &boundary));
         if held.0 == 0 {
             return Err(files::no_content("files[].content").into());
         }
         call(async move {
-            let results = machine.write_batch(held.content(), &boundary, &common).await;
+            let results = place.write_batch(held.content(), &boundary, &common).await;
             held.result(results)?.each(&mut |result| {
                 infos.push(&result.inner("info").map_or(JsValue::UNDEFINED, JsAnswer::into_js));
             });
             Ok(JsValue::from(infos))
         })
+    })
+}
+
+/// A path of a machine, or of a volume.
+pub(super) fn place_path(place: &Place<JsTransport>, path: &Value) -> Outcome<JsTransport, String> {
+    let path = files::path("path", path)?;
+    if place.is_volume {
+        files::in_volume("path", Some(&path))?;
+    }
+    Ok(path)
+}
+
+/// The bytes of a file, in the format asked for.
+#[wasm_bindgen(js_namespace = FilesHandle, js_name = read)]
+pub fn files_read(record: Record, path: JsValue, options: JsValue) -> Promise {
+    bytes_of(&surface::files::READ, record, path, options)
+}
+
+/// The bytes of a directory, as an archive.
+#[wasm_bindgen(js_namespace = FilesHandle, js_name = archive)]
+pub fn files_archive(record: Record, path: JsValue, options: JsValue) -> Promise {
+    bytes_of(&surface::files::ARCHIVE, record, path, options)
+}
+
+fn bytes_of(operation: &'static Operation, record: Record, path: JsValue, options: JsValue) -> Promise {
+    on_handle(&record, &options, &|held, read| {
+        let path = match path.is_undefined() {
+            true => Value::Opaque("undefined".to_owned()),
+            false => argument(&path)?,
+        };
+        let reading = held.files(read)?.read(operation, &path, read)?;
+        call(reading)
     })
 }

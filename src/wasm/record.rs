@@ -14,6 +14,9 @@ extern "C" {
     /// Of the machine, pool or volume.
     #[wasm_bindgen(method, getter)]
     pub fn id(this: &Record) -> String;
+    /// Whether it is a volume.
+    #[wasm_bindgen(method, getter, js_name = isVolume)]
+    pub fn is_volume(this: &Record) -> bool;
     /// Options of its client.
     #[wasm_bindgen(method, getter)]
     pub fn client(this: &Record) -> JsValue;

@@ -106,9 +106,12 @@ fn shown(uploaded: Uploaded) -> JsValue {
 #[wasm_bindgen(js_namespace = FilesHandle, js_name = sendUpload)]
 pub fn files_send_upload(record: Record, source: JsValue, path: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read_options| {
-        let machine = held.machine();
+        let place = held.files(read_options)?;
         let (source, bytes) = read(source.clone(), &options)?;
         let plan = uploads::plan(&source, &argument(&path)?, read_options)?;
+        if place.is_volume {
+            files::in_volume("path", Some(&plan.target.path))?;
+        }
         let stream = bytes.source.stream();
         let held = match stream.is_undefined() {
             true => None,
@@ -116,7 +119,7 @@ pub fn files_send_upload(record: Record, source: JsValue, path: JsValue, options
         };
         call(async move {
             let content = held.as_ref().map(Held::content);
-            let uploaded = machine.upload(&source, &bytes, content, &plan).await;
+            let uploaded = place.upload(&source, &bytes, content, &plan).await;
             Ok(shown(match held {
                 Some(held) => held.result(uploaded)?,
                 None => uploaded?,
@@ -129,12 +132,12 @@ pub fn files_send_upload(record: Record, source: JsValue, path: JsValue, options
 #[wasm_bindgen(js_namespace = FilesHandle, js_name = sendResumed)]
 pub fn files_send_resumed(record: Record, id: JsValue, source: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read_options| {
-        let (machine, read_options) = (held.machine(), read_options.cloned());
+        let (place, read_options) = (held.files(read_options)?, read_options.cloned());
         let id = named("uploadId", &id)?;
         let (source, bytes) = read(source.clone(), &options)?;
         call(async move {
             let options = read_options.as_ref();
-            Ok(shown(machine.resume_upload(&id, &source, &bytes, options).await?))
+            Ok(shown(place.resume_upload(&id, &source, &bytes, options).await?))
         })
     })
 }

@@ -22,9 +22,12 @@ pub struct FileWatch {
 #[wasm_bindgen(js_namespace = FilesHandle, js_name = openWatch)]
 pub fn files_open_watch(record: Record, path: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read| {
-        let (machine, request) = (held.machine(), files::watch(&argument(&path)?, read)?);
+        let (place, request) = (held.files(read)?, files::watch(&argument(&path)?, read)?);
+        if place.is_volume {
+            files::in_volume("path", Some(&request.path))?;
+        }
         call(async move {
-            let watch = Rc::new(machine.watch(&request).await?);
+            let watch = Rc::new(place.watch(&request).await?);
             Ok(JsValue::from(FileWatch { watch }))
         })
     })

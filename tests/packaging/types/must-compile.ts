@@ -7,7 +7,9 @@ import {
   type Command,
   type CommandResult,
   defaultBuildLogger,
+  type DownloadResult,
   type EgressPolicy,
+  type Files,
   Lifecycle,
   type LifecycleEvent,
   Machine,
@@ -29,6 +31,7 @@ import {
   type UploadProgress,
   verifyWebhookSignature,
   waitForPort,
+  Volume,
   type WarmPoolInfo,
   type WebhookDelivery,
 } from 'nullspace';
@@ -214,4 +217,16 @@ export async function templates(input: HTMLInputElement, directory: FileSystemDi
   } catch (error) {
     if (error instanceof BuildError) console.log(error.step, error.exitCode, error.log?.at(-1));
   }
+}
+
+export async function filesOfVolumes(): Promise<readonly string[]> {
+  const volume = await Volume.fromName('models', { createIfMissing: true });
+  const files: Files = volume.files;
+  const tar: ReadableStream<Uint8Array> = await files.archive('/v1');
+  await tar.cancel();
+  const counted = await files.replaceInFiles(['/a'], 'x', 'y', { dryRun: true });
+  same<typeof counted.dryRun, boolean | undefined>(true);
+  await files.downloadUrl('/v1', { archiveFormat: 'tar' });
+  const done: DownloadResult = await files.downloadDir('/v1', './v1', { overwrite: true, archive: false });
+  return done.leftOut;
 }
