@@ -1,11 +1,11 @@
-// `nullspace machine cp`
+// `nullspace machine cp` and `nullspace volume cp`, and what they share with the other commands on files
 
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
-import { Machine } from 'nullspace';
+import { Machine, Volume } from 'nullspace';
 
 import { downloadDirectory, downloadFile } from './download.mjs';
 import { interruption, misuse } from './ending.mjs';
@@ -15,8 +15,8 @@ import { given } from './values.mjs';
 /** Standard input or output. */
 const STANDARD = '-';
 
-/** `mch_...:/path`, or nothing for a path of this computer. */
-const remote = (text) => text.match(/^(mch_\w+):(.*)$/s)?.slice(1);
+/** `mch_...:/path` or `vol_...:/path`, or nothing for a path of this computer. */
+export const remote = (text) => text.match(/^((?:mch|vol)_\w+):(.*)$/s)?.slice(1);
 
 const told = ({ path: where, files, bytes }) =>
   shown(files === undefined ? where : `${where}  ${files} files, ${bytes} bytes`);
@@ -25,8 +25,7 @@ const told = ({ path: where, files, bytes }) =>
 const isInto = (to) =>
   to === '' || to === '.' || to === '..' || to.endsWith('/') || to.endsWith('/.') || to.endsWith('/..');
 
-const upload = async (from, machine, to, { conflict, signal }) => {
-  const { files } = machine;
+const upload = async (from, files, to, { conflict, signal }) => {
   if (from === STANDARD) {
     const { path: where, size } = await files.write(to, Readable.toWeb(process.stdin), { signal });
     return { path: where, files: 1, bytes: size };
@@ -46,21 +45,26 @@ const upload = async (from, machine, to, { conflict, signal }) => {
   }
 };
 
-/** What a path of a machine is; a link counts as what it leads to. */
-const describe = async (machine, from, signal) => {
-  const found = await machine.files.info(from, { signal });
+/** What a path there is; a link counts as what it leads to. */
+const describe = async (files, from, signal) => {
+  const found = await files.info(from, { signal });
   if (found.type !== 'symlink') return { ...found, path: from };
-  const behind = await machine.files.info(`${from}/.`, { signal }).catch(() => undefined);
+  const behind = await files.info(`${from}/.`, { signal }).catch(() => undefined);
   return { isDir: behind?.isDir === true, path: from, size: found.size };
 };
 
-const download = async (machine, from, to, { signal }) => {
-  const found = await describe(machine, from, signal);
+/** The bytes of a file, on standard output. */
+export const print = async (files, from, signal) => {
+  const bytes = await files.read(from, { format: 'stream', signal });
+  await pipeline(Readable.fromWeb(bytes), process.stdout, { signal, end: false });
+};
+
+const download = async (files, from, to, { signal }) => {
+  const found = await describe(files, from, signal);
   if (to === STANDARD) {
     if (found.isDir)
       throw misuse(`${from} is a directory, and standard output takes one file: name a path of this computer`);
-    const bytes = await machine.files.read(from, { format: 'stream', signal });
-    await pipeline(Readable.fromWeb(bytes), process.stdout, { signal, end: false });
+    await print(files, from, signal);
     return undefined;
   }
   const isHeld = async () => !found.isDir && (await stat(to).catch(() => undefined))?.isDirectory() === true;
@@ -68,29 +72,33 @@ const download = async (machine, from, to, { signal }) => {
   const target = isInto(to) || (await isHeld()) ? path.join(to, name) : to;
   if (found.isDir) {
     const leftOut = (what, why) => console.error(shown(`${what} is left out: ${why}`));
-    return { path: target, ...(await downloadDirectory(machine, from, target, { signal, leftOut })) };
+    return { path: target, ...(await downloadDirectory(files, from, target, { signal, leftOut })) };
   }
-  await downloadFile(machine, found, target, { signal });
+  await downloadFile(files, found, target, { signal });
   return { path: target };
 };
 
-export const copy = {
+/** `what`: whose files they are; `held(id)` takes it up. */
+const copying = (what, held) => ({
   args: [
     ['<from>', 'a path here, ID:PATH, or - for standard input'],
     ['<to>', 'a path here, ID:PATH, or - for standard output'],
   ],
   options: [
-    ['--conflict <what>', 'into a machine: merge, replace or error'],
+    ['--conflict <what>', `into a ${what}: merge, replace or error`],
     ['-q, --quiet', 'say nothing'],
   ],
   async run(from, to, { conflict, quiet }) {
     const [source, target] = [remote(from), remote(to)];
-    if (!source === !target) throw misuse('one of the two must be in a machine: ID:PATH');
+    if (!source === !target) throw misuse(`one of the two must be in a ${what}: ID:PATH`);
     const { signal } = interruption();
-    const machine = await Machine.connect((source ?? target)[0]);
+    const { files } = await held((source ?? target)[0]);
     const result = target
-      ? await upload(from, machine, target[1], { conflict, signal })
-      : await download(machine, source[1], to, { signal });
+      ? await upload(from, files, target[1], { conflict, signal })
+      : await download(files, source[1], to, { signal });
     if (result && !quiet) show(result, told);
   },
-};
+});
+
+export const copy = copying('machine', (id) => (id.startsWith('vol_') ? Volume.get(id) : Machine.connect(id)));
+export const copyOfVolume = copying('volume', (id) => Volume.get(id));

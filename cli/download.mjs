@@ -1,4 +1,4 @@
-// Files and directories out of a machine. What it says about names and links is checked: a machine may be somebody else's.
+// Files and directories out of a machine or a volume. What it says about names and links is checked: a machine may be somebody else's.
 
 import { randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
@@ -13,7 +13,7 @@ import { problem } from './ending.mjs';
 const AT_ONCE = 6;
 
 const refused = (name, why) =>
-  problem(`the machine names a file ${JSON.stringify(name)}, ${why}: nothing more was copied`, {
+  problem(`the server names a file ${JSON.stringify(name)}, ${why}: nothing more was copied`, {
     code: 'invalid_response',
   });
 
@@ -29,10 +29,10 @@ const checked = (name) => {
 const permissions = (mode) => (/^[0-7]{3,5}$/.test(mode ?? '') ? Number.parseInt(mode, 8) & 0o777 : undefined);
 
 /** A file, which appears when all of it has come. */
-export const downloadFile = async (machine, { path: from, mode }, to, { signal }) => {
+export const downloadFile = async (files, { path: from, mode }, to, { signal }) => {
   const draft = `${to}.${randomBytes(6).toString('hex')}.part`;
   try {
-    const bytes = await machine.files.read(from, { format: 'stream', signal });
+    const bytes = await files.read(from, { format: 'stream', signal });
     await pipeline(Readable.fromWeb(bytes), createWriteStream(draft, { flags: 'wx', mode: 0o600 }), { signal });
     await chmod(draft, permissions(mode) ?? 0o666 & ~process.umask());
     await rename(draft, to);
@@ -59,25 +59,25 @@ const leadsOut = (target, depth) => {
   return target.startsWith('/') || !isBelow || (up === -1 ? parts.length : up) > depth;
 };
 
-/** What is below a directory of a machine, parents first. */
-async function* below(machine, from, signal, depth = 0, names = []) {
+/** What is below a directory, parents first. */
+async function* below(place, from, signal, depth = 0, names = []) {
   const seen = new Set();
-  for (const entry of await machine.files.list(from, { signal })) {
+  for (const entry of await place.list(from, { signal })) {
     const name = checked(entry.name);
     if (seen.has(name)) throw refused(name, 'twice');
     seen.add(name);
     const found = { ...entry, path: path.posix.join(from, name), names: [...names, name], depth };
     yield found;
-    if (entry.isDir && entry.type !== 'symlink') yield* below(machine, found.path, signal, depth + 1, found.names);
+    if (entry.isDir && entry.type !== 'symlink') yield* below(place, found.path, signal, depth + 1, found.names);
   }
 }
 
 /** A directory and all in it, joined with what is there. Links come last: no file is written through one. */
-export const downloadDirectory = async (machine, from, to, { signal, leftOut }) => {
+export const downloadDirectory = async (place, from, to, { signal, leftOut }) => {
   await mkdir(to, { recursive: true });
   if (!(await stat(to)).isDirectory()) throw problem(`${to} is no directory`);
   const [files, links, directories] = [[], [], []];
-  for await (const entry of below(machine, from, signal)) {
+  for await (const entry of below(place, from, signal)) {
     const here = path.join(to, ...entry.names);
     if (entry.type === 'symlink') links.push([entry, here]);
     else if (entry.isDir) directories.push([entry, here]);
@@ -90,7 +90,7 @@ export const downloadDirectory = async (machine, from, to, { signal, leftOut }) 
   const work = async () => {
     while (next < files.length) {
       const [entry, here] = files[next++];
-      await downloadFile(machine, entry, here, { signal });
+      await downloadFile(place, entry, here, { signal });
       bytes += entry.size;
     }
   };

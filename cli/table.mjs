@@ -3,7 +3,7 @@
 import { code } from './code.mjs';
 import { completion } from './completion.mjs';
 import { shell, ssh } from './connections.mjs';
-import { copy } from './copy.mjs';
+import { copy, copyOfVolume } from './copy.mjs';
 import { docs, install as installDocs } from './docs.mjs';
 import { doctor } from './doctor.mjs';
 import { engine } from './engine.mjs';
@@ -62,9 +62,11 @@ export const TABLE = [
   ['template logs', undefined, 'what a build said', template.logs],
   ['template cancel', undefined, 'end a build', template.cancel],
   ['volume create', undefined, 'make a volume and print its id', volume.create],
-  ['volume list', undefined, 'list volumes', volume.list],
+  ['volume list', undefined, 'list volumes, or the files of one', volume.list],
   ['volume get', undefined, 'describe a volume', volume.get],
-  ['volume delete', undefined, 'delete volumes', volume.remove],
+  ['volume delete', undefined, 'delete volumes, or files of them', volume.remove],
+  ['volume cp', undefined, 'copy a file or a directory into a volume or out of it', copyOfVolume],
+  ['volume cat', undefined, 'print files of volumes', volume.cat],
   ['volume attach', undefined, 'mount a volume in a machine that runs', volume.attach],
   ['volume detach', undefined, 'take a volume out of a machine', volume.detach],
   ['warm-pool create', undefined, 'make a pool and print its id', pool.create],

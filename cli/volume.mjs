@@ -2,8 +2,10 @@
 
 import { Machine, Volume } from 'nullspace';
 
-import { fields, listing, localTime, show, showId, size } from './output.mjs';
-import { given } from './values.mjs';
+import { print, remote } from './copy.mjs';
+import { interruption, misuse } from './ending.mjs';
+import { fields, isJson, localTime, show, showAll, showId, shown, size } from './output.mjs';
+import { given, number } from './values.mjs';
 
 const ID = ['<volume>', 'id of the volume'];
 
@@ -24,17 +26,60 @@ export const create = {
   run: async (name) => showId(await Volume.create(name)),
 };
 
-export const list = listing(
-  [
-    ['ID', ({ id }) => id],
-    ['NAME', ({ name }) => name],
-    ['STATUS', ({ status }) => status],
-    ['CREATED', ({ createdAt }) => localTime(createdAt)],
-    ['SIZE', ({ usedBytes }) => size(usedBytes)],
-    ['MOUNTS', ({ mountCount }) => mountCount],
+const VOLUMES = [
+  ['ID', ({ id }) => id],
+  ['NAME', ({ name }) => name],
+  ['STATUS', ({ status }) => status],
+  ['CREATED', ({ createdAt }) => localTime(createdAt)],
+  ['SIZE', ({ usedBytes }) => size(usedBytes)],
+  ['MOUNTS', ({ mountCount }) => mountCount],
+];
+const FILES = [
+  ['MODE', ({ type, permissions }) => `${{ dir: 'd', symlink: 'l' }[type] ?? '-'}${permissions ?? ''}`],
+  ['OWNER', ({ owner }) => owner],
+  ['SIZE', (info) => (info.isDir ? '' : info.size)],
+  ['CHANGED', ({ modifiedTime }) => localTime(modifiedTime)],
+  ['PATH', ({ path, symlinkTarget }) => (symlinkTarget === undefined ? path : `${path} -> ${symlinkTarget}`)],
+];
+
+/** A volume and a path in it, of `vol_...:/path`. */
+const placed = async (text, wanted = 'ID:PATH, such as vol_1:/a.txt') => {
+  const [id, path] = remote(text) ?? [];
+  if (!id?.startsWith('vol_') || path === '') throw misuse(`${text} is no file of a volume: give ${wanted}`);
+  return { files: (await Volume.get(id)).files, path };
+};
+
+export const list = {
+  args: [['[place]', 'a volume, or a directory of one as ID:PATH: its files instead of all volumes']],
+  options: [
+    ['--depth <n>', 'levels of directories below', number],
+    ['-q, --quiet', 'ids, or paths, alone'],
   ],
-  () => Volume.list(),
-);
+  async run(place, { depth, quiet }) {
+    if (place === undefined) {
+      showAll(await Volume.list(), VOLUMES, quiet);
+      return;
+    }
+    const { files, path } = await placed(
+      /^[^:]*:?$/.test(place) ? `${place.replace(':', '')}:/` : place,
+      'ID or ID:PATH',
+    );
+    const found = await files.list(path, given({ depth }));
+    if (quiet && !isJson()) for (const info of found) console.log(shown(info.path));
+    else showAll(found, FILES);
+  },
+};
+
+export const cat = {
+  args: [['<file...>', 'files as ID:PATH']],
+  async run(places) {
+    const { signal } = interruption();
+    for (const place of places) {
+      const { files, path } = await placed(place);
+      await print(files, path, signal);
+    }
+  },
+};
 
 export const get = {
   args: [ID],
@@ -53,10 +98,16 @@ export const get = {
 };
 
 export const remove = {
-  args: [['<volume...>', 'ids of volumes']],
-  async run(ids) {
-    for (const id of ids) await (await Volume.get(id)).delete();
-    show({ deleted: ids }, () => ids.join('\n'));
+  args: [['<volume...>', 'ids of volumes, or files and directories of them as ID:PATH']],
+  async run(places) {
+    for (const place of places) {
+      if (!place.includes(':')) await (await Volume.get(place)).delete();
+      else {
+        const { files, path } = await placed(place);
+        await files.remove(path);
+      }
+    }
+    show({ deleted: places }, () => places.map(shown).join('\n'));
   },
 };
 
