@@ -39,6 +39,22 @@ async function unprivilegedEngine(t, args) {
   });
 }
 
+test('files of a volume are worked on without root', async (t) => {
+  const engine = await unprivilegedEngine(t, ['--best-effort']);
+  t.after(() => engine.stop());
+  const { Machine, Volume } = new Nullspace(engine.client);
+  const volume = await Volume.create('files');
+  await volume.files.write('/d/a', 'from outside', { mode: '0640' });
+  const machine = await Machine.create({ ...ANY, volumes: [volume.mount('/data')] });
+  assert.equal(await sh(machine, 'cat /data/d/a; stat -c %a:%u /data/d/a'), 'from outside640:0');
+  await sh(machine, 'echo inside > /data/b; ln -s /etc/passwd /data/out; ln -s ../../../../etc/passwd /data/up');
+  assert.equal(await volume.files.read('/b'), 'inside\n');
+  assert.equal((await volume.files.info('/b')).owner, 'root');
+  for (const name of ['/out', '/up']) await assert.rejects(volume.files.read(name), { code: 'not_found' });
+  await machine.kill();
+  await volume.delete();
+});
+
 test('volumes work without root on create, and not while a machine runs', async (t) => {
   const engine = await unprivilegedEngine(t, ['--best-effort']);
   t.after(() => engine.stop());
