@@ -18,6 +18,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { InvalidRequestError, NotFoundError } from 'nullspace';
 
@@ -378,6 +379,24 @@ test('a copy whose client is killed, or whose machine ends, leaves nothing open'
   await machine.kill();
   assert.notEqual(await ended, 0);
   await until('the engine has let go', () => descriptors() <= before);
+});
+
+test('a copy waits while its machine is paused, and goes on', async () => {
+  const machine = await engine.Machine.create({ ...SMALL });
+  const access = await machine.createSshAccess({ keyDir: join(directory, 'paused') });
+  const source = join(directory, 'paused-source');
+  writeFileSync(source, randomBytes(6 << 20));
+  // Two seconds.
+  const copy = spawn('scp', [...optionsOf(access), '-l', '24000', source, 'root@127.0.0.1:/workspace/f']);
+  const ended = new Promise((resolve) => copy.once('exit', resolve));
+  await until('it has begun', async () => (await sh(machine, 'stat -c %s f 2>/dev/null || echo 0')) !== '0');
+  await machine.pause();
+  await sleep(3000);
+  assert.equal(copy.exitCode, null);
+  const resumed = await engine.Machine.connect(machine.id);
+  assert.equal(await ended, 0);
+  assert.equal((await sh(resumed, 'sha256sum < f')).split(' ')[0], sha256(readFileSync(source)));
+  await resumed.kill();
 });
 
 test('what is wrong is named before anything is sent', async () => {
