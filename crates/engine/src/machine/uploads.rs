@@ -26,6 +26,8 @@ use super::unpack;
 use super::Engine;
 use crate::isolation::files::FileError;
 
+/// Where the bytes of an upload come from. Source: schema, `UploadSourceKind`.
+const SOURCE_KINDS: [&str; 3] = ["restartable_file", "spooled_stream", "directory_archive"];
 /// Bytes of a part: few enough that some of them at once are little memory.
 const PART_SIZE: u64 = 4 << 20;
 /// Largest upload: 16 GiB.
@@ -139,8 +141,7 @@ impl Engine {
             let what = "is \"tar\" for a directory_tar, and absent for a file";
             return Err(Error::invalid("archive_format", what));
         }
-        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-        if !(1..=64).contains(&request.source_kind.len()) || !request.source_kind.bytes().all(is_word) {
+        if !SOURCE_KINDS.contains(&request.source_kind.as_str()) {
             let what = "is none: give \"restartable_file\", \"spooled_stream\" or \"directory_archive\"";
             return Err(Error::invalid("source_kind", what));
         }
