@@ -52,10 +52,7 @@ impl Reference {
             }
             _ => (DOCKER.to_owned(), name.to_owned()),
         };
-        let registry = match registry.as_str() {
-            "index.docker.io" | "registry-1.docker.io" => DOCKER.to_owned(),
-            _ => registry,
-        };
+        let registry = one_name(registry);
         if !is_host(&registry) {
             return Err(invalid("its registry is no host name"));
         }
@@ -94,6 +91,13 @@ impl Reference {
         &self.registry
     }
 
+    /// Whether it is of a registry, however people write that: `https://index.docker.io/v1/` is `docker.io`.
+    pub fn is_of(&self, registry: &str) -> bool {
+        let bare = registry.split_once("://").map_or(registry, |(_, bare)| bare);
+        let host = bare.split('/').next().unwrap_or_default();
+        one_name(host.to_ascii_lowercase()) == self.registry
+    }
+
     /// Name in the registry.
     pub fn repository(&self) -> &str {
         &self.repository
@@ -130,6 +134,14 @@ impl fmt::Display for Reference {
             Some(digest) => write!(f, "@{digest}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Docker's registry has several names.
+fn one_name(host: String) -> String {
+    match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER.to_owned(),
+        _ => host,
     }
 }
 
@@ -322,6 +334,16 @@ mod tests {
             assert_eq!(error.kind, Kind::Invalid, "{text}");
             assert!(error.message.contains("python:3.12-slim"), "{error}");
         }
+    }
+
+    #[test]
+    fn registries_are_known_by_all_of_their_names() {
+        let of = |image: &str, registry: &str| Reference::parse(image).unwrap().is_of(registry);
+        for name in ["docker.io", "https://index.docker.io/v1/", "Registry-1.Docker.io"] {
+            assert!(of("ubuntu", name), "{name}");
+        }
+        assert!(of("ghcr.io/a/b", "https://GHCR.io") && of("localhost:5000/a", "localhost:5000"));
+        assert!(!of("localhost:5000/a", "localhost") && !of("ubuntu", "") && !of("ghcr.io/a/b", "docker.io"));
     }
 
     #[test]
