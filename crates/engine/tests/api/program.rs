@@ -228,4 +228,6 @@ fn prune_is_done_by_the_engine_that_runs_or_without_one() {
     engine.line(&mut out, "NULLSPACE_API_URL=");
     assert!(prune(&[]).contains(told));
     assert!(prune(&["--json"]).contains("\"removed\": {}"));
+    engine.signal(Signal::TERM);
+    assert!(engine.end().is_success);
 }
