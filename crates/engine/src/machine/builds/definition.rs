@@ -175,11 +175,11 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
         .flat_map(|step| step.secrets().iter().map(|s| s.id.as_str()))
         .collect();
     for (place, step) in steps.iter().enumerate() {
-        for mount in step
+        let mut missing = step
             .secrets()
             .iter()
-            .filter(|mount| mount.required && !secrets.has(&mount.id))
-        {
+            .filter(|mount| mount.required && !secrets.has(&mount.id));
+        if let Some(mount) = missing.next() {
             return Err(Error::invalid(
                 "build_secrets",
                 format_args!("has no {:?}, which steps[{place}] mounts: add it", mount.id),

@@ -17,13 +17,15 @@ const MOST_ENTRIES: usize = 20_000;
 /// Bytes of an entry.
 const LONGEST: usize = 4096;
 
+/// How many entries there are, and whether they are all.
+type Told = (usize, bool);
+
 /// The log of a build that is not over.
 pub struct Log {
     build: String,
     template: String,
     state: Mutex<State>,
-    /// How many entries there are, and whether they are all.
-    told: watch::Sender<(usize, bool)>,
+    told: watch::Sender<Told>,
 }
 
 #[derive(Default)]
@@ -145,7 +147,7 @@ pub struct Follow {
     next: u64,
     /// Entries that are known already, the next one last.
     known: Vec<BuildLogEntry>,
-    live: Option<(Arc<Build>, watch::Receiver<(usize, bool)>)>,
+    live: Option<(Arc<Build>, watch::Receiver<Told>)>,
 }
 
 impl Follow {

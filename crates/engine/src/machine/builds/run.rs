@@ -688,9 +688,8 @@ impl Engine {
                 links.push(target.clone());
             }
         }
-        match owner {
-            Some(owner) => place::give(running, owner, &written).await?,
-            None => {}
+        if let Some(owner) = owner {
+            place::give(running, owner, &written).await?;
         }
         Ok(links)
     }
