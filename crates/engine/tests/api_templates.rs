@@ -604,6 +604,29 @@ async fn tags_names_and_builds_of_a_template() {
 }
 
 #[tokio::test]
+async fn the_machines_of_a_build_have_its_network_policy() {
+    use nullspace_engine::isolation::EgressRules;
+    let served = Served::start().await;
+    for (given, rules) in [
+        (json!(false), EgressRules::deny_all()),
+        (json!(true), EgressRules::allow_all()),
+    ] {
+        let mut request = body("app", json!([run("sleep 60")]));
+        request["build_config"]["internet_access"] = given;
+        let id = started(&served, request).await;
+        until("the machine runs", async || served.backend.alive() == 1).await;
+        let machine = served.backend.ids().remove(0);
+        assert_eq!(*served.backend.machine(&machine).egress.lock().unwrap(), rules);
+        served
+            .post(&format!("/v1/templates/builds/{id}/cancel"), json!({}))
+            .await
+            .expect(200);
+        until("the machine is gone", async || served.backend.alive() == 0).await;
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn names_are_kept_for_who_has_the_token() {
     let served = Served::start().await;
     let claim = served
