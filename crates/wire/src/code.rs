@@ -211,6 +211,7 @@ pub struct Execution {
 /// An event of `execute`, one a line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // few are there at once, and a box would be one more thing to read
 pub enum CodeOutputEvent {
     /// It printed.
     Stdout(CodeOutput),

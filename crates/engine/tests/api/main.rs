@@ -19,5 +19,7 @@ mod program;
 mod snapshots;
 mod sockets;
 mod ssh;
+mod templates;
+mod volume_files;
 mod volumes;
 mod webhooks;

@@ -18,10 +18,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nullspace_engine::images::{Auth, Error, Image, Images, Options, Platform, Progress, Pull, Reference};
 use nullspace_engine::isolation::{
-    Backend, Capabilities, Fill, IsolationError, Layer, Result as Isolated, Running, StartSpec,
+    Backend, Capabilities, Fill, IsolationError, Layer, Result as Isolated, Running, StartSpec, VolumeFiles,
 };
 use registry::Registry;
 use serde_json::{json, Value};
+use tokio_util::sync::CancellationToken;
 
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -59,6 +60,10 @@ impl Backend for Shelf {
     }
 
     async fn merge_layers(&self, _: &str, _: &[String]) -> Isolated<Option<Layer>> {
+        nothing()
+    }
+
+    async fn volume_files(&self, _: &Path, _: CancellationToken) -> Isolated<VolumeFiles> {
         nothing()
     }
 

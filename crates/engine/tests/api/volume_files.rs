@@ -1,12 +1,10 @@
 //! Files of volumes over HTTP. Needs root: the backend of these tests makes the volume the root of a thread. What keeps links
 //! of a machine inside is tested with the real backend, in `isolation`.
 
-mod support;
-
+use crate::support::{until, Served};
 use reqwest::Method;
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
-use support::{until, Served};
 
 /// An engine with one volume: it, the id, and where its files are.
 async fn volume() -> (Served, String, std::path::PathBuf) {
@@ -20,7 +18,7 @@ async fn volume() -> (Served, String, std::path::PathBuf) {
     (served, id, directory)
 }
 
-async fn post(served: &Served, id: &str, call: &str, body: Value) -> support::Reply {
+async fn post(served: &Served, id: &str, call: &str, body: Value) -> crate::support::Reply {
     served.post(&format!("/v1/volumes/{id}/files/{call}"), body).await
 }
 
@@ -189,7 +187,7 @@ async fn signed_addresses_of_a_volume_need_no_key_and_lead_nowhere_else() {
         let asked = served
             .http
             .request(method, address)
-            .bearer_auth(support::KEY)
+            .bearer_auth(crate::support::KEY)
             .send()
             .await
             .unwrap();

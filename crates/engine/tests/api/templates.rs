@@ -1,12 +1,10 @@
 //! Builds of templates through real HTTP: logs, layers, the cache, names, files, secrets, failures, restarts.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{until, Served};
 use reqwest::Method;
 use serde_json::{json, Value};
-use support::{until, Served};
 
 /// A build body on `base`.
 fn body(name: &str, steps: Value) -> Value {
