@@ -17,7 +17,7 @@ const pkg = path.join(here, '..', 'pkg');
  * formatting and serde_json are a fifth of the module. Templates and their builds, and files of volumes, took it from 222 000: half of that is the builder and
  * the reader of build contexts, which are JavaScript, the rest 25 calls and the decoders of their answers.
  */
-const BUDGET = { gzip: 245_000, brotli: 236_000 };
+const BUDGET = { gzip: 247_500, brotli: 238_000 };
 
 const brotli = (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length;
 const row = (name, bytes) => {

@@ -110,6 +110,7 @@ test('a log that is cut goes on at its offset, and what comes twice is told once
     ],
   });
   const build = await TemplateBuild.connect('tb_1', server.options);
+  assert.deepEqual([build.toJSON().id, build.toJSON().templateId], ['tb_1', 'tmpl_1']);
   const told = [];
   for await (const { offset } of build.logs()) told.push(offset);
   assert.deepEqual(told, [0, 1, 2, 3, 4]);
