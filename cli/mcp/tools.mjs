@@ -3,7 +3,6 @@
 import { Machine } from 'nullspace';
 import { z } from 'zod';
 
-import { downloadFile } from '../download.mjs';
 import { head, readable, shortened } from './texts.mjs';
 
 const READS = { readOnlyHint: true, openWorldHint: false };
@@ -345,7 +344,8 @@ export const TOOLS = [
     },
     async ({ machines, files }, { path, local_path, machine }, call) => {
       const target = await files.target(local_path);
-      await downloadFile(await machines.take(machine, call), { path }, target, call);
+      const { files: remote } = await machines.take(machine, call);
+      await remote.downloadFile(path, target, { overwrite: true, ...call });
       return { local_path: target };
     },
   ],

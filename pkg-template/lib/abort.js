@@ -26,3 +26,18 @@ export const forget = (signal, act) => {
   waiting.delete(signal);
   signal.removeEventListener('abort', entry.listener);
 };
+
+/** Waits; rejects with the signal's reason as soon as it aborts. */
+export const pause = (milliseconds, signal) =>
+  new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      if (signal) forget(signal, stop);
+      resolve();
+    }, milliseconds);
+    if (signal?.aborted) stop();
+    else if (signal) heed(signal, stop);
+  });

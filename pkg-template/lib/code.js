@@ -1,6 +1,6 @@
 // The code interpreter: cells whose events are heard as they come, and what they leave.
 
-import { forget, heed } from './abort.js';
+import { pause } from './abort.js';
 import { InvalidRequestError, TimeoutError } from './errors.js';
 import { shapeEvent } from './runtime.js';
 import { quoted } from './template-probes.js';
@@ -102,20 +102,6 @@ const hear = async (stream, listeners, signal) => {
 };
 
 const withExecution = (run) => (run.execution ? { ...run, execution: new Execution(run.execution) } : run);
-
-const pause = (milliseconds, signal) =>
-  new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      if (signal) forget(signal, stop);
-      resolve();
-    }, milliseconds);
-    if (signal?.aborted) stop();
-    else if (signal) heed(signal, stop);
-  });
 
 const wrong = (option, why) => {
   throw new InvalidRequestError({ code: 'invalid_request', message: `option \`${option}\` ${why}` });

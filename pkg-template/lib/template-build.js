@@ -1,6 +1,6 @@
 // Builds of templates: what leads up to one, its log over lost connections, its end. See template.js for what is built.
 
-import { forget, heed } from './abort.js';
+import { forget, heed, pause } from './abort.js';
 import { addStatic, onHandle, statics, takeStatics } from './calls.js';
 import { linesOf } from './code.js';
 import { BuildError, NotFoundError, TransportError } from './errors.js';
@@ -30,20 +30,6 @@ const ofBuild = Object.fromEntries(
 
 /** A signal that never says anything: what must not end with the call gets it. */
 const never = () => new AbortController().signal;
-
-const pause = (milliseconds, signal) =>
-  new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      if (signal) forget(signal, stop);
-      resolve();
-    }, milliseconds);
-    if (signal?.aborted) stop();
-    else if (signal) heed(signal, stop);
-  });
 
 /** The promise, or the signal's reason when that is sooner. */
 const unlessAborted = (promise, signal) => {

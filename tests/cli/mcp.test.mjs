@@ -17,13 +17,15 @@ const { StreamableHTTPClientTransport } = require('@modelcontextprotocol/sdk/cli
 
 const { local, environment, run, good, json, engine } = await startCli();
 
-const connect = async (transport) => {
+/** A client that is gone with its test, also when that fails. */
+const connect = async (t, transport) => {
   const client = new Client({ name: 'test', version: '1' });
+  t.after(() => client.close());
   await client.connect(transport);
   return client;
 };
-const overStdio = (...flags) =>
-  connect(new StdioClientTransport({ command: program, args: ['mcp', ...flags], env: environment, cwd: local }));
+const overStdio = (t, ...flags) =>
+  connect(t, new StdioClientTransport({ command: program, args: ['mcp', ...flags], env: environment, cwd: local }));
 
 /** Calls a tool; its answer must be good and have one form as text and as a structure. */
 const call = async (client, name, args = {}, options) => {
@@ -46,8 +48,8 @@ const gone = async (ids) => {
   }
 };
 
-test('a conversation: commands, code, files and states, and nothing is left of it', async () => {
-  const client = await overStdio();
+test('a conversation: commands, code, files and states, and nothing is left of it', async (t) => {
+  const client = await overStdio(t);
   const { tools } = await client.listTools();
   const hints = Object.fromEntries(tools.map(({ name, annotations }) => [name, annotations]));
   assert.ok(tools.every(({ title, description, outputSchema }) => title && description && outputSchema));
@@ -57,7 +59,12 @@ test('a conversation: commands, code, files and states, and nothing is left of i
 
   const progress = [];
   const onprogress = ({ message }) => progress.push(message);
-  const ran = await call(client, 'exec', { command: 'echo one; sleep 0.3; echo two >&2; exit 3' }, { onprogress });
+  const ran = await call(
+    client,
+    'exec',
+    { command: 'echo one; sleep 0.3; echo two >&2; sleep 0.3; exit 3' },
+    { onprogress },
+  );
   assert.deepEqual(ran, { exit_code: 3, stdout: 'one\n', stderr: 'two\n' });
   assert.deepEqual(progress, ['one\n', 'two\n']);
 
@@ -123,8 +130,9 @@ test('a conversation: commands, code, files and states, and nothing is left of i
   await gone(ids);
 });
 
-test('a client that asks for it keeps a machine; one that dies leaves none', async () => {
+test('a client that asks for it keeps a machine; one that dies leaves none', async (t) => {
   const child = spawn(program, ['mcp'], { env: environment, cwd: local, stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
   const send = (message) => child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
   child.stdout.setEncoding('utf8');
   let output = '';
@@ -152,14 +160,14 @@ test('a client that asks for it keeps a machine; one that dies leaves none', asy
   await good('rm', kept[0]);
 });
 
-test('files of this computer are read and written beneath the named directory alone', async () => {
+test('files of this computer are read and written beneath the named directory alone', async (t) => {
   const shared = path.join(local, 'shared');
   mkdirSync(path.join(shared, 'sub'), { recursive: true });
   writeFileSync(path.join(shared, 'sub/in.txt'), 'from here');
   writeFileSync(path.join(local, 'secret.txt'), 'no');
   symlinkSync(path.join(local, 'secret.txt'), path.join(shared, 'link.txt'));
   symlinkSync(local, path.join(shared, 'up'));
-  const client = await overStdio('--files', 'shared');
+  const client = await overStdio(t, '--files', 'shared');
   await call(client, 'file_upload', { local_path: 'sub/in.txt', path: '/workspace/in.txt' });
   await call(client, 'file_download', { path: '/workspace/in.txt', local_path: 'out.txt' });
   assert.equal(readFileSync(path.join(shared, 'out.txt'), 'utf8'), 'from here');
@@ -172,9 +180,10 @@ test('files of this computer are read and written beneath the named directory al
   await client.close();
 });
 
-test('over HTTP: only on loopback, with the token, and not for pages', async () => {
+test('over HTTP: only on loopback, with the token, and not for pages', async (t) => {
   const env = { ...environment, NULLSPACE_MCP_TOKEN: 'a-token-of-the-test' };
   const child = spawn(program, ['mcp', '--http'], { env, cwd: local, stdio: ['ignore', 'ignore', 'pipe'] });
+  t.after(() => child.kill('SIGKILL'));
   let said = '';
   while (!/MCP server: (\S+)/.test(said)) said += (await once(child.stderr, 'data'))[0];
   const url = new URL(said.match(/MCP server: (\S+)/)[1]);
@@ -188,7 +197,7 @@ test('over HTTP: only on loopback, with the token, and not for pages', async () 
   assert.equal(await status({ ...token, origin: 'http://evil.example' }), 403);
   assert.equal(await status(token), 400);
 
-  const client = await connect(new StreamableHTTPClientTransport(url, { requestInit: { headers: token } }));
+  const client = await connect(t, new StreamableHTTPClientTransport(url, { requestInit: { headers: token } }));
   assert.equal((await call(client, 'exec', { command: 'echo over http' })).stdout, 'over http\n');
   const ids = await running();
   assert.equal(ids.length, 1);
@@ -198,13 +207,13 @@ test('over HTTP: only on loopback, with the token, and not for pages', async () 
   await client.close();
 });
 
-test('the configuration of a client is written, and what was there stays', async () => {
+test('the configuration of a client is written, and what was there stays', async (t) => {
   writeFileSync(path.join(local, '.mcp.json'), '{"mcpServers":{"other":{"command":"x"}},"kept":1}');
   for (let times = 0; times < 2; times++) await good('mcp', 'install', '--client', 'claude-code');
   const config = JSON.parse(readFileSync(path.join(local, '.mcp.json'), 'utf8'));
   assert.deepEqual([config.kept, Object.keys(config.mcpServers)], [1, ['other', 'nullspace']]);
   const { command, args } = config.mcpServers.nullspace;
-  const client = await connect(new StdioClientTransport({ command, args, env: environment, cwd: local }));
+  const client = await connect(t, new StdioClientTransport({ command, args, env: environment, cwd: local }));
   assert.ok((await client.listTools()).tools.length > 10);
   await client.close();
 

@@ -24,16 +24,7 @@ const KEPT_FOR_FILES: u64 = 0x1b;
 /// may with files, and nothing else.
 pub fn confine_to_files(filters: &[Vec<u8>], user_namespace: Option<&OwnedFd>) -> io::Result<()> {
     if let Some(namespace) = user_namespace {
-        step(
-            "enter the user namespace",
-            // SAFETY: no pointers.
-            check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }),
-        )?;
-        step(
-            "drop groups",
-            // SAFETY: an empty list.
-            check(unsafe { libc::setgroups(0, std::ptr::null()) }),
-        )?;
+        enter(namespace)?;
     }
     become_root(KEPT_FOR_FILES)?;
     for filter in filters {
@@ -65,21 +56,24 @@ fn become_root(kept: u64) -> io::Result<()> {
     }
 }
 
+/// Enters the user namespace, with no groups of the computer.
+fn enter(namespace: &OwnedFd) -> io::Result<()> {
+    step(
+        "enter the user namespace",
+        // SAFETY: no pointers.
+        check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }),
+    )?;
+    step(
+        "drop groups",
+        // SAFETY: an empty list.
+        check(unsafe { libc::setgroups(0, std::ptr::null()) }),
+    )
+}
+
 /// Enters the user namespace and confines this process and all its children.
 pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Counted> {
     match (setup.id_base, user_namespace) {
-        (Some(_), Some(namespace)) => {
-            step(
-                "enter the user namespace",
-                // SAFETY: no pointers.
-                check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }),
-            )?;
-            step(
-                "drop groups",
-                // SAFETY: an empty list.
-                check(unsafe { libc::setgroups(0, std::ptr::null()) }),
-            )?;
-        }
+        (Some(_), Some(namespace)) => enter(namespace)?,
         // The way below would make the machine's root the one of the computer.
         (Some(_), None) => return Err(io::Error::other("the machine's user namespace is missing")),
         (None, _) => {
