@@ -67,7 +67,8 @@ fn enter(namespace: &OwnedFd) -> io::Result<()> {
         "drop groups",
         // SAFETY: an empty list.
         check(unsafe { libc::setgroups(0, std::ptr::null()) }),
-    )
+    )?;
+    Ok(())
 }
 
 /// Enters the user namespace and confines this process and all its children.

@@ -105,6 +105,19 @@ impl Upload {
     }
 }
 
+/// The kind of a source in the schema's words, which answers keep to. Other words are taken: nothing depends on the kind, and a
+/// client may have more of them.
+fn source_kind(given: &str, is_tar: bool) -> Result<&'static str> {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    if !(1..=64).contains(&given.len()) || !given.bytes().all(is_word) {
+        let what = "is none: give \"restartable_file\", \"spooled_stream\" or \"directory_archive\"";
+        return Err(Error::invalid("source_kind", what));
+    }
+    let [_, stream, archive] = SOURCE_KINDS;
+    let known = SOURCE_KINDS.into_iter().find(|kind| *kind == given);
+    Ok(known.unwrap_or(if is_tar { archive } else { stream }))
+}
+
 impl Engine {
     /// Begins an upload.
     pub async fn create_upload(
@@ -141,10 +154,7 @@ impl Engine {
             let what = "is \"tar\" for a directory_tar, and absent for a file";
             return Err(Error::invalid("archive_format", what));
         }
-        if !SOURCE_KINDS.contains(&request.source_kind.as_str()) {
-            let what = "is none: give \"restartable_file\", \"spooled_stream\" or \"directory_archive\"";
-            return Err(Error::invalid("source_kind", what));
-        }
+        let source_kind = source_kind(&request.source_kind, is_tar)?;
         let mode = request
             .mode
             .as_deref()
@@ -185,7 +195,7 @@ impl Engine {
         let info = UploadSession {
             upload_id: format!("upl_{}", uuid::Uuid::new_v4().simple()),
             kind: request.kind,
-            source_kind: request.source_kind,
+            source_kind: source_kind.into(),
             target_path: target,
             content_length: request.content_length,
             accepted_bytes: 0,

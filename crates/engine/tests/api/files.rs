@@ -512,10 +512,17 @@ async fn a_single_upload_has_its_permissions_and_a_source_that_is_named() {
         .await
         .expect(200);
     assert_eq!(info["mode"], "0755");
+    // A word that the schema does not have is told in one that it has.
+    let other = json!({
+        "kind": "directory_tar", "archive_format": "tar", "source_kind": "directory", "target_path": "/workspace/d",
+        "content_length": 1024, "conflict": "merge", "checksum_algorithm": "sha256",
+    });
+    let begun = served.post(&format!("{base}/uploads"), other).await.expect(200);
+    assert_eq!(begun["session"]["source_kind"], "directory_archive");
     for wrong in [
         json!({ "source_kind": "" }),
         json!({ "source_kind": " " }),
-        json!({ "source_kind": "file" }),
+        json!({ "source_kind": "a".repeat(65) }),
         json!({ "mode": "0644" }),
     ] {
         let refused = begin(&served, &base, &archive(&[]), wrong).await;
