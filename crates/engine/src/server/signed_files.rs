@@ -152,8 +152,8 @@ pub fn routes() -> Routes {
 /// The volume whose signed addresses lead to a path.
 fn volume_of(path: &str) -> Option<&str> {
     let id = path.strip_prefix("/v1/volumes/")?.strip_suffix("/file")?;
-    // Not a volume by its name, which needs the key.
-    (id.starts_with("vol_") && !id.contains('/')).then_some(id)
+    // Not a volume by its name, `/v1/volumes/by-name/file`, which needs the key.
+    (id != "by-name" && !id.contains('/')).then_some(id)
 }
 
 /// Whether what leads to a path needs no key but a token.

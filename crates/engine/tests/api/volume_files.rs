@@ -193,6 +193,13 @@ async fn signed_addresses_of_a_volume_need_no_key_and_lead_nowhere_else() {
             .unwrap();
         assert_eq!(asked.status(), 401, "{address}");
     }
+    // Also of what can be no volume, and with the key.
+    for id in ["0", "%3C%16", "vol_no"] {
+        for method in [Method::GET, Method::PUT] {
+            let request = served.request(method, &format!("/v1/volumes/{id}/file?grant="));
+            served.send(request).await.refused(401, "unauthorized");
+        }
+    }
     // A volume that is called like the end of such an address is found by its name, with the key.
     served.get("/v1/volumes/by-name/file").await.expect(200);
     served.stop().await;
