@@ -1,83 +1,14 @@
 //! Builds in real machines through an engine that is killed: needs root; without, the test says so and passes.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+#[path = "support/process.rs"]
+mod process;
 
+use std::time::Duration;
+
+use process::{holding, names, Engine};
 use serde_json::{json, Value};
 
-const KEY: &str = "test-key";
 const SECRET: &str = "hunter2-5c1e9a7f";
-
-/// An engine that is a process of its own, killed with the test.
-struct Engine {
-    child: Child,
-    url: String,
-    http: reqwest::Client,
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Engine {
-    fn start(state: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_nullspace-engine"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--api-key", KEY, "--state"])
-            .arg(state)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = lines
-            .map(|line| line.unwrap())
-            .find_map(|line| line.strip_prefix("NULLSPACE_API_URL=").map(str::to_owned))
-            .expect("the engine gave no address");
-        Self {
-            child,
-            url,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let answer = self
-            .http
-            .get(format!("{}{path}", self.url))
-            .bearer_auth(KEY)
-            .send()
-            .await
-            .unwrap();
-        answer.json().await.unwrap()
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Value {
-        let request = self
-            .http
-            .post(format!("{}{path}", self.url))
-            .bearer_auth(KEY)
-            .json(&body);
-        request.send().await.unwrap().json().await.unwrap()
-    }
-
-    /// A build as it is once it has this status.
-    async fn until(&self, build: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let now = self.get(&format!("/v1/templates/builds/{build}")).await;
-            if is_so(&now) {
-                return now;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{now:#}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
 
 fn body(last: &str) -> Value {
     json!({
@@ -90,26 +21,6 @@ fn body(last: &str) -> Value {
             { "action": "run", "command": last },
         ]
     })
-}
-
-/// Files below a directory that hold a text.
-fn holding(directory: &Path, text: &str) -> Vec<String> {
-    let found = Command::new("grep")
-        .args(["-rlaF", "--devices=skip", "--", text])
-        .arg(directory)
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&found.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect()
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect()
 }
 
 #[tokio::test]

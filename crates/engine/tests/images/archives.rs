@@ -139,6 +139,17 @@ impl Archive {
     }
 }
 
+/// A program of this computer with the libraries that it needs, as a layer.
+pub fn with_program(mut archive: Archive, program: &str) -> Archive {
+    let list = std::process::Command::new("ldd").arg(program).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let libraries = list.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in libraries.chain([program]) {
+        archive = archive.file(path, 0o755, std::fs::read(path).unwrap());
+    }
+    archive
+}
+
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

@@ -20,16 +20,13 @@ use nullspace_engine::images::{Auth, Error, Image, Images, Options, Platform, Pr
 use nullspace_engine::isolation::{
     Backend, Capabilities, Fill, IsolationError, Layer, Result as Isolated, Running, StartSpec, VolumeFiles,
 };
-use registry::Registry;
+use registry::{Registry, CONFIG, GZIP, MANIFEST};
 use serde_json::{json, Value};
 use tokio_util::sync::CancellationToken;
 
-const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A backend that keeps layers and nothing else: a real one takes its time to begin.
 struct Shelf {
@@ -149,23 +146,7 @@ impl Place {
 
     /// Publishes an image: layers are media type, archive as it is sent, and archive without compression.
     pub fn publish(&self, tag: &str, layers: &[(&str, Vec<u8>, Vec<u8>)], run: Value) -> Value {
-        let diff_ids: Vec<String> = layers
-            .iter()
-            .map(|(_, _, plain)| registry::digest(plain))
-            .collect();
-        let platform = Platform::host();
-        let config = json!({
-            "os": platform.os, "architecture": platform.architecture, "config": run,
-            "rootfs": { "type": "layers", "diff_ids": diff_ids },
-        });
-        let config = self.registry.blob(CONFIG, serde_json::to_vec(&config).unwrap());
-        let layers: Vec<Value> = layers
-            .iter()
-            .map(|(kind, sent, _)| self.registry.blob(kind, sent.clone()))
-            .collect();
-        let manifest =
-            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
-        self.registry.manifest(Some(tag), MANIFEST, &manifest)
+        self.registry.publish(tag, layers, run)
     }
 
     /// Publishes an image of one layer, compressed with gzip.

@@ -9,7 +9,7 @@ use nullspace_engine::images::{Auth, Kind, Options, Platform};
 use nullspace_engine::isolation::{Running, StartSpec};
 use serde_json::json;
 
-use crate::archives::{gzip, zstd, Archive, Entry, MOMENT};
+use crate::archives::{gzip, with_program, zstd, Archive, Entry, MOMENT};
 use crate::registry::{basic, Door, Fault, Registry, TOKEN};
 use crate::{lab, Place, CONFIG, GZIP, INDEX, MANIFEST, TAR, ZSTD};
 
@@ -349,17 +349,6 @@ async fn an_access_key_of_aws_is_exchanged_for_a_password() {
         error.message.contains("access_key_id") && !error.message.contains("s3cret"),
         "{error}"
     );
-}
-
-/// A program of this computer with the libraries that it needs, as a layer.
-fn with_program(mut archive: Archive, program: &str) -> Archive {
-    let list = std::process::Command::new("ldd").arg(program).output().unwrap();
-    let list = String::from_utf8(list.stdout).unwrap();
-    let libraries = list.split_whitespace().filter(|word| word.starts_with('/'));
-    for path in libraries.chain([program]) {
-        archive = archive.file(path, 0o755, fs::read(path).unwrap());
-    }
-    archive
 }
 
 #[tokio::test]

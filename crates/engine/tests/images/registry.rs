@@ -9,8 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::Router;
+use nullspace_engine::images::Platform;
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
+
+pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// What happens to a request instead of what should.
 #[derive(Clone, Debug)]
@@ -132,6 +137,24 @@ impl Registry {
             self.put(&format!("/v2/app/manifests/{version}"), media_type, bytes.clone());
         }
         json!({ "mediaType": media_type, "digest": name, "size": bytes.len() })
+    }
+
+    /// Publishes an image: layers are media type, archive as it is sent, and archive without compression.
+    pub fn publish(&self, tag: &str, layers: &[(&str, Vec<u8>, Vec<u8>)], run: Value) -> Value {
+        let diff_ids: Vec<String> = layers.iter().map(|(_, _, plain)| digest(plain)).collect();
+        let platform = Platform::host();
+        let config = json!({
+            "os": platform.os, "architecture": platform.architecture, "config": run,
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let config = self.blob(CONFIG, serde_json::to_vec(&config).unwrap());
+        let layers: Vec<Value> = layers
+            .iter()
+            .map(|(kind, sent, _)| self.blob(kind, sent.clone()))
+            .collect();
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
+        self.manifest(Some(tag), MANIFEST, &manifest)
     }
 
     pub fn put(&self, path: &str, media_type: &str, bytes: Vec<u8>) {

@@ -1,0 +1,101 @@
+//! An engine that is a process of its own, over real machines.
+#![allow(dead_code)] // each test file uses a part
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const KEY: &str = "test-key";
+
+/// An engine that is a process of its own, killed with the test.
+pub struct Engine {
+    pub child: Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Engine {
+    pub fn start(state: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_nullspace-engine"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--api-key", KEY, "--state"])
+            .arg(state)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = lines
+            .map(|line| line.unwrap())
+            .find_map(|line| line.strip_prefix("NULLSPACE_API_URL=").map(str::to_owned))
+            .expect("the engine gave no address");
+        Self {
+            child,
+            url,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .bearer_auth(KEY)
+            .send()
+            .await
+            .unwrap();
+        answer.json().await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .bearer_auth(KEY)
+            .json(&body);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// A build as it is once it has this status.
+    pub async fn until(&self, build: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let now = self.get(&format!("/v1/templates/builds/{build}")).await;
+            if is_so(&now) {
+                return now;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{now:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Files below a directory that hold a text.
+pub fn holding(directory: &Path, text: &str) -> Vec<String> {
+    let found = Command::new("grep")
+        .args(["-rlaF", "--devices=skip", "--", text])
+        .arg(directory)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&found.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Names in a directory; none if it is not there.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
