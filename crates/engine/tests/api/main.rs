@@ -5,6 +5,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code)] // its own program uses all of it
+#[path = "../images/archives.rs"]
+mod archives;
+#[allow(dead_code)]
+#[path = "../images/registry.rs"]
+mod registry;
+
 mod access;
 mod exec;
 mod files;
@@ -19,6 +26,7 @@ mod program;
 mod snapshots;
 mod sockets;
 mod ssh;
+mod template_images;
 mod templates;
 mod volume_files;
 mod volumes;

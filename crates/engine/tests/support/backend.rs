@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use nullspace_engine::isolation::{
-    Backend, Capabilities, EgressRules, ExecSpec, Exit, IsolationError, Layer, Mount, Process, PtySize,
+    Backend, Capabilities, EgressRules, ExecSpec, Exit, Fill, IsolationError, Layer, Mount, Process, PtySize,
     Result, Running, StartSpec, Usage, VolumeFiles,
 };
 use rustix::process::{kill_process_group, Pid, Signal};
@@ -167,7 +167,15 @@ impl Backend for Plain {
             gone: CancellationToken::new(),
         });
         for layer in spec.layers.iter().rev() {
-            copy(&self.layers.path().join(layer), machine.directory.path());
+            let folder = self.layers.path().join(layer);
+            // Those of images are whole root file systems, of which machines here have one directory.
+            match layer.starts_with("image_") {
+                false => copy(&folder, machine.directory.path()),
+                true if folder.join("root/workspace").is_dir() => {
+                    copy(&folder.join("root/workspace"), machine.directory.path())
+                }
+                true => {}
+            }
         }
         self.machines
             .lock()
@@ -188,6 +196,35 @@ impl Backend for Plain {
             name: name.into(),
             size_bytes: 1,
         })
+    }
+
+    async fn make_layer(&self, name: &str, fill: Fill) -> Result<Layer> {
+        let (fresh, whole) = (
+            self.layers.path().join(format!("{name}.new")),
+            self.layers.path().join(name),
+        );
+        std::fs::create_dir(&fresh).unwrap();
+        let filled = tokio::task::spawn_blocking({
+            let fresh = fresh.clone();
+            move || fill(&fresh)
+        });
+        if let Err(error) = filled.await.unwrap() {
+            std::fs::remove_dir_all(&fresh).unwrap();
+            return Err(error);
+        }
+        std::fs::rename(fresh, whole).unwrap();
+        Ok(Layer {
+            name: name.into(),
+            size_bytes: 4096,
+        })
+    }
+
+    fn layer_folder(&self, name: &str) -> Option<PathBuf> {
+        Some(self.layers.path().join(name))
+    }
+
+    async fn layer_names(&self) -> Result<Vec<String>> {
+        Ok(self.layers())
     }
 
     async fn merge_layers(&self, name: &str, layers: &[String]) -> Result<Option<Layer>> {

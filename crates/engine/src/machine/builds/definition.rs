@@ -11,12 +11,13 @@ use nullspace_wire::template::{
 use nullspace_wire::Envs;
 use sha2::{Digest, Sha256};
 
+use super::base::Base;
 use super::secrets::Secrets;
 use super::step::{self, Action, Step};
-use crate::machine::error::{Error, Kind, Result};
+use crate::machine::error::{Error, Result};
 use crate::machine::files::permission_bits;
 use crate::machine::start_command::StartCommand;
-use crate::machine::templates::{check_name, check_tag, is_local_reference, LATEST};
+use crate::machine::templates::{check_name, check_tag, LATEST};
 use crate::machine::validate;
 
 /// Most steps of a build.
@@ -34,8 +35,8 @@ pub struct Definition {
     pub name: Option<String>,
     /// Tags that will mean the build.
     pub tags: Vec<String>,
-    /// Reference of the template that it starts from.
-    pub parent: String,
+    /// What it starts from.
+    pub base: Base,
     /// What it does.
     pub steps: Vec<Step>,
     /// Environment of the steps.
@@ -132,13 +133,8 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
             tags.iter().filter(|tag| once.remove(tag)).cloned().collect()
         }
     };
-    let parent = parent(&request)?;
-    if request.base_image_auth.is_some() || request.registry_auth.is_some() {
-        return Err(Error::invalid(
-            "base_image_auth",
-            "is for images of a registry: leave it out with a template as `base_image`",
-        ));
-    }
+    let mut warnings = Vec::new();
+    let base = Base::check(&request, &mut warnings)?;
     let config = config(&request)?;
     let context = context(
         request
@@ -155,7 +151,6 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
         return Err(Error::invalid("steps", text));
     }
     let mut steps = Vec::new();
-    let mut warnings = Vec::new();
     for (place, asked) in asked.iter().enumerate() {
         let step = step::plan(asked, place)?;
         if let Action::Copy(copies) = &step.action {
@@ -221,13 +216,20 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
             context
         }),
         claim_token: None,
+        base_image_auth: None,
+        registry_auth: None,
         ..request.clone()
     };
     Ok((
         Definition {
             name,
             tags,
-            parent,
+            source_type: match (&base, has_steps) {
+                (_, true) => BuildSourceType::Declarative,
+                (Base::Template(_), false) => BuildSourceType::TemplateBase,
+                (Base::Image { .. }, false) => BuildSourceType::OciImport,
+            },
+            base,
             steps,
             build_envs,
             config,
@@ -237,54 +239,11 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
             context,
             skip_cache: request.skip_cache.unwrap_or(false),
             backend: request.build_backend.unwrap_or(BuildBackend::Native),
-            source_type: match has_steps {
-                true => BuildSourceType::Declarative,
-                false => BuildSourceType::TemplateBase,
-            },
             warnings,
             kept,
         },
         secrets,
     ))
-}
-
-/// What the build starts from.
-fn parent(request: &CreateTemplateRequest) -> Result<String> {
-    let given = request
-        .base_image
-        .as_deref()
-        .map(str::trim)
-        .filter(|text| !text.is_empty());
-    if request.dockerfile.is_some() {
-        if given.is_some() || request.steps.is_some() {
-            return Err(Error::invalid(
-                "dockerfile",
-                "excludes `base_image` and `steps`: give one of the two",
-            ));
-        }
-        return Err(Error::new(
-            Kind::FeatureUnavailable,
-            "`dockerfile` is not built by the local engine yet: give `base_image` and `steps`",
-        )
-        .with_details(serde_json::json!({ "field": "dockerfile" })));
-    }
-    let Some(given) = given else {
-        return Err(Error::invalid(
-            "base_image",
-            "is missing: name a template such as \"nullspace/base:latest\"",
-        ));
-    };
-    if is_local_reference(given) {
-        return Ok(given.to_owned());
-    }
-    Err(Error::new(
-        Kind::FeatureUnavailable,
-        format!(
-            "`base_image` is {given:?}, an image of a registry, which the local engine does not pull yet: name a template such \
-             as \"nullspace/base:latest\" or \"tmpl_...\""
-        ),
-    )
-    .with_details(serde_json::json!({ "field": "base_image" })))
 }
 
 fn config(request: &CreateTemplateRequest) -> Result<MachineConfig> {

@@ -1,6 +1,7 @@
 //! Builds of templates: real machines that make layers, one a step.
 //!
 //! - [`definition`]: a request, checked; [`step`]: what one step does, as data; [`secrets`]: what is known to one build only
+//! - [`base`]: what a build starts from, and how an image is had
 //! - [`run`]: carries a build out; `place` puts files of the context into a machine
 //! - [`log`]: what a build says while it runs, and afterwards
 //! - [`blobs`]: files of contexts
@@ -9,6 +10,7 @@
 //! A build is a row of the store from its first moment, so that one that an engine did not finish is known to its successor. What it
 //! makes appears at its end, all at once: until then, and after a failure, its template is what it was.
 
+mod base;
 pub mod blobs;
 pub mod definition;
 pub mod log;
@@ -37,6 +39,7 @@ use super::live::lock;
 use super::templates::{Reference, Template, LOCAL};
 use super::{clock, ids, Engine};
 use crate::store::{builds as store, documents, templates};
+use base::Base;
 use definition::{hex, Content, Definition, Entry};
 use log::Log;
 use secrets::Secrets;
@@ -88,6 +91,9 @@ struct Stored {
     definition: CreateTemplateRequest,
     /// Secrets that a retry must bring.
     secret_ids: Vec<String>,
+    /// Whether the registry of its image wanted credentials, which a retry must bring.
+    #[serde(default)]
+    had_auth: bool,
 }
 
 impl Stored {
@@ -212,14 +218,10 @@ impl Engine {
                 format!("`{name}` comes with the engine: give the template another name"),
             ));
         }
-        // What it starts from must be there now: a build that waits may find it gone, one that is asked for may not.
-        let parent = self
-            .template(&definition.parent)
-            .await
-            .map_err(|error| match error.kind {
-                Kind::TemplateNotFound => error.with_details(json!({ "field": "base_image" })),
-                _ => error,
-            })?;
+        // A template must be there now: a build that waits may find it gone, one that is asked for may not. An image is looked for
+        // by the build itself, since a registry takes its time.
+        let source = self.look_at_base(&definition.base).await?.1;
+        let had_auth = definition.base.has_auth();
         self.take_context(&mut definition).await?;
         let now = clock::now();
         let id = ids::build();
@@ -238,7 +240,7 @@ impl Engine {
             created_at: now.clone(),
             updated_at: now.clone(),
             source_digest: Some(digest(&json!([
-                parent.layers,
+                source,
                 definition.kept.steps,
                 definition.kept.build_envs
             ]))),
@@ -308,6 +310,7 @@ impl Engine {
                 shown,
                 definition: kept,
                 secret_ids,
+                had_auth,
             };
             let of = &stored.shown;
             store::insert(
@@ -417,6 +420,12 @@ impl Engine {
             ..stored.definition.clone()
         };
         let (definition, secrets) = definition::check(again, true)?;
+        if stored.had_auth && !definition.base.has_auth() {
+            return Err(Error::invalid(
+                "base_image_auth",
+                format_args!("is not kept: give the credentials for {} again", definition.base),
+            ));
+        }
         self.queue_build(definition, secrets, None, Some(&stored)).await
     }
 
@@ -510,13 +519,25 @@ impl Engine {
         Ok(BuildList { builds, next_cursor })
     }
 
+    /// What a build starts from in full, and what of it goes into the digest of its source. Asks no registry.
+    async fn look_at_base(&self, base: &Base) -> Result<(String, Value)> {
+        let Base::Template(reference) = base else {
+            return Ok((base.to_string(), json!(base.to_string())));
+        };
+        let known = self.known(reference).await.map_err(|error| match error.kind {
+            Kind::TemplateNotFound => error.with_details(json!({ "field": "base_image" })),
+            _ => error,
+        })?;
+        Ok((known.info().canonical_ref, json!(known.template.layers)))
+    }
+
     /// Says what is wrong with a request, and runs nothing.
     pub async fn validate_build(&self, request: CreateTemplateRequest) -> Result<BuildValidation> {
         let mut warnings = Vec::new();
         let checked = match definition::check(request, false) {
             Ok((definition, _)) => {
                 warnings = definition.warnings;
-                self.template(&definition.parent).await.map(drop)
+                self.look_at_base(&definition.base).await.map(drop)
             }
             Err(error) => Err(error),
         };
@@ -539,10 +560,10 @@ impl Engine {
     /// Says what a request would do, and runs nothing.
     pub async fn plan_build(&self, request: CreateTemplateRequest) -> Result<Value> {
         let (definition, _) = definition::check(request, false)?;
-        let parent = self.known(&definition.parent).await?;
+        let (base, source) = self.look_at_base(&definition.base).await?;
         let runs = |step: &&step::Step| matches!(step.action, Action::Run(_));
         let mut plan = json!({
-            "base_template": parent.info().canonical_ref,
+            "base_template": base,
             "run_steps": definition.steps.iter().filter(runs).map(|step| step.shown.clone()).collect::<Vec<_>>(),
             "build_steps": definition.kept.steps.clone().unwrap_or_default(),
             "build_envs": definition.build_envs,
@@ -567,7 +588,7 @@ impl Engine {
             "build_plan": plan,
             "warnings": definition.warnings,
             "requires_base_image_auth": false,
-            "source_digest": digest(&json!([parent.template.layers, definition.kept.steps, definition.build_envs])),
+            "source_digest": digest(&json!([source, definition.kept.steps, definition.build_envs])),
         });
         if let Some(digest) = context_digest(&definition) {
             answer["context_manifest"] = json!({

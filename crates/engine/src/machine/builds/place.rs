@@ -172,13 +172,19 @@ pub async fn user(running: &Arc<dyn Running>, name: &str) -> Result<DefaultUser>
     let opened = running.files(Some(name)).await;
     drop(opened.map_err(|error| Error::isolation("looking a user up", error))?);
     let mut files = files(running).await?;
-    let (_, mut file) = within(files.read("/etc/passwd".into())).await?;
-    let read = tokio::task::spawn_blocking(move || {
-        let mut text = Vec::new();
-        (&mut file).take(1 << 20).read_to_end(&mut text).map(|_| text)
-    });
-    let text = read.await.map_err(|e| Error::internal("looking a user up", e))?;
-    let text = text.map_err(|e| Error::internal("looking a user up", e))?;
+    let text = match within(files.read("/etc/passwd".into())).await {
+        Ok((_, mut file)) => {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut text = Vec::new();
+                (&mut file).take(1 << 20).read_to_end(&mut text).map(|_| text)
+            });
+            let text = read.await.map_err(|e| Error::internal("looking a user up", e))?;
+            text.map_err(|e| Error::internal("looking a user up", e))?
+        }
+        // An image may know its user by number only.
+        Err(error) if error.kind == Kind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
     let text = String::from_utf8_lossy(&text);
     let home = text.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use nullspace_wire::template::{
-    BuildCacheSummary, BuildLogEntry, BuildLogKind, BuildLogLevel, BuildStatus, FailureDetail,
+    BuildCacheSummary, BuildLogEntry, BuildLogKind, BuildLogLevel, BuildStatus, FailureDetail, ReadinessProbe,
 };
 use nullspace_wire::Envs;
 use serde_json::{json, Value};
@@ -13,10 +13,12 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Duration;
 
+use super::base::{not_pulled, Base, Defaults};
 use super::definition::{hex, Definition};
 use super::place;
 use super::step::{Action, Run, Step, Who, SECRETS};
 use super::{entry_key, Build, Stored};
+use crate::images::{self, Auth};
 use crate::isolation::files::Op;
 use crate::isolation::{EgressRules, ExecSpec, IsolationError, Running, StartSpec};
 use crate::machine::error::{Error, Kind, Result};
@@ -25,6 +27,7 @@ use crate::machine::files::{make_working_directory, within};
 use crate::machine::layers::Pin;
 use crate::machine::live::lock;
 use crate::machine::record::canonical;
+use crate::machine::start_command::StartCommand;
 use crate::machine::templates::{Template, WORKSPACE};
 use crate::machine::{clock, ids, Engine};
 use crate::store::builds as store;
@@ -93,6 +96,8 @@ struct Scene {
     envs: Envs,
     workdir: String,
     user: Option<String>,
+    start: Option<StartCommand>,
+    readiness: Option<ReadinessProbe>,
     size_bytes: u64,
     /// Keeps the layers.
     pins: Vec<Pin>,
@@ -251,13 +256,13 @@ impl Engine {
         let total = definition.steps.len() as u32;
         build.log.add(
             BuildLogKind::Start,
-            &format!("building on {}: {total} steps", definition.parent),
+            &format!("building on {}: {total} steps", definition.base),
             |entry| entry.total_steps = Some(total),
         );
         for warning in &definition.warnings {
             build.log.add(BuildLogKind::Warning, warning, |_| ());
         }
-        let (mut scene, parent) = self.scene(definition).await?;
+        let mut scene = self.scene(build, definition).await?;
         let mut bypass = definition.skip_cache.then_some("whole_build_skip_cache");
         for (place, step) in definition.steps.iter().enumerate() {
             if build.cancel.is_cancelled() {
@@ -280,9 +285,7 @@ impl Engine {
             done.map_err(|stop| stop.in_step(place))?;
             self.flush(build).await;
         }
-        let artifact = self
-            .finish_artifact(build, definition, scene, parent, bypass)
-            .await?;
+        let artifact = self.finish_artifact(build, definition, scene, bypass).await?;
         let (template, _pins) = artifact;
         let mut stored = build.read(Clone::clone);
         finish(&mut stored.shown, BuildStatus::Ready);
@@ -310,21 +313,68 @@ impl Engine {
     }
 
     /// What the build starts from.
-    async fn scene(&self, definition: &Definition) -> Done<(Scene, Template)> {
-        let found = self.pinned_template(&definition.parent).await;
+    async fn scene(&self, build: &Build, definition: &Definition) -> Done<Scene> {
+        match &definition.base {
+            Base::Template(reference) => self.scene_of_template(reference).await,
+            Base::Image { reference, auth } => self.scene_of_image(build, reference, auth.as_ref()).await,
+        }
+    }
+
+    async fn scene_of_template(&self, reference: &str) -> Done<Scene> {
+        let found = self.pinned_template(reference).await;
         let (parent, pin) = found.map_err(|error| Failure::at("prepare", "base_not_found", error))?;
-        let key = hash(&json!([FORMAT, parent.layers, parent.whole_root]));
-        let scene = Scene {
-            key,
-            layers: parent.layers.clone(),
+        Ok(Scene {
+            key: hash(&json!([FORMAT, parent.layers, parent.whole_root])),
+            layers: parent.layers,
             whole_root: parent.whole_root,
-            envs: parent.default_envs.clone(),
-            workdir: parent.default_workdir.clone(),
-            user: parent.user.as_ref().map(|user| user.name.clone()),
+            envs: parent.default_envs,
+            workdir: parent.default_workdir,
+            user: parent.user.map(|user| user.name),
+            start: parent.start,
+            readiness: parent.readiness,
             size_bytes: parent.size_bytes,
             pins: vec![pin],
+        })
+    }
+
+    async fn scene_of_image(
+        &self,
+        build: &Build,
+        reference: &images::Reference,
+        auth: Option<&Auth>,
+    ) -> Done<Scene> {
+        let pulled = self.unless_stopped(build, self.pull_base(build, reference, auth));
+        let image = pulled.await?.map_err(|error| {
+            let (phase, reason, error) = not_pulled(error);
+            Failure::at(phase, reason, error)
+        })?;
+        // The image keeps its layers until nobody can be about to remove what the pin does not keep yet.
+        let pin = {
+            let _collector = self.layers.collector().await;
+            self.layers.pin(&image.layers)
         };
-        Ok((scene, parent))
+        let say = |kind, text: &str| {
+            build
+                .log
+                .add(kind, text, |entry| entry.phase = Some("prepare".into()));
+        };
+        for warning in &image.warnings {
+            say(BuildLogKind::Warning, warning);
+        }
+        let defaults = Defaults::of(&image.config, |kind, text| say(kind, &text));
+        let defaults = defaults.map_err(|error| Failure::at("prepare", "image_refused", error))?;
+        Ok(Scene {
+            key: hash(&json!([FORMAT, "image", image.digest])),
+            layers: image.layers.clone(),
+            whole_root: true,
+            envs: defaults.envs,
+            workdir: defaults.workdir,
+            user: defaults.user,
+            start: None,
+            readiness: None,
+            size_bytes: image.size_bytes,
+            pins: vec![pin],
+        })
     }
 
     async fn step(
@@ -700,7 +750,6 @@ impl Engine {
         build: &Arc<Build>,
         definition: &Definition,
         mut scene: Scene,
-        parent: Template,
         bypass: Option<&'static str>,
     ) -> Done<(Template, Vec<Pin>)> {
         let runtime = &definition.runtime;
@@ -712,11 +761,11 @@ impl Engine {
             .unwrap_or_else(|| scene.workdir.clone());
         let user = runtime.default_user.clone().or_else(|| scene.user.clone());
         let user = user.filter(|name| name != "root" && name != "0");
-        let start = definition.start.clone().or(parent.start);
+        let start = definition.start.clone().or_else(|| scene.start.clone());
         let readiness = runtime
             .readiness
             .clone()
-            .or(parent.readiness.filter(|_| definition.start.is_none()));
+            .or_else(|| scene.readiness.clone().filter(|_| definition.start.is_none()));
         let key = hash(&json!([
             "template",
             scene.key,
@@ -899,6 +948,7 @@ fn detail(build: &Build, failure: Failure) -> FailureDetail {
     FailureDetail {
         code: match error.kind {
             Kind::Internal => "internal_error".into(),
+            Kind::Unauthorized => "unauthorized".into(),
             _ => "build_error".into(),
         },
         message: build.secrets.hide(&error.message),

@@ -1,0 +1,212 @@
+//! Builds from an image in real machines, through an engine that is a process of its own: needs root; without, the tests say so
+//! and pass.
+
+#[allow(dead_code)] // the program of the images uses all of it
+#[path = "images/archives.rs"]
+mod archives;
+#[path = "support/process.rs"]
+mod process;
+#[allow(dead_code)]
+#[path = "images/registry.rs"]
+mod registry;
+
+use std::time::{Duration, Instant};
+
+use archives::{gzip, with_program, Archive, Entry};
+use process::{holding, names, Engine};
+use registry::{digest, Door, Fault, Registry, GZIP};
+use serde_json::{json, Value};
+
+const PASSWORD: &str = "hunter2-8f0d3b61";
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: real machines with all limits need root");
+    }
+    is_root
+}
+
+/// An image with a shell, a user and a directory of that user: the blobs of its layers.
+fn publish(registry: &Registry) -> Vec<String> {
+    let low = with_program(Archive::default(), "/bin/sh")
+        .file(
+            "etc/passwd",
+            0o644,
+            "root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/srv/app:/bin/sh\n",
+        )
+        .file("etc/gone", 0o644, "")
+        .end();
+    let high = Archive::default()
+        .raw(&Entry {
+            path: b"srv/app/",
+            kind: b'5',
+            mode: 0o700,
+            owner: (1000, 1000),
+            ..Entry::default()
+        })
+        .raw(&Entry {
+            path: b"srv/app/hello",
+            mode: 0o600,
+            owner: (1000, 1000),
+            data: b"of the image\n",
+            ..Entry::default()
+        })
+        .file("etc/.wh.gone", 0, "")
+        .end();
+    // More than machines are made of: the engine merges them.
+    let more = (0..22).map(|number| {
+        let archive = Archive::default().directory("srv/layers/", 0o755);
+        archive.file(&format!("srv/layers/{number}"), 0o644, "").end()
+    });
+    let layers: Vec<_> = [low]
+        .into_iter()
+        .chain(more)
+        .chain([high])
+        .map(|plain| (GZIP, gzip(&plain), plain))
+        .collect();
+    let run = json!({
+        "Env": ["GREETING=hi", "PATH=/opt/tools:/usr/bin:/bin"], "User": "app:app", "WorkingDir": "/srv/app", "Cmd": ["sh"],
+    });
+    registry.publish("1", &layers, run);
+    layers
+        .iter()
+        .map(|(_, packed, _)| format!("/blobs/{}", digest(packed)))
+        .collect()
+}
+
+fn body(registry: &Registry, password: &str) -> Value {
+    json!({
+        "name": "app", "base_image": registry.name("1"),
+        "base_image_auth": { "kind": "basic", "username": "ann", "password": password },
+        "build_config": { "vcpus": 1, "memory_mib": 256, "internet_access": false },
+        "steps": [{
+            "action": "run",
+            "command": "while read -r line; do echo \"$line, built\"; done < hello > built; [ ! -e /etc/gone ] && echo \"$PATH\" >> built"
+        }]
+    })
+}
+
+/// The build once it is over.
+async fn over(engine: &Engine, body: Value) -> Value {
+    let build = engine.post("/v1/templates/builds", body).await;
+    let is_over = |now: &Value| !["waiting", "building"].contains(&now["build"]["status"].as_str().unwrap());
+    engine.until(build["build_id"].as_str().unwrap(), is_over).await
+}
+
+async fn said(engine: &Engine, command: &str) -> Value {
+    let machine = engine
+        .post("/v1/machines", json!({ "template": "app", "memory_mb": 128 }))
+        .await;
+    let path = format!("/v1/machines/{}/exec", machine["id"].as_str().unwrap());
+    engine
+        .post(&path, json!({ "command": command, "shell": true }))
+        .await
+}
+
+#[tokio::test]
+async fn a_machine_has_what_the_image_and_the_build_say() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let engine = Engine::start(&state);
+    let registry = Registry::start().await;
+    registry.close_door(Door::Token {
+        username: "ann".into(),
+        password: PASSWORD.into(),
+    });
+    publish(&registry);
+
+    let refused = over(&engine, body(&registry, "wrong-8f0d3b61")).await;
+    assert_eq!(
+        (&refused["build"]["status"], &refused["build"]["failure_phase"]),
+        (&json!("error"), &json!("auth")),
+        "{refused:#}"
+    );
+    assert_eq!(names(&state.join("machines/layers")), Vec::<String>::new());
+
+    let built = over(&engine, body(&registry, PASSWORD)).await;
+    assert_eq!(built["build"]["status"], "ready", "{built:#}");
+    let script = "while read -r line; do echo \"$line\"; done < built; echo \"$PWD $GREETING\"; [ -O hello ] && echo own; \
+                  set -- /srv/layers/*; echo $#";
+    let out = said(&engine, script).await;
+    assert_eq!(
+        out["stdout"], "of the image, built\n/opt/tools:/usr/bin:/bin\n/srv/app hi\nown\n22\n",
+        "{out}"
+    );
+
+    // What the build says goes over what the image says; the step is taken from the cache.
+    let mut request = body(&registry, PASSWORD);
+    request["runtime_config"] = json!({ "default_user": "root", "default_workdir": "/workspace", "default_envs": { "GREETING": "hello" } });
+    request["start_cmd"] = json!("echo started > /run/mark");
+    let built = over(&engine, request).await;
+    assert_eq!(
+        (
+            &built["build"]["status"],
+            &built["build"]["cache_summary"]["layer_hits"]
+        ),
+        (&json!("ready"), &json!(1)),
+        "{built:#}"
+    );
+    let script = "echo \"$PWD $GREETING\"; [ -O /workspace ] && echo root; until [ -s /run/mark ]; do :; done; echo started";
+    let out = said(&engine, script).await;
+    assert_eq!(out["stdout"], "/workspace hello\nroot\nstarted\n", "{out}");
+
+    for secret in [PASSWORD, "wrong-8f0d3b61"] {
+        assert_eq!(
+            holding(&state, secret),
+            Vec::<String>::new(),
+            "{secret} is on the disk"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_killed_while_it_pulls_leaves_nothing() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let mut engine = Engine::start(&state);
+    let registry = Registry::start().await;
+    let blobs = publish(&registry);
+    for blob in &blobs {
+        registry.fail(blob, [Fault::Silence]);
+    }
+    let mut request = body(&registry, PASSWORD);
+    request.as_object_mut().unwrap().remove("base_image_auth");
+    let started = engine.post("/v1/templates/builds", request.clone()).await;
+    let begun = Instant::now();
+    while blobs.iter().all(|blob| registry.seen(blob).is_empty()) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "no layer was asked for"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    engine.child.kill().unwrap();
+    engine.child.wait().unwrap();
+    drop(engine);
+
+    let engine = Engine::start(&state);
+    let path = format!("/v1/templates/builds/{}", started["build_id"].as_str().unwrap());
+    let interrupted = engine.get(&path).await;
+    assert_eq!(
+        (
+            &interrupted["build"]["status"],
+            &interrupted["build"]["failure_phase"]
+        ),
+        (&json!("error"), &json!("interrupted"))
+    );
+    assert_eq!(names(&state.join("machines/layers")), Vec::<String>::new());
+    assert_eq!(names(&state.join("machines/machines")), Vec::<String>::new());
+    // One that answers.
+    let registry = Registry::start().await;
+    publish(&registry);
+    request["base_image"] = json!(registry.name("1"));
+    let built = over(&engine, request).await;
+    assert_eq!(built["build"]["status"], "ready", "{built:#}");
+}
