@@ -546,6 +546,41 @@ fn pairs(line: usize, text: &str, escape: char) -> Result<Vec<(&str, &str)>, Fau
 }
 
 impl Plan {
+    /// Builds up to a stage, by its name or number; `false` if there is none.
+    pub fn aim(&mut self, target: &str) -> bool {
+        let is_it = |stage: &Stage| {
+            stage
+                .name
+                .as_ref()
+                .is_some_and(|name| name.eq_ignore_ascii_case(target))
+        };
+        let found = self.stages.iter().position(is_it);
+        let number = found.or_else(|| target.parse().ok().filter(|number| *number < self.stages.len()));
+        if let Some(number) = number {
+            self.stages.truncate(number + 1);
+        }
+        number.is_some()
+    }
+
+    /// What the last stage begins with in the end.
+    pub fn root(&self) -> &Base {
+        let mut base = self.stages.last().map_or(&Base::Scratch, |stage| &stage.base);
+        while let Base::Stage(number) = base {
+            base = &self.stages[*number].base;
+        }
+        base
+    }
+
+    /// Commands of the stages that are built, as written.
+    pub fn commands(&self) -> Vec<String> {
+        let needed = self.needed();
+        let items = needed.iter().flat_map(|number| &self.stages[*number].items);
+        items
+            .filter(|item| matches!(item.what, What::Run { .. }))
+            .map(|item| item.text.clone())
+            .collect()
+    }
+
     /// Numbers of the stages that the last one needs, itself included, each after what it needs. Others are not built, as
     /// Docker does it.
     pub fn needed(&self) -> Vec<usize> {

@@ -264,6 +264,22 @@ impl Images {
         })
     }
 
+    /// An image of nothing: only what every machine needs.
+    pub async fn scratch(&self) -> Result<Image> {
+        self.check_room()?;
+        let end = end_name(&[]);
+        let hold = self.hold(BTreeSet::from([end.clone()])).await;
+        self.end(&end, &[]).await?;
+        Ok(Image {
+            size_bytes: self.sizes(vec![end.clone()]).await?.values().sum(),
+            digest: "scratch".into(),
+            layers: vec![end],
+            config: ImageConfig::default(),
+            warnings: Vec::new(),
+            _hold: hold,
+        })
+    }
+
     /// Removes layers of images that are neither in use nor held.
     pub async fn prune(&self, in_use: &BTreeSet<String>) -> Result<Pruned> {
         let _gate = self.gate.write().await;
