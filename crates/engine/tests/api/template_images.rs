@@ -285,3 +285,118 @@ async fn a_pull_is_cancelled_in_its_middle_and_leaves_nothing() {
     built(&served, request).await;
     served.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_dockerfile_is_said_with_its_line_before_anything_runs() {
+    let (served, registry) = (Served::start().await, Registry::start().await);
+    publish(&registry, "1", "one");
+    let from = format!("FROM {}", registry.name("1"));
+    let request = |text: &str| json!({ "name": "app", "dockerfile": text });
+    for (text, line, part) in [
+        (format!("{from}\nONBUILD RUN x"), 2, "ONBUILD"),
+        (format!("{from}\nRUN --mount=type=ssh x"), 2, "type=secret"),
+        (format!("{from}\nRUN x\nRUM y"), 3, "RUM"),
+        ("FROM No Image".to_owned(), 1, "FROM"),
+        ("FROM a AS b\nFROM UPPER".to_owned(), 2, "UPPER"),
+    ] {
+        let reply = served.post("/v1/templates/build", request(&text)).await;
+        let body = reply.json();
+        let message = body["error"].as_str().unwrap();
+        assert_eq!(
+            (reply.status, &body["code"]),
+            (400, &json!("invalid_request")),
+            "{message}"
+        );
+        assert!(
+            message.contains(&format!("line {line}")) && message.contains(part),
+            "{message}"
+        );
+        let valid = served
+            .post("/v1/templates/validate", request(&text))
+            .await
+            .expect(200);
+        assert_eq!(valid["valid"], false);
+    }
+    for (field, value) in [
+        ("build_backend", json!("native")),
+        ("build_target", json!("nope")),
+        ("steps", json!([])),
+    ] {
+        let mut wrong = request(&from);
+        wrong[field] = value;
+        let message = served
+            .post("/v1/templates/build", wrong)
+            .await
+            .refused(400, "invalid_request");
+        assert!(message.contains(field), "{message}");
+    }
+
+    // What depends on the image or the files is found by the build, and still before anything runs.
+    let packed = base64(&gzip(b"an archive"));
+    for (text, line, part) in [
+        (format!("{from}\nRUN true\nCOPY missing /x"), 3, "missing"),
+        (format!("{from}\nRUN true\nADD app.tgz /x"), 3, "archive"),
+        (
+            format!("{from}\nRUN --mount=type=secret,id=token,required=true true"),
+            2,
+            "token",
+        ),
+    ] {
+        let mut request = request(&text);
+        request["build_context"] =
+            json!({ "files": [{ "path": "app.tgz", "entry_type": "file", "content_base64": packed }] });
+        let entries = build(&served, request).await;
+        let detail = &entries.last().unwrap()["error_detail"];
+        let message = detail["message"].as_str().unwrap();
+        assert_eq!(
+            (&detail["phase"], &detail["details"]["reason"]),
+            (&json!("prepare"), &json!("dockerfile")),
+            "{message}"
+        );
+        assert!(
+            message.contains(&format!("line {line}")) && message.contains(part),
+            "{message}"
+        );
+    }
+    assert_eq!(
+        served.backend.started.load(std::sync::atomic::Ordering::SeqCst),
+        0
+    );
+
+    let mut request = request(&format!("{from} AS one\nRUN echo \\\n  one\nFROM one\nRUN two"));
+    let plan = served
+        .post("/v1/templates/plan", request.clone())
+        .await
+        .expect(200);
+    assert_eq!(
+        (
+            &plan["source_type"],
+            &plan["build_backend"],
+            &plan["build_plan"]["base_template"]
+        ),
+        (
+            &json!("dockerfile"),
+            &json!("buildkit"),
+            &json!(registry.name("1"))
+        )
+    );
+    assert_eq!(
+        plan["build_plan"]["run_steps"].as_array().unwrap().len(),
+        2,
+        "{plan}"
+    );
+    assert!(plan["dockerfile_digest"].as_str().unwrap().starts_with("sha256:"));
+    request["build_target"] = json!("one");
+    let plan = served.post("/v1/templates/plan", request).await.expect(200);
+    assert_eq!(
+        plan["build_plan"]["run_steps"].as_array().unwrap().len(),
+        1,
+        "{plan}"
+    );
+    served.stop().await;
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

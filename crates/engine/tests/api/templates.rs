@@ -697,14 +697,6 @@ async fn a_request_is_checked_and_planned_without_running_anything() {
         (&plan["build_backend"], &plan["source_type"]),
         (&json!("native"), &json!("declarative"))
     );
-    let message = served
-        .post(
-            "/v1/templates/build",
-            json!({ "name": "a", "dockerfile": "FROM x" }),
-        )
-        .await
-        .refused(400, "feature_unavailable");
-    assert!(message.contains("dockerfile"), "{message}");
     // Registries are not asked before the build runs.
     let image = json!({ "base_image": "python:3.12-slim", "name": "a" });
     let valid = served

@@ -1,8 +1,11 @@
 //! What a build starts from: a template of this engine, or an image of a registry, which is pulled first.
 
+use std::sync::Arc;
+
 use nullspace_wire::template::{BuildLogKind, CreateTemplateRequest, ImageAuth};
 use nullspace_wire::Envs;
 
+use super::recipe::Recipe;
 use super::step::check_user;
 use super::Build;
 use crate::images::{self, Auth, Image, Platform, Progress, Pull};
@@ -22,6 +25,8 @@ pub enum Base {
         /// Opens its registry. For this one build: never stored.
         auth: Option<Auth>,
     },
+    /// What a Dockerfile says.
+    Dockerfile(Arc<Recipe>),
 }
 
 impl std::fmt::Display for Base {
@@ -29,6 +34,7 @@ impl std::fmt::Display for Base {
         match self {
             Self::Template(reference) => f.write_str(reference),
             Self::Image { reference, .. } => write!(f, "{reference}"),
+            Self::Dockerfile(recipe) => f.write_str(&recipe.root()),
         }
     }
 }
@@ -48,11 +54,7 @@ impl Base {
                     "excludes `base_image` and `steps`: give one of the two",
                 ));
             }
-            return Err(Error::new(
-                Kind::FeatureUnavailable,
-                "`dockerfile` is not built by the local engine yet: give `base_image` and `steps`",
-            )
-            .with_details(serde_json::json!({ "field": "dockerfile" })));
+            return Ok(Self::Dockerfile(Arc::new(Recipe::check(request, warnings)?)));
         }
         let Some(given) = given else {
             return Err(Error::invalid(
@@ -77,37 +79,59 @@ impl Base {
         }
         let reference = images::Reference::parse(given)
             .map_err(|error| Error::invalid("base_image", format_args!("cannot be used: {error}")))?;
-        let auth = credentials(request, &reference, warnings)?;
+        let credentials = Credentials::check(request)?;
+        for (place, (registry, _)) in credentials.registries.iter().enumerate() {
+            if !reference.is_of(registry) {
+                warnings.push(format!(
+                    "registry_auth[{place}] is not used: it is for {registry:?}, and the image is of {:?}",
+                    reference.registry()
+                ));
+            }
+        }
+        let auth = credentials.own.clone().or_else(|| credentials.of(&reference));
         Ok(Self::Image { reference, auth })
     }
 
     /// Whether the build was given credentials for it.
     pub fn has_auth(&self) -> bool {
-        matches!(self, Self::Image { auth: Some(_), .. })
+        match self {
+            Self::Template(_) => false,
+            Self::Image { auth, .. } => auth.is_some(),
+            Self::Dockerfile(recipe) => recipe.has_auth(),
+        }
     }
 }
 
-/// Those that are for the image before those that are for its registry.
-fn credentials(
-    request: &CreateTemplateRequest,
-    reference: &images::Reference,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Auth>> {
-    let own = request.base_image_auth.as_ref();
-    let mut auth = own.map(|auth| checked("base_image_auth", auth)).transpose()?;
-    for (place, given) in request.registry_auth.iter().flatten().enumerate() {
-        let one = checked(&format!("registry_auth[{place}].auth"), &given.auth)?;
-        if !reference.is_of(&given.registry) {
-            warnings.push(format!(
-                "registry_auth[{place}] is not used: it is for {:?}, and the image is of {:?}",
-                given.registry,
-                reference.registry()
-            ));
-        } else if auth.is_none() {
-            auth = Some(one);
+/// What opens registries. For one build: never stored.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// For the image that the build starts from.
+    pub own: Option<Auth>,
+    /// For registries.
+    pub registries: Vec<(String, Auth)>,
+}
+
+impl Credentials {
+    /// Checks those of a request.
+    pub fn check(request: &CreateTemplateRequest) -> Result<Self> {
+        let own = request.base_image_auth.as_ref();
+        let own = own.map(|auth| checked("base_image_auth", auth)).transpose()?;
+        let mut registries = Vec::new();
+        for (place, given) in request.registry_auth.iter().flatten().enumerate() {
+            let auth = checked(&format!("registry_auth[{place}].auth"), &given.auth)?;
+            registries.push((given.registry.clone(), auth));
         }
+        Ok(Self { own, registries })
     }
-    Ok(auth)
+
+    /// Those for the registry of an image.
+    pub fn of(&self, reference: &images::Reference) -> Option<Auth> {
+        let mut fitting = self
+            .registries
+            .iter()
+            .filter(|(registry, _)| reference.is_of(registry));
+        fitting.next().map(|(_, auth)| auth.clone())
+    }
 }
 
 fn checked(field: &str, auth: &ImageAuth) -> Result<Auth> {

@@ -21,7 +21,7 @@ use crate::machine::templates::{check_name, check_tag, LATEST};
 use crate::machine::validate;
 
 /// Most steps of a build.
-const MOST_STEPS: usize = 200;
+pub const MOST_STEPS: usize = 200;
 /// Most entries of a build context.
 const MOST_FILES: usize = 20_000;
 /// Size of the machines of a build that does not say. Source: PROTOCOL.md section 11.
@@ -135,6 +135,12 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
     };
     let mut warnings = Vec::new();
     let base = Base::check(&request, &mut warnings)?;
+    if matches!(base, Base::Dockerfile(_)) && request.build_backend == Some(BuildBackend::Native) {
+        return Err(Error::invalid(
+            "build_backend",
+            "is \"native\", which builds no Dockerfile: leave it out",
+        ));
+    }
     let config = config(&request)?;
     let context = context(
         request
@@ -181,7 +187,9 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
             ));
         }
     }
-    for id in secrets.ids().filter(|id| !mounted.contains(id)) {
+    // Which ones a Dockerfile mounts is known once its images are.
+    let is_dockerfile = matches!(base, Base::Dockerfile(_));
+    for id in secrets.ids().filter(|id| !is_dockerfile && !mounted.contains(id)) {
         warnings.push(format!(
             "no step mounts the secret {id:?}: begin a command with --mount=type=secret,id={id}"
         ));
@@ -225,6 +233,7 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
             name,
             tags,
             source_type: match (&base, has_steps) {
+                (Base::Dockerfile(_), _) => BuildSourceType::Dockerfile,
                 (_, true) => BuildSourceType::Declarative,
                 (Base::Template(_), false) => BuildSourceType::TemplateBase,
                 (Base::Image { .. }, false) => BuildSourceType::OciImport,
@@ -238,7 +247,11 @@ pub fn check(mut request: CreateTemplateRequest, needs_name: bool) -> Result<(De
             start,
             context,
             skip_cache: request.skip_cache.unwrap_or(false),
-            backend: request.build_backend.unwrap_or(BuildBackend::Native),
+            // As hosted Nullspace says it. Source: schema, TemplateBuildPlanResponse.
+            backend: match is_dockerfile {
+                true => BuildBackend::Buildkit,
+                false => request.build_backend.unwrap_or(BuildBackend::Native),
+            },
             warnings,
             kept,
         },
@@ -335,7 +348,7 @@ fn is_plain_path(path: &str) -> bool {
 }
 
 /// Whether a context has a file or a directory of this path.
-fn is_in(context: &BTreeMap<String, Entry>, path: &str) -> bool {
+pub fn is_in(context: &BTreeMap<String, Entry>, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let below = format!("{path}/");
     context.contains_key(path)

@@ -2,6 +2,7 @@
 //!
 //! - [`definition`]: a request, checked; [`step`]: what one step does, as data; [`secrets`]: what is known to one build only
 //! - [`base`]: what a build starts from, and how an image is had
+//! - [`recipe`]: what a Dockerfile wants, as steps; [`stages`]: carries that out; [`glob`]: patterns of its `COPY`
 //! - [`run`]: carries a build out; `place` puts files of the context into a machine
 //! - [`log`]: what a build says while it runs, and afterwards
 //! - [`blobs`]: files of contexts
@@ -13,11 +14,14 @@
 mod base;
 pub mod blobs;
 pub mod definition;
+mod glob;
 pub mod log;
 pub mod names;
 mod place;
+mod recipe;
 mod run;
 mod secrets;
+mod stages;
 mod step;
 
 use std::collections::HashMap;
@@ -245,7 +249,7 @@ impl Engine {
                 definition.kept.build_envs
             ]))),
             context_digest: context_digest(&definition),
-            dockerfile_digest: None,
+            dockerfile_digest: dockerfile_digest(&definition),
             build_config: Some(BuildConfig {
                 vcpus: Some(config.vcpus),
                 memory_mib: Some(config.memory_mb),
@@ -521,8 +525,10 @@ impl Engine {
 
     /// What a build starts from in full, and what of it goes into the digest of its source. Asks no registry.
     async fn look_at_base(&self, base: &Base) -> Result<(String, Value)> {
-        let Base::Template(reference) = base else {
-            return Ok((base.to_string(), json!(base.to_string())));
+        let reference = match base {
+            Base::Template(reference) => reference,
+            Base::Image { .. } => return Ok((base.to_string(), json!(base.to_string()))),
+            Base::Dockerfile(recipe) => return Ok((base.to_string(), json!(recipe.text))),
         };
         let known = self.known(reference).await.map_err(|error| match error.kind {
             Kind::TemplateNotFound => error.with_details(json!({ "field": "base_image" })),
@@ -562,9 +568,16 @@ impl Engine {
         let (definition, _) = definition::check(request, false)?;
         let (base, source) = self.look_at_base(&definition.base).await?;
         let runs = |step: &&step::Step| matches!(step.action, Action::Run(_));
+        let commands = match &definition.base {
+            Base::Dockerfile(recipe) => recipe.plan.commands(),
+            Base::Template(_) | Base::Image { .. } => {
+                let all = definition.steps.iter().filter(runs);
+                all.map(|step| step.shown.clone()).collect()
+            }
+        };
         let mut plan = json!({
             "base_template": base,
-            "run_steps": definition.steps.iter().filter(runs).map(|step| step.shown.clone()).collect::<Vec<_>>(),
+            "run_steps": commands,
             "build_steps": definition.kept.steps.clone().unwrap_or_default(),
             "build_envs": definition.build_envs,
             "env_assignments": definition.build_envs.iter().map(|(k, v)| [k, v]).collect::<Vec<_>>(),
@@ -590,6 +603,9 @@ impl Engine {
             "requires_base_image_auth": false,
             "source_digest": digest(&json!([source, definition.kept.steps, definition.build_envs])),
         });
+        if let Some(digest) = dockerfile_digest(&definition) {
+            answer["dockerfile_digest"] = json!(digest);
+        }
         if let Some(digest) = context_digest(&definition) {
             answer["context_manifest"] = json!({
                 "context_manifest_id": format!("ctx_{}", &digest["sha256:".len()..][..20]),
@@ -718,6 +734,16 @@ fn digest(value: &Value) -> String {
         "sha256:{}",
         hex(&Sha256::digest(super::record::canonical(value).as_bytes()))
     )
+}
+
+fn dockerfile_digest(definition: &Definition) -> Option<String> {
+    match &definition.base {
+        Base::Dockerfile(recipe) => {
+            let digits = hex(&Sha256::digest(recipe.text.as_bytes()));
+            Some(format!("sha256:{digits}"))
+        }
+        Base::Template(_) | Base::Image { .. } => None,
+    }
 }
 
 fn context_digest(definition: &Definition) -> Option<String> {

@@ -49,14 +49,14 @@ const MOST_CACHED: usize = 1000;
 const MOST_CACHED_BYTES: u64 = 10 << 30;
 
 /// Why a build ended early.
-enum Stop {
+pub(super) enum Stop {
     Cancelled,
     Interrupted,
     Failed(Failure),
 }
 
 /// What went wrong, and where.
-struct Failure {
+pub(super) struct Failure {
     phase: &'static str,
     step: Option<u32>,
     reason: &'static str,
@@ -65,7 +65,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn at(phase: &'static str, reason: &'static str, error: Error) -> Stop {
+    pub(super) fn at(phase: &'static str, reason: &'static str, error: Error) -> Stop {
         Stop::Failed(Self {
             phase,
             step: None,
@@ -86,21 +86,23 @@ impl Stop {
     }
 }
 
-type Done<T> = std::result::Result<T, Stop>;
+pub(super) type Done<T> = std::result::Result<T, Stop>;
 
 /// What the steps so far made.
-struct Scene {
-    key: String,
-    layers: Vec<String>,
-    whole_root: bool,
-    envs: Envs,
-    workdir: String,
-    user: Option<String>,
-    start: Option<StartCommand>,
-    readiness: Option<ReadinessProbe>,
-    size_bytes: u64,
+pub(super) struct Scene {
+    pub(super) key: String,
+    pub(super) layers: Vec<String>,
+    pub(super) whole_root: bool,
+    pub(super) envs: Envs,
+    pub(super) workdir: String,
+    pub(super) user: Option<String>,
+    pub(super) start: Option<StartCommand>,
+    pub(super) readiness: Option<ReadinessProbe>,
+    pub(super) size_bytes: u64,
+    /// Steps of the build, for its log.
+    pub(super) total: u32,
     /// Keeps the layers.
-    pins: Vec<Pin>,
+    pub(super) pins: Vec<Pin>,
 }
 
 fn hash(value: &Value) -> String {
@@ -254,36 +256,28 @@ impl Engine {
         }
         self.save_build(&build.id, &build.read(Clone::clone)).await;
         let total = definition.steps.len() as u32;
-        build.log.add(
-            BuildLogKind::Start,
-            &format!("building on {}: {total} steps", definition.base),
-            |entry| entry.total_steps = Some(total),
-        );
+        let is_dockerfile = matches!(definition.base, Base::Dockerfile(_));
+        let said = match is_dockerfile {
+            true => format!("building a Dockerfile on {}", definition.base),
+            false => format!("building on {}: {total} steps", definition.base),
+        };
+        build.log.add(BuildLogKind::Start, &said, |entry| {
+            entry.total_steps = (!is_dockerfile).then_some(total);
+        });
         for warning in &definition.warnings {
             build.log.add(BuildLogKind::Warning, warning, |_| ());
         }
         let mut scene = self.scene(build, definition).await?;
         let mut bypass = definition.skip_cache.then_some("whole_build_skip_cache");
+        if !is_dockerfile {
+            scene.total = total;
+        }
         for (place, step) in definition.steps.iter().enumerate() {
-            if build.cancel.is_cancelled() {
-                return Err(Stop::Cancelled);
-            }
-            let place = place as u32;
-            let said = format!(
-                "step {} of {total}: {}",
-                place + 1,
-                build.secrets.hide(&step.shown)
-            );
-            build.log.add(BuildLogKind::Message, &said, in_step(place, total));
             if step.action == Action::SkipCache {
                 bypass = Some("builder_cache_boundary");
-                continue;
             }
-            let done = self
-                .step(build, definition, &mut scene, step, place, bypass)
-                .await;
-            done.map_err(|stop| stop.in_step(place))?;
-            self.flush(build).await;
+            self.one_step(build, definition, &mut scene, step, place as u32, bypass)
+                .await?;
         }
         let artifact = self.finish_artifact(build, definition, scene, bypass).await?;
         let (template, _pins) = artifact;
@@ -313,14 +307,15 @@ impl Engine {
     }
 
     /// What the build starts from.
-    async fn scene(&self, build: &Build, definition: &Definition) -> Done<Scene> {
+    async fn scene(self: &Arc<Self>, build: &Arc<Build>, definition: &Definition) -> Done<Scene> {
         match &definition.base {
             Base::Template(reference) => self.scene_of_template(reference).await,
             Base::Image { reference, auth } => self.scene_of_image(build, reference, auth.as_ref()).await,
+            Base::Dockerfile(recipe) => self.scene_of_dockerfile(build, definition, recipe).await,
         }
     }
 
-    async fn scene_of_template(&self, reference: &str) -> Done<Scene> {
+    pub(super) async fn scene_of_template(&self, reference: &str) -> Done<Scene> {
         let found = self.pinned_template(reference).await;
         let (parent, pin) = found.map_err(|error| Failure::at("prepare", "base_not_found", error))?;
         Ok(Scene {
@@ -333,6 +328,7 @@ impl Engine {
             start: parent.start,
             readiness: parent.readiness,
             size_bytes: parent.size_bytes,
+            total: 0,
             pins: vec![pin],
         })
     }
@@ -343,38 +339,117 @@ impl Engine {
         reference: &images::Reference,
         auth: Option<&Auth>,
     ) -> Done<Scene> {
+        let (scene, config) = self.image_scene(build, reference, auth).await?;
+        let defaults = Defaults::of(&config, |kind, text| {
+            build
+                .log
+                .add(kind, &text, |entry| entry.phase = Some("prepare".into()));
+        });
+        let defaults = defaults.map_err(|error| Failure::at("prepare", "image_refused", error))?;
+        Ok(Scene {
+            envs: defaults.envs,
+            workdir: defaults.workdir,
+            user: defaults.user,
+            ..scene
+        })
+    }
+
+    /// What an image brings, and what it says of itself, which is not in the scene.
+    pub(super) async fn image_scene(
+        &self,
+        build: &Build,
+        reference: &images::Reference,
+        auth: Option<&Auth>,
+    ) -> Done<(Scene, images::ImageConfig)> {
         let pulled = self.unless_stopped(build, self.pull_base(build, reference, auth));
         let image = pulled.await?.map_err(|error| {
             let (phase, reason, error) = not_pulled(error);
             Failure::at(phase, reason, error)
         })?;
+        for warning in &image.warnings {
+            build.log.add(BuildLogKind::Warning, warning, |entry| {
+                entry.phase = Some("prepare".into());
+            });
+        }
+        Ok(self.scene_over(image).await)
+    }
+
+    /// What a build has that begins with nothing.
+    pub(super) async fn scratch_scene(&self) -> Done<Scene> {
+        let image = self.images.scratch().await.map_err(|error| {
+            let (phase, reason, error) = not_pulled(error);
+            Failure::at(phase, reason, error)
+        })?;
+        Ok(self.scene_over(image).await.0)
+    }
+
+    async fn scene_over(&self, image: images::Image) -> (Scene, images::ImageConfig) {
         // The image keeps its layers until nobody can be about to remove what the pin does not keep yet.
         let pin = {
             let _collector = self.layers.collector().await;
             self.layers.pin(&image.layers)
         };
-        let say = |kind, text: &str| {
-            build
-                .log
-                .add(kind, text, |entry| entry.phase = Some("prepare".into()));
-        };
-        for warning in &image.warnings {
-            say(BuildLogKind::Warning, warning);
-        }
-        let defaults = Defaults::of(&image.config, |kind, text| say(kind, &text));
-        let defaults = defaults.map_err(|error| Failure::at("prepare", "image_refused", error))?;
-        Ok(Scene {
+        let scene = Scene {
             key: hash(&json!([FORMAT, "image", image.digest])),
             layers: image.layers.clone(),
             whole_root: true,
-            envs: defaults.envs,
-            workdir: defaults.workdir,
-            user: defaults.user,
+            envs: Envs::new(),
+            workdir: WORKSPACE.to_owned(),
+            user: None,
             start: None,
             readiness: None,
             size_bytes: image.size_bytes,
+            total: 0,
             pins: vec![pin],
-        })
+        };
+        (scene, image.config)
+    }
+
+    /// A scene that another one begins with.
+    pub(super) fn same_scene(&self, other: &Scene) -> Scene {
+        Scene {
+            key: other.key.clone(),
+            layers: other.layers.clone(),
+            whole_root: other.whole_root,
+            envs: Envs::new(),
+            workdir: WORKSPACE.to_owned(),
+            user: None,
+            start: None,
+            readiness: None,
+            size_bytes: other.size_bytes,
+            total: other.total,
+            pins: vec![self.layers.pin(&other.layers)],
+        }
+    }
+
+    /// Says what a step is, and does it.
+    pub(super) async fn one_step(
+        self: &Arc<Self>,
+        build: &Arc<Build>,
+        definition: &Definition,
+        scene: &mut Scene,
+        step: &Step,
+        place: u32,
+        bypass: Option<&'static str>,
+    ) -> Done<()> {
+        if build.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        let total = scene.total;
+        let said = format!(
+            "step {} of {total}: {}",
+            place + 1,
+            build.secrets.hide(&step.shown)
+        );
+        build.log.add(BuildLogKind::Message, &said, in_step(place, total));
+        if step.action == Action::SkipCache {
+            return Ok(());
+        }
+        let bypass = bypass.or(definition.skip_cache.then_some("whole_build_skip_cache"));
+        let done = self.step(build, definition, scene, step, place, bypass).await;
+        done.map_err(|stop| stop.in_step(place))?;
+        self.flush(build).await;
+        Ok(())
     }
 
     async fn step(
@@ -391,7 +466,7 @@ impl Engine {
         if let Action::Copy(copies) = &step.action {
             for source in copies.iter().flat_map(|copy| &copy.sources) {
                 let source = source.trim_end_matches('/');
-                let below = format!("{source}/");
+                let below = place::below(source);
                 let own = definition.context.get_key_value(source).into_iter();
                 let all = own.chain(
                     definition
@@ -427,7 +502,7 @@ impl Engine {
             }
             _ => {}
         }
-        let total = definition.steps.len() as u32;
+        let total = scene.total;
         match bypass {
             Some(reason) => cache_says(build, "bypass", &key, Some((place, total)), Some(reason)),
             None => {
@@ -446,7 +521,14 @@ impl Engine {
                 );
             }
         }
-        let running = self.start_for(build, definition, scene, "build_step").await?;
+        let has_network = match &step.action {
+            Action::Run(run) => run.has_network,
+            _ => true,
+        };
+        let over = (scene.layers.as_slice(), scene.whole_root);
+        let running = self
+            .start_for(build, definition, over, has_network, "build_step")
+            .await?;
         let done = self
             .carry_out(build, definition, scene, step, place, &running)
             .await;
@@ -479,17 +561,18 @@ impl Engine {
         &self,
         build: &Build,
         definition: &Definition,
-        scene: &Scene,
+        (layers, whole_root): (&[String], bool),
+        has_network: bool,
         phase: &'static str,
     ) -> Done<Arc<dyn Running>> {
         let spec = StartSpec {
             id: ids::machine(),
-            layers: scene.layers.clone(),
-            whole_root: scene.whole_root,
+            layers: layers.to_vec(),
+            whole_root,
             vcpus: definition.config.vcpus,
             memory_mb: definition.config.memory_mb,
             disk_mb: definition.config.disk_mb,
-            egress: match definition.internet_access {
+            egress: match definition.internet_access && has_network {
                 true => EgressRules::allow_all(),
                 false => EgressRules::deny_all(),
             },
@@ -575,6 +658,25 @@ impl Engine {
                 };
                 self.unless_stopped(build, made).await?.map_err(failed)
             }
+            Action::CopyFrom(copy) => {
+                let over = (copy.layers.as_slice(), copy.whole_root);
+                let source = self
+                    .start_for(build, definition, over, false, "build_step")
+                    .await?;
+                let copied = self
+                    .unless_stopped(build, place::copy_from(&source, running, copy))
+                    .await;
+                let _ = source.stop().await;
+                copied?.map_err(failed)
+            }
+            Action::Write { files, owner, mode } => {
+                let written = place::write(running, files, owner.as_deref(), *mode);
+                self.unless_stopped(build, written).await?.map_err(failed)
+            }
+            Action::MakeDirectory { path, owner } => {
+                let made = place::make_directory(running, path, owner.as_deref());
+                self.unless_stopped(build, made).await?.map_err(failed)
+            }
             Action::User(_) | Action::SkipCache => Ok(()),
         }
     }
@@ -620,7 +722,7 @@ impl Engine {
         };
         let started = self.unless_stopped(build, running.exec(spec)).await?;
         let mut process = started.map_err(|error| failed(not_started(error)))?;
-        let total = definition.steps.len() as u32;
+        let total = scene.total;
         let tail = std::sync::Mutex::new(Tail::default());
         let output = async {
             tokio::join!(
@@ -728,7 +830,17 @@ impl Engine {
             }
             let path = format!("{SECRETS}/{}", mount.id);
             place::write_private(&mut files, &path, value).await?;
-            written.push(path.clone());
+            if let Some(mode) = mount.mode {
+                within(files.ask(Op::SetMode {
+                    path: path.clone(),
+                    mode,
+                }))
+                .await?;
+            }
+            match &mount.owner {
+                Some(owner) => place::give(running, owner, std::slice::from_ref(&path)).await?,
+                None => written.push(path.clone()),
+            }
             if let Some(target) = mount.target.as_ref().filter(|target| **target != path) {
                 let link = Op::Symlink {
                     target: path,
@@ -761,7 +873,14 @@ impl Engine {
             .unwrap_or_else(|| scene.workdir.clone());
         let user = runtime.default_user.clone().or_else(|| scene.user.clone());
         let user = user.filter(|name| name != "root" && name != "0");
-        let start = definition.start.clone().or_else(|| scene.start.clone());
+        // A probe alone is one of what the Dockerfile starts.
+        let is_probe_of_scene = |start: &StartCommand| {
+            matches!(definition.base, Base::Dockerfile(_))
+                && start.command.is_empty()
+                && scene.start.is_some()
+        };
+        let start = definition.start.clone().filter(|start| !is_probe_of_scene(start));
+        let start = start.or_else(|| scene.start.clone());
         let readiness = runtime
             .readiness
             .clone()
@@ -818,7 +937,8 @@ impl Engine {
             ..Template::base()
         };
         if user.is_some() || template.start.is_some() {
-            let running = self.start_for(build, definition, &scene, "readiness").await?;
+            let over = (scene.layers.as_slice(), scene.whole_root);
+            let running = self.start_for(build, definition, over, true, "readiness").await?;
             let seen = self
                 .unless_stopped(build, try_out(&mut template, user.as_deref(), &running))
                 .await;

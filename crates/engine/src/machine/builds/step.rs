@@ -28,6 +28,24 @@ pub enum Action {
     Run(Run),
     /// Puts files of the context in place.
     Copy(Vec<Copy>),
+    /// Puts files of another stage or of an image in place.
+    CopyFrom(CopyFrom),
+    /// Writes files: absolute paths and contents.
+    Write {
+        /// The files.
+        files: Vec<(String, String)>,
+        /// Owner; root if none.
+        owner: Option<String>,
+        /// Permission bits.
+        mode: Option<u32>,
+    },
+    /// Makes a directory, if it is missing.
+    MakeDirectory {
+        /// Absolute.
+        path: String,
+        /// Owner of what is made; root if none.
+        owner: Option<String>,
+    },
     /// Where the steps after it run; made if it is missing.
     Workdir(String),
     /// Who runs the steps after it.
@@ -45,6 +63,8 @@ pub struct Run {
     pub user: Who,
     /// Secrets that it asks for.
     pub secrets: Vec<SecretMount>,
+    /// Whether it may reach what the build may.
+    pub has_network: bool,
 }
 
 /// Who runs a program.
@@ -71,6 +91,27 @@ pub struct Copy {
     pub mode: Option<u32>,
 }
 
+/// Files of a stage or of an image that are put in place.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CopyFrom {
+    /// What they are of: the key of its last step.
+    pub key: String,
+    /// Absolute paths and patterns. Of a directory its content is copied.
+    pub sources: Vec<String>,
+    /// Absolute; `/` at the end = into this directory.
+    pub dst: String,
+    /// Owner; that of each file if none.
+    pub owner: Option<String>,
+    /// Permission bits of files; those of each if none.
+    pub mode: Option<u32>,
+    /// Its layers, which the key stands for.
+    #[serde(skip)]
+    pub layers: Vec<String>,
+    /// Whether they are a whole root file system.
+    #[serde(skip)]
+    pub whole_root: bool,
+}
+
 /// A secret that a program asks for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SecretMount {
@@ -82,6 +123,10 @@ pub struct SecretMount {
     pub env: Option<String>,
     /// Whether it must be there.
     pub required: bool,
+    /// Permission bits of its file, if not 0400.
+    pub mode: Option<u32>,
+    /// Owner of its file, if not who runs the program.
+    pub owner: Option<String>,
 }
 
 impl Step {
@@ -171,6 +216,7 @@ fn run(user: Who, argv: impl IntoIterator<Item = String>) -> Action {
         argv: argv.into_iter().collect(),
         user,
         secrets: Vec::new(),
+        has_network: true,
     })
 }
 
@@ -238,7 +284,15 @@ pub fn plan(step: &TemplateStep, place: usize) -> Result<Step> {
                 None => Who::Current,
             };
             let argv = ["/bin/sh", "-c", rest].map(str::to_owned).to_vec();
-            (format!("run {command}"), Action::Run(Run { argv, user, secrets }))
+            (
+                format!("run {command}"),
+                Action::Run(Run {
+                    argv,
+                    user,
+                    secrets,
+                    has_network: true,
+                }),
+            )
         }
         TemplateStep::Copy(item) => (
             format!("copy {} {}", item.sources.join(" "), item.dst),
@@ -373,6 +427,8 @@ fn mounts<'a>(field: &str, command: &'a str) -> Result<(Vec<SecretMount>, &'a st
             target: None,
             env: None,
             required: true,
+            mode: None,
+            owner: None,
         };
         let mut is_secret = false;
         for option in options.split(',') {
