@@ -14,6 +14,7 @@ use crate::dockerfile::{self, Base, Built, Fault, Plan};
 use crate::images::{Auth, Platform, Reference};
 use crate::machine::error::{Error, Result};
 use crate::machine::templates::{is_local_reference, WORKSPACE};
+use crate::machine::validate;
 
 /// A Dockerfile that was read, and what opens the registries of its images.
 #[derive(Debug)]
@@ -139,7 +140,9 @@ impl Outcome {
             // See `Defaults`.
             workdir: match config.workdir.as_str() {
                 "" | "/" => WORKSPACE.to_owned(),
-                path => path.to_owned(),
+                path => {
+                    validate::absolute("WORKDIR", path).map_err(|error| fault(line, path, error.message))?
+                }
             },
             user: user(line, &config.user)?,
         })
@@ -283,4 +286,75 @@ pub fn archive(line: usize, path: &str) -> Error {
     let message =
         "is an archive, which ADD would unpack, and that is not supported: COPY it and unpack it with RUN";
     fault(line, path, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn recipe(body: serde_json::Value) -> Result<Recipe> {
+        Recipe::check(&serde_json::from_value(body).unwrap(), &mut Vec::new())
+    }
+
+    #[test]
+    fn sources_of_copy_are_paths_of_the_context() {
+        let context: BTreeMap<String, Entry> = ["src/a.py", "src/b.txt", "src/in/c.py", "top"]
+            .map(|path| (path.to_owned(), Entry::Dir(None)))
+            .into();
+        for (pattern, found) in [
+            (".", vec![""]),
+            ("top", vec!["top"]),
+            ("src", vec!["src"]),
+            ("src/*.py", vec!["src/a.py"]),
+            ("s*", vec!["src"]),
+            ("src/*/*.py", vec!["src/in/c.py"]),
+            ("gone", vec![]),
+            ("*.md", vec![]),
+        ] {
+            assert_eq!(expanded(&context, pattern), found, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn credentials_for_the_base_are_for_its_registry_only() {
+        let basic = |name: &str| json!({ "kind": "basic", "username": name, "password": "hunter2-x" });
+        let recipe = recipe(json!({
+            "dockerfile": "FROM python AS a\nFROM ghcr.io/me/base AS b\nCOPY --from=a /x /x\nFROM b",
+            "base_image_auth": basic("base"),
+            "registry_auth": [{ "registry": "docker.io", "auth": basic("docker") }],
+        }))
+        .unwrap();
+        assert_eq!(recipe.root(), "ghcr.io/me/base");
+        let user = |name: &str| match recipe.named(1, name).unwrap() {
+            Named::Image(_, Some(Auth::Basic { username, .. })) => Some(username),
+            _ => None,
+        };
+        assert_eq!(user("ghcr.io/me/other").as_deref(), Some("base"));
+        assert_eq!(user("python").as_deref(), Some("docker"));
+        assert_eq!(user("quay.io/a/b"), None);
+        assert_eq!(user("nullspace/base"), None);
+        assert!(!format!("{recipe:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn only_what_is_an_archive_is_one() {
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert!(is_archive(&tar) && is_archive(&[0x1f, 0x8b, 8]) && is_archive(b"BZh9"));
+        assert!(!is_archive(b"") && !is_archive(b"hello") && !is_archive(&[0; 512]));
+    }
+
+    #[test]
+    fn a_reserved_directory_is_refused_with_its_line() {
+        let config = dockerfile::Config {
+            workdir: "/workspace/.nullspace".into(),
+            ..Default::default()
+        };
+        let message = Outcome::of(4, &config).err().unwrap().message;
+        assert!(
+            message.contains("line 4") && message.contains("reserved"),
+            "{message}"
+        );
+    }
 }
