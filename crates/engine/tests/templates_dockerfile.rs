@@ -226,3 +226,40 @@ async fn scratch_holds_what_is_copied_and_a_failed_step_names_its_command() {
         "kept\n[]\n"
     );
 }
+
+#[tokio::test]
+async fn a_cancelled_dockerfile_leaves_no_machine_of_any_stage() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: real machines with all limits need root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let engine = Engine::start(&state);
+    let registry = published().await;
+    let tools = registry.name("tools");
+    let dockerfile =
+        format!("FROM {tools} AS one\nRUN echo > /one\nFROM {tools}\nCOPY --from=one /one /two\nRUN while :; do :; done\n");
+    let build = engine.post("/v1/templates/builds", body(&dockerfile)).await;
+    let id = build["build_id"].as_str().unwrap();
+    let is_in_last = |now: &Value| {
+        let mut entries = now["entries"].as_array().unwrap().iter();
+        entries.any(|entry| entry["step_index"] == 2 && entry["kind"] == "message")
+    };
+    engine.until(id, is_in_last).await;
+    let path = format!("/v1/templates/builds/{id}/cancel");
+    engine.post(&path, json!({})).await;
+    engine
+        .until(id, |now| now["build"]["status"] == "cancelled")
+        .await;
+    assert_eq!(
+        names(&state.join("machines/machines")),
+        Vec::<String>::new(),
+        "machines are left"
+    );
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(state.to_str().unwrap()), "mounts are left");
+    let layers = names(&state.join("machines/layers"));
+    let of_steps = layers.iter().filter(|name| !name.starts_with("image_")).count();
+    assert_eq!(of_steps, 2, "the two steps that were done: {layers:?}");
+}
