@@ -7,6 +7,7 @@
 // "extra" in their package.json). --write puts the table of what ran into a file.
 
 import { cp, readdir, readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -161,26 +162,33 @@ const wanted = async () => {
 let passed = 0;
 let failed = 0;
 cleanUpOnSignals();
-const rows = [];
-for (const name of await wanted()) {
-  const started = Date.now();
-  let row = { title: name, version: '', ran: '', shipped: '', result: 'ok' };
-  try {
-    row = { ...row, ...(await check(name)) };
-  } catch (error) {
-    row.result = 'FAILED';
-    console.error(`\n${name}: ${error.message}\n`);
+const names = await wanted();
+const rows = new Map();
+/** Projects wait for the registry and for their servers much of the time: one a processor runs at once. */
+const worker = async (waiting) => {
+  for (const name of waiting) {
+    const started = Date.now();
+    let row = { title: name, version: '', ran: '', shipped: '', result: 'ok' };
+    try {
+      row = { ...row, ...(await check(name)) };
+    } catch (error) {
+      row.result = 'FAILED';
+      console.error(`\n${name}: ${error.message}\n`);
+    }
+    rows.set(name, row);
+    const seconds = ((Date.now() - started) / 1000).toFixed(1);
+    console.log(
+      `${row.result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)${row.shipped ? `, ships ${row.shipped}` : ''}`,
+    );
   }
-  rows.push(row);
-  const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  console.log(
-    `${row.result === 'ok' ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)${row.shipped ? `, ships ${row.shipped}` : ''}`,
-  );
-}
+};
+const waiting = names.values();
+await Promise.all(Array.from({ length: availableParallelism() }, () => worker(waiting)));
 await (served?.stop ?? served?.close)?.();
 
-if (options.write) await write(path.resolve(options.write), rows);
-for (const { result } of rows) {
+const inOrder = names.map((name) => rows.get(name));
+if (options.write) await write(path.resolve(options.write), inOrder);
+for (const { result } of inOrder) {
   if (result === 'ok') passed += 1;
   else failed += 1;
 }
