@@ -253,8 +253,8 @@ withPython('runs go on by themselves, are waited for, listed and cancelled', asy
   assert.deepEqual([failed.status, failed.failureReason], ['failed', 'ZeroDivisionError: division by zero']);
 
   const long = await codeInterpreter.createRun('import time; time.sleep(100)', { context });
-  await until('it runs', async () => (await codeInterpreter.getRun(long.id)).status === 'running');
   const behind = await codeInterpreter.createRun('2', { context });
+  await until('it runs', async () => (await codeInterpreter.getRun(long.id)).status === 'running');
   // Nobody listens to a run: the end of a connection does not end it.
   assert.equal((await codeInterpreter.cancelRun(behind.id)).status, 'queued');
   assert.ok((await codeInterpreter.cancelRun(long.id)).cancelRequestedAt instanceof Date);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nullspace_wire::code::{CodeOutputEvent, CodeRun, CodeRunCreateRequest, CodeRunListResponse, Execution};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::cell::{collect, run, Cell};
@@ -119,6 +119,7 @@ impl Engine {
             });
         }
         let (engine, run_id) = (self.clone(), info.id.clone());
+        let (in_line, placed) = oneshot::channel();
         tokio::spawn(async move {
             let (sender, events) = mpsc::channel(WAITING_EVENTS);
             let began = || {
@@ -141,7 +142,9 @@ impl Engine {
                 .await;
                 drop(sender);
             };
-            let ((), execution) = tokio::join!(running, keep(events));
+            // The first look at the cell gives it its place in the line for the context.
+            let told = async { in_line.send(()) };
+            let ((), _, execution) = tokio::join!(biased; running, told, keep(events));
             let is_cancelled = unwanted.is_cancelled();
             change(&machine, &run_id, |run| {
                 run.completed_at = Some(now());
@@ -156,6 +159,8 @@ impl Engine {
                 run.execution = Some(execution);
             });
         });
+        // Runs that are asked for one after the other run in that order.
+        let _ = placed.await;
         Ok(info)
     }
 
