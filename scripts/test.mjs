@@ -22,6 +22,10 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
+const wanted = Object.entries(suites).filter(([name, suite]) =>
+  chosen.length === 0 ? !suite.apart : chosen.includes(name),
+);
+
 onlyFiles(options.only);
 if (options.all) allConsumers();
 cleanUpOnSignals();
@@ -49,10 +53,8 @@ async function runSuite(name, { title, run }) {
 }
 
 try {
-  await prepare({ tests: true });
-  for (const [name, suite] of Object.entries(suites)) {
-    if (chosen.length === 0 ? !suite.apart : chosen.includes(name)) await runSuite(name, suite);
-  }
+  await prepare({ tests: true, needs: wanted.flatMap(([, suite]) => suite.needs ?? []) });
+  for (const [name, suite] of wanted) await runSuite(name, suite);
 } catch (error) {
   if (!(error instanceof StepError)) console.error(error);
   total.failed += 1; // the set-up

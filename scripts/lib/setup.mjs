@@ -9,8 +9,8 @@ import { canInstall, foundVersions, missingRequirements } from './requirements.m
 import { isUnchanged, stamp } from './stamps.mjs';
 import { StepError, step } from './steps.mjs';
 
-/** Everything. The package and the engine share nothing that is built: each fills the pauses of the other. */
-export async function prepare({ tests = false } = {}) {
+/** Everything, and then what tests need beside it. The package and the engine share nothing that is built: each fills the pauses of the other. */
+export async function prepare({ tests = false, needs = [] } = {}) {
   await checkRequirements({ engine: true, tests });
   const makePackage = async () => {
     await wasmToolchain();
@@ -18,6 +18,7 @@ export async function prepare({ tests = false } = {}) {
     await buildPackage();
     await packPackage();
     if (tests) await findBrowser();
+    for (const need of needs) await need();
   };
   await Promise.all([makePackage(), tests ? buildTests() : buildEngine()]);
 }
@@ -100,7 +101,10 @@ const PACKAGE_SOURCES = [
 export const buildPackage = () => step('Build the npm package', (current) => xtaskBuild(current, 'pkg'));
 
 /** The same with ways to crash it, for tests/wasm. */
-export const buildTraps = (current) => xtaskBuild(current, 'target/pkg-traps', ['--features', 'traps']);
+export const buildTraps = () =>
+  step('Build the npm package with ways to crash it', (current) =>
+    xtaskBuild(current, 'target/pkg-traps', ['--features', 'traps']),
+  );
 
 async function xtaskBuild(current, out, args = []) {
   const state = { inputs: PACKAGE_SOURCES, outputs: [out] };

@@ -24,7 +24,10 @@ const command = (title, program, args) => ({
 
 const biome = inRoot('node_modules', '.bin', 'biome');
 
-/** All suites by name. `run(step)` resolves with counts. What is `apart` runs only when it is asked for. */
+/** Many tests of the engine wait for a machine or a time: twice as many at once as there are processors. */
+const THREADS = ['--test-threads', String(2 * os.availableParallelism())];
+
+/** All suites by name. `run(step)` resolves with counts; what it `needs` is made while the engine compiles. What is `apart` runs only when it is asked for. */
 export const suites = {
   rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
   biome: command('biome (JavaScript format and lint)', biome, ['check', '--error-on-warnings', '.']),
@@ -33,7 +36,9 @@ export const suites = {
     title: 'cargo test',
     async run(step) {
       // `--no-fail-fast`, so that the sum is one of all tests.
-      const { code, output } = await step.try('cargo', ['test', ...TESTED, '--no-fail-fast'], { env: CHECKED });
+      const { code, output } = await step.try('cargo', ['test', ...TESTED, '--no-fail-fast', '--', ...THREADS], {
+        env: CHECKED,
+      });
       const tools = await step.try('cargo', ['test', ...TESTED_TOOLS], { env: CHECKED });
       return cargoCounts(output + tools.output, code || tools.code);
     },
@@ -70,10 +75,8 @@ export const suites = {
   },
   wasm: {
     title: 'the package against a scripted server (tests/wasm)',
-    async run(step) {
-      await buildTraps(step);
-      return nodeTest(step, testFiles('tests/wasm'), { cwd: root });
-    },
+    needs: [buildTraps],
+    run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root }),
   },
   e2e: {
     title: 'the packed package against the engine (tests/e2e)',
@@ -99,8 +102,8 @@ export const suites = {
   },
   playground: {
     title: 'the playground in Chromium (tests/playground)',
+    needs: [playgroundPackages],
     async run(step) {
-      await playgroundPackages();
       const tsc = inRoot('node_modules', '.bin', 'tsc');
       const { code } = await step.try(tsc, ['--project', inRoot('examples', 'playground')]);
       const counts = await nodeTest(step, testFiles('tests/playground'), {
@@ -162,8 +165,8 @@ export const suites = {
   },
   reference: {
     title: 'the API reference and its report (reference)',
+    needs: [referencePackages],
     async run(step) {
-      await referencePackages();
       const counts = { passed: 0, failed: 0, failures: [] };
       for (const [program, ...args] of referenceSteps()) {
         const { code, output } = await step.try(program, args, { cwd: inRoot('reference') });
