@@ -91,6 +91,15 @@ pub enum Op {
         /// Lowest twelve bits.
         mode: u32,
     },
+    /// Gives it to a user and a group, by number; of a symlink the link itself. Answered with `Done`.
+    SetOwner {
+        /// What.
+        path: String,
+        /// User.
+        user: u32,
+        /// Group.
+        group: u32,
+    },
     /// Makes a symlink. Answered with `Done`.
     Symlink {
         /// What it says, verbatim.

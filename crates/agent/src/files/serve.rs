@@ -132,6 +132,13 @@ impl Session {
                 fs::set_permissions(&path, permissions).map_err(|e| Fault::at(&path, &e))?;
                 plain(Reply::Done)
             }
+            Op::SetOwner { path, user, group } => {
+                let path = meant(&path);
+                write::check_allowed(&path)?;
+                std::os::unix::fs::lchown(&path, Some(user), Some(group))
+                    .map_err(|e| Fault::at(&path, &e))?;
+                plain(Reply::Done)
+            }
             Op::Symlink { target, path } => {
                 let path = meant(&path);
                 write::check_allowed(&path)?;

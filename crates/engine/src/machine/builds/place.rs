@@ -8,14 +8,11 @@ use super::definition::Entry;
 use super::glob;
 use super::step::{Copy, CopyFrom};
 use crate::isolation::files::{EntryKind, Files, Info, NewFile, Op};
-use crate::isolation::{ExecSpec, Running};
+use crate::isolation::Running;
 use crate::machine::error::{Error, Kind, Result};
-use crate::machine::exec::{user_environment, DefaultUser};
+use crate::machine::exec::DefaultUser;
 use crate::machine::files::{clean, failure, within};
 use crate::machine::templates::RESERVED;
-
-/// Paths of one call of `chown`.
-const PATHS_AT_ONCE: usize = 500;
 
 /// Opens files of a machine as root.
 pub async fn files(running: &Arc<dyn Running>) -> Result<Files> {
@@ -327,17 +324,22 @@ async fn matching(files: &mut Files, pattern: &str) -> Result<Vec<String>> {
 
 /// Numbers by name, of `/etc/passwd` and `/etc/group`.
 async fn numbers(files: &mut Files, path: &str) -> Result<BTreeMap<String, u32>> {
-    let text = match within(files.read(path.to_owned())).await {
-        Ok((_, file)) => read_text(file).await?,
-        Err(error) if error.kind == Kind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
+    let text = users(files, path).await?;
     let number = |line: &str| {
         let mut fields = line.split(':');
         let (name, number) = (fields.next()?, fields.nth(1)?.parse().ok()?);
         Some((name.to_owned(), number))
     };
     Ok(text.lines().filter_map(number).collect())
+}
+
+/// A file of users or groups; an image may have none, and know its users by number only.
+async fn users(files: &mut Files, path: &str) -> Result<String> {
+    match within(files.read(path.to_owned())).await {
+        Ok((_, file)) => read_text(file).await,
+        Err(error) if error.kind == Kind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The begin of a file of users, as text.
@@ -408,32 +410,51 @@ pub async fn write_private(files: &mut Files, path: &str, content: &str) -> Resu
     within(files.commit(token, true, Some(0o400))).await.map(drop)
 }
 
-/// Gives files to a user.
+/// Gives files to `user` or `user:group`, by name or number. By the engine, since an image may have no `chown`.
 pub async fn give(running: &Arc<dyn Running>, owner: &str, paths: &[String]) -> Result<()> {
-    for some in paths.chunks(PATHS_AT_ONCE) {
-        let head = ["chown", "-h", "--", owner].map(str::to_owned);
-        let spec = ExecSpec {
-            argv: head.into_iter().chain(some.iter().cloned()).collect(),
-            envs: user_environment(None, Default::default()),
-            cwd: "/".into(),
-            ..Default::default()
-        };
-        let process = running
-            .exec(spec)
-            .await
-            .map_err(|e| Error::isolation("changing an owner", e))?;
-        let exit = process
-            .exit
-            .await
-            .map_err(|_| Error::isolation("changing an owner", crate::isolation::IsolationError::Gone))?;
-        if exit.code != 0 {
-            return Err(Error::new(
-                Kind::InvalidRequest,
-                format!("the files could not be given to {owner:?}: there is no such user in the template"),
-            ));
-        }
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut files = files(running).await?;
+    let (user, group) = owner_numbers(&mut files, owner).await?;
+    for path in paths {
+        let path = path.clone();
+        within(files.ask(Op::SetOwner { path, user, group })).await?;
     }
     Ok(())
+}
+
+/// The numbers of `user` or `user:group`. Without a group it is the user's own; a number that no file knows is its own group.
+async fn owner_numbers(files: &mut Files, owner: &str) -> Result<(u32, u32)> {
+    let (user, group) = match owner.split_once(':') {
+        Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
+        None => (owner, None),
+    };
+    let unknown = |what: &str, name: &str| {
+        let text = format!("the files could not be given to {owner:?}: the template has no {what} {name:?}");
+        Error::new(Kind::InvalidRequest, text)
+    };
+    let passwd = users(files, "/etc/passwd").await?;
+    let entry = passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let is_it = fields.first() == Some(&user) || fields.get(2) == Some(&user);
+        let number = |index: usize| fields.get(index)?.parse().ok();
+        is_it.then_some((number(2)?, number(3)?))
+    });
+    let (user, own) = match (entry, user.parse()) {
+        (Some((user, own)), _) => (user, own),
+        (None, Ok(number)) => (number, number),
+        (None, Err(_)) => return Err(unknown("user", user)),
+    };
+    let group = match group.map(|group| (group, group.parse())) {
+        None => own,
+        Some((_, Ok(number))) => number,
+        Some((name, Err(_))) => {
+            let known = numbers(files, "/etc/group").await?;
+            *known.get(name).ok_or_else(|| unknown("group", name))?
+        }
+    };
+    Ok((user, group))
 }
 
 /// Name and home directory of a user of a machine, by name or number.
@@ -442,12 +463,7 @@ pub async fn user(running: &Arc<dyn Running>, name: &str) -> Result<DefaultUser>
     let opened = running.files(Some(name)).await;
     drop(opened.map_err(|error| Error::isolation("looking a user up", error))?);
     let mut files = files(running).await?;
-    let text = match within(files.read("/etc/passwd".into())).await {
-        Ok((_, file)) => read_text(file).await?,
-        // An image may know its user by number only.
-        Err(error) if error.kind == Kind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
+    let text = users(&mut files, "/etc/passwd").await?;
     let home = text.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         (fields.first() == Some(&name) || fields.get(2) == Some(&name)).then(|| fields.get(5).copied())?
