@@ -134,6 +134,11 @@ export const suites = {
       return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: Math.max(1, findings), failures: [output] };
     },
   },
+  buildah: {
+    title: 'buildah about what the package and the engine take over from Docker (tests/buildah)',
+    apart: true,
+    run: (step) => nodeTest(step, testFiles('tests/buildah'), { cwd: root }),
+  },
   replay: {
     title: 'recorded requests of the Python SDK (tests/contract)',
     run: (step) =>

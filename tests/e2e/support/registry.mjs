@@ -76,6 +76,7 @@ export async function startRegistry({ login } = {}) {
         architecture: process.arch === 'x64' ? 'amd64' : process.arch,
         os: 'linux',
         config: run,
+        history: layers.map(() => ({ created_by: 'a test' })),
         rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
       });
       const manifest = keepJson({
