@@ -96,6 +96,7 @@ export async function engine({ table, verdict, median, quick }) {
     const runc = await runcExec(several);
     const many = await idle(Machine, quick ? 50 : 500, several);
     const grown = await growth(quick);
+    const kept = await durability(count, median);
 
     const rows = [
       ['cold create and first command', '<= 15 ms', cold, verdict(cold, 15)],
@@ -125,6 +126,8 @@ export async function engine({ table, verdict, median, quick }) {
       ['50 creates at once', '<= 500 ms', fifty, verdict(fifty, 500)],
       [`${many.count} idle machines, MiB each`, '<= 1', many.mib, verdict(many.mib, 1)],
       [`list(limit ${many.count}) of them`, '<= 10 ms', many.list, verdict(many.list, 10)],
+      ['snapshot that is on the disk, over `--durability fast`', '<= + 5 ms', kept.snapshot, verdict(kept.snapshot, 5)],
+      ['keyed create that is on the disk, over `--durability fast`', '<= + 5 ms', kept.create, verdict(kept.create, 5)],
       ...grown.map(([what, ratio]) => [what, '<= 1.5', ratio, verdict(ratio, 1.5)]),
     ];
     table(
@@ -191,6 +194,40 @@ async function idle(Machine, count, several) {
   const list = await several(async () => (await time(() => Machine.list({ limit: count })))[0]);
   for (let n = 0; n < count; n += 25) await Promise.all(made.slice(n, n + 25).map((machine) => machine.kill()));
   return { count, mib, list };
+}
+
+/** What it costs that an answer means "on the disk": milliseconds more, of medians, taken in turn. */
+async function durability(count, median) {
+  const ways = await Promise.all(
+    ['fast', 'full'].map(async (durability) => {
+      const running = await startEngine({ binary: releaseEngine, durability });
+      const { Machine, Snapshot } = new Nullspace(running.client);
+      const machine = await Machine.create();
+      await machine.commands.run('dd if=/dev/urandom of=/workspace/data bs=64k count=16', { shell: true });
+      return { running, Machine, Snapshot, machine, snapshot: [], create: [] };
+    }),
+  );
+  try {
+    for (let round = 0; round < count; round++) {
+      for (const way of ways) {
+        const [snapshotMs, { id }] = await time(() => way.machine.createSnapshot());
+        way.snapshot.push(snapshotMs);
+        await way.Snapshot.delete(id);
+        const [createMs, made] = await time(() =>
+          way.Machine.create({ memoryMb: 64, idempotencyKey: `round-${round}` }),
+        );
+        way.create.push(createMs);
+        await made.kill();
+      }
+    }
+    const [fast, full] = ways;
+    return {
+      snapshot: median(full.snapshot) - median(fast.snapshot),
+      create: median(full.create) - median(fast.create),
+    };
+  } finally {
+    for (const { running } of ways) await running.stop();
+  }
 }
 
 /** Time of a list and of a create with many known machines, over the time with ten. */

@@ -348,7 +348,10 @@ impl Engine {
             match start {
                 Some(start) => {
                     let user = record.user.as_ref();
-                    start.run(&running, &record.envs, &record.cwd, user).await
+                    let memory_mb = record.config.memory_mb;
+                    start
+                        .run(&running, memory_mb, &record.envs, &record.cwd, user)
+                        .await
                 }
                 None => Ok(()),
             }

@@ -41,6 +41,9 @@ pub(super) const BASE_ENVS: [(&str, &str); 6] = [
     ("PIP_BREAK_SYSTEM_PACKAGES", "1"),
 ];
 
+/// Below this many MiB Node.js takes its own smallest heap limit, 259 MiB, whatever it sees of the machine.
+const NODE_SEES_MB: u32 = 520;
+
 /// Who runs the commands of a machine, when that is not root.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DefaultUser {
@@ -148,17 +151,22 @@ pub fn wanted(machine: &Machine, request: ExecRequest) -> Result<Wanted> {
 
 /// The whole environment of a command.
 pub fn environment(machine: &Machine, envs: Envs) -> Envs {
-    let (user, mut own) = machine.read(|r| (r.user.clone(), r.envs.clone()));
+    let (memory_mb, user, mut own) = machine.read(|r| (r.config.memory_mb, r.user.clone(), r.envs.clone()));
     own.extend(envs);
-    user_environment(user.as_ref(), own)
+    user_environment(memory_mb, user.as_ref(), own)
 }
 
-/// That of a command as the user.
-pub(super) fn user_environment(user: Option<&DefaultUser>, envs: Envs) -> Envs {
+/// That of a command as the user, in a machine with so much memory.
+pub(super) fn user_environment(memory_mb: u32, user: Option<&DefaultUser>, envs: Envs) -> Envs {
     let mut all: Envs = BASE_ENVS
         .iter()
         .map(|(k, v)| ((*k).into(), (*v).into()))
         .collect();
+    if memory_mb < NODE_SEES_MB {
+        // The rest is for young objects and what is no heap. A program that needs more gets an error instead of being killed.
+        let heap = format!("--max-old-space-size={}", (memory_mb * 5 / 8).max(1));
+        all.insert("NODE_OPTIONS".to_owned(), heap);
+    }
     if let Some(DefaultUser { name, home }) = user {
         for (key, value) in [("HOME", home), ("USER", name), ("LOGNAME", name)] {
             all.insert(key.to_owned(), value.clone());

@@ -416,7 +416,8 @@ impl Engine {
             };
             if let Some(start) = &template.start {
                 let (envs, cwd) = (&template.default_envs, &template.default_workdir);
-                if let Err(error) = start.run(&running, envs, cwd, template.user.as_ref()).await {
+                let user = template.user.as_ref();
+                if let Err(error) = start.run(&running, config.memory_mb, envs, cwd, user).await {
                     tracing::warn!(pool = %pool.id, %error, "a machine of the pool did not become ready");
                     let _ = running.stop().await;
                     pool.fail(DegradedReason::ArtifactPrewarmFailed);

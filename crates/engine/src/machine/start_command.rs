@@ -210,12 +210,13 @@ impl StartCommand {
     pub async fn run(
         &self,
         running: &Arc<dyn Running>,
+        memory_mb: u32,
         envs: &Envs,
         cwd: &str,
         user: Option<&DefaultUser>,
     ) -> Result<()> {
         let begun = Instant::now();
-        let all = user_environment(user, envs.clone());
+        let all = user_environment(memory_mb, user, envs.clone());
         let shell = |command: &str| ExecSpec {
             argv: vec!["/bin/sh".into(), "-c".into(), command.to_owned()],
             envs: all.clone(),

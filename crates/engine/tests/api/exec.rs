@@ -330,6 +330,23 @@ async fn every_command_may_install_into_the_machines_own_python() {
 }
 
 #[tokio::test]
+async fn nodes_heap_fits_into_a_small_machine() {
+    let served = Served::start().await;
+    for (asked, expected) in [
+        (json!({ "memory_mb": 256 }), "--max-old-space-size=160\n"),
+        (json!({ "memory_mb": 2048 }), "\n"),
+        (
+            json!({ "memory_mb": 256, "envs": { "NODE_OPTIONS": "--no-warnings" } }),
+            "--no-warnings\n",
+        ),
+    ] {
+        let id = served.create(asked).await;
+        assert_eq!(served.shell(&id, "echo $NODE_OPTIONS").await["stdout"], expected);
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn output_that_is_kept_is_closed_to_others() {
     use std::os::unix::fs::PermissionsExt;
     let served = Served::start().await;

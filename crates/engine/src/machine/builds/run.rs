@@ -715,7 +715,7 @@ impl Engine {
         }
         let spec = ExecSpec {
             argv: run.argv.clone(),
-            envs: user_environment(user.as_ref(), own),
+            envs: user_environment(definition.config.memory_mb, user.as_ref(), own),
             cwd: scene.workdir.clone(),
             user: user.map(|user| user.name),
             ..Default::default()
@@ -940,7 +940,15 @@ impl Engine {
             let over = (scene.layers.as_slice(), scene.whole_root);
             let running = self.start_for(build, definition, over, true, "readiness").await?;
             let seen = self
-                .unless_stopped(build, try_out(&mut template, user.as_deref(), &running))
+                .unless_stopped(
+                    build,
+                    try_out(
+                        &mut template,
+                        definition.config.memory_mb,
+                        user.as_deref(),
+                        &running,
+                    ),
+                )
                 .await;
             let _ = running.stop().await;
             seen?.map_err(|error| Failure::at("readiness", "not_ready", error))?;
@@ -998,7 +1006,12 @@ fn cache_says(build: &Build, status: &str, key: &str, step: Option<(u32, u32)>, 
 }
 
 /// Does in a machine what a create will do.
-async fn try_out(template: &mut Template, user: Option<&str>, running: &Arc<dyn Running>) -> Result<()> {
+async fn try_out(
+    template: &mut Template,
+    memory_mb: u32,
+    user: Option<&str>,
+    running: &Arc<dyn Running>,
+) -> Result<()> {
     if let Some(name) = user {
         let found = place::user(running, name).await;
         template.user = Some(found.map_err(|error| match error.kind {
@@ -1015,7 +1028,9 @@ async fn try_out(template: &mut Template, user: Option<&str>, running: &Arc<dyn 
     match &template.start {
         Some(start) => {
             let (envs, cwd) = (&template.default_envs, &template.default_workdir);
-            start.run(running, envs, cwd, template.user.as_ref()).await
+            start
+                .run(running, memory_mb, envs, cwd, template.user.as_ref())
+                .await
         }
         None => Ok(()),
     }
