@@ -206,13 +206,13 @@ async fn a_program_that_does_not_read_holds_up_its_own_client_alone() {
     let key = key();
     let session = enter(&ask(&served, &machine, &key, json!({})).await, &key).await;
     let channel = session.channel_open_session().await.unwrap();
-    channel.exec(true, "sleep 2; wc -c").await.unwrap();
+    channel.exec(true, "sleep 5; wc -c").await.unwrap();
     let size = 40 << 20;
     let (mut reader, writer) = channel.split();
     let sending = send_much(writer, size);
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(!sending.is_finished(), "somebody took 40 MiB that nobody read");
-    let other = tokio::time::timeout(Duration::from_secs(1), run(&session, "echo beside")).await;
+    let other = tokio::time::timeout(Duration::from_secs(3), run(&session, "echo beside")).await;
     assert_eq!(other.expect("others go on").text(), "beside\n");
     let printed = receive(&mut reader).await;
     assert_eq!(String::from_utf8(printed).unwrap().trim(), size.to_string());

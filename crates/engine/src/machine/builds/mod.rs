@@ -3,7 +3,8 @@
 //! - [`definition`]: a request, checked; [`step`]: what one step does, as data; [`secrets`]: what is known to one build only
 //! - [`base`]: what a build starts from, and how an image is had
 //! - [`recipe`]: what a Dockerfile wants, as steps; [`stages`]: carries that out; [`glob`]: patterns of its `COPY`
-//! - [`run`]: carries a build out; `place` puts files of the context into a machine
+//! - [`run`]: carries a build out; [`scene`]: what its steps have made so far; [`carry_out`]: does a step in a machine, into which
+//!   `place` puts files of the context; [`cache`]: keeps what a step made; [`artifact`]: the template in the end
 //! - [`log`]: what a build says while it runs, and afterwards
 //! - [`blobs`]: files of contexts
 //! - `names`: tags, aliases, claims
@@ -11,8 +12,11 @@
 //! A build is a row of the store from its first moment, so that one that an engine did not finish is known to its successor. What it
 //! makes appears at its end, all at once: until then, and after a failure, its template is what it was.
 
+mod artifact;
 mod base;
 pub mod blobs;
+mod cache;
+mod carry_out;
 pub mod definition;
 mod glob;
 pub mod log;
@@ -20,6 +24,7 @@ pub mod names;
 mod place;
 mod recipe;
 mod run;
+mod scene;
 mod secrets;
 mod stages;
 mod step;

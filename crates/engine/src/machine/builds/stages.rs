@@ -8,7 +8,8 @@ use nullspace_wire::template::{BuildLogKind, BuildLogLevel};
 
 use super::definition::{Definition, Entry, MOST_STEPS};
 use super::recipe::{self, Named, Outcome, Planned, Recipe};
-use super::run::{Done, Failure, Scene, Stop};
+use super::run::{Done, Failure, Stop};
+use super::scene::Scene;
 use super::step::Action;
 use super::Build;
 use crate::dockerfile::{Base, Config, CopyFrom};
