@@ -36,9 +36,13 @@ const described = (info) =>
   });
 
 export const create = {
-  options: creation.options,
+  options: [...creation.options, ['--name <name>', 'give the machine of that name if there is one']],
   async run(flags) {
-    const made = await Machine.create(creation.wanted(flags));
+    const wanted = creation.wanted(flags);
+    const made =
+      flags.name === undefined
+        ? await Machine.create(wanted)
+        : await Machine.getOrCreate({ ...wanted, name: flags.name });
     showId({ id: made.id, trafficAccessToken: made.trafficAccessToken });
   },
 };

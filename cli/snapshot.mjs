@@ -9,10 +9,14 @@ const ID = ['<snapshot>', 'id of the snapshot'];
 
 export const create = {
   args: [['<machine>', 'id of the machine']],
-  options: [['--idempotency-key <key>', 'the same key makes one snapshot']],
-  async run(id, { idempotencyKey }) {
+  options: [
+    ['--name <name>', 'what it is called'],
+    ['-m, --metadata <name=value>', 'yours; repeatable', pairs],
+    ['--idempotency-key <key>', 'the same key makes one snapshot'],
+  ],
+  async run(id, { name, metadata, idempotencyKey }) {
     const machine = await Machine.connect(id);
-    showId(await machine.createSnapshot(given({ idempotencyKey })));
+    showId(await machine.createSnapshot(given({ name, metadata, idempotencyKey })));
   },
 };
 
@@ -24,8 +28,9 @@ export const list = listing(
     ['SIZE', ({ sizeBytes }) => size(sizeBytes)],
     ['METADATA', (info) => entries(info.metadata)],
   ],
-  ({ machine, metadata }) => Snapshot.list(given({ machineId: machine, metadata })),
+  ({ machine, name, metadata }) => Snapshot.list(given({ machineId: machine, name, metadata })),
   [
+    ['--name <name>', 'only those called so'],
     ['--machine <id>', 'only those of a machine'],
     ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
   ],

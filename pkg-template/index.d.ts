@@ -317,6 +317,19 @@ export interface CreateOptions extends ClientOptions {
   desktop?: DesktopOptions | undefined;
 }
 
+/** Options of {@link Machine.getOrCreate}. */
+export interface GetOrCreateOptions extends Omit<CreateOptions, 'idempotencyKey'> {
+  /** 1 to 128 visible ASCII characters. It is the entry `nullspace.name` of the machine's metadata. */
+  name: string;
+  /**
+   * Prepares a new machine: called by one of the programs that ask, while the others wait for it. When it fails, the machine is destroyed.
+   *
+   * @default none
+   * @example (machine) => machine.git.clone('https://example.com/app.git')
+   */
+  onCreate?: ((machine: Machine) => unknown) | undefined;
+}
+
 /** Size of a machine. */
 export interface MachineConfig {
   /** Processors. */
@@ -499,6 +512,18 @@ export class Machine implements AsyncDisposable {
    * {@link TransportError}, {@link AuthError}
    */
   static create(options?: CreateOptions): Promise<Machine>;
+  /**
+   * Gives the machine of a name: the one that lives, or a new one. Programs that ask at once get the same one; a paused one is resumed;
+   * with `timeout`, one that has less time left gets so much. The other options are those of a new machine.
+   *
+   * The local engine lets no two machines that live have one name. For other servers the name is metadata like any other: programs that
+   * ask at once with different options, or just as a minute ends, may each make a machine, of which the older one stays and is given to
+   * both. The same holds for a server whose lists are behind.
+   *
+   * @throws what `onCreate` threw, and what {@link Machine.create} throws
+   * @example await Machine.getOrCreate({ name: `session-${id}`, timeout: 600, onCreate: (machine) => machine.files.write('notes.md', '') })
+   */
+  static getOrCreate(options: GetOrCreateOptions): Promise<Machine>;
   /** Takes up a machine by id. A paused one is resumed. @throws {@link NotFoundError} */
   static connect(id: string, options?: ConnectOptions): Promise<Machine>;
   /** Makes a paused machine run again; its id stays. @throws {@link NotFoundError}, {@link ConflictError} */
@@ -582,7 +607,7 @@ export class Machine implements AsyncDisposable {
   /** Makes a second machine that goes on from where this one is. */
   fork(options?: KeyedOptions): Promise<Machine>;
   /** Keeps the machine as it is now: `Machine.create({ snapshotId })` starts from there. */
-  createSnapshot(options?: KeyedOptions): Promise<SnapshotInfo>;
+  createSnapshot(options?: CreateSnapshotOptions): Promise<SnapshotInfo>;
   /**
    * Replaces the whole network policy of the running machine; connections that become denied are cut.
    *
@@ -678,10 +703,18 @@ export interface TimeoutLease {
   readonly remainingMs?: number;
 }
 
-/** Options of {@link Machine.fork} and {@link Machine.createSnapshot}. */
+/** Options of {@link Machine.fork}. */
 export interface KeyedOptions extends CallOptions {
   /** One key never makes two. @default a new UUID for each call */
   idempotencyKey?: string | undefined;
+}
+
+/** Options of {@link Machine.createSnapshot}. A server that keeps neither refuses both: {@link NotImplementedError}. */
+export interface CreateSnapshotOptions extends KeyedOptions {
+  /** 1 to 128 visible ASCII characters, the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none */
+  name?: string | undefined;
+  /** Kept verbatim; {@link Snapshot.list} can filter by it. @default `{}` */
+  metadata?: Record<string, unknown> | undefined;
 }
 
 /** A snapshot as the server describes it. */
@@ -700,6 +733,8 @@ export interface SnapshotInfo {
 export interface SnapshotListOptions extends ClientOptions {
   /** Only those of this machine. @default all */
   machineId?: string | undefined;
+  /** Only those with this name. @default all */
+  name?: string | undefined;
   /** With at least these entries. @default all */
   metadata?: Record<string, unknown> | undefined;
 }

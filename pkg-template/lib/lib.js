@@ -1,5 +1,6 @@
 // The public classes, with what the module alone cannot do: files of this computer, keys, mounts; and clients.
 
+import { addNames } from './by-name.js';
 import { onHandle, statics } from './calls.js';
 import { codeMethods, Execution } from './code.js';
 import { BatchWriteError, NullspaceError } from './errors.js';
@@ -23,6 +24,8 @@ for (const name of ['Machine', 'TemplateWarmPool', 'Volume'])
 define(classes.MachinePage.prototype, 'close', async function () {
   Object.assign(recordOf(this, 'MachinePage'), { hasNext: false, nextToken: undefined });
 });
+
+addNames();
 
 // ---- Files ----------------------------------------------------------------------------------------------------
 

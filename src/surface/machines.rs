@@ -7,7 +7,7 @@ use nullspace_wire::answers::Answer;
 use nullspace_wire::api;
 use serde_json::Value as Json;
 
-use super::{by, id, one_of, Field, Given, Operation, Request, Time};
+use super::{by, id, object, one_of, snapshots, Field, Given, Operation, Request, Time};
 use crate::core::error::Error;
 use crate::core::lease::ACTIONS;
 use crate::core::options::{self, Value};
@@ -16,6 +16,7 @@ use crate::core::{egress, machine};
 /// HTTP time of what copies memory or disk.
 pub const COPY_TIME: Duration = Duration::from_secs(300);
 
+const LABELS: &[Field] = &[snapshots::NAME, object("metadata").local()];
 const FIELDS: &[Field] = &[by("fields", field_names).in_query()];
 
 /// Describes the machine.
@@ -59,6 +60,8 @@ pub static FORK: Operation = Operation::on(&api::FORK_MACHINE)
 
 /// Keeps the machine as it is now, for later creates.
 pub static CREATE_SNAPSHOT: Operation = Operation::on(&api::CREATE_SNAPSHOT)
+    .options(&[LABELS])
+    .rules(snapshots::named)
     .keyed()
     .time(Time::Long(COPY_TIME));
 

@@ -1,16 +1,57 @@
 //! Snapshots that outlive their machine. Source: PROTOCOL.md section 3.
 
-use nullspace_wire::api;
+use nullspace_wire::api::{self, Verb};
+use nullspace_wire::limits;
+use nullspace_wire::machine::NAME_KEY;
+use serde_json::Value as Json;
 
-use super::{id, object, trimmed, Field, Operation};
+use super::{by, id, object, trimmed, Field, Given, Operation, Request};
+use crate::core::error::Error;
+use crate::core::options::{self, Value};
 
-const FILTER: &[Field] = &[trimmed("machineId").in_query(), object("metadata").in_query()];
+/// A name: an entry of the metadata, see [`named`].
+pub const NAME: Field = by("name", name).local();
+
+const FILTER: &[Field] = &[NAME, trimmed("machineId").in_query(), object("metadata").local()];
 
 /// All that match.
-pub static LIST: Operation = Operation::on(&api::LIST_SNAPSHOTS).options(&[FILTER]);
+pub static LIST: Operation = Operation::on(&api::LIST_SNAPSHOTS)
+    .options(&[FILTER])
+    .rules(named);
 
 /// Describes one.
 pub static GET: Operation = Operation::on(&api::GET_SNAPSHOT).args(&[id("id")]);
 
 /// Deletes one.
 pub static DELETE: Operation = Operation::on(&api::DELETE_SNAPSHOT).args(&[id("id")]);
+
+/// Puts `name` into `metadata`, and that into the query or the body. Without either there is none.
+pub fn named(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    let name = given.text("name")?;
+    let mut metadata = match given.json_object("metadata")? {
+        None if name.is_none() => return Ok(()),
+        metadata => metadata.unwrap_or_default(),
+    };
+    if let Some(name) = name {
+        metadata.insert(NAME_KEY.to_owned(), name.into());
+    }
+    match request.route.verb {
+        Verb::Get => request
+            .query
+            .push(("metadata".into(), Json::Object(metadata).to_string())),
+        _ => request.put("metadata", metadata),
+    }
+    Ok(())
+}
+
+fn name(path: &str, value: &Value) -> Result<Json, Error> {
+    let text = options::filled(path, value)?;
+    let usable = text.len() as u64 <= limits::NAME.max && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match usable {
+        true => Ok(text.into()),
+        false => Err(Error::option(
+            path,
+            "must be 1 to 128 visible ASCII characters, such as 'agent-7'",
+        )),
+    }
+}

@@ -94,6 +94,12 @@ test('code runs in a context that remembers', async () => {
   await good('machine', 'kill', machine);
 });
 
+test('a machine with a name is made once', async () => {
+  const named = await good('machine', 'create', '--name', 'cli-name', '--memory-mb', '64');
+  assert.equal(await good('machine', 'create', '--name', 'cli-name', '--memory-mb', '64'), named);
+  await good('machine', 'kill', named);
+});
+
 test('a machine is paused, resumed, forked and killed', async () => {
   assert.match(await good('machine', 'pause', id), /^snap_/);
   assert.equal((await json('machine', 'get', id)).status, 'paused');
@@ -107,6 +113,9 @@ test('a machine is paused, resumed, forked and killed', async () => {
 test('snapshots are kept, listed and deleted', async () => {
   const snapshot = await good('snapshot', 'create', id);
   assert.match(snapshot, /^snap_\w+$/);
+  const named = await good('snapshot', 'create', id, '--name', 'cli', '-m', 'a=b');
+  assert.equal(await good('snapshot', 'list', '-q', '--name', 'cli', '-m', 'a=b'), named);
+  await good('snapshot', 'delete', named);
   assert.ok((await good('snapshot', 'list', '-q', '--machine', id)).split('\n').includes(snapshot));
   assert.match(await good('snapshot', 'get', snapshot), new RegExp(`machine +${id}`));
   assert.equal(await good('snapshot', 'delete', snapshot), snapshot);

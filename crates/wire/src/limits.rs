@@ -35,6 +35,9 @@ pub const DISK_MB: Range = Range::new(512, 131_072);
 /// Volumes of one machine. Source: PROTOCOL.md section 3, "Server rules".
 pub const VOLUMES: usize = 8;
 
+/// Characters of a name of a machine or a snapshot, which are visible ASCII.
+pub const NAME: Range = Range::new(1, 128);
+
 /// Length of a lease, milliseconds.
 pub const LEASE_MS: Range = Range::new(1, 365 * 24 * 3600 * 1000);
 /// Length of a lease, by default, milliseconds.

@@ -6,6 +6,10 @@ use crate::network::{MachineNetwork, NetworkCreateConfig};
 use crate::warm_pool::{CheckoutMode, WarmPoolCheckoutRequest};
 use crate::{Envs, JsonObject, Timestamp};
 
+/// The key of `metadata` that is the name of a machine or of a snapshot. Servers without names keep and filter it as they do any other;
+/// the local engine lets no two machines that live have the same. Source: PROTOCOL.md section 14.
+pub const NAME_KEY: &str = "nullspace.name";
+
 /// Where a machine is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -376,6 +380,15 @@ pub struct SetTimeoutResponse {
     /// Milliseconds left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<u64>,
+}
+
+/// Body of `POST /v1/machines/{id}/snapshots`. Source: PROTOCOL.md section 14; the published API takes none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CreateSnapshotRequest {
+    /// Any JSON object, kept verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<JsonObject>,
 }
 
 /// A snapshot.

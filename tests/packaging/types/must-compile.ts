@@ -124,7 +124,14 @@ export async function lifecycle(machine: Machine): Promise<void> {
   const end: Date | undefined = (await machine.setTimeout(60)).timeoutAt;
   same<SnapshotInfo, Awaited<ReturnType<typeof machine.pause>>>(true);
   await using fork: Machine = await machine.fork({ idempotencyKey: 'k' });
-  const [snapshot] = await Snapshot.list({ machineId: fork.id });
+  const [snapshot] = await Snapshot.list({ machineId: fork.id, name: 'n' });
+  await fork.createSnapshot({ name: 'n', metadata: { a: 1 }, idempotencyKey: 'k' });
+  const named: Machine = await Machine.getOrCreate({
+    name: 'n',
+    vcpus: 1,
+    onCreate: (made) => made.files.write('a', ''),
+  });
+  await named.kill();
   await Machine.create({ snapshotId: snapshot?.id ?? 'snap_1', timeout: 60 });
   const started = await machine.commands.run('sleep 1', { shell: true, background: true });
   same<Command, typeof started>(true);

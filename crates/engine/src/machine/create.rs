@@ -70,6 +70,7 @@ impl Engine {
 
     async fn create_by_plan(self: &Arc<Self>, plan: Plan, ticket: Option<Ticket>) -> Result<String> {
         self.refuse_when_closing()?;
+        self.refuse_taken_name(&plan.metadata)?;
         let mut origin = self.origin(&plan).await?;
         let (mut checkout, mut ready) = (None, None);
         if let Some(wanted) = &plan.checkout {
@@ -239,7 +240,14 @@ impl Engine {
         let id = record.id.clone();
         let machine = Machine::new(record.clone(), None, self.log_directory(&id));
         let turn = machine.turn().await;
-        self.add_live(&machine);
+        if let Err(taken) = self.add_live(&machine) {
+            if let Some(ready) = ready {
+                if let Err(error) = ready.running.stop().await {
+                    tracing::warn!(machine = %machine.id, %error, "ending a ready machine failed");
+                }
+            }
+            return Err(taken);
+        }
         let opened = async {
             let (running, is_stored) = match ready {
                 // It runs: there is nothing that an engine that ends meanwhile would have to know.

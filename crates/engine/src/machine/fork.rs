@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nullspace_wire::machine::MachineStatus;
+use nullspace_wire::machine::{MachineStatus, NAME_KEY};
 use serde_json::json;
 
 use super::error::Result;
@@ -33,7 +33,7 @@ impl Engine {
         drop(turn);
         // None of its volumes may be deleted before the child holds them too.
         let _volumes = self.volumes.read().await;
-        let record = parent.read(|parent| Record {
+        let mut record = parent.read(|parent| Record {
             id: ids::machine(),
             status: MachineStatus::Creating,
             created_at: clock::now(),
@@ -49,6 +49,8 @@ impl Engine {
             traffic_access_token: parent.traffic_access_token.as_ref().map(|_| ids::secret("tat")),
             ..parent.clone()
         });
+        // The name stays with the parent.
+        record.metadata.remove(NAME_KEY);
         let happened = |child: &str| Event::of(Operation::Fork, id).between(id, child);
         let brought_up = self.bring_up(record, None, None, ticket, happened).await;
         drop(pin);

@@ -42,6 +42,7 @@ pub mod list;
 pub mod live;
 pub mod metrics;
 pub mod monitor;
+mod names;
 pub mod output;
 mod pause;
 pub mod pool;
@@ -203,10 +204,6 @@ impl Engine {
 
     fn log_directory(&self, id: &str) -> PathBuf {
         self.store.directory().join("logs").join(id)
-    }
-
-    fn add_live(&self, machine: &Arc<Machine>) {
-        lock(&self.live).insert(machine.id.clone(), machine.clone());
     }
 
     fn remove_live(&self, id: &str) {

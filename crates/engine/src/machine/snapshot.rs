@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use nullspace_wire::machine::{MachineConfig, SnapshotInfo};
+use nullspace_wire::machine::{CreateSnapshotRequest, MachineConfig, SnapshotInfo};
 use nullspace_wire::network::NetworkEgressPolicy;
 use nullspace_wire::{Envs, JsonObject, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{json, Value};
 
 use super::error::{Error, Kind, Result};
 use super::events::{Event, Operation};
@@ -19,7 +19,7 @@ use super::live::Machine;
 use super::record::{canonical, Record};
 use super::status::Rules;
 use super::volumes::Attachment;
-use super::{clock, ids, Engine};
+use super::{clock, ids, names, Engine};
 use crate::isolation::Layer;
 use crate::store::documents::{self, Kind as Document};
 
@@ -63,6 +63,9 @@ pub struct Snapshot {
     /// As of the machine: mounted again in machines that start from it.
     #[serde(default)]
     pub volumes: Vec<Attachment>,
+    /// As given.
+    #[serde(default)]
+    pub metadata: JsonObject,
 }
 
 impl Snapshot {
@@ -85,6 +88,7 @@ impl Snapshot {
             internet_access: record.internet_access,
             user: record.user.clone(),
             volumes: record.volumes.clone(),
+            metadata: JsonObject::new(),
         }
     }
 
@@ -101,15 +105,16 @@ impl Snapshot {
         }
     }
 
-    /// What answers show. The metadata says what a snapshot of this engine holds.
+    /// What answers show. Beside what was given, the metadata says what a snapshot of this engine holds.
     pub fn info(&self) -> SnapshotInfo {
-        let metadata = JsonObject::from_iter([
+        let mut metadata = JsonObject::from_iter([
             (
                 "kind".to_owned(),
                 json!(if self.is_pause { "pause" } else { "snapshot" }),
             ),
             ("process_memory".to_owned(), json!(self.is_pause)),
         ]);
+        metadata.extend(self.metadata.clone());
         SnapshotInfo {
             id: self.id.clone(),
             machine_id: self.machine_id.clone(),
@@ -136,21 +141,35 @@ fn no_snapshot(id: &str) -> Error {
 }
 
 impl Engine {
-    /// Takes a snapshot and answers JSON of a [`SnapshotInfo`].
-    pub async fn create_snapshot(self: &Arc<Self>, id: &str, key: Option<&str>) -> Result<String> {
-        let ticket = Ticket::new(Makes::Snapshot, format!("snapshot {id}"), key, &json!({}))?;
+    /// Takes a snapshot and answers JSON of a [`SnapshotInfo`]. `raw` is the body as it came.
+    pub async fn create_snapshot(
+        self: &Arc<Self>,
+        id: &str,
+        key: Option<&str>,
+        body: CreateSnapshotRequest,
+        raw: &Value,
+    ) -> Result<String> {
+        names::check(body.metadata.as_ref())?;
+        let ticket = Ticket::new(Makes::Snapshot, format!("snapshot {id}"), key, raw)?;
+        let metadata = body.metadata.unwrap_or_default();
         let (engine, id) = (self.clone(), id.to_owned());
         self.run_to_end(async move {
-            let work = engine.create_snapshot_now(&id, ticket.clone());
+            let work = engine.create_snapshot_now(&id, metadata, ticket.clone());
             engine.once(ticket.as_ref(), work).await
         })
         .await
     }
 
-    async fn create_snapshot_now(&self, id: &str, ticket: Option<Ticket>) -> Result<String> {
+    async fn create_snapshot_now(
+        &self,
+        id: &str,
+        metadata: JsonObject,
+        ticket: Option<Ticket>,
+    ) -> Result<String> {
         let machine = self.live_machine(id).await?;
         let _turn = machine.try_turn()?;
-        let (snapshot, _pin) = self.copy_files(&machine).await?;
+        let (copy, _pin) = self.copy_files(&machine).await?;
+        let snapshot = Snapshot { metadata, ..copy };
         let body =
             serde_json::to_string(&snapshot.info()).map_err(|e| Error::internal("writing an answer", e))?;
         let (json, kept, snapshot_id, subject) = (
@@ -264,7 +283,7 @@ impl Engine {
         let mut found = Vec::new();
         for row in rows.await? {
             let info = Snapshot::from_json(&row)?.info();
-            let has = |(key, value): (&String, &serde_json::Value)| {
+            let has = |(key, value): (&String, &Value)| {
                 let own = info.metadata.as_ref().and_then(|m| m.get(key));
                 own.is_some_and(|own| canonical(own) == canonical(value))
             };

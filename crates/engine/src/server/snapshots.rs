@@ -4,7 +4,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use nullspace_wire::api;
+use nullspace_wire::machine::CreateSnapshotRequest;
 
+use super::body::Body;
 use super::machines::idempotency_key;
 use super::params::Params;
 use super::reply::{json, json_text, nothing, Answer};
@@ -20,12 +22,15 @@ pub fn routes() -> Routes {
         .on(&api::DELETE_SNAPSHOT, delete)
 }
 
-async fn create(State(engine): Shared, Path(id): Path<String>, headers: HeaderMap) -> Answer {
+async fn create(
+    State(engine): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body<CreateSnapshotRequest>,
+) -> Answer {
     let key = idempotency_key(&headers)?;
-    Ok(json_text(
-        StatusCode::CREATED,
-        engine.create_snapshot(&id, key).await?,
-    ))
+    let made = engine.create_snapshot(&id, key, body.value, &body.raw).await?;
+    Ok(json_text(StatusCode::CREATED, made))
 }
 
 async fn list(State(engine): Shared, params: Params) -> Answer {

@@ -459,3 +459,50 @@ async fn a_restarted_engine_reports_its_machines_as_dead_and_keeps_what_survives
     assert_eq!(served.backend.alive(), 0);
     served.stop().await;
 }
+
+#[tokio::test]
+async fn no_two_machines_that_live_have_one_name() {
+    let served = Served::start().await;
+    let named = || json!({ "metadata": { "nullspace.name": "agent-7" } });
+    let all = futures_util::future::join_all((0..8).map(|_| served.post("/v1/machines", named()))).await;
+    let (made, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!((made.len(), refused.len()), (1, 7));
+    let id = made[0].json()["id"].as_str().unwrap().to_owned();
+    for answer in refused {
+        let details = answer.json()["details"].clone();
+        assert_eq!(details, json!({ "reason": "name_taken", "machine_id": id }));
+        answer.refused(409, "conflict");
+    }
+    assert_eq!(served.backend.alive(), 1);
+
+    // A fork has no name, a paused machine keeps its own, and the name of one that is gone is free.
+    let fork = served
+        .post(&format!("/v1/machines/{id}/fork"), json!({}))
+        .await
+        .expect(201);
+    assert_eq!(fork["metadata"], json!({}));
+    served
+        .post(&format!("/v1/machines/{id}/hibernate"), json!({}))
+        .await
+        .expect(200);
+    served
+        .post("/v1/machines", named())
+        .await
+        .refused(409, "conflict");
+    served.delete(&format!("/v1/machines/{id}")).await.expect(200);
+    let again = served.create(named()).await;
+    served.backend.machine(&again).crash();
+    let path = format!("/v1/machines/{again}");
+    until("it is dead", async || {
+        served.get(&path).await.expect(200)["status"] == "error"
+    })
+    .await;
+    served.create(named()).await;
+    for bad in [json!(""), json!(7), json!("two words")] {
+        served
+            .post("/v1/machines", json!({ "metadata": { "nullspace.name": bad } }))
+            .await
+            .refused(400, "invalid_request");
+    }
+    served.stop().await;
+}

@@ -181,3 +181,42 @@ async fn events_tell_what_happened_in_order() {
     }
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_snapshot_keeps_its_metadata_and_is_found_by_it() {
+    let served = Served::start().await;
+    let id = served.create(json!({})).await;
+    let path = format!("/v1/machines/{id}/snapshots");
+    let metadata = json!({ "nullspace.name": "ready", "stage": { "n": 1 } });
+    let made = served
+        .post(&path, json!({ "metadata": metadata.clone() }))
+        .await
+        .expect(201);
+    let plain = served.post(&path, json!({})).await.expect(201);
+    assert_eq!(
+        made["metadata"],
+        json!({ "kind": "snapshot", "process_memory": false, "nullspace.name": "ready", "stage": { "n": 1 } })
+    );
+    assert_eq!(
+        plain["metadata"],
+        json!({ "kind": "snapshot", "process_memory": false })
+    );
+    // `{"stage":{"n":1}}` and `{"nullspace.name":"ready"}`.
+    for filter in [
+        "%7B%22stage%22%3A%7B%22n%22%3A1%7D%7D",
+        "%7B%22nullspace.name%22%3A%22ready%22%7D",
+    ] {
+        let found = served
+            .get(&format!("/v1/snapshots?metadata={filter}"))
+            .await
+            .expect(200);
+        assert_eq!(found, json!([made]), "{filter}");
+    }
+    for bad in [json!(""), json!(1), json!("two words"), json!("x".repeat(129))] {
+        served
+            .post(&path, json!({ "metadata": { "nullspace.name": bad } }))
+            .await
+            .refused(400, "invalid_request");
+    }
+    served.stop().await;
+}

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::egress::{self, Policy};
 use super::error::{Error, Result};
+use super::names;
 use super::templates::CODE_INTERPRETER;
 use fields::{check_desktop, check_volumes, refuse_unknown_network_keys};
 
@@ -124,6 +125,7 @@ pub fn check(body: CreateMachineRequest, raw: &Value) -> Result<Plan> {
         ));
     }
     check_volumes(body.volumes.as_deref())?;
+    names::check(body.metadata.as_ref())?;
     let not_poolable = not_poolable(&body, &lease);
     let checkout = checkout(&body)?;
     let policy = if body.snapshot_id.is_some() {
