@@ -475,8 +475,8 @@ export interface RunOnceOptions extends ClientOptions {
   volumes?: readonly VolumeMount[] | undefined;
   /** @default 'base' */
   template?: string | undefined;
-  /** Seconds for the command, at least 1. @default 30 */
-  timeout?: number | undefined;
+  /** Seconds for the command, at least 1, or `'none'`, with which the machine lives up to a day. @default 30 */
+  timeout?: number | 'none' | undefined;
   /** Environment of the machine. @default `{}` */
   envs?: Record<string, string> | undefined;
   /** @default 2 */
@@ -1840,13 +1840,29 @@ export interface RunOptions extends CallOptions {
   /** Added to the machine's environment. @default `{}` */
   envs?: Record<string, string> | undefined;
   /**
-   * Seconds for the command, 1 to 86400; then it is ended with everything it started.
+   * Seconds for the command, 1 to 86400; then it is ended with everything it started. `'none'` sets no limit: end the command by
+   * `signal` or {@link Commands.kill}. A hosted server may end it after 86400 seconds.
    *
-   * @default 30; no limit in the background
+   * @default 30; 'none' in the background
    */
-  timeout?: number | undefined;
+  timeout?: number | 'none' | undefined;
   /** Do not wait for its end. @default false */
   background?: boolean | undefined;
+  /**
+   * What output is: text, in which bytes that are no UTF-8 are U+FFFD, or the bytes as they were printed. With `bytes`, results, events
+   * and callbacks have a `Uint8Array` where they have text otherwise, and a command in the background has {@link Command.stdout}.
+   * Where a server sends text alone, bytes that are no UTF-8 are lost: {@link NotImplementedError}.
+   *
+   * @default 'text'
+   */
+  encoding?: 'text' | 'bytes' | undefined;
+  /**
+   * What the command reads, not in the background: text, bytes, or a stream of them. Then the result has up to 32 MiB of each stream.
+   *
+   * @default an end of file
+   * @example await machine.commands.run('sort', { stdin: 'b\na\n' })
+   */
+  stdin?: CommandInput | undefined;
   /**
    * Gets standard output as it comes, over a WebSocket. An async function is waited for: it slows the command down. What it
    * throws rejects the call, and the command is killed.
@@ -1859,8 +1875,31 @@ export interface RunOptions extends CallOptions {
   onStderr?: ((text: string) => unknown) | undefined;
 }
 
+/** {@link RunOptions.stdin}. */
+export type CommandInput =
+  | string
+  | ArrayBuffer
+  | ArrayBufferView
+  | ReadableStream<Uint8Array | string>
+  | AsyncIterable<Uint8Array | string>;
+
+/** {@link RunOptions} of output as bytes. */
+export type BytesRunOptions = Omit<RunOptions, 'encoding' | 'onStdout' | 'onStderr'> & {
+  encoding: 'bytes';
+  /** As {@link RunOptions.onStdout}. @default none */
+  onStdout?: ((bytes: Uint8Array) => unknown) | undefined;
+  /** The same for standard error. @default none */
+  onStderr?: ((bytes: Uint8Array) => unknown) | undefined;
+};
+
+/** A {@link CommandResult} of output as bytes. */
+export interface BytesCommandResult extends Omit<CommandResult, 'stdout' | 'stderr'> {
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
 /** Options of {@link Commands.stream}. */
-export type StreamOptions = Omit<RunOptions, 'background' | 'onStdout' | 'onStderr'>;
+export type StreamOptions = Omit<RunOptions, 'background' | 'onStdout' | 'onStderr' | 'stdin'>;
 
 /** Options of {@link Commands.connect}. */
 export interface CommandConnectOptions extends CallOptions {
@@ -1877,8 +1916,15 @@ export type CommandEvent =
   | { readonly kind: 'stderr'; readonly data: string; readonly bytes?: Uint8Array }
   | { readonly kind: 'exit'; readonly exitCode: number };
 
+/** The same of a command that was asked for bytes. */
+export type BytesCommandEvent =
+  | { readonly kind: 'started'; readonly pid: number }
+  | { readonly kind: 'stdout'; readonly data: Uint8Array }
+  | { readonly kind: 'stderr'; readonly data: Uint8Array }
+  | { readonly kind: 'exit'; readonly exitCode: number };
+
 /** Walks along what a command does. Leaving the loop early kills the command. */
-export interface CommandEvents extends AsyncIterableIterator<CommandEvent>, AsyncDisposable {}
+export interface CommandEvents<Event = CommandEvent> extends AsyncIterableIterator<Event>, AsyncDisposable {}
 
 /** Commands of a machine: {@link Machine.commands}. */
 export class Commands {
@@ -1890,15 +1936,29 @@ export class Commands {
    * @example await machine.commands.run('ls -la "$HOME"', { shell: true })
    * @example await machine.commands.run('git', { args: ['commit', '-m', 'two words'], cwd: '/workspace' })
    */
-  run(command: string, options?: RunOptions & { background?: false | undefined }): Promise<CommandResult>;
+  run(command: string, options: BytesRunOptions & { background?: false | undefined }): Promise<BytesCommandResult>;
+  run(
+    command: string,
+    options?: RunOptions & { background?: false | undefined; encoding?: 'text' | undefined },
+  ): Promise<CommandResult>;
   /**
    * Starts a command and does not wait for it.
    *
    * @example const server = await machine.commands.run('python3', { args: ['-m', 'http.server'], background: true, timeout: 3600 })
    */
-  run(command: string, options: RunOptions & { background: true }): Promise<Command>;
+  run(
+    command: string,
+    options: Omit<RunOptions, 'stdin'> & { background: true; encoding?: 'text' | undefined },
+  ): Promise<Command>;
+  run(
+    command: string,
+    options: Omit<BytesRunOptions, 'stdin' | 'onStdout' | 'onStderr'> & { background: true },
+  ): Promise<Command>;
   /** Does either, as `background` says. */
-  run(command: string, options?: RunOptions & { background?: boolean | undefined }): Promise<CommandResult | Command>;
+  run(
+    command: string,
+    options?: RunOptions & { background?: boolean | undefined; encoding?: 'text' | undefined },
+  ): Promise<CommandResult | Command>;
   /**
    * Starts a command and walks along its output as it comes. Nothing happens before the first step. Leaving the loop, an
    * aborted `signal` and an error kill the command. A slow reader slows the command down, in Node; elsewhere at most
@@ -1911,7 +1971,8 @@ export class Commands {
    *   if (event.kind === 'exit') console.log(event.exitCode);
    * }
    */
-  stream(command: string, options?: StreamOptions): CommandEvents;
+  stream(command: string, options: StreamOptions & { encoding: 'bytes' }): CommandEvents<BytesCommandEvent>;
+  stream(command: string, options?: StreamOptions & { encoding?: 'text' | undefined }): CommandEvents;
   /**
    * Takes up a command that runs, by its process id; callbacks hear it from now on, `getLogs` has what was before.
    *
@@ -2629,6 +2690,19 @@ export class Command implements AsyncDisposable {
   /** Process id inside the machine. */
   readonly pid: number;
   /**
+   * What it prints on standard output, from its start. A command that was run with `encoding: 'bytes'` has it; it gives the same stream
+   * each time. As with a pipe, a command waits while 1 MiB of it is not read. While somebody waits for the end of the command, up to
+   * 64 MiB stay for a reader, and a stream that nobody asked for is dropped.
+   *
+   * @throws {@link InvalidRequestError} for other commands
+   * @example await machine.commands.run('tar', { args: ['c', '.'], background: true, encoding: 'bytes' }).then(({ stdout }) => new Response(stdout).blob())
+   */
+  readonly stdout: ReadableStream<Uint8Array>;
+  /** The same for standard error. */
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** Its standard input, of any command in the background. A write ends when the command has taken it; closing it is an end of file. */
+  readonly stdin: WritableStream<Uint8Array | string>;
+  /**
    * Waits for its end. What a callback threw, rejects this.
    *
    * @throws {@link TimeoutError} when it still runs after `timeout`
@@ -2661,8 +2735,8 @@ export interface CodeRunOptions extends CallOptions {
   cwd?: string | undefined;
   /** Added to the machine's environment. @default `{}` */
   envs?: Record<string, string> | undefined;
-  /** Seconds for the program, at least 1. @default 30 */
-  timeout?: number | undefined;
+  /** Seconds for the program, at least 1, or `'none'`. @default 30 */
+  timeout?: number | 'none' | undefined;
 }
 
 /** Programs given as text: {@link Machine.process}. */

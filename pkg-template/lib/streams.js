@@ -1,10 +1,13 @@
 // What is walked along: commands, terminals, watches, pages of machines, events.
 
+import { forget, heed } from './abort.js';
 import { delegate, invoke, onHandle, replaceStatic } from './calls.js';
-import { NullspaceError } from './errors.js';
+import { InvalidRequestError, NullspaceError } from './errors.js';
 import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
 import { classes, define, getter, make, recordOf } from './handle.js';
+import { Feed, input, Kept, Pipes, printed } from './pipes.js';
+import { flag, wrong } from './template-probes.js';
 
 // Runtimes without explicit resource management lack the symbol; compilers then use this registered one.
 export const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
@@ -20,14 +23,14 @@ const iterates = (name, value) =>
  * Walks along an object of the module with `next`. It is opened by the first step; leaving the loop closes it. `signal` ends
  * it at any time.
  */
-const walk = (open, close, signal) => {
+const walk = (open, close, signal, given = (step) => step) => {
   const steps = (async function* () {
     const inner = await open();
     try {
       for (;;) {
         const step = await invoke(() => inner.next({ signal }));
         if (step === undefined) return;
-        yield step;
+        yield given(step);
       }
     } finally {
       await invoke(() => close(inner));
@@ -42,13 +45,102 @@ const walk = (open, close, signal) => {
 // ---- Commands -------------------------------------------------------------------------------------------------
 
 const openStream = onHandle('Commands', 'openStream');
-define(classes.Commands.prototype, 'stream', function (command, options) {
-  const record = recordOf(this, 'Commands');
-  return walk(
+const asBytes = ({ bytes, ...event }) =>
+  event.kind === 'stdout' || event.kind === 'stderr' ? { ...event, data: printed({ ...event, bytes }) } : event;
+const stream = (record, command, options, signal) =>
+  walk(
     () => openStream(record, command, options),
     (inner) => inner.close(),
-    options?.signal,
+    signal,
+    options?.encoding === 'bytes' ? asBytes : undefined,
   );
+define(classes.Commands.prototype, 'stream', function (command, options) {
+  return stream(recordOf(this, 'Commands'), command, options, options?.signal);
+});
+
+const functionOf = (name, value) => {
+  if (value !== undefined && typeof value !== 'function') wrong(name, 'must be a function');
+  return value;
+};
+
+/** Starts a command in the background whose output goes into streams. */
+const start = async (record, command, options) => {
+  const inner = await openStream(record, command, { ...options, timeout: options.timeout ?? 'none' });
+  try {
+    const { pid } = await invoke(() => inner.next({ signal: options.signal }));
+    inner.stay();
+    return make('Command', { machine: record, pid, pipes: new Pipes(inner) });
+  } catch (error) {
+    inner.close();
+    throw error;
+  }
+};
+
+/** Runs a command to its end on a socket, as bytes. */
+const runOnSocket = async (record, command, { stdin, encoding, onStdout, onStderr, signal, ...wanted }) => {
+  const isText = encoding !== 'bytes';
+  const side = (hear) => {
+    const [kept, decoder] = [new Kept(), new TextDecoder('utf-8', { ignoreBOM: true })];
+    return {
+      kept,
+      push: (bytes) => {
+        kept.push(bytes);
+        return hear?.(isText ? decoder.decode(bytes, { stream: true }) : bytes);
+      },
+      value: () => {
+        if (!isText) return kept.bytes();
+        return new TextDecoder('utf-8', { ignoreBOM: true }).decode(kept.bytes());
+      },
+    };
+  };
+  const sides = { stdout: side(onStdout), stderr: side(onStderr) };
+  const feed = new Feed(stdin);
+  // Ends with the signal, and when what it is fed with fails.
+  const stop = new AbortController();
+  const pass = () => stop.abort(signal.reason);
+  if (signal?.aborted) pass();
+  else if (signal) heed(signal, pass);
+  const result = {};
+  try {
+    for await (const event of stream(record, command, { ...wanted, encoding: 'bytes' }, stop.signal)) {
+      if (event.kind === 'started') {
+        const { pid } = event;
+        result.pid = pid;
+        feed
+          .run(
+            (bytes) => ofCommands.sendStdin(record, pid, bytes, { signal: stop.signal }),
+            () => ofCommands.closeStdin(record, pid, { signal: stop.signal }),
+          )
+          .catch((error) => stop.abort(error));
+      } else if (event.kind === 'exit') result.exitCode = event.exitCode;
+      else await sides[event.kind].push(event.data);
+    }
+  } finally {
+    feed.stop();
+    if (signal) forget(signal, pass);
+  }
+  const dropped = [sides.stdout.kept.dropped, sides.stderr.kept.dropped];
+  return {
+    exitCode: result.exitCode,
+    stdout: sides.stdout.value(),
+    stderr: sides.stderr.value(),
+    pid: result.pid,
+    ...(dropped.some(Boolean) && { truncated: true, droppedStdoutBytes: dropped[0], droppedStderrBytes: dropped[1] }),
+  };
+};
+
+const { run } = classes.Commands.prototype;
+define(classes.Commands.prototype, 'run', async function (command, options) {
+  if (options?.encoding !== 'bytes' && options?.stdin === undefined) return run.call(this, command, options);
+  const record = recordOf(this, 'Commands');
+  const { stdin, background, onStdout, onStderr, ...wanted } = options;
+  functionOf('onStdout', onStdout);
+  functionOf('onStderr', onStderr);
+  if (!flag('background', background)) return runOnSocket(record, command, options);
+  if (stdin !== undefined) wrong('stdin', 'is for a command that is waited for: write to `command.stdin` instead');
+  if (onStdout || onStderr)
+    wrong('onStdout', 'does not go with bytes in the background: read `command.stdout` instead');
+  return start(record, command, wanted);
 });
 
 /** The command on its socket, if it is heard; a socket that died with the module is none. */
@@ -66,10 +158,31 @@ for (const key of ['wait', 'closeStdin'])
   define(classes.Command.prototype, key, async function (options) {
     const record = recordOf(this, 'Command');
     const heard = heardBy(record);
+    if (record.pipes && key === 'closeStdin') return record.pipes.closeStdin(options);
+    if (record.pipes) return record.pipes.whileWaiting(() => ofCommands.wait(record.machine, record.pid, options));
     return heard ? invoke(() => heard[key](options)) : ofCommands[key](record.machine, record.pid, options);
   });
 define(classes.Command.prototype, 'disconnect', async function () {
-  heardBy(recordOf(this, 'Command'))?.disconnect();
+  const record = recordOf(this, 'Command');
+  record.pipes?.disconnect();
+  heardBy(record)?.disconnect();
+});
+for (const kind of ['stdout', 'stderr'])
+  getter(classes.Command.prototype, kind, function () {
+    const { pipes } = recordOf(this, 'Command');
+    if (pipes) return pipes.take(kind);
+    throw new InvalidRequestError({
+      code: 'invalid_request',
+      message: `${kind} is a stream of a command that was run with { background: true, encoding: 'bytes' }`,
+    });
+  });
+getter(classes.Command.prototype, 'stdin', function () {
+  const record = recordOf(this, 'Command');
+  record.stdin ??= input(
+    (bytes) => this.sendStdin(bytes),
+    () => this.closeStdin(),
+  );
+  return record.stdin;
 });
 disposes('Command', async function () {
   await this.kill().catch(() => {});

@@ -191,12 +191,13 @@ impl<T: Transport> Running<T> {
         json!({ "type": "exec_kill", "id": self.id, "pid": self.pid.get() }).to_string()
     }
 
-    /// Hears no more of it. A command that was started here is killed.
+    /// Hears no more of it. A command that was started here is killed, unless it stays.
     pub fn close(&self) {
         if self.ended.replace(true) {
             return;
         }
-        self.socket.close(self.owned.then(|| self.kill_frame()));
+        let killed = self.owned && !self.stays.get();
+        self.socket.close(killed.then(|| self.kill_frame()));
     }
 
     async fn tell(&self, frame: String) -> Outcome<T, ()> {

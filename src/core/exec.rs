@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nullspace_wire::exec::ExecRequest;
+use nullspace_wire::exec::{Encoding, ExecRequest};
 use nullspace_wire::limits::{COMMAND_SECS, DEFAULT_COMMAND_SECS};
 
 use super::config::CALL_OPTIONS;
@@ -13,7 +13,17 @@ use super::options::{shown, Fields, Value};
 const MARGIN: Duration = Duration::from_secs(10);
 /// Callbacks.
 const HEARING: [&str; 2] = ["onStdout", "onStderr"];
-const RUN: [&str; 6] = ["args", "shell", "cwd", "envs", "timeout", "background"];
+const RUN: [&str; 7] = [
+    "args",
+    "shell",
+    "cwd",
+    "envs",
+    "timeout",
+    "background",
+    "encoding",
+];
+/// HTTP time of a command without a limit: about 24 days, the most that timers of JavaScript count.
+const ENDLESS: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// A command to run.
 pub struct Run {
@@ -31,6 +41,8 @@ pub struct Run {
 pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
     let fields = Fields::new("", options, &[&RUN, &HEARING, &CALL_OPTIONS])?;
     super::config::signal(&fields)?;
+    // What wants bytes is done by pipes.js, on a stream.
+    bytes(&fields)?;
     let heard = hearing(&fields)?;
     let background = fields.flag("background")?.unwrap_or(false);
     let timeout = match background {
@@ -46,7 +58,7 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
         // Nobody waits for what runs in the background.
         least_request_timeout: match background {
             true => Duration::ZERO,
-            false => Duration::from_secs(timeout) + MARGIN,
+            false => least_request_timeout(timeout),
         },
         heard,
     })
@@ -62,14 +74,23 @@ fn hearing(fields: &Fields<'_>) -> Result<bool, Error> {
 
 /// Checks `command` and the options of `commands.stream`.
 pub fn stream(command: &Value, options: Option<&Value>) -> Result<ExecRequest, Error> {
-    let fields = super::config::call_fields(options, &["args", "shell", "cwd", "envs", "timeout"])?;
+    let known = ["args", "shell", "cwd", "envs", "timeout", "encoding"];
+    let fields = super::config::call_fields(options, &known)?;
     let timeout = timeout(&fields)?;
-    request(command, &fields, timeout)
+    let mut request = request(command, &fields, timeout)?;
+    request.encoding = bytes(&fields)?;
+    Ok(request)
 }
 
 /// Checks the options of `commands.connect`.
 pub fn connect(options: Option<&Value>) -> Result<(), Error> {
     hearing(&super::config::call_fields(options, &HEARING)?).map(drop)
+}
+
+/// Whether output is wanted as bytes.
+fn bytes(fields: &Fields<'_>) -> Result<Option<Encoding>, Error> {
+    let wanted = fields.choice("encoding", &["text", "bytes"])?;
+    Ok((wanted == Some("bytes")).then_some(Encoding::Base64))
 }
 
 /// Interpreters whose name or flag is not what the language's name says.
@@ -154,6 +175,7 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
         envs: fields.environment("envs")?.filter(|envs| !envs.is_empty()),
         shell: shell.then_some(true),
         background: Some(false),
+        encoding: None,
     })
 }
 
@@ -172,13 +194,25 @@ pub fn timeout(fields: &Fields<'_>) -> Result<u64, Error> {
     Ok(limit(fields)?.unwrap_or(DEFAULT_COMMAND_SECS))
 }
 
+/// `'none'` is the most that the API takes, which the local engine reads as no limit.
 fn limit(fields: &Fields<'_>) -> Result<Option<u64>, Error> {
-    fields.integer("timeout", COMMAND_SECS.min, COMMAND_SECS.max)
+    match fields.get("timeout") {
+        Some(Value::Text(text)) if text == "none" => Ok(Some(COMMAND_SECS.max)),
+        _ => fields
+            .integer("timeout", COMMAND_SECS.min, COMMAND_SECS.max)
+            .map_err(|mut error| {
+                error.message.push_str("; 'none' sets no limit");
+                error
+            }),
+    }
 }
 
 /// The least HTTP time for a command of so many seconds.
 pub fn least_request_timeout(timeout: u64) -> Duration {
-    Duration::from_secs(timeout) + MARGIN
+    match timeout < COMMAND_SECS.max {
+        true => Duration::from_secs(timeout) + MARGIN,
+        false => ENDLESS,
+    }
 }
 
 /// How long to wait for the end of a command.
@@ -217,4 +251,48 @@ pub fn still_runs(pid: u32, timeout: Duration) -> Error {
 /// A process id that a caller gave.
 pub fn pid(value: &Value) -> Result<u32, Error> {
     super::options::integer("pid", value, 1, u64::from(u32::MAX)).map(|pid| pid as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(fields: &[(&str, Value)]) -> Value {
+        Value::Object(
+            fields
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn no_limit_is_asked_for_in_words() {
+        let command = Value::Text("true".to_owned());
+        let none = options(&[("timeout", Value::Text("none".to_owned()))]);
+        let run = run(&command, Some(&none)).ok().unwrap();
+        assert_eq!(run.request.timeout_secs, Some(86_400));
+        // The request must not end sooner; timers of JavaScript count to 24 days.
+        assert!(run.least_request_timeout > Duration::from_secs(20 * 86_400));
+        assert!(run.least_request_timeout.as_millis() <= 0x7fff_ffff);
+        let zero = options(&[("timeout", Value::Number(0.0))]);
+        let error = super::run(&command, Some(&zero)).err().unwrap();
+        assert_eq!(
+            error.message,
+            "option `timeout` must be a whole number from 1 to 86400, not 0; 'none' sets no limit"
+        );
+    }
+
+    #[test]
+    fn bytes_are_asked_for_on_the_socket_alone() {
+        let command = Value::Text("true".to_owned());
+        let bytes = options(&[("encoding", Value::Text("bytes".to_owned()))]);
+        let request = stream(&command, Some(&bytes)).ok().unwrap();
+        assert_eq!(request.encoding, Some(Encoding::Base64));
+        let text = options(&[("encoding", Value::Text("text".to_owned()))]);
+        assert_eq!(stream(&command, Some(&text)).ok().unwrap().encoding, None);
+        let wrong = options(&[("encoding", Value::Text("utf8".to_owned()))]);
+        assert!(stream(&command, Some(&wrong)).is_err());
+        assert!(run(&command, Some(&wrong)).is_err());
+    }
 }

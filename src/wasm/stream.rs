@@ -211,9 +211,21 @@ impl CommandStream {
         })
     }
 
-    /// Ends the command, if it runs.
+    /// Ends the command, if it runs, unless it stays.
     pub fn close(&self) {
         self.running.close();
+    }
+
+    /// The command goes on when nobody hears it.
+    pub fn stay(&self) {
+        self.running.stay();
+    }
+
+    /// Ends its standard input.
+    #[wasm_bindgen(js_name = closeStdin)]
+    pub fn close_stdin(&self, options: JsValue) -> Promise {
+        let running = self.running.clone();
+        on_held(&options, || call(async move { running.close_stdin().await }))
     }
 }
 

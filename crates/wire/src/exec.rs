@@ -28,6 +28,20 @@ pub struct ExecRequest {
     /// Answer with the pid at once; default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background: Option<bool>,
+    /// How frames of a socket carry output. Source: PROTOCOL.md section 14; not in the published API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+/// See [`ExecRequest::encoding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As text, with `data_base64` beside what is no UTF-8.
+    Text,
+    /// All of it as `data_base64`, as it came; `data` is empty.
+    Base64,
 }
 
 /// Answer of a foreground command; non-zero exit codes are no error.

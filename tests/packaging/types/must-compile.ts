@@ -125,6 +125,15 @@ export async function lifecycle(machine: Machine): Promise<void> {
   same<SnapshotInfo, Awaited<ReturnType<typeof machine.pause>>>(true);
   await using fork: Machine = await machine.fork({ idempotencyKey: 'k' });
   const [snapshot] = await Snapshot.list({ machineId: fork.id, name: 'n' });
+  const raw = await fork.commands.run('cat', { encoding: 'bytes', stdin: new Uint8Array(1), timeout: 'none' });
+  const size: number = raw.stdout.byteLength;
+  const text: string = (await fork.commands.run('cat', { stdin: `${size}` })).stdout;
+  const piped = await fork.commands.run('cat', { background: true, encoding: 'bytes' });
+  const output: ReadableStream<Uint8Array> = piped.stdout;
+  await new Blob([text]).stream().pipeTo(piped.stdin);
+  await output.cancel();
+  for await (const event of fork.commands.stream('cat', { encoding: 'bytes' }))
+    if (event.kind === 'stdout') event.data.byteLength satisfies number;
   await fork.createSnapshot({ name: 'n', metadata: { a: 1 }, idempotencyKey: 'k' });
   const named: Machine = await Machine.getOrCreate({
     name: 'n',

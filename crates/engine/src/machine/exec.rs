@@ -1,5 +1,6 @@
 //! Commands: start, wait, list, logs, standard input, kill.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ pub struct Wanted {
     pub text: String,
     /// For isolation.
     pub spec: ExecSpec,
-    /// Time limit, when the request has one.
+    /// Time limit, when the request has one; [`Duration::MAX`] when it wants none.
     pub timeout: Option<Duration>,
 }
 
@@ -114,10 +115,12 @@ pub fn wanted(machine: &Machine, request: ExecRequest) -> Result<Wanted> {
             "holds a NUL character, which no argument can",
         ));
     }
+    // The most that the API takes stands for no limit.
     let timeout = request
         .timeout_secs
         .map(|secs| match secs {
-            1..=MAX_TIMEOUT_SECS => Ok(Duration::from_secs(secs)),
+            MAX_TIMEOUT_SECS => Ok(Duration::MAX),
+            1..MAX_TIMEOUT_SECS => Ok(Duration::from_secs(secs)),
             other => Err(Error::invalid(
                 "timeout_secs",
                 format_args!("is {other}: give 1 to {MAX_TIMEOUT_SECS}, such as 30"),
@@ -303,7 +306,9 @@ impl Engine {
 
     /// Ends a command that nobody waits for after its time limit.
     fn hold_limit(self: &Arc<Self>, machine: &Arc<Machine>, command: Arc<Command>, limit: Option<Duration>) {
-        let Some(limit) = limit else { return };
+        let Some(limit) = limit.filter(|limit| *limit != Duration::MAX) else {
+            return;
+        };
         let (engine, machine) = (self.clone(), machine.clone());
         tokio::spawn(async move {
             if tokio::time::timeout(limit, command.end()).await.is_err() {
@@ -360,17 +365,24 @@ impl Engine {
     pub async fn write_stdin(self: &Arc<Self>, id: &str, pid: u32, data: &[u8]) -> Result<()> {
         let (machine, _busy) = self.ready(id).await?;
         let command = command(&machine, pid)?;
-        match tokio::time::timeout(STDIN_PATIENCE, command.write(data)).await {
+        let written = AtomicUsize::new(0);
+        match tokio::time::timeout(STDIN_PATIENCE, command.write_counted(data, &written)).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(Error::new(
                 Kind::Conflict,
                 format!("process {pid} takes no input: it ended, closed its input or runs in the foreground"),
             )),
             Ok(Err(error)) => Err(Error::internal("writing to a process", error)),
-            Err(_) => Err(Error::new(
-                Kind::Conflict,
-                format!("process {pid} does not read its input; part of the data may have been written"),
-            )),
+            Err(_) => {
+                let written = written.load(Ordering::Relaxed);
+                let text = format!(
+                    "process {pid} does not read its input; {written} of {} bytes were written",
+                    data.len()
+                );
+                Err(Error::new(Kind::Conflict, text)
+                    .with_action("send the rest when it reads")
+                    .with_details(json!({ "written_bytes": written })))
+            }
         }
     }
 

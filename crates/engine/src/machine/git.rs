@@ -201,6 +201,7 @@ impl Engine {
             envs: Some(envs),
             shell: None,
             background: Some(false),
+            encoding: None,
         };
         let done = self.exec(id, request).await?;
         if done.exit_code == 0 && done.dropped.truncated.is_some() {

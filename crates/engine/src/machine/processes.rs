@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -137,17 +137,29 @@ impl Command {
 
     /// Writes to standard input. `Ok(false)`: it is closed, or never was open.
     pub async fn write(&self, data: &[u8]) -> std::io::Result<bool> {
+        self.write_counted(data, &AtomicUsize::new(0)).await
+    }
+
+    /// The same; `count` says how many bytes were written, also to a caller that waits no longer.
+    pub async fn write_counted(&self, data: &[u8], count: &AtomicUsize) -> std::io::Result<bool> {
         let mut stdin = self.stdin.lock().await;
         let Some(input) = stdin.as_mut() else {
             return Ok(false);
         };
         let written = async {
-            input.write_all(data).await?;
+            while count.load(Ordering::Relaxed) < data.len() {
+                let written = input.write(&data[count.load(Ordering::Relaxed)..]).await?;
+                if written == 0 {
+                    return Err(std::io::ErrorKind::WriteZero.into());
+                }
+                count.fetch_add(written, Ordering::Relaxed);
+            }
             input.flush().await
         };
         let result = tokio::select! {
             result = written => result,
-            _ = self.end() => return Ok(false),
+            // What it may have ended by was taken all the same.
+            _ = self.end() => return Ok(!data.is_empty() && count.load(Ordering::Relaxed) == data.len()),
         };
         match result {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
-use nullspace_wire::exec::ExecRequest;
+use nullspace_wire::exec::{Encoding, ExecRequest};
 use serde_json::{json, Value};
 use tokio::sync::mpsc;
 
@@ -25,19 +25,20 @@ enum Input {
     Close,
 }
 
-/// Both streams as text.
+/// Both streams as text, or as they come.
 #[derive(Default)]
 struct Decoders {
     stdout: TextDecoder,
     stderr: TextDecoder,
+    is_raw: bool,
 }
 
 /// Serves one socket.
 pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: String) {
     let closing = engine.closing().clone();
     let session = async {
-        let (id, streamed) = begin(&mut socket, &engine, &machine).await?;
-        stream(&mut socket, &engine, &id, streamed).await
+        let (id, streamed, encoding) = begin(&mut socket, &engine, &machine).await?;
+        stream(&mut socket, &engine, &id, streamed, encoding).await
     };
     let is_closing = tokio::select! {
         // What became of the client changes nothing: the command goes on.
@@ -52,30 +53,41 @@ pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: String) {
 }
 
 /// Reads frames until one starts or finds a command.
-async fn begin(socket: &mut Socket, engine: &Arc<Engine>, machine: &str) -> Result<(String, Streamed), Gone> {
+async fn begin(
+    socket: &mut Socket,
+    engine: &Arc<Engine>,
+    machine: &str,
+) -> Result<(String, Streamed, Option<Encoding>), Gone> {
     loop {
         let frame = socket.next().await?;
         let id = text(&frame, "id").to_owned();
         let begun = match text(&frame, "type") {
             "exec_start" => start(engine, machine, frame).await,
-            "exec_connect" => attach(engine, machine, &frame).await,
+            "exec_connect" => attach(engine, machine, &frame)
+                .await
+                .map(|streamed| (streamed, None)),
             other => Err(unexpected(other, "exec_start or exec_connect")),
         };
         match begun {
-            Ok(streamed) => {
+            Ok((streamed, encoding)) => {
                 let started = json!({ "type": "exec_started", "id": id, "pid": streamed.command.pid });
                 socket.send(&started).await?;
-                return Ok((id, streamed));
+                return Ok((id, streamed, encoding));
             }
             Err(error) => socket.refuse(&id, &error).await?,
         }
     }
 }
 
-async fn start(engine: &Arc<Engine>, machine: &str, frame: Value) -> Result<Streamed, Error> {
+async fn start(
+    engine: &Arc<Engine>,
+    machine: &str,
+    frame: Value,
+) -> Result<(Streamed, Option<Encoding>), Error> {
     let request: ExecRequest = serde_path_to_error::deserialize(frame)
         .map_err(|e| Error::invalid(&e.path().to_string(), format_args!("is wrong: {}", e.inner())))?;
-    engine.exec_streamed(machine, request).await
+    let encoding = request.encoding;
+    Ok((engine.exec_streamed(machine, request).await?, encoding))
 }
 
 async fn attach(engine: &Arc<Engine>, machine: &str, frame: &Value) -> Result<Streamed, Error> {
@@ -97,12 +109,16 @@ async fn stream(
     engine: &Arc<Engine>,
     id: &str,
     mut streamed: Streamed,
+    encoding: Option<Encoding>,
 ) -> Result<(), Gone> {
     let (command, machine) = (streamed.command.clone(), streamed.machine.clone());
     // A command that does not read its input must not keep its output from being read.
     let (input, waiting) = mpsc::channel(WAITING_INPUT);
     tokio::spawn(feed(command.clone(), waiting));
-    let mut decoders = Decoders::default();
+    let mut decoders = Decoders {
+        is_raw: encoding == Some(Encoding::Base64),
+        ..Decoders::default()
+    };
     loop {
         tokio::select! {
             chunk = streamed.output.recv() => match chunk {
@@ -165,16 +181,24 @@ async fn print(
     decoders: &mut Decoders,
     chunk: &Chunk,
 ) -> Result<(), Gone> {
+    let is_raw = decoders.is_raw;
     let (kind, decoder) = match chunk.0 {
         Stream::Stdout => ("exec_stdout", &mut decoders.stdout),
         Stream::Stderr => ("exec_stderr", &mut decoders.stderr),
     };
-    send_piece(socket, kind, id, pid, decoder.push_piece(&chunk.1)).await
+    let piece = match is_raw {
+        true => Piece {
+            text: String::new(),
+            bytes: Some(chunk.1.to_vec()),
+        },
+        false => decoder.push_piece(&chunk.1),
+    };
+    send_piece(socket, kind, id, pid, piece).await
 }
 
 /// Bytes go beside the text where that is not the same.
 async fn send_piece(socket: &mut Socket, kind: &str, id: &str, pid: u32, piece: Piece) -> Result<(), Gone> {
-    if piece.text.is_empty() {
+    if piece.text.is_empty() && piece.bytes.is_none() {
         return Ok(());
     }
     let mut frame = json!({ "type": kind, "id": id, "pid": pid, "data": piece.text });

@@ -208,6 +208,30 @@ async fn bytes_that_are_no_text_pass_unchanged_both_ways() {
 }
 
 #[tokio::test]
+async fn output_that_is_wanted_as_bytes_comes_as_it_is_printed() {
+    let served = Served::start().await;
+    let (_, mut client) = exec_socket(&served).await;
+    let mut start = shell("printf 'a\\303'; sleep 0.3; printf '\\251\\377'");
+    start["encoding"] = "base64".into();
+    client.send(start).await;
+    let pid = client.next().await.unwrap()["pid"].clone();
+    // Half a character does not wait for the other half.
+    for bytes in ["YcM=", "qf8="] {
+        assert_eq!(
+            client.next().await.unwrap(),
+            json!({ "type": "exec_stdout", "id": "exec_1", "pid": pid, "data": "", "data_base64": bytes })
+        );
+    }
+    assert_eq!(client.next().await.unwrap()["exit_code"], 0);
+    let (_, mut client) = exec_socket(&served).await;
+    let mut start = shell("true");
+    start["encoding"] = "utf8".into();
+    client.send(start).await;
+    assert_eq!(client.next().await.unwrap()["code"], "invalid_request");
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn a_command_outlives_its_socket_and_can_be_attached_and_killed() {
     let served = Served::start().await;
     let (id, mut client) = exec_socket(&served).await;
