@@ -97,6 +97,39 @@ export interface ClientOptions {
   onResponse?: ((event: ResponseEvent) => void) | undefined;
 }
 
+/** Options of {@link Nullspace}. */
+export interface NullspaceOptions extends ClientOptions {
+  /**
+   * A tracer of `@opentelemetry/api`. Each call of the API is a span of kind client with the names and attributes of the semantic
+   * conventions for HTTP, a child of what is active where the call is made; its tries are events `nullspace.try`, and requests carry
+   * `traceparent`. A WebSocket is a span until it is open. Without a tracer nothing of this happens.
+   *
+   * @default none
+   * @example new Nullspace({ tracer: trace.getTracer('my-agent') })
+   */
+  tracer?: Tracer | undefined;
+}
+
+/** What is needed of a `Tracer` of `@opentelemetry/api`. */
+export interface Tracer {
+  startSpan(name: string, options?: object, context?: never): TracerSpan;
+}
+
+/** What is needed of a `Span` of `@opentelemetry/api`. */
+export interface TracerSpan {
+  spanContext(): {
+    traceId: string;
+    spanId: string;
+    traceFlags: number;
+    traceState?: { serialize(): string } | undefined;
+  };
+  setAttribute(key: string, value: string | number): unknown;
+  setAttributes(attributes: Record<string, string | number>): unknown;
+  addEvent(name: string, attributes?: Record<string, string | number>): unknown;
+  setStatus(status: { code: number }): unknown;
+  end(): void;
+}
+
 /** A request as {@link ClientOptions.onRequest} sees it. */
 export interface RequestEvent {
   /** Name of the call, such as `createMachine`. */
@@ -142,7 +175,7 @@ export interface ResponseEvent {
  */
 export class Nullspace {
   /** Options of a call win over these; `headers` are put together. They are checked in the first call. */
-  constructor(options?: ClientOptions);
+  constructor(options?: NullspaceOptions);
   /** {@link Machine} with these options. */
   readonly Machine: typeof Machine;
   /** {@link Snapshot} with these options. */

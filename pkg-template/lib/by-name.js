@@ -13,7 +13,17 @@ import { wrong } from './template-probes.js';
 const NAME_KEY = 'nullspace.name';
 const NAME = /^[!-~]{1,128}$/;
 /** Options that say which client asks. Those of src/core/config.rs. */
-const CLIENT = ['apiKey', 'baseUrl', 'requestTimeout', 'fetch', 'WebSocket', 'headers', 'onRequest', 'onResponse'];
+const CLIENT = [
+  'apiKey',
+  'baseUrl',
+  'requestTimeout',
+  'fetch',
+  'WebSocket',
+  'headers',
+  'onRequest',
+  'onResponse',
+  'startSpan',
+];
 const ALIVE = ['creating', 'running', 'paused'];
 /** Between two tries, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 50;
@@ -73,7 +83,8 @@ const check = async (wanted, client) => {
   const onRequest = () => {
     throw stopped;
   };
-  await create([{ ...wanted, onRequest }], client).catch((error) => {
+  // Nor does a tracer hear of it.
+  await create([{ ...wanted, onRequest, startSpan: () => undefined }], client).catch((error) => {
     if (error !== stopped) throw error;
   });
 };

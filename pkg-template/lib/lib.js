@@ -9,6 +9,7 @@ import { downloads, openUpload, sshIdentity } from './runtime.js';
 import { checkSshAnswer } from './ssh-answer.js';
 import { disposes } from './streams.js';
 import { addTemplates } from './template-build.js';
+import { startSpan } from './tracing.js';
 
 export { install } from './calls.js';
 
@@ -157,7 +158,12 @@ export class Nullspace {
   constructor(options = {}) {
     if (options === null || typeof options !== 'object')
       throw new TypeError('new Nullspace(options) takes an object such as { apiKey, baseUrl }');
-    const client = { ...options };
+    const { tracer, ...client } = options;
+    if (tracer !== undefined) {
+      if (typeof tracer?.startSpan !== 'function')
+        throw new TypeError("`tracer` must be a tracer of OpenTelemetry, such as trace.getTracer('app')");
+      client.startSpan = startSpan(tracer);
+    }
     for (const [name, calls] of statics) {
       if (calls.size === 0) continue;
       // The same prototype, so `instanceof` holds for either.

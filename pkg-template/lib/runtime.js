@@ -1,17 +1,19 @@
 // What the glue imports: the other half of src/wasm. Nothing in here knows the API.
 
 import { bytesOf, contentNamed } from './content.js';
+import { debug, isDebugging } from './debug.js';
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
 import { originalFetch, exchange as fetchExchange } from './fetch-http.js';
 import * as glue from './glue.js';
 import { openSocket } from './socket.js';
+import { endSpan, endSpans, noteContext, tryOf } from './tracing.js';
 import { openSource } from './upload.js';
 
 export { forget, heed } from './abort.js';
 export { holdContent, holdMultipart, releaseContent } from './content.js';
 export { command, handle, handleId } from './handle.js';
-export { toError };
+export { endSpan, toError };
 
 // ---- Crashes -------------------------------------------------------------------------------------------------
 
@@ -46,10 +48,12 @@ const slots = () => {
 let waiting = [];
 
 /** The promise of a call. */
-export const pending = (place) =>
-  new Promise((resolve, reject) => {
+export const pending = (place) => {
+  noteContext(place);
+  return new Promise((resolve, reject) => {
     waiting[place] = { resolve, reject };
   });
+};
 
 /** Settles it. */
 export const settle = (place, good, value) => {
@@ -95,6 +99,7 @@ export const crashed = (message) => {
   for (const call of lost) call?.reject(error);
   const ends = live.takeAll();
   for (const end of ends) end();
+  endSpans();
   return error;
 };
 
@@ -208,8 +213,12 @@ const tools = {
  * Sends a request: through the platform's own transport, or through `fetch`, if the caller gave one or there is no other. See
  * node-http.js and fetch-http.js. The promise never rejects.
  */
-export const exchange = (fetch, head, body, content, timeoutMs) => {
+export const exchange = (fetch, plainHead, body, content, timeoutMs, span) => {
   const asker = crashes;
+  const tried = span === undefined ? undefined : tryOf(span);
+  // An address that is a right of its own gets nothing that is for the API.
+  const head = tried && plainHead.includes('\nAuthorization\n') ? withHeaders(plainHead, tried.headers) : plainHead;
+  const tell = debugging() ? debug(...head.split('\n', 3).slice(1), now) : undefined;
   let end;
   let over = false;
   let place;
@@ -217,6 +226,8 @@ export const exchange = (fetch, head, body, content, timeoutMs) => {
     const done = (outcome) => {
       over = true;
       if (place !== undefined) live.remove(place, cancel);
+      tried?.ended(outcome);
+      tell?.(outcome);
       // To nobody when its instance is gone.
       if (asker === crashes) resolve(outcome);
     };
@@ -230,10 +241,25 @@ export const exchange = (fetch, head, body, content, timeoutMs) => {
     if (over) return;
     over = true;
     live.remove(place, cancel);
+    tried?.ended({ phase: 'aborted' });
     end();
   };
   if (!over) place = live.add(cancel);
   return { promise, cancel };
+};
+
+/** Those that the caller set are his. */
+const withHeaders = (head, headers) =>
+  headers.reduce(
+    (text, [name, value]) => (new RegExp(`\n${name}\n`, 'i').test(text) ? text : `${text}\n${name}\n${value}`),
+    head,
+  );
+
+/** Whether each request is told of. The environment is asked once. */
+let debugs;
+const debugging = () => {
+  debugs ??= isDebugging(env('NULLSPACE_DEBUG'));
+  return debugs;
 };
 
 /** What is to be uploaded: see upload.js. What it is not is told by Rust, which checks the rest too. */
@@ -259,15 +285,23 @@ export const downloads = (key) => {
 export const sshIdentity = (given) => platform.sshIdentity?.(given);
 
 /** Opens a WebSocket: see socket.js. `own` is the caller's constructor. */
-export const webSocket = (url, key, headers, timeoutMs, own) => {
+export const webSocket = (url, key, plainHeaders, timeoutMs, own, span) => {
+  const tried = span === undefined ? undefined : tryOf(span);
+  const headers = tried ? withHeaders(`\n${plainHeaders}`, tried.headers).replace(/^\n+/, '') : plainHeaders;
   const opening = openSocket(url, key, headers, timeoutMs, { own, library: platform.webSocket });
   const stop = whileAlive(opening.cancel);
+  const cancel = () => {
+    stop();
+    if (span !== undefined) endSpan(span);
+  };
   return {
     promise: opening.promise.then((outcome) => {
+      tried?.ended(outcome.socket ? { status: 101 } : outcome);
+      if (span !== undefined) endSpan(span);
       if (!outcome.socket) stop();
       return outcome;
     }),
-    cancel: stop,
+    cancel,
   };
 };
 

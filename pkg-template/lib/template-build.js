@@ -10,7 +10,17 @@ import { authOf, BEGINNINGS, definitionOf, secretsOf, stateOf, withoutSecrets } 
 import { optionsOf, wrong } from './template-probes.js';
 
 /** Options of a build that are its connection's: all requests of it take them. Those of src/core/config.rs. */
-const CONNECTION = ['apiKey', 'baseUrl', 'requestTimeout', 'fetch', 'WebSocket', 'headers', 'onRequest', 'onResponse'];
+const CONNECTION = [
+  'apiKey',
+  'baseUrl',
+  'requestTimeout',
+  'fetch',
+  'WebSocket',
+  'headers',
+  'onRequest',
+  'onResponse',
+  'startSpan',
+];
 /** Between two tries to hear a build, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 250;
 const LAST_DELAY_MS = 5000;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub struct Call {
     pub idempotency_key: Option<String>,
     /// `X-Nullspace-Dispatch-Proof`.
     pub proof: Option<String>,
+    /// While it is sent: the span of a caller's tracer.
+    span: Option<u32>,
 }
 
 impl Call {
@@ -96,6 +99,7 @@ impl Call {
             timeout,
             idempotency_key: None,
             proof: None,
+            span: None,
         }
     }
 
@@ -110,6 +114,29 @@ pub(crate) enum Failed<X> {
     Api(Error),
     Transport(TransportError),
     Thrown(X),
+}
+
+/// A call in a span, which ends with it however it ends. Without a tracer it is the call as it was.
+struct Traced<'a, T: Transport> {
+    transport: &'a T,
+    given: &'a Call,
+    spanned: Option<Call>,
+}
+
+impl<T: Transport> Deref for Traced<'_, T> {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        self.spanned.as_ref().unwrap_or(self.given)
+    }
+}
+
+impl<T: Transport> Drop for Traced<'_, T> {
+    fn drop(&mut self) {
+        if let Some(span) = self.span {
+            self.transport.end_span(span);
+        }
+    }
 }
 
 /// Settings and a transport. Cheap to clone: clones share the key.
@@ -215,9 +242,10 @@ impl<T: Transport> Client<T> {
 
     /// The same, telling how many requests went out even when the call is given up.
     pub(super) async fn call_counted(&self, call: &Call, sent: &Cell<u32>) -> Outcome<T, Sent<T::Answer>> {
-        self.try_once(call, sent)
+        let call = self.traced(call);
+        self.try_once(&call, sent)
             .await
-            .map_err(|failed| self.failure(failed, call))
+            .map_err(|failed| self.failure(failed, &call))
     }
 
     /// Sends a call that makes something, the same again until its answer is certain. `sent` counts requests.
@@ -226,6 +254,8 @@ impl<T: Transport> Client<T> {
         call: &Call,
         sent: &Cell<u32>,
     ) -> Outcome<T, Sent<T::Answer>> {
+        let traced = self.traced(call);
+        let call = &*traced;
         let mut tried = 0;
         loop {
             tried += 1;
@@ -245,6 +275,32 @@ impl<T: Transport> Client<T> {
                 None => return Err(self.failure(failed, call)),
             }
         }
+    }
+
+    /// The call in a span, when there is a tracer. What cleans up has none.
+    fn traced<'a>(&'a self, given: &'a Call) -> Traced<'a, T> {
+        let transport = &self.inner.transport;
+        let span = match self.quiet {
+            true => None,
+            false => transport.begin_span(given.route.verb.as_str(), given.route.path, &self.address(given)),
+        };
+        let spanned = span.map(|_| Call {
+            span,
+            ..given.clone()
+        });
+        Traced {
+            transport,
+            given,
+            spanned,
+        }
+    }
+
+    fn address(&self, call: &Call) -> String {
+        let base = match call.signed {
+            true => "",
+            false => self.inner.settings.base_url.as_str(),
+        };
+        [base, &call.path].concat()
     }
 
     /// One try, that is: until the key is right and the rate limit lets it through. `sent` counts requests.
@@ -397,18 +453,15 @@ impl<T: Transport> Client<T> {
         for (name, value) in own {
             headers.push(name, &[value]);
         }
-        let base = match call.signed {
-            true => "",
-            false => self.inner.settings.base_url.as_str(),
-        };
         transport::Request {
             method: call.route.verb.as_str(),
-            url: [base, &call.path].concat(),
+            url: self.address(call),
             headers,
             body: call.body.clone(),
             content: call.content.as_ref().map(|(content, _)| *content),
             decoder: call.decoder,
             timeout: call.timeout,
+            span: call.span,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::http;
 use super::options::{Fields, Value};
 
 /// Names of the options that every static call takes.
-pub const CLIENT_OPTIONS: [&str; 9] = [
+pub const CLIENT_OPTIONS: [&str; 10] = [
     "apiKey",
     "baseUrl",
     "requestTimeout",
@@ -18,6 +18,8 @@ pub const CLIENT_OPTIONS: [&str; 9] = [
     "headers",
     "onRequest",
     "onResponse",
+    // What lib.js makes of `tracer`.
+    "startSpan",
 ];
 
 /// Names of the options that calls on handles take.
@@ -95,7 +97,7 @@ pub fn merge(client: Option<&Value>, call: Value) -> Result<Value, Error> {
 
 /// Reads the client options among `fields`, and the rest from the runtime.
 pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<Settings, Error> {
-    for name in ["fetch", "WebSocket", "onRequest", "onResponse"] {
+    for name in ["fetch", "WebSocket", "onRequest", "onResponse", "startSpan"] {
         function(fields, name)?;
     }
     signal(fields)?;

@@ -60,6 +60,12 @@ pub trait Transport: Clone + 'static {
     async fn ask_key(&self) -> Result<Option<String>, Self::Thrown>;
     /// Tells the caller's hook of a request.
     fn on_request(&self, event: &RequestEvent<'_>) -> Result<(), Self::Thrown>;
+    /// Begins a span of the caller's tracer, if there is one. `template`: the path with `{name}`s; empty when it is not known.
+    fn begin_span(&self, _method: &str, _template: &str, _url: &str) -> Option<u32> {
+        None
+    }
+    /// Ends it, as its last request ended.
+    fn end_span(&self, _span: u32) {}
     /// Tells the caller's hook of its end.
     fn on_response(&self, event: &ResponseEvent<'_>) -> Result<(), Self::Thrown>;
     /// Whether anybody listens to the hooks.
@@ -85,6 +91,8 @@ pub struct Request {
     pub decoder: Decoder,
     /// For the whole exchange; when bytes are sent or given back as they are, for silence.
     pub timeout: Duration,
+    /// Of [`Transport::begin_span`].
+    pub span: Option<u32>,
 }
 
 /// Headers, valid ones: a text of `\nname\nvalue` for each, as they cross into JavaScript.

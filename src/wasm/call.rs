@@ -340,6 +340,11 @@ pub fn start(task: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> 
     promise
 }
 
+/// The call that is being polled.
+pub fn running() -> Option<u32> {
+    RUNNING.get()
+}
+
 /// The call that an exception of JavaScript came out of: it unwound the poll of the call, which ends with it. What waits behind it is
 /// run by the next task.
 #[wasm_bindgen]

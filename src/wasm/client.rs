@@ -18,7 +18,14 @@ use crate::core::options::Fields;
 /// Clients that are remembered. More only cost the time of reading their options.
 const KNOWN: usize = 16;
 /// Options that are functions: they stay JavaScript's.
-const FUNCTIONS: [&str; 5] = ["apiKey", "fetch", "WebSocket", "onRequest", "onResponse"];
+const FUNCTIONS: [&str; 6] = [
+    "apiKey",
+    "fetch",
+    "WebSocket",
+    "onRequest",
+    "onResponse",
+    "startSpan",
+];
 
 struct Known {
     options: JsValue,

@@ -38,6 +38,7 @@ extern "C" {
         body: Option<&str>,
         content: Option<u32>,
         timeout_ms: f64,
+        span: Option<u32>,
     ) -> Exchange;
 
     /// A request under way.
@@ -80,7 +81,18 @@ extern "C" {
 
     /// Starts opening a WebSocket. `headers` is `name\nvalue\n...`; `own` is the caller's constructor or `undefined`.
     #[wasm_bindgen(js_name = webSocket)]
-    pub fn web_socket(url: &str, key: &str, headers: &str, timeout_ms: f64, own: &JsValue) -> Connecting;
+    pub fn web_socket(
+        url: &str,
+        key: &str,
+        headers: &str,
+        timeout_ms: f64,
+        own: &JsValue,
+        span: Option<u32>,
+    ) -> Connecting;
+
+    /// Ends a span of the caller's tracer.
+    #[wasm_bindgen(js_name = endSpan)]
+    pub fn end_span(span: u32);
 
     /// A WebSocket that is being opened, and then the hold on it.
     pub type Connecting;

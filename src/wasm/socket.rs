@@ -30,8 +30,8 @@ impl Drop for Hold {
     }
 }
 
-/// Opens one. `own`: the caller's constructor.
-pub async fn open(own: &JsValue, opening: &Opening) -> Result<JsSocket, Unopened> {
+/// Opens one. `own`: the caller's constructor. `span` ends when it is open, or is not.
+pub async fn open(own: &JsValue, opening: &Opening, span: Option<u32>) -> Result<JsSocket, Unopened> {
     let mut headers = String::new();
     for (name, value) in &opening.headers {
         for part in [name, value] {
@@ -47,6 +47,7 @@ pub async fn open(own: &JsValue, opening: &Opening) -> Result<JsSocket, Unopened
         &headers,
         opening.timeout.as_secs_f64() * 1000.0,
         own,
+        span,
     ));
     // It never rejects: see socket.js.
     let opened = JsFuture::from(hold.0.promise()).await.unwrap_or_default();

@@ -46,6 +46,7 @@ struct Inner {
     api_key: Option<Function>,
     on_request: Option<Function>,
     on_response: Option<Function>,
+    start_span: Option<Function>,
 }
 
 impl JsTransport {
@@ -60,6 +61,7 @@ impl JsTransport {
                 api_key: function("apiKey")?,
                 on_request: function("onRequest")?,
                 on_response: function("onResponse")?,
+                start_span: function("startSpan")?,
             }),
         })
     }
@@ -141,6 +143,7 @@ impl Transport for JsTransport {
             request.body.as_deref(),
             request.content.map(|content| content.0),
             milliseconds(request.timeout),
+            request.span,
         ));
         // It never rejects: see runtime.js.
         let outcome = JsFuture::from(sending.0.promise()).await.unwrap_or_default();
@@ -153,7 +156,9 @@ impl Transport for JsTransport {
             .web_socket
             .clone()
             .map_or(JsValue::UNDEFINED, JsValue::from);
-        socket::open(&own, &opening).await
+        // It has no place in the table of operations: the path says what it is.
+        let span = self.begin_span("GET", "", &opening.url);
+        socket::open(&own, &opening, span).await
     }
 
     fn shape(&self, decoder: crate::transport::Decoder, frame: &JsAnswer) -> Result<JsAnswer, String> {
@@ -189,6 +194,18 @@ impl Transport for JsTransport {
 
     fn on_response(&self, event: &ResponseEvent<'_>) -> Result<(), JsValue> {
         tell(self.inner.on_response.as_ref(), event)
+    }
+
+    fn begin_span(&self, method: &str, template: &str, url: &str) -> Option<u32> {
+        let start = self.inner.start_span.as_ref()?;
+        let [method, template, url] = [method, template, url].map(JsValue::from);
+        let call = JsValue::from(super::call::running());
+        let given = start.call4(&JsValue::UNDEFINED, &method, &template, &url, &call);
+        given.ok()?.as_f64().map(|number| number as u32)
+    }
+
+    fn end_span(&self, span: u32) {
+        host::end_span(span);
     }
 
     fn has_hooks(&self) -> bool {

@@ -33,8 +33,9 @@ pub const SUBPROTOCOL: &str = "nullspace.v1";
 const BEARER_SUBPROTOCOL: &str = "nullspace.bearer.";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ALLOWED_METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
-const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, x-nullspace-dispatch-proof, \
-                               x-nullspace-part-sha256, x-nullspace-traffic-access-token";
+const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, traceparent, tracestate, \
+                               x-nullspace-dispatch-proof, x-nullspace-part-sha256, \
+                               x-nullspace-traffic-access-token";
 const EXPOSED_HEADERS: &str = "x-request-id, retry-after, x-nullspace-dispatch-proof";
 /// Seconds for which a browser may remember a preflight.
 const PREFLIGHT_SECONDS: &str = "600";
