@@ -15,9 +15,10 @@ const pkg = path.join(here, '..', 'pkg');
  * Bytes; raised only with a reason in the commit. The aim is 75 000 and 70 000. Streams, terminals, files, uploads, git, events
  * and the monitor took it from 162 000: each exported call is a state machine of its own (about 1 KB of wasm), and floats,
  * formatting and serde_json are a fifth of the module. Templates and their builds, and files of volumes, took it from 222 000: half of that is the builder and
- * the reader of build contexts, which are JavaScript, the rest 25 calls and the decoders of their answers.
+ * the reader of build contexts, which are JavaScript, the rest 25 calls and the decoders of their answers. Names in network policies: 1000,
+ * what they are and what becomes of a server that does not know them.
  */
-const BUDGET = { gzip: 247_500, brotli: 238_000 };
+const BUDGET = { gzip: 249_000, brotli: 239_500 };
 
 const brotli = (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length;
 const row = (name, bytes) => {

@@ -201,8 +201,9 @@ export type MachineStatus = 'creating' | 'running' | 'paused' | 'destroyed' | 'e
 export type EgressPolicy = { mode: 'allow_all' } | { mode: 'deny_all' } | ({ mode: 'custom' } & CustomEgress);
 
 /**
- * Ranges that decide by the longest prefix; a tie denies. An address in no range is denied when `allowCidrs` is not
- * empty, and allowed otherwise. The host's own addresses and link-local ranges are refused under every policy.
+ * Ranges decide by the longest prefix; a tie denies. Where no range decides, names do; a denied range or name wins. What nothing
+ * decides is denied when `allowCidrs` or `allowDomains` is not empty, and allowed otherwise. The host's own addresses and link-local
+ * ranges are refused under every policy.
  */
 export interface CustomEgress {
   /**
@@ -219,6 +220,26 @@ export interface CustomEgress {
    * @throws {@link InvalidRequestError} for a range that is none, naming its place
    */
   denyCidrs?: readonly string[] | undefined;
+  /**
+   * Names, up to 1000: `api.example.com`, `*.npmjs.org` for every name below and not for `npmjs.org` itself, `db.internal:5432` for
+   * any protocol at one port. The machine resolves no other name, and reaches an address only after one of these names led to
+   * it. A name without a port is for TLS and HTTP/1, on every port: TLS must say that name (SNI), and so must each HTTP request
+   * (`Host`). The local engine knows names; a server that does not know them refuses the policy.
+   *
+   * @default none: every name but the denied
+   * @throws {@link InvalidRequestError} for a name that is none, naming its place
+   * @throws {@link NullspaceError} with code `feature_unavailable` when the server took the policy without its names; what it made is closed
+   * @example { mode: 'custom', allowDomains: ['api.example.com', '*.npmjs.org', 'db.internal:5432'] }
+   */
+  allowDomains?: readonly string[] | undefined;
+  /**
+   * Names, as in `allowDomains`: not resolved, and no TLS or HTTP/1 connection may say them, whatever allows their address. Alone they
+   * are no wall, since an address can be reached without saying a name: use `allowDomains` for that.
+   *
+   * @default none
+   * @throws {@link InvalidRequestError} for a name that is none, naming its place
+   */
+  denyDomains?: readonly string[] | undefined;
   /**
    * Limit of each direction: kilobits (1000 bits) per second, or packets per second.
    *

@@ -193,6 +193,23 @@ fn a_malformed_create_names_the_option() {
             egress(json!({ "mode": "custom", "denyCidrs": [null] })),
         ),
         (
+            "network.egress.allowDomains[1]",
+            egress(json!({ "mode": "custom", "allowDomains": ["a.test", "https://a.test"] })),
+        ),
+        (
+            "network.egress.denyDomains[0]",
+            egress(json!({ "mode": "custom", "denyDomains": ["10.0.0.1"] })),
+        ),
+        (
+            "network.egress.allowDomains",
+            egress(json!({ "mode": "custom", "allowDomains": vec!["a.test"; 1001] })),
+        ),
+        (
+            "network.egress.allowDomains",
+            egress(json!({ "mode": "allow_all", "allowDomains": ["a.test"] })),
+        ),
+        ("network.egress.mode", egress(json!({ "mode": "domains" }))),
+        (
             "network.egress.rateLimit",
             egress(json!({ "mode": "custom", "rateLimit": {} })),
         ),
@@ -220,6 +237,10 @@ fn a_malformed_create_names_the_option() {
         (
             "internetAccess",
             json!({ "internetAccess": false, "network": { "egress": { "mode": "custom", "allowCidrs": ["1.1.1.1"] } } }),
+        ),
+        (
+            "internetAccess",
+            json!({ "internetAccess": false, "network": { "egress": { "mode": "custom", "allowDomains": ["a.test"] } } }),
         ),
         (
             "internetAccess",

@@ -94,7 +94,7 @@ const TEXTS: [&str; 24] = [
     "2026-01-02T03:04:0é",
     "http",
 ];
-const NAMES: [&str; 46] = [
+const NAMES: [&str; 48] = [
     "template",
     "vcpus",
     "memoryMb",
@@ -113,6 +113,8 @@ const NAMES: [&str; 46] = [
     "mode",
     "allowCidrs",
     "denyCidrs",
+    "allowDomains",
+    "denyDomains",
     "rateLimit",
     "kbitPerSec",
     "pps",

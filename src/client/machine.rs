@@ -6,6 +6,7 @@ use std::time::Duration;
 use nullspace_wire::api::{self, Route};
 use nullspace_wire::exec::ExecRequest;
 use nullspace_wire::machine::CreateMachineRequest;
+use nullspace_wire::network::EgressMode;
 
 use super::call::{json, Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
@@ -68,17 +69,28 @@ impl<T: Transport> Machine<T> {
     /// What makes a machine: the same key and body, until the answer is certain. Its answer becomes a machine in [`Machine::made`].
     pub fn creation(client: &Client<T>, fields: &Fields<'_>, body: &CreateMachineRequest) -> Planned<T> {
         let key = surface::idempotency_key(fields)?;
-        Ok(Self::creation_with(client, machine::create_body(body)?, key))
+        Ok(Self::creation_with(client, body, key)?)
     }
 
     /// `key`: the caller's own.
-    fn creation_with(client: &Client<T>, body: String, key: Option<String>) -> Single<T> {
+    fn creation_with(
+        client: &Client<T>,
+        body: &CreateMachineRequest,
+        key: Option<String>,
+    ) -> Result<Single<T>, Error> {
         let path = api::CREATE_MACHINE.path.to_owned();
         let mut call = Call::new(&api::CREATE_MACHINE, path, client.timeout(None, CREATE_TIMEOUT));
-        call.body = Some(body);
+        call.body = Some(machine::create_body(body)?);
         let own_key = key.is_some();
         call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
-        Single::new(client, call).making(own_key, true)
+        let single = Single::new(client, call).making(own_key, true);
+        let egress = body.network.as_ref().and_then(|network| network.egress.as_ref());
+        Ok(
+            match egress.is_some_and(|policy| policy.mode == EgressMode::Domains) {
+                true => single.telling_domains(),
+                false => single,
+            },
+        )
     }
 
     /// Makes a machine.
@@ -135,7 +147,7 @@ impl<T: Transport> Machine<T> {
 
     /// Makes a machine, runs one command, destroys the machine whatever happened.
     pub async fn run_once(client: &Client<T>, once: Once) -> Outcome<T, T::Answer> {
-        let creation = Self::creation_with(client, machine::create_body(&once.body)?, None);
+        let creation = Self::creation_with(client, &once.body, None)?;
         let made = Self::create(creation).await?;
         let guard = KillOnDrop::new(made);
         let text = json(&once.request)?;

@@ -17,6 +17,7 @@ pub mod machine;
 mod orphan;
 pub mod page;
 mod plan;
+mod policy;
 pub mod process;
 pub mod single;
 mod socket;

@@ -65,6 +65,9 @@ impl<T: Transport> Client<T> {
         };
         let call = Call::of(&request, timeout)?;
         let mut single = Single::new(self, call).failed(operation.failed);
+        if request.tells_domains {
+            single = single.telling_domains();
+        }
         if let Some(field) = operation.gives {
             single = single.field(field);
         }

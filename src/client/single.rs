@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::call::{Call, Client, Failure, Outcome, Pending, Sent};
 use super::files::BYTES;
 use super::orphan::Unclaimed;
+use super::policy;
 use crate::core::error::Error;
 use crate::transport::{Answer, Content, Transport};
 
@@ -27,6 +28,7 @@ pub struct Single<T> {
     /// What becomes of an error.
     failed: fn(Error) -> Error,
     making: Option<Making>,
+    tells_domains: bool,
 }
 
 /// What a call sees to when it makes a machine.
@@ -47,6 +49,7 @@ impl<T: Transport> Single<T> {
             field: None,
             failed: |error| error,
             making: None,
+            tells_domains: false,
         }
     }
 
@@ -54,6 +57,12 @@ impl<T: Transport> Single<T> {
     /// certain.
     pub(super) fn making(mut self, own_key: bool, again: bool) -> Self {
         self.making = Some(Making { own_key, again });
+        self
+    }
+
+    /// It sends a network policy with names, which the answer must tell back.
+    pub(super) fn telling_domains(mut self) -> Self {
+        self.tells_domains = true;
         self
     }
 
@@ -125,6 +134,9 @@ impl<T: Transport> Single<T> {
             Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
             outcome => outcome?,
         };
+        if self.tells_domains && !policy::tells_domains(&sent.answer) {
+            return Err(policy::close(client, call, &sent.answer).await);
+        }
         if let Some(name) = self.field {
             sent.answer = sent.answer.any(name).ok_or_else(|| {
                 Error::invalid_response(format!("{}: the answer has no {name}", call.operation()))

@@ -2,14 +2,22 @@
 
 use std::net::Ipv4Addr;
 
+use nullspace_wire::limits;
 use nullspace_wire::network::{
-    EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy, UpdateEgressRequest,
+    domain, EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy, UpdateEgressRequest,
 };
 
 use super::error::Error;
 use super::options::{Fields, Value, MAX_INTEGER};
 
-const POLICY: [&str; 4] = ["mode", "allowCidrs", "denyCidrs", "rateLimit"];
+const POLICY: [&str; 6] = [
+    "mode",
+    "allowCidrs",
+    "denyCidrs",
+    "allowDomains",
+    "denyDomains",
+    "rateLimit",
+];
 const NETWORK: [&str; 5] = [
     "maskRequestHost",
     "allowPublicTraffic",
@@ -85,10 +93,18 @@ pub fn policy(fields: &Fields<'_>) -> Result<NetworkEgressPolicy, Error> {
             }
         }
     }
+    let (allow_domains, deny_domains) = (domains(fields, "allowDomains")?, domains(fields, "denyDomains")?);
+    let mode = match allow_domains.is_some() || deny_domains.is_some() {
+        // Servers that do not know names refuse it; `custom` they would read without them.
+        true => EgressMode::Domains,
+        false => mode,
+    };
     Ok(NetworkEgressPolicy {
         mode,
         allow_cidrs: cidrs(fields, "allowCidrs")?,
         deny_cidrs: cidrs(fields, "denyCidrs")?,
+        allow_domains,
+        deny_domains,
         rate_limit: rate_limit(fields)?,
     })
 }
@@ -130,6 +146,27 @@ fn cidrs(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error> 
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
+fn domains(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error> {
+    let Some(list) = fields.texts(name)? else {
+        return Ok(None);
+    };
+    if list.len() > limits::EGRESS_DOMAINS {
+        let most = limits::EGRESS_DOMAINS;
+        return Err(fields.wrong(name, &format!("takes at most {most} names, not {}", list.len())));
+    }
+    for (index, text) in list.iter().enumerate() {
+        if let Err(what) = domain(text) {
+            return Err(Error::option(
+                &format!("{}[{index}]", fields.path(name)),
+                &format!(
+                    "must be a name such as 'api.example.com', '*.npmjs.org' or 'db.internal:5432': '{text}' {what}"
+                ),
+            ));
+        }
+    }
+    Ok(Some(list).filter(|list| !list.is_empty()))
+}
+
 /// An IPv4 range or address. Source: schema, `NetworkEgressPolicy`: no names, no IPv6.
 fn is_cidr(text: &str) -> bool {
     let (address, prefix) = match text.split_once('/') {
@@ -151,6 +188,8 @@ pub fn check_closed(network: &NetworkCreateConfig) -> Result<(), Error> {
         "`network.egress` of mode 'allow_all'"
     } else if egress.is_some_and(|policy| policy.allow_cidrs.is_some()) {
         "`network.egress.allowCidrs`"
+    } else if egress.is_some_and(|policy| policy.allow_domains.is_some()) {
+        "`network.egress.allowDomains`"
     } else if network.allow_out.is_some() {
         "`network.allowOut`"
     } else {

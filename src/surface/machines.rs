@@ -68,6 +68,7 @@ pub static CREATE_SNAPSHOT: Operation = Operation::on(&api::CREATE_SNAPSHOT)
 /// Replaces the whole network policy; gives the new one.
 pub static UPDATE_EGRESS: Operation = Operation::on(&api::UPDATE_MACHINE_EGRESS)
     .args(&[by("policy", policy).spread().required()])
+    .rules(domains)
     .gives("egress");
 
 /// `fields=` asks for rows with any subset of the fields.
@@ -75,6 +76,15 @@ fn rows(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     if given.has("fields") {
         request.answer = Answer::MachineRow;
     }
+    Ok(())
+}
+
+/// A server that does not tell names back has not taken them.
+fn domains(_: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+    request.tells_domains = request
+        .body
+        .get("egress")
+        .is_some_and(|policy| policy["mode"] == "domains");
     Ok(())
 }
 

@@ -45,6 +45,8 @@ pub struct Request {
     pub request_timeout: Option<Duration>,
     /// The least HTTP time when nobody gave one.
     pub least: Duration,
+    /// The answer must tell names of a network policy back.
+    pub tells_domains: bool,
 }
 
 impl Request {
@@ -97,6 +99,7 @@ impl Operation {
             answer: route.answer,
             idempotency_key: None,
             request_timeout: None,
+            tells_domains: false,
             least: match self.time {
                 Time::AtLeast(time) => time,
                 _ => Duration::ZERO,

@@ -2,13 +2,12 @@
 // and in a fork and a machine of a snapshot.
 
 import assert from 'node:assert/strict';
-import dgram from 'node:dgram';
-import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { after, before, test } from 'node:test';
 import { execFileSync } from 'node:child_process';
 
 import { engineForTests, SMALL } from './support/engine.mjs';
+import { missingForNames, startNames } from './support/names.mjs';
 import { missingForPeer, OWN, PEER, PEER_2, startPeer } from './support/peer.mjs';
 
 const missing = missingForPeer();
@@ -30,7 +29,7 @@ before(async () => {
   execFileSync('ip', ['route', 'add', '169.254.0.0/16', 'dev', 'cable0']);
   host = http.createServer((_, response) => response.end('host\n'));
   await new Promise((resolve) => host.listen(0, '0.0.0.0', resolve));
-  names = await nameServer();
+  if (!missingForNames()) names = await startNames((_, kind) => (kind === 1 ? PEER : null));
   engine = await engineForTests();
   const { port } = host.address();
   destinations = {
@@ -51,26 +50,6 @@ after(async () => {
   host?.close();
   await peer?.stop();
 });
-
-/** The computer's own name server, as its resolv.conf says: answers every question with the address of the peer. */
-async function nameServer() {
-  const address = readFileSync('/etc/resolv.conf', 'utf8').match(/^nameserver\s+([\d.]+)/m)?.[1];
-  if (!address) return undefined;
-  if (!address.startsWith('127.')) execFileSync('ip', ['address', 'add', `${address}/32`, 'dev', 'lo']);
-  const socket = dgram.createSocket('udp4');
-  socket.on('message', (query, from) => {
-    const end = query.indexOf(0, 12) + 5;
-    const answer = Buffer.concat([
-      query.subarray(0, 2),
-      Buffer.from([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]),
-      query.subarray(12, end),
-      Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, ...PEER.split('.').map(Number)]),
-    ]);
-    socket.send(answer, from.port, from.address);
-  });
-  await new Promise((resolve) => socket.bind(53, address, resolve));
-  return socket;
-}
 
 const HOST = ['metadata', "the host's loopback", "the host's other loopback", "the host's address"];
 const NEVER = [...HOST, 'the engine by that', 'the engine by loopback', 'any address'];

@@ -34,6 +34,8 @@ pub const DEFAULT_MEMORY_LARGE_MB: u64 = 2048;
 pub const DISK_MB: Range = Range::new(512, 131_072);
 /// Volumes of one machine. Source: PROTOCOL.md section 3, "Server rules".
 pub const VOLUMES: usize = 8;
+/// Names in each list of a network policy.
+pub const EGRESS_DOMAINS: usize = 1000;
 
 /// Characters of a name of a machine or a snapshot, which are visible ASCII.
 pub const NAME: Range = Range::new(1, 128);

@@ -15,10 +15,13 @@ pub enum EgressMode {
     DenyAll,
     /// What the lists say.
     Custom,
+    /// What the lists say, those of names too. A mode of its own, so that a server that does not know them refuses the policy
+    /// and does not read it as `custom` without them, which would open what they close. Source: PROTOCOL.md, "Local engine".
+    Domains,
 }
 
 /// What a machine may reach. In mode `custom` the most specific matching range decides and a tie denies; an
-/// address in no range is denied if `allow_cidrs` is non-empty and allowed otherwise.
+/// address in no range is denied if `allow_cidrs` is non-empty and allowed otherwise. In mode `domains` names count beside them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NetworkEgressPolicy {
@@ -30,9 +33,62 @@ pub struct NetworkEgressPolicy {
     /// Ranges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_cidrs: Option<Vec<String>>,
+    /// Names such as `api.example.com`, `*.npmjs.org` or `db.internal:5432`, of mode `domains`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_domains: Option<Vec<String>>,
+    /// Names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_domains: Option<Vec<String>>,
     /// Limit of each direction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<EgressRateLimit>,
+}
+
+/// A name of a policy, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Domain<'a> {
+    /// `*.` before it: every name below, at any depth, and not the name itself.
+    pub below: bool,
+    /// As given; letters beyond ASCII are left to the server.
+    pub name: &'a str,
+    /// The only port.
+    pub port: Option<u16>,
+}
+
+/// Takes a name of a policy apart, or says what is wrong with it.
+pub fn domain(text: &str) -> Result<Domain<'_>, &'static str> {
+    const LONGEST_NAME: usize = 253;
+    const LONGEST_LABEL: usize = 63;
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0') => {
+            Some(digits.parse().map_err(|_| "has a port that is none")?)
+        }
+        Some(_) => return Err("has a port that is none"),
+    };
+    let (below, name) = match name.strip_prefix("*.") {
+        Some(rest) => (true, rest),
+        None => (false, name),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_letter =
+        |letter: char| !letter.is_ascii() || letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    let is_label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len()) && label.chars().all(is_letter);
+    if name.contains('*') {
+        return Err("has a '*' that is not the whole first label");
+    }
+    if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
+        return Err("is no name");
+    }
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is an address, which belongs to the ranges");
+    }
+    Ok(Domain { below, name, port })
 }
 
 /// Either `kbit_per_sec` or `pps`.
@@ -123,4 +179,64 @@ pub struct GetHostResponse {
     /// `query` when the URL carries a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_transport: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{domain, Domain};
+
+    #[test]
+    fn names_of_policies_are_taken_apart() {
+        let of = |below, name, port| Ok(Domain { below, name, port });
+        assert_eq!(domain("api.example.com"), of(false, "api.example.com", None));
+        assert_eq!(domain("API.Example.com."), of(false, "API.Example.com", None));
+        assert_eq!(domain("*.npmjs.org"), of(true, "npmjs.org", None));
+        assert_eq!(domain("db.internal:5432"), of(false, "db.internal", Some(5432)));
+        assert_eq!(
+            domain("*.b\u{fc}cher.example:443"),
+            of(true, "b\u{fc}cher.example", Some(443))
+        );
+        assert_eq!(
+            domain("_dmarc.x-1.example"),
+            of(false, "_dmarc.x-1.example", None)
+        );
+        assert_eq!(domain("db"), of(false, "db", None));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        let long = format!("{}.example", "a".repeat(64));
+        let longer = "a.".repeat(127) + "example";
+        for text in [
+            "",
+            ".",
+            "*",
+            "*.",
+            "a..b",
+            ".a",
+            "a b",
+            "a/b",
+            "https://a.b",
+            "a@b",
+            "a.*.b",
+            "*a.b",
+            "10.0.0.1",
+            "1.2",
+            "*.10.0.0.1",
+            "10.0.0.0/8",
+            "::1",
+            "[::1]:80",
+            "a.b:",
+            "a.b:0",
+            "a.b:080",
+            "a.b:65536",
+            "a.b:+8",
+            "a.b:8:8",
+            "a.b\n",
+            &long,
+            &longer,
+        ] {
+            assert!(domain(text).is_err(), "{text:?}");
+        }
+    }
 }

@@ -222,7 +222,11 @@ fn function(
     fields.sort_by_key(|(key, _)| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
     for (key, schema) in fields {
         let shown = camel_case(key);
-        let value = expression(definitions, schema, key).with_context(|| format!("{name}.{key}"))?;
+        let mut value = expression(definitions, schema, key).with_context(|| format!("{name}.{key}"))?;
+        if (name, key.as_str()) == ("NetworkEgressPolicy", "mode") {
+            // A mode of the wire alone: `custom` has names in JavaScript.
+            value = format!("value.mode === 'domains' ? 'custom' : {value}");
+        }
         if required.contains(key.as_str()) && !projected {
             writeln!(always, "  this.{shown} = {value};")?;
         } else {

@@ -25,7 +25,7 @@ export function missingForPeer() {
   return undefined;
 }
 
-/** Starts the peer: HTTP on port 80 of its addresses, answering `peer`; a flood on port 9. `also`: more addresses. */
+/** Starts the peer: HTTP on port 80 of its addresses, answering `peer`; words on 443, 5432 and 2222; a flood on port 9. `also`: more addresses. */
 export async function startPeer({ also = [] } = {}) {
   const server = fileURLToPath(new URL('peer-server.mjs', import.meta.url));
   const child = start('unshare', ['--net', process.execPath, server]);

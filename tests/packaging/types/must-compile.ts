@@ -157,6 +157,7 @@ export function policies(): EgressPolicy[] {
     NetworkEgressPolicy.allowAll(),
     NetworkEgressPolicy.denyAll(),
     NetworkEgressPolicy.custom({ allowCidrs: ['10.0.0.0/8'], rateLimit: { pps: 100 } }),
+    NetworkEgressPolicy.custom({ allowDomains: ['*.npmjs.org'], denyDomains: ['db.internal:5432'] }),
     { mode: 'custom', denyCidrs: ['10.0.0.0/8'], rateLimit: { kbitPerSec: 1000, burst: 10 } },
   ];
 }

@@ -17,7 +17,7 @@ pub mod namespaces;
 pub mod relay;
 pub mod remove;
 
-pub use egress::{EgressRules, RateLimit, Verdict};
+pub use egress::{DomainRule, EgressRules, NameRules, RateLimit, Said, Verdict};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,13 @@
 //! From the policy of a request to rules that isolation enforces.
 
 use ipnet::{IpNet, Ipv4Net};
-use nullspace_wire::network::{EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy};
+use nullspace_wire::limits;
+use nullspace_wire::network::{self, EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy};
 
 use super::error::{Error, Kind, Result};
 use super::status::Rules;
 use super::{events, Engine};
-use crate::isolation::{EgressRules, RateLimit, Verdict};
+use crate::isolation::{DomainRule, EgressRules, NameRules, RateLimit, Verdict};
 
 /// A checked policy.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ fn plain(mode: EgressMode) -> NetworkEgressPolicy {
         mode,
         allow_cidrs: None,
         deny_cidrs: None,
+        allow_domains: None,
+        deny_domains: None,
         rate_limit: None,
     }
 }
@@ -85,6 +88,16 @@ pub fn check(policy: NetworkEgressPolicy, field: &str) -> Result<Policy> {
     let list = |l: &Option<Vec<String>>| l.clone().unwrap_or_default();
     let allow = ranges(&list(&policy.allow_cidrs), &format!("{field}.allow_cidrs"))?;
     let deny = ranges(&list(&policy.deny_cidrs), &format!("{field}.deny_cidrs"))?;
+    let names = NameRules {
+        allow: domains(&list(&policy.allow_domains), &format!("{field}.allow_domains"))?,
+        deny: domains(&list(&policy.deny_domains), &format!("{field}.deny_domains"))?,
+    };
+    if policy.mode != EgressMode::Domains && !names.is_empty() {
+        return Err(Error::invalid(
+            &format!("{field}.mode"),
+            "takes no names: use \"domains\" with `allow_domains` and `deny_domains`",
+        ));
+    }
     let rate_limit = policy
         .rate_limit
         .as_ref()
@@ -100,15 +113,16 @@ pub fn check(policy: NetworkEgressPolicy, field: &str) -> Result<Policy> {
         EgressMode::AllowAll => EgressRules::allow_all(),
         // Fails closed whatever the lists say. Source: schema, NetworkEgressPolicy.
         EgressMode::DenyAll => EgressRules::deny_all(),
-        EgressMode::Custom => EgressRules {
+        EgressMode::Custom | EgressMode::Domains => EgressRules {
             // The presence of an allow list says "only these".
-            otherwise: if allow.is_empty() {
+            otherwise: if allow.is_empty() && names.allow.is_empty() {
                 Verdict::Allow
             } else {
                 Verdict::Deny
             },
             allow,
             deny,
+            names,
             ..EgressRules::allow_all()
         },
     };
@@ -139,6 +153,46 @@ fn ranges(texts: &[String], field: &str) -> Result<Vec<IpNet>> {
             })
         })
         .collect()
+}
+
+/// Names, letters beyond ASCII as the DNS has them.
+fn domains(texts: &[String], field: &str) -> Result<Vec<DomainRule>> {
+    if texts.len() > limits::EGRESS_DOMAINS {
+        return Err(Error::invalid(
+            field,
+            format_args!(
+                "has {} names: at most {} are taken",
+                texts.len(),
+                limits::EGRESS_DOMAINS
+            ),
+        ));
+    }
+    let wrong = |index: usize, what: &str| {
+        Error::invalid(
+            &format!("{field}[{index}]"),
+            format_args!(
+                "{what}: give a name such as \"api.example.com\", \"*.npmjs.org\" or \"db.internal:5432\""
+            ),
+        )
+    };
+    let of = |(index, text): (usize, &String)| {
+        let domain = network::domain(text).map_err(|what| wrong(index, what))?;
+        let name = idna::domain_to_ascii(domain.name).map_err(|_| wrong(index, "is no name"))?;
+        // What it became is checked once more.
+        match network::domain(&name) {
+            Ok(network::Domain {
+                below: false,
+                name,
+                port: None,
+            }) if name.is_ascii() => Ok(DomainRule {
+                below: domain.below,
+                name: name.to_ascii_lowercase(),
+                port: domain.port,
+            }),
+            _ => Err(wrong(index, "is no name")),
+        }
+    };
+    texts.iter().enumerate().map(of).collect()
 }
 
 fn rate(limit: &EgressRateLimit, field: &str) -> Result<RateLimit> {
@@ -180,7 +234,9 @@ impl Engine {
         if !status.can_change_egress() {
             return Err(machine.not_ready());
         }
-        let opens = policy.rules.otherwise == Verdict::Allow || !policy.rules.allow.is_empty();
+        let rules = &policy.rules;
+        let opens =
+            rules.otherwise == Verdict::Allow || !rules.allow.is_empty() || !rules.names.allow.is_empty();
         if opens && !internet_access {
             return Err(Error::new(
                 Kind::Conflict,
@@ -233,6 +289,40 @@ mod tests {
         )
         .unwrap();
         assert!(!verdict(&policy, "10.0.0.1") && verdict(&policy, "9.9.9.9"));
+    }
+
+    #[test]
+    fn names_are_kept_as_the_dns_has_them() {
+        let policy = create(
+            json!({ "egress": {
+                "mode": "domains",
+                "allow_domains": ["API.Example.com.", "*.B\u{fc}cher.example", "db.internal:5432"],
+                "deny_domains": ["x.example.com"],
+            } }),
+            true,
+        )
+        .unwrap();
+        let rule = |below, name: &str, port| DomainRule {
+            below,
+            name: name.to_owned(),
+            port,
+        };
+        let allow = vec![
+            rule(false, "api.example.com", None),
+            rule(true, "xn--bcher-kva.example", None),
+            rule(false, "db.internal", Some(5432)),
+        ];
+        let deny = vec![rule(false, "x.example.com", None)];
+        assert_eq!(policy.rules.names, NameRules { allow, deny });
+        assert!(policy.rules.dns && !verdict(&policy, "1.1.1.1"));
+        // Told as given.
+        assert_eq!(policy.shown.allow_domains.unwrap()[0], "API.Example.com.");
+        let rest = create(
+            json!({ "egress": { "mode": "domains", "deny_domains": ["a.test"] } }),
+            true,
+        )
+        .unwrap();
+        assert!(verdict(&rest, "1.1.1.1"));
     }
 
     #[test]
@@ -299,6 +389,30 @@ mod tests {
                 "network.egress",
             ),
             (json!({ "deny_out": ["everything"] }), "network.deny_out[0]"),
+            (
+                json!({ "egress": { "mode": "custom", "allow_domains": ["a.test"] } }),
+                "egress.mode",
+            ),
+            (
+                json!({ "egress": { "mode": "deny_all", "deny_domains": ["a.test"] } }),
+                "egress.mode",
+            ),
+            (
+                json!({ "egress": { "mode": "domains", "allow_domains": ["a.test", "https://a.test"] } }),
+                "egress.allow_domains[1]",
+            ),
+            (
+                json!({ "egress": { "mode": "domains", "deny_domains": ["10.0.0.1"] } }),
+                "egress.deny_domains[0]",
+            ),
+            (
+                json!({ "egress": { "mode": "domains", "deny_domains": ["xn--a.test"] } }),
+                "egress.deny_domains[0]",
+            ),
+            (
+                json!({ "egress": { "mode": "domains", "deny_domains": vec!["a.test"; 1001] } }),
+                "egress.deny_domains",
+            ),
         ];
         for (network, field) in cases {
             let error = create(network, true).unwrap_err();

@@ -104,11 +104,12 @@ fn good_value(path: &str) -> Option<&'static str> {
         }
         "on_timeout" => "\"destroy\" or \"pause\"",
         "mode" if field == "warm_pool" => "\"prefer\", \"require\" or \"bypass\"",
-        "mode" => "\"allow_all\", \"deny_all\" or \"custom\"",
+        "mode" => "\"allow_all\", \"deny_all\", \"custom\" or \"domains\"",
         "checkout_policy" => "\"prefer\", \"require\" or \"bypass\"",
         "version_policy" => "\"pinned_build\" or \"track_tag\"",
         "wait_ms" => "1000",
         "allow_cidrs" | "deny_cidrs" | "allow_out" | "deny_out" => "[\"10.0.0.0/8\"]",
+        "allow_domains" | "deny_domains" => "[\"api.example.com\", \"*.npmjs.org\"]",
         "kbit_per_sec" | "pps" => "1000",
         "metadata" | "labels" => "{\"project\": \"docs\"}",
         "cwd" => "\"/workspace\"",

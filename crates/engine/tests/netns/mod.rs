@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
 use nullspace_agent::net;
@@ -85,6 +85,9 @@ pub mod port {
     pub const NAMES: u16 = 5300;
 }
 
+/// Names and addresses.
+pub type Names = Arc<Mutex<std::collections::BTreeMap<&'static str, [u8; 4]>>>;
+
 /// The three networks and a relay between them.
 pub struct Lab {
     pub host: Network,
@@ -95,6 +98,8 @@ pub struct Lab {
     pub received: Arc<AtomicU64>,
     /// Queries that arrived at the name server.
     pub queries: Arc<AtomicU64>,
+    /// Names that the name server knows, and the address of each, which holds for no time at all.
+    pub names: Names,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -141,11 +146,12 @@ impl Lab {
                 });
             }
         });
+        let names = Names::default();
         host.run({
-            let queries = queries.clone();
+            let (queries, names) = (queries.clone(), names.clone());
             move || {
                 serve(port::ENGINE, echo);
-                name_server(queries);
+                name_server(queries, names);
             }
         });
         let runtime = host.run(|| {
@@ -168,6 +174,7 @@ impl Lab {
             relay: Some(relay),
             received,
             queries,
+            names,
             runtime: Some(runtime),
         }
     }
@@ -207,6 +214,22 @@ impl Lab {
                 false
             }
         }
+    }
+
+    /// Asks for a name from the machine: its address.
+    pub fn resolve(&self, name: &str) -> Option<[u8; 4]> {
+        let labels = name
+            .split('.')
+            .flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+        let labels: Vec<u8> = labels.collect();
+        let query = [
+            b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0",
+            &labels[..],
+            b"\0\0\x01\0\x01",
+        ]
+        .concat();
+        let answer = self.ask("8.8.8.8:53", &query);
+        (answer[7] > 0).then(|| *answer.last_chunk().unwrap())
     }
 
     /// Sends a datagram from the machine and waits for the answer.
@@ -281,11 +304,28 @@ pub const ANSWER: &[u8] = b"\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x01
 /// Its answer under rules without names: REFUSED.
 pub const REFUSED: &[u8] = b"\x12\x34\x81\x85\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x02bc\x00\x00\x01\x00\x01";
 
-/// Answers [`QUERY`] under any id; other names get no answer.
-fn name_server(queries: Arc<AtomicU64>) {
-    fn answer(query: &[u8]) -> Option<Vec<u8>> {
-        (query[2..] == QUERY[2..]).then(|| [&query[..2], &ANSWER[2..]].concat())
-    }
+/// Answers [`QUERY`] under any id, and what is in the table; other names get no answer.
+fn name_server(queries: Arc<AtomicU64>, names: Names) {
+    let answer = {
+        let names = names.clone();
+        move |query: &[u8]| {
+            if query[2..] == QUERY[2..] {
+                return Some([&query[..2], &ANSWER[2..]].concat());
+            }
+            let mut labels = Vec::new();
+            let mut at = 12;
+            while query[at] != 0 {
+                let end = at + 1 + usize::from(query[at]);
+                labels.push(std::str::from_utf8(&query[at + 1..end]).unwrap());
+                at = end;
+            }
+            let address = *names.lock().unwrap().get(labels.join(".").as_str())?;
+            let head = b"\x81\x80\0\x01\0\x01\0\0\0\0";
+            let record = b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x04";
+            Some([&query[..2], head, &query[12..at + 5], record, &address].concat())
+        }
+    };
+    let over_udp = answer.clone();
     let socket = UdpSocket::bind(("127.0.0.1", port::NAMES)).unwrap();
     let listener = TcpListener::bind(("127.0.0.1", port::NAMES)).unwrap();
     let over_tcp = queries.clone();
@@ -293,7 +333,7 @@ fn name_server(queries: Arc<AtomicU64>) {
         let mut buffer = [0; 1500];
         while let Ok((len, from)) = socket.recv_from(&mut buffer) {
             queries.fetch_add(1, Ordering::SeqCst);
-            if let Some(answer) = answer(&buffer[..len]) {
+            if let Some(answer) = over_udp(&buffer[..len]) {
                 // A forged answer first: it must not be believed.
                 let forged = [&[!answer[0]], &answer[1..answer.len() - 1], &[66]].concat();
                 socket.send_to(&forged, from).unwrap();

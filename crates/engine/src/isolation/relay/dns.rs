@@ -3,13 +3,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::records;
 use super::tcp::{read_exact, write_all};
 use super::Shared;
 
@@ -34,6 +35,7 @@ const SERVERS: usize = 3;
 const HEADER: usize = 12;
 
 // Answer codes of RFC 1035, section 4.1.1.
+const NO_ERROR: u8 = 0;
 const FORMAT_ERROR: u8 = 1;
 const SERVER_FAILURE: u8 = 2;
 const NOT_IMPLEMENTED: u8 = 4;
@@ -98,20 +100,66 @@ async fn answer(query: &[u8], over_tcp: bool, shared: &Shared) -> Option<Vec<u8>
     let place = shared.share.take();
     let answer = if place.is_none() {
         refusal(query, SERVER_FAILURE)
-    } else if shared.dns_is_allowed() {
-        let asked = timeout(LIMIT, ask_servers(query, question, over_tcp, shared)).await;
-        match asked {
-            // The rules may have changed meanwhile.
-            Ok(Some(answer)) if shared.dns_is_allowed() => answer,
-            Ok(Some(_)) => refusal(query, REFUSED),
-            Ok(None) | Err(_) => refusal(query, SERVER_FAILURE),
-        }
     } else {
-        refusal(query, REFUSED)
+        match may_ask(question, shared) {
+            Err(code) => refusal(query, code),
+            Ok(()) => match timeout(LIMIT, ask_servers(query, question, over_tcp, shared)).await {
+                // The rules may have changed meanwhile.
+                Ok(Some(answer)) => {
+                    match may_ask(question, shared).and_then(|()| enter(&answer, question, shared)) {
+                        Ok(()) => answer,
+                        Err(code) => refusal(query, code),
+                    }
+                }
+                Ok(None) | Err(_) => refusal(query, SERVER_FAILURE),
+            },
+        }
     };
     shared.received.bucket.take_all(answer.len()).await;
     shared.received.count(answer.len());
     Some(answer)
+}
+
+/// Whether a question may be asked, or the code to answer instead.
+fn may_ask(question: &[u8], shared: &Shared) -> Result<(), u8> {
+    /// What says how else a service is reached: other addresses, and keys that hide the name which TLS says (SVCB, HTTPS,
+    /// and all records together). Source: RFC 9460.
+    const OTHER_WAYS: [u16; 3] = [64, 65, 255];
+    let table = shared.table.lock().unwrap();
+    let rules = &table.rules;
+    if !rules.dns {
+        return Err(REFUSED);
+    }
+    if rules.names.is_empty() {
+        return Ok(());
+    }
+    match records::name_of(question) {
+        Some(name) if rules.names.resolves(&name) => {}
+        _ => return Err(REFUSED),
+    }
+    match records::kind_of(question) {
+        Some(kind) if OTHER_WAYS.contains(&kind) => Err(NO_ERROR),
+        _ => Ok(()),
+    }
+}
+
+/// Enters which addresses a name was answered with, or gives the code to answer instead.
+fn enter(answer: &[u8], question: &[u8], shared: &Shared) -> Result<(), u8> {
+    let Some(name) = records::name_of(question) else {
+        return Ok(());
+    };
+    let mut table = shared.table.lock().unwrap();
+    let told = match records::told(answer, &name) {
+        Some(told) => told,
+        None if table.rules.names.is_empty() => return Ok(()),
+        None => return Err(SERVER_FAILURE),
+    };
+    // A name that is allowed may be an alias of one that is denied.
+    if told.aliases.iter().any(|alias| table.rules.names.denies(alias)) {
+        return Err(REFUSED);
+    }
+    table.answered.enter(&name, &told.addresses, Instant::now());
+    Ok(())
 }
 
 /// Finds the question, or the code to answer instead; `None` = not to be answered.

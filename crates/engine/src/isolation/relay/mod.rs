@@ -2,14 +2,20 @@
 //! allow them.
 //!
 //! - `tcp`: accepts, asks the rules, dials, copies
+//! - `said`: hears whom a connection says that it is for
 //! - `dns`: answers name queries, whatever server was asked
+//! - `records`: names and addresses of their messages
+//! - `answered`: which names led to which addresses
 //! - `bucket`: rate limits
 //! - `refused`: what no policy allows
 //! - `share`: how machines share what the engine may hold open
 
+mod answered;
 mod bucket;
 mod dns;
+mod records;
 mod refused;
+mod said;
 mod share;
 mod tcp;
 
@@ -20,16 +26,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::answered::Answered;
 use self::bucket::Bucket;
 pub use self::share::Pool;
 use self::share::{Place, Share};
-use super::egress::{EgressRules, Verdict};
+use super::egress::{EgressRules, Said};
 
 /// Options of [`Relay::start`].
 #[derive(Debug, Clone)]
@@ -44,6 +51,9 @@ pub struct RelayOptions {
     pub extra_refused: Vec<IpNet>,
     /// Limit of connecting to a destination. Default 10 s.
     pub connect_timeout: Duration,
+    /// How long a name leads to what it was answered with, however short the answer says that it holds: programs keep it
+    /// for a while. Default a minute.
+    pub least_answer: Duration,
 }
 
 impl Default for RelayOptions {
@@ -54,6 +64,7 @@ impl Default for RelayOptions {
             pool: Pool::of_descriptors(super::descriptors::limit()),
             extra_refused: Vec::new(),
             connect_timeout: Duration::from_secs(10),
+            least_answer: Duration::from_secs(60),
         }
     }
 }
@@ -89,14 +100,15 @@ impl Relay {
         let shared = Arc::new(Shared {
             share: Share::new(options.pool.clone(), options.max_connections),
             dns_slots: Share::new(Pool::of_descriptors(u64::MAX), dns::MOST_CONNECTIONS),
-            options,
             sent: Direction::new(&rules),
             received: Direction::new(&rules),
             table: Mutex::new(Table {
                 rules,
+                answered: Answered::new(options.least_answer),
                 next: 0,
                 connections: HashMap::new(),
             }),
+            options,
             end: CancellationToken::new(),
         });
         tokio::spawn(
@@ -127,7 +139,7 @@ impl Relay {
             rules, connections, ..
         } = &mut *table;
         connections.retain(|_, connection| {
-            let stays = connection.is_dns || rules.verdict(connection.destination) == Verdict::Allow;
+            let stays = connection.is_dns || connection.may_stay(rules);
             if !stays {
                 connection.reset();
             }
@@ -184,19 +196,33 @@ impl Direction {
 /// entered after new ones have cut the others.
 struct Table {
     rules: EgressRules,
+    answered: Answered,
     next: u64,
     connections: HashMap<u64, Connection>,
 }
 
 struct Connection {
-    destination: IpAddr,
+    destination: SocketAddrV4,
     /// Answered by the relay itself, so that no address rule concerns it.
     is_dns: bool,
+    said: Said,
+    /// Names that led to its address when it was made.
+    answered: Vec<String>,
     sockets: Vec<Arc<TcpStream>>,
     cut: CancellationToken,
 }
 
 impl Connection {
+    /// Whether other rules allow it.
+    fn may_stay(&self, rules: &EgressRules) -> bool {
+        let said = match &self.said {
+            // Its other side is there and may be heard already.
+            Said::Nothing if self.sockets.len() > 1 => &Said::NoName,
+            said => said,
+        };
+        rules.allows(self.destination, said, &self.answered)
+    }
+
     /// Resets both sides now, though their task still holds them.
     fn reset(&self) {
         self.cut.cancel();
@@ -222,10 +248,6 @@ impl Shared {
         }
     }
 
-    fn dns_is_allowed(&self) -> bool {
-        self.table.lock().unwrap().rules.dns
-    }
-
     /// Enters a connection, or says that the rules deny it.
     fn enter(self: &Arc<Self>, destination: SocketAddrV4, socket: &Arc<TcpStream>) -> Option<Entered> {
         let is_dns = destination.port() == dns::PORT;
@@ -234,17 +256,29 @@ impl Shared {
             return None;
         }
         let mut table = self.table.lock().unwrap();
-        if !is_dns && table.rules.verdict(address) == Verdict::Deny {
+        let answered = table.answered.names(*destination.ip(), Instant::now());
+        let rules = &table.rules;
+        if !is_dns && !rules.allows(destination, &Said::Nothing, &answered) {
             return None;
         }
+        let way = match rules.must_hear(address) {
+            false => Way::Open,
+            true if rules.allows(destination, &Said::NoName, &answered) => Way::Heard,
+            true => Way::Named,
+        };
         let id = table.next;
         table.next += 1;
         let cut = self.end.child_token();
         table.connections.insert(
             id,
             Connection {
-                destination: address,
+                destination,
                 is_dns,
+                said: match way {
+                    Way::Open => Said::Unheard,
+                    Way::Heard | Way::Named => Said::Nothing,
+                },
+                answered,
                 sockets: vec![socket.clone()],
                 cut: cut.clone(),
             },
@@ -253,6 +287,7 @@ impl Shared {
             shared: self.clone(),
             id,
             cut,
+            way,
         })
     }
 }
@@ -262,9 +297,43 @@ struct Entered {
     shared: Arc<Shared>,
     id: u64,
     cut: CancellationToken,
+    way: Way,
+}
+
+/// What has to be known of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Nothing.
+    Open,
+    /// What it says, as it says it: it may be without a name, too.
+    Heard,
+    /// Its name, before anything else happens.
+    Named,
 }
 
 impl Entered {
+    /// Takes down what the connection said. `false` = it may not be.
+    fn say(&self, said: Said) -> bool {
+        let mut table = self.shared.table.lock().unwrap();
+        let Table {
+            rules,
+            connections,
+            answered,
+            ..
+        } = &mut *table;
+        let Some(connection) = connections.get_mut(&self.id) else {
+            return false;
+        };
+        match &said {
+            Said::Name(name) if !connection.answered.contains(name) => {
+                connection.answered = answered.names(*connection.destination.ip(), Instant::now());
+            }
+            _ => {}
+        }
+        connection.said = said;
+        rules.allows(connection.destination, &connection.said, &connection.answered)
+    }
+
     /// Adds the other side. `false` = the connection was cut meanwhile.
     fn add(&self, socket: &Arc<TcpStream>) -> bool {
         let mut table = self.shared.table.lock().unwrap();

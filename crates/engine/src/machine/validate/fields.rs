@@ -177,7 +177,14 @@ pub fn check_policy_keys(field: &str, policy: &Value) -> Result<()> {
     check_keys(
         field,
         policy,
-        &["mode", "allow_cidrs", "deny_cidrs", "rate_limit"],
+        &[
+            "mode",
+            "allow_cidrs",
+            "deny_cidrs",
+            "allow_domains",
+            "deny_domains",
+            "rate_limit",
+        ],
     )?;
     check_keys(
         &format!("{field}.rate_limit"),
