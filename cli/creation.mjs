@@ -17,6 +17,12 @@ export const creation = {
     ['--egress <mode>', 'network policy: allow_all, deny_all or custom'],
     ['--allow-cidr <range>', 'custom policy: let this range in; repeatable', list],
     ['--deny-cidr <range>', 'custom policy: keep this range out; repeatable', list],
+    [
+      '--allow-domain <name>',
+      'custom policy: let this name in, such as *.npmjs.org or db.internal:5432; repeatable',
+      list,
+    ],
+    ['--deny-domain <name>', 'custom policy: keep this name out; repeatable', list],
     ['--kbit-per-sec <n>', 'custom policy: most kilobits a second', number],
     ['--pps <n>', 'custom policy: most packets a second', number],
     ['--burst <n>', 'what may come at once', number],

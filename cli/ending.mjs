@@ -86,6 +86,8 @@ const FLAGS = {
   allow_public_traffic: '--private-traffic',
   allow_cidrs: '--allow-cidr',
   deny_cidrs: '--deny-cidr',
+  allow_domains: '--allow-domain',
+  deny_domains: '--deny-domain',
   labels: '--label',
   background: '--detach',
   mode: '--egress',

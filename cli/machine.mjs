@@ -15,8 +15,12 @@ const left = ({ status, remainingMs, timeoutAt }) => {
   return milliseconds === undefined ? undefined : duration(milliseconds);
 };
 
-const egress = ({ mode, allowCidrs = [], denyCidrs = [] }) =>
-  [mode, ...allowCidrs.map((range) => `+${range}`), ...denyCidrs.map((range) => `-${range}`)].join(' ');
+const egress = ({ mode, allowCidrs = [], allowDomains = [], denyCidrs = [], denyDomains = [] }) =>
+  [
+    mode,
+    ...[...allowCidrs, ...allowDomains].map((what) => `+${what}`),
+    ...[...denyCidrs, ...denyDomains].map((what) => `-${what}`),
+  ].join(' ');
 
 const described = (info) =>
   fields({

@@ -32,13 +32,14 @@ export const given = (options) => {
 };
 
 /** The network policy that the flags describe; nothing when they say nothing. */
-export const network = ({ egress, allowCidr, denyCidr, kbitPerSec, pps, burst, maskRequestHost, privateTraffic }) => {
-  const custom = allowCidr || denyCidr || kbitPerSec !== undefined || pps !== undefined;
+export const network = ({ egress, kbitPerSec, pps, burst, maskRequestHost, privateTraffic, ...lists }) => {
+  const { allowCidr, denyCidr, allowDomain, denyDomain } = lists;
+  const custom = allowCidr || denyCidr || allowDomain || denyDomain || kbitPerSec !== undefined || pps !== undefined;
   const mode = egress ?? (custom ? 'custom' : undefined);
   const rate = kbitPerSec ?? pps;
   const policy = mode && {
     mode,
-    ...given({ allowCidrs: allowCidr, denyCidrs: denyCidr }),
+    ...given({ allowCidrs: allowCidr, denyCidrs: denyCidr, allowDomains: allowDomain, denyDomains: denyDomain }),
     ...(rate === undefined ? {} : { rateLimit: given({ kbitPerSec, pps, burst }) }),
   };
   const all = given({ egress: policy, maskRequestHost, allowPublicTraffic: privateTraffic ? false : undefined });

@@ -28,6 +28,17 @@ test('a machine is made, listed and described', async () => {
   assert.match(await good('machine', 'connect', id, '--timeout', '500'), /status +running/);
 });
 
+test('a policy of names is given and shown', async () => {
+  const flags = ['--allow-domain', '*.npmjs.org', '--allow-domain', 'db.internal:5432', '--deny-domain', 'x.npmjs.org'];
+  const named = await good('machine', 'create', ...SMALL, ...flags);
+  const shown = await good('machine', 'get', named);
+  assert.match(shown, /egress +custom \+\*\.npmjs\.org \+db\.internal:5432 -x\.npmjs\.org/);
+  await good('machine', 'kill', named);
+  const { code, stderr } = await run(['machine', 'create', '--allow-domain', 'https://a.test']);
+  assert.equal(code, 2);
+  assert.match(stderr, /--allow-domain/);
+});
+
 test('a command runs, and its exit code is ours', async () => {
   const ran = await run(['machine', 'exec', id, '--shell', '--', 'echo "$A"; echo err >&2; exit 3']);
   assert.deepEqual(ran, { code: 3, stdout: 'b c\n', stderr: 'err\n' });
