@@ -84,7 +84,7 @@ test('the form says which option is wrong, before anything is sent', async () =>
   const alert = page.getByRole('main').getByRole('alert');
   assert.match(await alert.textContent(), /timeout/);
   await field('Lease, seconds').fill('600');
-  await page.getByLabel('What these ranges say').check();
+  await page.getByLabel('What these ranges and names say').check();
   await field('Allowed ranges').fill('203.0.113.0/99');
   await button('Create machine').click();
   await page.waitForFunction(() => document.querySelector('main [role=alert]')?.textContent.includes('allowCidrs'));
@@ -94,6 +94,8 @@ test('the form says which option is wrong, before anything is sent', async () =>
 
 test('the form makes a machine with its size, network policy and environment', async () => {
   await field('Allowed ranges').fill('203.0.113.0/24');
+  await field('Allowed names').fill('*.npmjs.org');
+  await field('Denied names').fill('x.npmjs.org');
   await page.getByText('Environment and metadata').click();
   await field('Environment').fill('GREETING=hello');
   await field('Metadata').fill('team=blue');
@@ -194,9 +196,11 @@ test('a port of the machine shows in a frame of an origin of its own', async () 
 
 test('the policy of a running machine is shown as it holds, and replaced', async () => {
   await openTab('Network');
-  await page.getByText('At present the ranges below decide').waitFor();
-  assert.equal(await page.getByLabel('What these ranges say').isChecked(), true);
+  await page.getByText('At present the lists below decide').waitFor();
+  assert.equal(await page.getByLabel('What these ranges and names say').isChecked(), true);
   assert.equal(await field('Allowed ranges').inputValue(), '203.0.113.0/24');
+  assert.equal(await field('Allowed names').inputValue(), '*.npmjs.org');
+  assert.equal(await field('Denied names').inputValue(), 'x.npmjs.org');
   await page.getByLabel('Nothing', { exact: true }).check();
   await button('Apply').click();
   await page.getByText('It holds from now on').waitFor();
@@ -290,7 +294,7 @@ test('the code of what was done runs as it is', async () => {
   await looksWell('code');
   await page.getByLabel('Code of what was just done').getByRole('button', { name: 'Clear' }).click();
   await page.goto(`${play.origin}/#/create`);
-  await page.getByLabel('What these ranges say').check();
+  await page.getByLabel('What these ranges and names say').check();
   await field('Denied ranges').fill('203.0.113.0/24');
   await button('Create machine').click();
   await page.waitForURL(/\/terminal$/);

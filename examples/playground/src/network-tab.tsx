@@ -9,7 +9,7 @@ import { Action, Problem } from './parts';
 const inWords = (policy: EgressPolicy) => {
   if (policy.mode === 'allow_all') return 'At present it may reach everything but this computer.';
   if (policy.mode === 'deny_all') return 'At present it may reach nothing.';
-  return 'At present the ranges below decide what it may reach.';
+  return 'At present the lists below decide what it may reach.';
 };
 
 /** Replaces the policy of a machine while it runs. It begins with the one that holds: nothing wider is chosen for anybody. */

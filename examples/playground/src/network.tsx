@@ -11,12 +11,21 @@ export interface NetworkDraft {
   mode: EgressPolicy['mode'] | undefined;
   allow: string;
   deny: string;
+  allowNames: string;
+  denyNames: string;
   kbit: string;
   /** A limit in packets, which the form has no field for. */
   packets?: { pps: number; burst?: number };
 }
 
-export const NO_LIMIT: NetworkDraft = { mode: 'allow_all', allow: '', deny: '', kbit: '' };
+export const NO_LIMIT: NetworkDraft = {
+  mode: 'allow_all',
+  allow: '',
+  deny: '',
+  allowNames: '',
+  denyNames: '',
+  kbit: '',
+};
 
 const lines = (text: string) => {
   const list = text.split(/[\s,]+/).filter(Boolean);
@@ -27,10 +36,13 @@ export function policyOf(draft: NetworkDraft): EgressPolicy {
   if (draft.mode === undefined) throw new TypeError('Choose what the machine may reach.');
   if (draft.mode !== 'custom') return { mode: draft.mode };
   const [allowCidrs, denyCidrs] = [lines(draft.allow), lines(draft.deny)];
+  const [allowDomains, denyDomains] = [lines(draft.allowNames), lines(draft.denyNames)];
   return {
     mode: 'custom',
     ...(allowCidrs ? { allowCidrs } : {}),
     ...(denyCidrs ? { denyCidrs } : {}),
+    ...(allowDomains ? { allowDomains } : {}),
+    ...(denyDomains ? { denyDomains } : {}),
     ...(draft.packets ? { rateLimit: draft.packets } : {}),
     ...(draft.kbit.trim() ? { rateLimit: { kbitPerSec: Number(draft.kbit) } } : {}),
   };
@@ -44,6 +56,8 @@ export function draftOf(policy: EgressPolicy): NetworkDraft {
     mode: 'custom',
     allow: policy.allowCidrs?.join('\n') ?? '',
     deny: policy.denyCidrs?.join('\n') ?? '',
+    allowNames: policy.allowDomains?.join('\n') ?? '',
+    denyNames: policy.denyDomains?.join('\n') ?? '',
     kbit: limit && 'kbitPerSec' in limit ? String(limit.kbitPerSec) : '',
     ...(limit && 'pps' in limit ? { packets: limit } : {}),
   };
@@ -52,7 +66,7 @@ export function draftOf(policy: EgressPolicy): NetworkDraft {
 const MODES = {
   allow_all: 'Everything but this computer',
   deny_all: 'Nothing',
-  custom: 'What these ranges say',
+  custom: 'What these ranges and names say',
 } as const;
 
 export function NetworkFields({ draft, change }: { draft: NetworkDraft; change: (next: NetworkDraft) => void }) {
@@ -77,6 +91,26 @@ export function NetworkFields({ draft, change }: { draft: NetworkDraft; change: 
           <Field label="Denied ranges" hint="The longest prefix decides; a tie denies.">
             {(ids) => (
               <textarea {...ids} rows={2} value={draft.deny} onInput={(e) => set({ deny: e.currentTarget.value })} />
+            )}
+          </Field>
+          <Field label="Allowed names" hint="One a line, such as api.example.com, *.npmjs.org or db.internal:5432.">
+            {(ids) => (
+              <textarea
+                {...ids}
+                rows={2}
+                value={draft.allowNames}
+                onInput={(e) => set({ allowNames: e.currentTarget.value })}
+              />
+            )}
+          </Field>
+          <Field label="Denied names" hint="They win over what is allowed.">
+            {(ids) => (
+              <textarea
+                {...ids}
+                rows={2}
+                value={draft.denyNames}
+                onInput={(e) => set({ denyNames: e.currentTarget.value })}
+              />
             )}
           </Field>
           <Field label="Rate limit, kbit/s" hint="Of each direction; empty for none.">
