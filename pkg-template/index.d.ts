@@ -301,7 +301,7 @@ export interface VolumeMount {
   mountPath: string;
   /** Directory of the volume to mount. @default its root */
   subpath?: string | undefined;
-  /** @default false */
+  /** Whether the machine may only read it. @default false */
   readOnly?: boolean | undefined;
 }
 
@@ -527,21 +527,21 @@ export interface RunOnceOptions extends ClientOptions {
   diskMb?: number | undefined;
   /** Volumes to mount, at most 8. @default none */
   volumes?: readonly VolumeMount[] | undefined;
-  /** @default 'base' */
+  /** Template reference such as `base` or `team/app:stable`. @default 'base' */
   template?: string | undefined;
   /** Seconds for the command, at least 1, or `'none'`, with which the machine lives up to a day. @default 30 */
   timeout?: number | 'none' | undefined;
   /** Environment of the machine. @default `{}` */
   envs?: Record<string, string> | undefined;
-  /** @default 2 */
+  /** Processors, at least 1. @default 2 */
   vcpus?: number | undefined;
   /** MiB. @default 512 */
   memoryMb?: number | undefined;
-  /** @default everything may be reached */
+  /** Network policy and previews. @default everything may be reached */
   network?: NetworkOptions | undefined;
-  /** @default true */
+  /** `false` denies all egress. @default true */
   internetAccess?: boolean | undefined;
-  /** @default `{}` */
+  /** Kept verbatim with the machine. @default `{}` */
   metadata?: Record<string, unknown> | undefined;
 }
 
@@ -1169,9 +1169,9 @@ export interface LifecycleFilterOptions {
   limit?: number | undefined;
   /** Newest first, or oldest first. @default 'desc' */
   order?: 'asc' | 'desc' | undefined;
-  /** @default all */
+  /** Only events of this operation, such as `create`. @default all */
   operation?: LifecycleEvent['operation'] | undefined;
-  /** @default all */
+  /** Only events with this outcome. @default all */
   status?: 'requested' | 'succeeded' | 'failed' | undefined;
   /** Not before: a `Date`, or RFC 3339. @default the beginning */
   from?: string | Date | undefined;
@@ -1181,13 +1181,13 @@ export interface LifecycleFilterOptions {
 
 /** Options of {@link Lifecycle.listEvents}. */
 export interface LifecycleListOptions extends ClientOptions, LifecycleFilterOptions {
-  /** @default all */
+  /** Only events of this machine. @default all */
   machineId?: string | undefined;
-  /** @default all */
+  /** Only events of this snapshot. @default all */
   snapshotId?: string | undefined;
-  /** @default all */
+  /** Only forks and snapshots of this machine. @default all */
   sourceMachineId?: string | undefined;
-  /** @default all */
+  /** Only forks that made this machine. @default all */
   targetMachineId?: string | undefined;
 }
 
@@ -1248,9 +1248,9 @@ export class Lifecycle {
 
 /** Options of a stream of the events of one machine. */
 export interface MachineEventStreamOptions extends CallOptions {
-  /** @default all */
+  /** Only events of this operation, such as `create`. @default all */
   operation?: LifecycleEvent['operation'] | undefined;
-  /** @default all */
+  /** Only events with this outcome. @default all */
   status?: 'requested' | 'succeeded' | 'failed' | undefined;
   /** Nothing of the past. Contradicts `afterEventId`. @default false */
   liveOnly?: boolean | undefined;
@@ -1266,21 +1266,21 @@ export interface MachineEventStreamOptions extends CallOptions {
 
 /** Options of {@link Lifecycle.streamEvents}. */
 export interface LifecycleStreamOptions extends MachineEventStreamOptions, ClientOptions {
-  /** @default all */
+  /** Only events of this machine. @default all */
   machineId?: string | undefined;
-  /** @default all */
+  /** Only events of this snapshot. @default all */
   snapshotId?: string | undefined;
 }
 
 /** Options of {@link Lifecycle.subscribe}. */
 export interface LifecycleSubscribeOptions extends ClientOptions {
-  /** @default all */
+  /** Only events of this machine. @default all */
   machineId?: string | undefined;
-  /** @default all */
+  /** Only events of this snapshot. @default all */
   snapshotId?: string | undefined;
-  /** @default all */
+  /** Only events of this operation, such as `create`. @default all */
   operation?: LifecycleEvent['operation'] | undefined;
-  /** @default all */
+  /** Only events with this outcome. @default all */
   status?: 'requested' | 'succeeded' | 'failed' | undefined;
   /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. @default none: walk along */
   onEvent?: ((event: LifecycleEvent) => unknown) | undefined;
@@ -1380,7 +1380,7 @@ export class CodeInterpreter {
 
 /** Options of {@link CodeInterpreter.runCode}. */
 export interface RunCodeOptions extends CallOptions {
-  /** @default python */
+  /** Language of the code. @default python */
   language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
   /** A context or its id; goes before `language`. @default one that all cells of the language share */
   context?: CodeContext | string | undefined;
@@ -1402,7 +1402,7 @@ export interface RunCodeOptions extends CallOptions {
 
 /** Options of {@link CodeInterpreter.createCodeContext}. */
 export interface CreateCodeContextOptions extends CallOptions {
-  /** @default python */
+  /** Language of the cells. @default python */
   language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
   /** An absolute directory that exists. @default that of the machine */
   cwd?: string | undefined;
@@ -1658,7 +1658,7 @@ export interface CreateWebhookOptions extends ClientOptions {
   operations: readonly LifecycleEvent['operation'][];
   /** Key of the signatures, not empty; {@link verifyWebhookSignature} needs it. It is never answered. */
   signingSecret: string;
-  /** @default true */
+  /** Whether it delivers. @default true */
   enabled?: boolean | undefined;
 }
 
@@ -2488,7 +2488,9 @@ export interface GitConfigOptions extends CallOptions {
 
 /** Options of {@link Git.dangerouslyAuthenticate}. */
 export interface GitAuthenticateOptions extends CallOptions {
+  /** User name for the host. */
   username: string;
+  /** Password or token for the host. */
   password: string;
   /** Host of the remotes. @default 'github.com' */
   host?: string | undefined;
@@ -2884,7 +2886,7 @@ export interface WarmPoolOptions extends ClientOptions {
   minReady?: number | undefined;
   /** At most so many; not below `minReady`. @default `minReady` */
   maxReady?: number | undefined;
-  /** @default 2 */
+  /** Processors of each machine, at least 1. @default 2 */
   vcpus?: number | undefined;
   /** MiB. @default 512 */
   memoryMb?: number | undefined;
@@ -2933,9 +2935,9 @@ export interface WarmPoolUpdateOptions
 export interface WarmPoolListOptions extends ClientOptions {
   /** Only pools of this template. @default all */
   template?: string | undefined;
-  /** @default all */
+  /** Only pools in this state. @default all */
   state?: 'enabled' | 'disabled' | 'draining' | 'deleted' | undefined;
-  /** @default all */
+  /** Only pools with this status. @default all */
   status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable' | undefined;
   /** Labels such as `team=a`, all of which must be there. @default none */
   labels?: readonly string[] | Record<string, string> | undefined;
@@ -3686,30 +3688,30 @@ export class NullspaceError extends Error {
 export class AuthError extends NullspaceError {}
 /** The key may not do this. */
 export class PermissionDeniedError extends NullspaceError {}
-/** There is no such machine, pool, snapshot, template. */
+/** The machine, pool, snapshot, template, volume or file does not exist. */
 export class NotFoundError extends NullspaceError {}
-/** Not in this state, or not at this moment. */
+/** The machine, snapshot or volume is in a state that does not allow this, or something else changes it. */
 export class ConflictError extends NullspaceError {}
 /** A quota or the capacity is used up. */
 export class QuotaExceededError extends NullspaceError {}
-/** Too many requests; the SDK has already waited and tried again three times. */
+/** Too many requests. The SDK has already waited and retried three times. */
 export class RateLimitError extends NullspaceError {
   /** Seconds, as the server said. */
   readonly retryAfter?: number;
 }
-/** `warmPoolMode: 'require'`, and no machine was ready in time. */
+/** The create asked for `warmPoolMode: 'require'`, and no machine was ready in time. */
 export class WarmPoolUnavailableError extends NullspaceError {}
-/** A wait of the SDK was over: code `timeout`. (The limit of one request is a {@link TransportError}.) */
+/** A wait of the SDK took longer than its `timeout`: code `timeout`. When one request takes too long, that is a {@link TransportError}. */
 export class TimeoutError extends NullspaceError {}
-/** No whole answer arrived: code `transport_error`. */
+/** The server could not be reached, or its answer did not arrive whole: code `transport_error`. */
 export class TransportError extends NullspaceError {}
-/** An option is wrong; the message names it and a good value. Also sent by servers. */
+/** An option is wrong. The message names it and a good value. The SDK and servers both send this. */
 export class InvalidRequestError extends NullspaceError {}
-/** The server answered with something else than the API promises; the message names the place. */
+/** The answer of the server is not what the API promises. The message names the place. */
 export class InvalidResponseError extends NullspaceError {}
-/** The server does not have this. */
+/** The server does not have this feature. */
 export class NotImplementedError extends NullspaceError {}
-/** A template build failed. What the server did not tell is absent. */
+/** A template build failed. Fields that the server did not send are absent. */
 export class BuildError extends NullspaceError {
   /** `tb_...` */
   readonly buildId?: string;
@@ -3734,11 +3736,17 @@ export class GitError extends NullspaceError {}
 export class BatchWriteError extends NullspaceError {}
 /** An upload failed; the classes below say why. */
 export class FileUploadError extends NullspaceError {}
+/** The content is larger than allowed, or the server has no room for it. */
 export class UploadLimitError extends FileUploadError {}
+/** The content that arrived is not the content that was sent. Upload it again. */
 export class UploadChecksumError extends FileUploadError {}
+/** The target exists, or another upload writes to it. */
 export class UploadConflictError extends FileUploadError {}
+/** The upload was started too long ago. Start a new one. */
 export class UploadExpiredError extends FileUploadError {}
+/** A path or a symbolic link of the directory leads out of the target, or an entry is neither file nor directory. */
 export class UploadPathError extends FileUploadError {}
+/** The upload is not in a state that allows this: it was aborted, it is complete, or parts are missing. */
 export class UploadStateError extends FileUploadError {}
 
 /** What may stand for a preview token in a log. */

@@ -60,6 +60,7 @@ const tasks = {
   async docs() {
     await npmPackages();
     await referencePackages();
+    await step('Renew what docs/ says again of the source', (current) => current.run('node', ['scripts/pages.mjs']));
     await step('Make the API reference in dist/reference, and spec/nullspace.api.md', async (current) => {
       for (const [program, ...args] of referenceSteps({ update: true }))
         await current.run(program, args, { cwd: inRoot('reference') });

@@ -162,7 +162,9 @@ export const suites = {
   },
   scripts: {
     title: 'the scripts themselves (tests/scripts)',
-    run(step) {
+    async run(step) {
+      // It reads the declarations of the package with the compiler that is there.
+      await referencePackages();
       // `npm start` alone needs other features of the crates, so that it would compile most of them again.
       const env = { ...process.env, NULLSPACE_TEST_ENGINE: engineBinary };
       return nodeTest(step, testFiles('tests/scripts'), { cwd: root, env });

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The request itself is wrong.
+    /// A value of the request is wrong; the message names it and a good one.
     InvalidRequest,
     /// The path does not take this method.
     MethodNotAllowed,
@@ -17,21 +17,21 @@ pub enum Kind {
     TooLarge,
     /// The credentials are missing or wrong.
     Unauthorized,
-    /// The request comes from where it must not.
+    /// The request comes from an origin or an address that may not send it.
     PermissionDenied,
-    /// `fields` names what machines do not have.
+    /// `fields` names a field that machines do not have.
     InvalidFields,
     /// No such machine, or it was destroyed.
     MachineNotFound,
     /// No such snapshot.
     SnapshotNotFound,
-    /// No such template on this engine.
+    /// The engine has no such template.
     TemplateNotFound,
-    /// Anything else that is not there.
+    /// Anything else does not exist: a pool, a volume, a file, a process.
     NotFound,
     /// The request contradicts an earlier one.
     Conflict,
-    /// What the idempotency key had made is not there any more.
+    /// The machine that this idempotency key made is gone.
     IdempotencyKeyExpired,
     /// Another change of the machine is under way.
     TransitionInProgress,
@@ -43,11 +43,11 @@ pub enum Kind {
     SnapshotInUse,
     /// A machine still uses the volume.
     VolumeBusy,
-    /// No ready machine, and the caller wanted no other.
+    /// The pool has no ready machine, and the request accepts no other.
     WarmPoolUnavailable,
     /// The engine does not have this feature yet.
     NotImplemented,
-    /// This computer cannot do what was asked.
+    /// This computer cannot enforce or do what was asked.
     FeatureUnavailable,
     /// A command could not be started.
     ExecFailed,
@@ -55,15 +55,15 @@ pub enum Kind {
     ExecTimeout,
     /// An upload was refused.
     Upload(UploadReason),
-    /// A file of a build context was refused, in this phase.
+    /// A file of a build context was refused; holds the phase of the build.
     ContextFile(&'static str),
-    /// A build failed, in this phase.
+    /// A template build failed; holds the phase of the build.
     Build(&'static str),
-    /// No room.
+    /// The engine has no room: too many machines, or a full disk.
     CapacityExceeded,
-    /// The engine is ending.
+    /// The engine is shutting down.
     ShuttingDown,
-    /// A fault of the engine or of the computer.
+    /// The engine or the computer failed; the engine's log has the cause.
     Internal,
 }
 
