@@ -4,7 +4,8 @@
 //   node extract.mjs DIRECTORY --types   all as TypeScript, to be checked
 //
 // A comment right before a TypeScript block may hold what the reader is spared: `<!-- before: CODE -->` and
-// `<!-- after: CODE -->` run around it, in the same file. JavaScript is copied as it stands. No block can be left out.
+// `<!-- after: CODE -->` run around it, in the same file. JavaScript is copied as it stands. No block can be left out
+// but those of other packages, which say so: ```ts e2b.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -93,3 +93,12 @@ test('every guide is in the list of guides', () => {
     assert.ok(list.includes(`](${path.basename(file)})`), `docs/README.md does not name ${file}`);
   }
 });
+
+test('blocks of other packages are theirs', () => {
+  for (const { file, text } of texts) {
+    for (const [, name, code] of text.matchAll(/^```(?:ts|js) (\w+)\n([\s\S]*?)^```/gm)) {
+      assert.match(code, new RegExp(`^import .* from '@?[\\w/-]*${name}`), `${file}: ${name}`);
+      assert.ok(!code.includes("'nullspace'"), file);
+    }
+  }
+});

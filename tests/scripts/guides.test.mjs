@@ -1,0 +1,60 @@
+// What the guides name exists.
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+
+import { inRoot } from '../../scripts/lib/project.mjs';
+
+const read = (...parts) => readFileSync(inRoot(...parts), 'utf8');
+const declarations = read('pkg-template', 'index.d.ts');
+
+test('docs/troubleshooting.md names errors as the source says them', () => {
+  const sources = ['src', 'crates/engine/src', 'crates/agent/src', 'pkg-template/lib', 'cli'].flatMap((folder) =>
+    readdirSync(inRoot(folder), { recursive: true })
+      .filter((name) => /\.(rs|m?js)$/.test(name))
+      .map((name) => read(folder, name)),
+  );
+  // The system adds what it says of a file: the error is ours up to there.
+  const systems = ['No such file or directory'];
+  // A text of Rust may go over lines.
+  const all = [...sources, ...systems].join('\n').replaceAll(/\\\n\s*/g, '');
+  const headings = [...read('docs', 'troubleshooting.md').matchAll(/^### `(.*)`$/gm)].map(([, text]) => text);
+  assert.ok(headings.length >= 20, `${headings.length} errors`);
+  const missing = headings.filter((text) => !text.split(/…|: /).every((piece) => all.includes(piece.trim())));
+  assert.deepEqual(missing, []);
+});
+
+for (const [page, least] of [
+  ['migrate-from-e2b.md', 30],
+  ['migrate-from-daytona.md', 30],
+]) {
+  test(`docs/${page} leads to calls and classes that there are`, () => {
+    const cells = [
+      ...read('docs', page).matchAll(/^\| (?!Daytona|e2b)(?:(?:\\\||[^|])*) \| ((?:\\\||[^|])*) \|/gm),
+    ].map(([, cell]) => cell);
+    assert.ok(cells.length >= least, `${cells.length} rows`);
+    const spans = cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code));
+    const missing = spans.flatMap((code) => [
+      ...[...code.matchAll(/(?<=\.)(\w+)\(/g)]
+        .map(([, name]) => name)
+        .filter((name) => !new RegExp(`\\b${name}[(<]`).test(declarations)),
+      ...[...code.matchAll(/\b[A-Z]\w+\b(?=[.]|$)/g)]
+        .map(([name]) => name)
+        .filter((name) => !/^[A-Z_]+$/.test(name) && !new RegExp(`class ${name}\\b`).test(declarations)),
+      ...[...code.matchAll(/\b(\w+): /g)]
+        .map(([, name]) => name)
+        .filter((name) => !new RegExp(`\\b${name}\\??: `).test(declarations)),
+    ]);
+    assert.deepEqual(missing, []);
+  });
+}
+
+test('every page of docs/ ends with a line, and has one title', () => {
+  for (const name of readdirSync(inRoot('docs')).filter((name) => path.extname(name) === '.md')) {
+    const text = read('docs', name);
+    assert.match(text, /[^\n]\n$/, name);
+    assert.equal(text.replaceAll(/^```[\s\S]*?^```/gm, '').match(/^# /gm)?.length, 1, name);
+  }
+});
