@@ -1,4 +1,4 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | playground | bench [flags] | size | docs | soak | fuzz |
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | playground | bench [flags] | size | docs [--serve] | soak | fuzz |
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
@@ -7,6 +7,7 @@ import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
 import { engineBinary, inRoot, releaseEngine, root, tarball } from './lib/project.mjs';
 import { playgroundPackages, runPlayground } from './lib/playground.mjs';
 import { referenceSteps } from './lib/reference.mjs';
+import { serveSite } from './lib/site.mjs';
 import {
   buildEngine,
   buildPackage,
@@ -61,10 +62,14 @@ const tasks = {
     await npmPackages();
     await referencePackages();
     await step('Renew what docs/ says again of the source', (current) => current.run('node', ['scripts/pages.mjs']));
-    await step('Make the API reference in dist/reference, and spec/nullspace.api.md', async (current) => {
+    await step('Make the site in dist/site, and spec/nullspace.api.md', async (current) => {
       for (const [program, ...args] of referenceSteps({ update: true }))
         await current.run(program, args, { cwd: inRoot('reference') });
     });
+    if (!rest.includes('--serve')) return;
+    const { origin } = await serveSite({ port: 4173 });
+    console.log(`\nOpen ${origin} in a browser. Ctrl-C ends it.`);
+    await new Promise(() => {});
   },
   /** The long forms of tests that `npm test` runs short: much data, many uploads under kill -9, long random histories. */
   async soak() {

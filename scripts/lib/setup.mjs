@@ -63,8 +63,8 @@ export const wasmToolchain = () =>
 
 export const npmPackages = () => npmInstall('Install npm packages', 'npm', '.');
 
-/** What makes the API reference: kept apart, since it needs a TypeScript of its own. */
-export const referencePackages = () => npmInstall('Install what makes the API reference', 'npm-reference', 'reference');
+/** What makes the site of the documentation: kept apart, since it needs a TypeScript of its own. */
+export const referencePackages = () => npmInstall('Install what makes the documentation', 'npm-reference', 'reference');
 
 const npmInstall = (title, name, folder) => step(title, (current) => installLocked(current, name, folder));
 

@@ -79,10 +79,9 @@ export function options() {
         .replace(/ \| undefined$/, '')
         .replace(/^\((.*)\)$/, '$1');
       return [
-        code(text(field.name)),
-        code(type),
-        byDefault ?? (field.questionToken ? '' : 'required'),
+        `${code(text(field.name))}<br>${code(type)}`,
         [about, ...old].join(' ').trim(),
+        byDefault ?? (field.questionToken ? '' : 'required'),
       ];
     });
     const parents = (declared.heritageClauses ?? []).flatMap(({ types }) => types.map(text));
@@ -97,7 +96,7 @@ export function options() {
           : [words(ts.getTextOfJSDocComment(doc?.comment) ?? '')]),
         ...(parents.length > 0 ? [`Also has the options of ${parents.map(reference).join(' and ')}.`] : []),
         '',
-        table(['option', 'type', 'default', 'means'], rows),
+        table(['option', 'means', 'default'], rows),
       ].join('\n'),
     );
   }
