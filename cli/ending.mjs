@@ -40,7 +40,7 @@ export const interruption = () => {
   return controller;
 };
 
-/** Walks along what cannot be told to stop, until the signal. */
+/** Iterates over what cannot be told to stop, until the signal. */
 export async function* stoppable(steps, signal) {
   signal.throwIfAborted();
   const walk = steps[Symbol.asyncIterator]();

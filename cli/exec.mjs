@@ -21,7 +21,7 @@ const inside = [
   ['-d, --detach', 'do not wait for its end'],
   ['--cwd <path>', 'working directory'],
   ['-e, --env <name=value>', 'environment; repeatable', pairs],
-  ['--timeout <seconds>', 'end it after so long, with exit code 124 (default: no limit)', number],
+  ['--timeout <seconds>', 'end it after this time, with exit code 124 (default: no limit)', number],
 ];
 
 /** How many bytes at the end are the beginning of a character that has not come whole. */
@@ -139,7 +139,7 @@ export const run = {
       .filter(([flags]) => !OWN.some((name) => flags.includes(`${name} `)))
       .map(([flags, ...rest]) => [flags.replace(/^-t, /, ''), ...rest]),
     ['--lease <seconds>', 'with --detach or --keep: how long the machine lives (default: 300)', number],
-    ['--keep', 'leave the machine when the command ended, and say its id'],
+    ['--keep', 'keep the machine after the command, and print its id'],
     ['--rm', 'destroy the machine when the command ended (that is the default)'],
     ...inside,
   ],

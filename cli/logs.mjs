@@ -11,7 +11,7 @@ export const logs = {
     ['<machine>', 'id of the machine'],
     ['<pid>', 'process id', number],
   ],
-  options: [['-f, --follow', 'go on with what it prints, until it ends']],
+  options: [['-f, --follow', 'follow the output until the command ends']],
   async run(id, pid, { follow }) {
     const found = await Machine.connect(id);
     if (!follow) {

@@ -26,8 +26,8 @@ const settings = [
   ['--vcpus <n>', 'processors of each', number],
   ['--memory-mb <n>', 'memory of each, MiB', number],
   ['--disk-mb <n>', 'disk of each, MiB', number],
-  ['--idle-timeout-seconds <n>', 'a ready one ends after so long', number],
-  ['--stale-after-seconds <n>', 'a ready one is replaced after so long', number],
+  ['--idle-timeout-seconds <n>', 'destroy a ready machine after this time', number],
+  ['--stale-after-seconds <n>', 'replace a ready machine after this time', number],
   ['--label <text>', 'repeatable', repeatable],
 ];
 const wanted = ({ label, ...flags }) =>
@@ -85,8 +85,8 @@ export const reconcile = turned('reconcile');
 export const wait = {
   args: [ID],
   options: [
-    ['--min-ready <n>', 'so many', number],
-    ['--timeout <seconds>', 'so long (default: 300)', number],
+    ['--min-ready <n>', 'how many machines must be ready', number],
+    ['--timeout <seconds>', 'how long to wait (default: 300)', number],
   ],
   run: async (id, flags) => show(await (await TemplateWarmPool.get(id)).waitUntilReady(given(flags)), described),
 };

@@ -12,7 +12,7 @@ export const url = {
     ['<port>', 'port inside the machine', number],
   ],
   options: [
-    ['--signed', 'for whoever has it, for a while'],
+    ['--signed', 'a URL that opens without a key until it expires'],
     ['--expires-in-seconds <n>', 'with --signed: 60 to 86400 (default: 3600)', number],
     ['--wait', 'wait until the port answers'],
     ['--path <path>', 'with --wait: what must answer to a GET'],

@@ -119,13 +119,13 @@ export const build = {
     ['--env <NAME=VALUE>', 'repeatable: a variable of machines', pairs],
     ['--start <command>', 'what runs when the template is kept'],
     ['--ready <what>', 'a port, a URL or a command that says when that is ready'],
-    ['--ignore <pattern>', 'repeatable: left out, beside what .dockerignore names', repeatable],
+    ['--ignore <pattern>', 'repeatable: leave this out, in addition to what .dockerignore names', repeatable],
     ['-t, --tag <tag>', 'repeatable, when the name has none', repeatable],
     ['--vcpus <n>', 'processors of the machine that builds', number],
     ['--memory-mb <n>', 'memory of it, MiB', number],
-    ['--disk-mb <n>', 'the least disk of machines that start from it, MiB', number],
+    ['--disk-mb <n>', 'smallest disk of machines that start from it, MiB', number],
     ['--no-internet', 'let no step reach the network'],
-    ['--no-cache', 'do every step again'],
+    ['--no-cache', 'run every step again'],
     ['-d, --detach', 'print the id of the build and end; see `template logs`'],
     ['-q, --quiet', 'print no log'],
   ],
@@ -191,7 +191,7 @@ export const remove = {
 
 export const tag = {
   args: [REF, ['<tag...>', 'tags']],
-  options: [['--remove', 'take them away']],
+  options: [['--remove', 'remove the tags instead']],
   async run(ref, tags, { remove: isRemoved }) {
     if (!isRemoved) {
       show(await Template.assignTags(ref, tags), described);
@@ -211,7 +211,7 @@ export const builds = {
   args: [REF],
   options: [
     ['--status <status>', 'waiting, building, ready, error or cancelled'],
-    ['--limit <n>', 'so many', number],
+    ['--limit <n>', 'most builds', number],
     ['-q, --quiet', 'ids alone'],
   ],
   async run(ref, { quiet, ...flags }) {
@@ -233,7 +233,7 @@ export const builds = {
 export const logs = {
   args: [BUILD],
   options: [
-    ['-f, --follow', 'go on with what it says, until it ends'],
+    ['-f, --follow', 'follow the log until the build ends'],
     ['--offset <n>', 'from this entry on', number],
   ],
   async run(id, { follow = false, offset }) {

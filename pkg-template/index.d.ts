@@ -19,7 +19,7 @@
 /** What a `fetch` of your own must be able to do: it is called with the URL's text and plain options. */
 export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>;
 
-/** What every call accepts beside its own options. A {@link Nullspace} client holds them once. */
+/** What every call accepts in addition to its own options. A {@link Nullspace} client holds them once. */
 export interface ClientOptions {
   /**
    * The API key, or a function that gives it. The function is asked before each request until it has answered once,
@@ -51,7 +51,7 @@ export interface ClientOptions {
    */
   requestTimeout?: number | undefined;
   /**
-   * Ends the call wherever it is, also between two tries.
+   * Ends the call wherever it is, also between two attempts.
    *
    * @throws `signal.reason`, unchanged
    * @example Machine.create({ signal: AbortSignal.timeout(5000) })
@@ -84,7 +84,7 @@ export interface ClientOptions {
    */
   headers?: Record<string, string> | undefined;
   /**
-   * Called before each request, tries included. Secrets are removed. What it throws rejects the call.
+   * Called before each request, retries included. Secrets are removed. What it throws rejects the call.
    *
    * @example Machine.list({ onRequest: ({ operation, attempt }) => console.log(operation, attempt) })
    */
@@ -450,7 +450,7 @@ export interface MachineInfo {
   readonly snapshotId?: string;
   /** How a create that named a warm pool was served. */
   readonly warmPoolCheckout?: WarmPoolCheckout;
-  /** What the machine may reach at present; a hosted server does not tell. */
+  /** What the machine may reach now. Hosted servers leave it out. */
   readonly network?: { readonly egress: EgressPolicy };
   /** What the local engine could not enforce on this computer. */
   readonly warnings?: readonly string[];
@@ -497,7 +497,7 @@ export interface ListOptions extends ClientOptions {
   query?: MachineQuery | undefined;
   /** Machines per page, at least 1. @default the server's */
   limit?: number | undefined;
-  /** Where to go on: {@link MachinePage.nextToken} of an earlier page. @default the first page */
+  /** Where to continue: {@link MachinePage.nextToken} of an earlier page. @default the first page */
   nextToken?: string | undefined;
   /** Only these fields: gives plain objects instead of a page. At least one. @default all */
   fields?: readonly MachineField[] | undefined;
@@ -559,16 +559,16 @@ export interface RunOnceOptions extends ClientOptions {
 export class Machine implements AsyncDisposable {
   private constructor();
   /**
-   * Makes a machine, or takes one out of a warm pool. A lost answer is asked for again with the same idempotency
-   * key, for as long as it takes to be sure; no two machines come of it.
+   * Makes a machine, or takes one out of a warm pool. If the response is lost, the SDK retries with the
+   * same idempotency key until it knows the outcome, so you never get two machines.
    *
    * @throws {@link InvalidRequestError}, {@link QuotaExceededError}, {@link WarmPoolUnavailableError},
    * {@link TransportError}, {@link AuthError}
    */
   static create(options?: CreateOptions): Promise<Machine>;
   /**
-   * Gives the machine of a name: the one that lives, or a new one. Programs that ask at once get the same one; a paused one is resumed;
-   * with `timeout`, one that has less time left gets so much. The other options are those of a new machine.
+   * Returns the machine with this name: the one that exists, or a new one. Programs that ask at the same time get the same machine; a paused
+   * one is resumed; with `timeout`, one that has less time left is extended to it. The other options are those of a new machine.
    *
    * The local engine lets no two machines that live have one name. For other servers the name is metadata like any other: programs that
    * ask at once with different options, or just as a minute ends, may each make a machine, of which the older one stays and is given to
@@ -578,7 +578,7 @@ export class Machine implements AsyncDisposable {
    * @example await Machine.getOrCreate({ name: `session-${id}`, timeout: 600, onCreate: (machine) => machine.files.write('notes.md', '') })
    */
   static getOrCreate(options: GetOrCreateOptions): Promise<Machine>;
-  /** Takes up a machine by id. A paused one is resumed. @throws {@link NotFoundError} */
+  /** Connects to a machine by id. A paused one is resumed. @throws {@link NotFoundError} */
   static connect(id: string, options?: ConnectOptions): Promise<Machine>;
   /** Makes a paused machine run again; its id stays. @throws {@link NotFoundError}, {@link ConflictError} */
   static resume(id: string, options?: ClientOptions): Promise<Machine>;
@@ -606,11 +606,11 @@ export class Machine implements AsyncDisposable {
 
   /** `mch_...` */
   readonly id: string;
-  /** Working directory of commands, when the server said so. */
+  /** Working directory of commands, when the server sent it. */
   readonly cwd: string | undefined;
   /**
    * Opens preview ports of a machine whose `allowPublicTraffic` is false. Only the answer of a create tells it: pass it on to
-   * whoever takes the machine up with {@link Machine.connect}, where it is `undefined`.
+   * anybody who connects with {@link Machine.connect}, where it is `undefined`.
    */
   readonly trafficAccessToken: string | undefined;
   /** Runs commands. */
@@ -642,7 +642,7 @@ export class Machine implements AsyncDisposable {
   /** Destroys the machine. @throws {@link NotFoundError} when it is gone */
   kill(options?: CallOptions): Promise<void>;
   /**
-   * Moves the end of the lease: so many seconds from now.
+   * Moves the end of the lease to this many seconds from now.
    *
    * @example await machine.setTimeout(600, { timeoutAction: 'hibernate' })
    */
@@ -658,7 +658,7 @@ export class Machine implements AsyncDisposable {
   pause(options?: CallOptions): Promise<SnapshotInfo>;
   /** The same as {@link Machine.pause}. */
   hibernate(options?: CallOptions): Promise<SnapshotInfo>;
-  /** Makes a second machine that goes on from where this one is. */
+  /** Makes a second machine that continues from where this one is. */
   fork(options?: KeyedOptions): Promise<Machine>;
   /** Keeps the machine as it is now: `Machine.create({ snapshotId })` starts from there. */
   createSnapshot(options?: CreateSnapshotOptions): Promise<SnapshotInfo>;
@@ -678,7 +678,7 @@ export class Machine implements AsyncDisposable {
   getUrl(port: number, options?: CallOptions): Promise<string>;
   /** WebSocket URL of a port. */
   getWebSocketUrl(port: number, options?: CallOptions): Promise<string>;
-  /** URLs of a port with a token in them: whoever has them gets in, until they expire. */
+  /** URLs of a port with a token in them. Anybody who has one can open the port until it expires. */
   getPreviewUrl(port: number, options?: CallOptions): Promise<PreviewUrl>;
   /** The same, for as long as you say. */
   createSignedPreviewUrl(port: number, options?: SignedPreviewUrlOptions): Promise<PreviewUrl>;
@@ -700,12 +700,12 @@ export class Machine implements AsyncDisposable {
    * @throws {@link InvalidRequestError} no key, or one that the server does not take
    */
   createSshAccess(options?: SshAccessOptions): Promise<SshAccess>;
-  /** What was given out, newest first. Tokens are never shown again. */
+  /** The grants of this machine, newest first. Tokens are never shown again. */
   listPreviewUrls(options?: ListPreviewUrlsOptions): Promise<PreviewGrant[]>;
-  /** Takes it back: its tokens open nothing from then on. @throws {@link NotFoundError} */
+  /** Revokes a grant: its tokens open nothing from then on. @throws {@link NotFoundError} */
   revokePreviewUrl(grantId: string, options?: CallOptions): Promise<{ success: boolean; grant: PreviewGrant }>;
   /**
-   * Closes this handle: calls that are under way go on, later ones fail with the code `handle_closed`. The machine runs on, and
+   * Closes this handle: calls that are under way continue, later ones fail with the code `handle_closed`. The machine runs on, and
    * nothing has to be closed: a handle holds neither a connection nor memory of the module.
    */
   close(): Promise<void>;
@@ -896,9 +896,9 @@ export class Volume {
   private constructor();
   /** Makes a volume. @throws {@link ConflictError} when the name is taken */
   static create(name: string, options?: ClientOptions): Promise<Volume>;
-  /** Takes up a volume by id. @throws {@link NotFoundError} */
+  /** Finds a volume by id. @throws {@link NotFoundError} */
   static get(id: string, options?: ClientOptions): Promise<Volume>;
-  /** Takes up a volume by its exact name. @throws {@link NotFoundError} unless `createIfMissing` */
+  /** Finds a volume by its exact name. @throws {@link NotFoundError} unless `createIfMissing` */
   static fromName(name: string, options?: VolumeFromNameOptions): Promise<Volume>;
   /** All volumes, newest first. */
   static list(options?: ClientOptions): Promise<VolumeInfo[]>;
@@ -1201,9 +1201,10 @@ export class Lifecycle {
   /** A page of those of a snapshot, also of one that is gone. */
   static listSnapshotEvents(id: string, options?: LifecycleFilterOptions & ClientOptions): Promise<LifecycleEventPage>;
   /**
-   * Walks along events: those of the past that were asked for, then what happens, without end. A connection that is lost
-   * is opened again (after 0.25 s, doubling to 5 s) and goes on behind the last event: none is lost or given twice. Nothing
-   * happens before the first step, or before `started` is read: await that before what a stream with `liveOnly` must tell. Leaving the loop, `return()`, `await using` and an aborted `signal` end it at once.
+   * Iterates over events: first those of the past that you asked for, then new ones, without end. A connection that is lost
+   * is opened again (after 0.25 s, doubling to 5 s) and continues after the last event: none is lost or given twice. Nothing
+   * happens before the first step, or before `started` is read: await that before you do what a stream with `liveOnly` must report. Leaving the loop, `return()`,
+   * `await using` and an aborted `signal` end it at once.
    *
    * @throws {@link TransportError} when the first connection cannot be made; {@link AuthError} and the like when the
    * server refuses, also later
@@ -1212,7 +1213,7 @@ export class Lifecycle {
    */
   static streamEvents(options?: LifecycleStreamOptions): LifecycleEvents;
   /**
-   * Tells what happens from now on to `onEvent`, or, without it, to whoever walks along the subscription. Lost connections
+   * Gives what happens from now on to `onEvent`, or, without it, to whoever iterates over the subscription. Lost connections
    * are handled as by {@link Lifecycle.streamEvents}.
    *
    * @example
@@ -1254,11 +1255,11 @@ export interface MachineEventStreamOptions extends CallOptions {
   status?: 'requested' | 'succeeded' | 'failed' | undefined;
   /** Nothing of the past. Contradicts `afterEventId`. @default false */
   liveOnly?: boolean | undefined;
-  /** Go on behind this event, as after a restart of the program. @default none */
+  /** Continue after this event, as after a restart of the program. @default none */
   afterEventId?: string | undefined;
   /** Most events of the past, without `afterEventId`; at least 0. @default 100 */
   replayLimit?: number | undefined;
-  /** Ends the stream when nothing came for so long: seconds. @default never */
+  /** Seconds: ends the stream when no event came for this time. @default never */
   idleTimeout?: number | undefined;
   /** Only events whose metadata has at least these entries; the local engine's events have that of their machine. @default all */
   metadata?: Record<string, unknown> | undefined;
@@ -1363,7 +1364,7 @@ export class CodeInterpreter {
   listRuns(options?: ListCodeRunsOptions): Promise<CodeRunPage>;
   /** Stops a run; one that is over stays as it is. */
   cancelRun(runId: string, options?: CallOptions): Promise<CodeRun>;
-  /** Looks until a run is over. @throws {@link TimeoutError} it goes on nevertheless */
+  /** Waits until a run is over. @throws {@link TimeoutError} when the wait is too long; the run continues */
   waitForRun(runId: string, options?: WaitForCodeRunOptions): Promise<CodeRun>;
   /** A page of artifacts, newest first. They are files of the machine: forks and snapshots have them too. */
   listArtifacts(options?: ListArtifactsOptions): Promise<CodeArtifactPage>;
@@ -1801,7 +1802,7 @@ export interface MonitorSubscription extends Subscription<MonitorEvent> {}
 export class Monitor {
   private constructor();
   /**
-   * Watches all machines, over lost connections too. Events go to the callbacks, or, without one, to whoever walks along the
+   * Watches all machines, over lost connections too. Events go to the callbacks, or, without one, to whoever iterates over the
    * subscription.
    *
    * @throws {@link InvalidRequestError} through `onError` or `done`: names the option that is wrong
@@ -1818,7 +1819,7 @@ export class MachineLifecycle {
   /** A page of them. */
   list(options?: LifecycleFilterOptions & CallOptions): Promise<LifecycleEventPage>;
   /**
-   * Walks along its events, as {@link Lifecycle.streamEvents} does.
+   * Iterates over its events, as {@link Lifecycle.streamEvents} does.
    *
    * @throws {@link NotFoundError} when there is no such machine
    * @example for await (const event of machine.lifecycle.streamEvents()) if (event.operation === 'destroy') break;
@@ -1977,7 +1978,7 @@ export type BytesCommandEvent =
   | { readonly kind: 'stderr'; readonly data: Uint8Array }
   | { readonly kind: 'exit'; readonly exitCode: number };
 
-/** Walks along what a command does. Leaving the loop early kills the command. */
+/** Iterates over what a command prints. Leaving the loop early kills the command. */
 export interface CommandEvents<Event = CommandEvent> extends AsyncIterableIterator<Event>, AsyncDisposable {}
 
 /** Commands of a machine: {@link Machine.commands}. */
@@ -2014,7 +2015,7 @@ export class Commands {
     options?: RunOptions & { background?: boolean | undefined; encoding?: 'text' | undefined },
   ): Promise<CommandResult | Command>;
   /**
-   * Starts a command and walks along its output as it comes. Nothing happens before the first step. Leaving the loop, an
+   * Starts a command and iterates over its output as it comes. Nothing happens before the first step. Leaving the loop, an
    * aborted `signal` and an error kill the command. A slow reader slows the command down, in Node; elsewhere at most
    * 64 MiB wait, then code `stream_overflow`.
    *
@@ -2028,7 +2029,7 @@ export class Commands {
   stream(command: string, options: StreamOptions & { encoding: 'bytes' }): CommandEvents<BytesCommandEvent>;
   stream(command: string, options?: StreamOptions & { encoding?: 'text' | undefined }): CommandEvents;
   /**
-   * Takes up a command that runs, by its process id; callbacks hear it from now on, `getLogs` has what was before.
+   * Connects to a running command by its process id; callbacks get its output from now on, `getLogs` has what was before.
    *
    * @throws {@link NotFoundError} when the API started no such process
    */
@@ -2278,7 +2279,7 @@ export class Files {
    * @example await machine.files.upload(input.files[0], '/workspace/', { onProgress: ({ sentBytes }) => show(sentBytes) })
    */
   upload(source: UploadSource, path: string, options?: UploadOptions): Promise<UploadResult>;
-  /** Goes on with an upload that the network broke off, from the part it stood at. @throws {@link UploadExpiredError} */
+  /** Continues an upload that the network broke off, from the part it had reached. @throws {@link UploadExpiredError} */
   resumeUpload(uploadId: string, source: UploadSource, options?: ResumeUploadOptions): Promise<UploadResult>;
   /**
    * Watches a file or a directory. It holds once `started` is settled: await that before the changes that must be seen. Leaving the loop, `signal` and `await using` end it.
@@ -2288,9 +2289,9 @@ export class Files {
    * for await (const { event, path } of machine.files.watch('/workspace', { recursive: true })) console.log(event, path);
    */
   watch(path: string, options?: WatchOptions): FileWatch;
-  /** An address from which whoever has it can read the file for a while, with a plain GET and no key. */
+  /** A URL that opens the file for an hour, with a plain GET and no key. */
   downloadUrl(path: string, options?: DownloadUrlOptions): Promise<string>;
-  /** An address to which whoever has it can write the file for a while, with a plain PUT and no key. */
+  /** A URL that writes the file for a limited time, with a plain PUT and no key. */
   uploadUrl(path: string, options?: FileOptions): Promise<UploadUrl>;
   toJSON(): object;
 }
@@ -2393,7 +2394,7 @@ export interface FileWatch extends AsyncIterableIterator<FileChange>, AsyncDispo
 /** Where a file can be written without a key. */
 export interface UploadUrl {
   readonly url: string;
-  /** What is secret in it; a volume does not tell it beside. */
+  /** The secret part of it, which the volume's info leaves out. */
   readonly token?: string;
 }
 
@@ -2651,7 +2652,7 @@ export class Pty {
    */
   create(options?: PtyOptions): Promise<PtySession>;
   /**
-   * Takes up a terminal that is open: its output from now on.
+   * Connects to an open terminal and gets its output from now on.
    *
    * @throws {@link NotFoundError} when there is no such session
    * @example await machine.pty.connect({ sessionId })
@@ -2694,7 +2695,7 @@ export class PtySession implements AsyncDisposable {
   /**
    * Waits for its end.
    *
-   * @throws {@link TransportError} when the connection ends first; the terminal may go on
+   * @throws {@link TransportError} when the connection ends first; the terminal may continue
    */
   wait(options?: PtyWaitOptions): Promise<PtyResult>;
   /** Ends it, and what runs in it. */
@@ -2768,7 +2769,7 @@ export class Command implements AsyncDisposable {
   kill(options?: CallOptions): Promise<void>;
   /** Ends its standard input: it reads an end of file. */
   closeStdin(options?: CallOptions): Promise<void>;
-  /** Ends its callbacks; the command goes on. */
+  /** Stops its callbacks; the command continues. */
   disconnect(): Promise<void>;
   [Symbol.asyncIterator](): AsyncGenerator<Exclude<CommandEvent, { kind: 'started' }>, void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -2843,7 +2844,7 @@ export interface WarmPoolInfo {
   readonly resources: MachineConfig;
   /** Machines to hold ready. */
   readonly minReady: number;
-  /** At most so many. */
+  /** At most this many. */
   readonly maxReady: number;
   /** Seconds. */
   readonly idleTimeoutSeconds: number;
@@ -2884,7 +2885,7 @@ export interface WarmPoolOptions extends ClientOptions {
   name?: string | undefined;
   /** Machines to hold ready, at least 0. @default 1 */
   minReady?: number | undefined;
-  /** At most so many; not below `minReady`. @default `minReady` */
+  /** At most this many; not below `minReady`. @default `minReady` */
   maxReady?: number | undefined;
   /** Processors of each machine, at least 1. @default 2 */
   vcpus?: number | undefined;
@@ -2941,7 +2942,7 @@ export interface WarmPoolListOptions extends ClientOptions {
   status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable' | undefined;
   /** Labels such as `team=a`, all of which must be there. @default none */
   labels?: readonly string[] | Record<string, string> | undefined;
-  /** At most so many, at least 1. @default the server's */
+  /** At most this many, at least 1. @default the server's */
   limit?: number | undefined;
 }
 
@@ -2970,7 +2971,7 @@ export class TemplateWarmPool {
   private constructor();
   /** Makes a pool for a template. @throws {@link InvalidRequestError} */
   static create(template: string, options?: WarmPoolOptions): Promise<TemplateWarmPool>;
-  /** Takes up a pool by id. @throws {@link NotFoundError} */
+  /** Finds a pool by id. @throws {@link NotFoundError} */
   static get(id: string, options?: ClientOptions): Promise<TemplateWarmPool>;
   /** All pools that match. */
   static list(options?: WarmPoolListOptions): Promise<WarmPoolInfo[]>;
@@ -3012,7 +3013,7 @@ export interface TemplateReadiness {
   readonly timeoutMs?: number;
   /** Seconds until it is given up and the build fails; of all but `timeout`. */
   readonly timeoutSecs?: number;
-  /** Milliseconds between two tries. */
+  /** Milliseconds between two attempts. */
   readonly intervalMs?: number;
   /** Seconds before the first. */
   readonly startupGraceSecs?: number;
@@ -3022,7 +3023,7 @@ export interface TemplateReadiness {
 export interface ReadinessOptions {
   /** Seconds until the build fails. @default 30 */
   timeout?: number | undefined;
-  /** Milliseconds between two tries. @default 500 */
+  /** Milliseconds between two attempts. @default 500 */
   intervalMs?: number | undefined;
   /** Seconds before the first try. @default 2 */
   startupGrace?: number | undefined;
@@ -3041,7 +3042,7 @@ export function waitForUrl(url: string, options?: ReadinessOptions): TemplateRea
 export function waitForProcess(name: string, options?: ReadinessOptions): TemplateReadiness;
 /** Ready when this path exists. */
 export function waitForFile(path: string, options?: ReadinessOptions): TemplateReadiness;
-/** Ready after so many milliseconds, whatever happens. */
+/** Ready after this many milliseconds, whatever happens. */
 export function waitForTimeout(timeoutMs: number): TemplateReadiness;
 
 /** A level of a build's log. */
@@ -3053,7 +3054,7 @@ export type TemplateLogLevel = 'debug' | 'info' | 'warn' | 'error';
  * @example await Template.build(builder, 'app', { onLog: defaultBuildLogger({ minLevel: 'warn' }) })
  */
 export function defaultBuildLogger(options?: {
-  /** The least level that is printed. @default 'info' */
+  /** The lowest level that is printed. @default 'info' */
   minLevel?: TemplateLogLevel | undefined;
   /** Where lines go. @default console.log */
   print?: ((line: string) => void) | undefined;
@@ -3094,7 +3095,7 @@ export interface TemplateCopyOptions {
   forceUpload?: boolean | undefined;
 }
 
-/** What a build is asked for beside its definition. */
+/** Options of a build in addition to its definition. */
 export interface TemplateDefinitionOptions extends ClientOptions {
   /** Names of the build. @default the tag of `ref`, else the server's (`default`) */
   tags?: readonly string[] | undefined;
@@ -3102,7 +3103,7 @@ export interface TemplateDefinitionOptions extends ClientOptions {
   vcpus?: number | undefined;
   /** Memory of it, MiB. @default 512 */
   memoryMb?: number | undefined;
-  /** The least disk of machines that start from it, MiB, 512 to 131072. @default what it needs, and some room */
+  /** The smallest disk of machines that start from it, MiB, 512 to 131072. @default what it needs, and some room */
   diskMb?: number | undefined;
   /** Whether steps reach the network. @default true */
   internetAccess?: boolean | undefined;
@@ -3492,7 +3493,7 @@ export class Template {
   setBuildEnvs(envs: Readonly<Record<string, string>>): Template;
   /** Variables of the machines; given again, they add up. */
   setRuntimeEnvs(envs: Readonly<Record<string, string>>): Template;
-  /** What runs when the template is kept: machines go on from there. @param readiness a probe, or a command that ends with 0 */
+  /** What runs when the template is kept: machines continue from there. @param readiness a probe, or a command that ends with 0 */
   setStartCommand(command: string, readiness?: TemplateReadiness | string): Template;
   /** When that counts as ready. */
   setReadyCommand(readiness: TemplateReadiness | string): Template;
@@ -3531,7 +3532,7 @@ export class Template {
    *
    * @param ref a name, a tag if wanted: 'app', 'team/app:stable'
    * @throws {@link BuildError} with the step, its command and exit code, and the end of the log
-   * @throws {@link TransportError} when nothing is heard of it for a minute; the build goes on, see {@link TemplateBuild.connect}
+   * @throws {@link TransportError} when the server is silent for a minute; the build continues, see {@link TemplateBuild.connect}
    */
   static build(builder: Template, ref: string, options?: TemplateBuildOptions): Promise<TemplateInfo>;
   /** Begins a build. Aborted before the server has answered, it is cancelled. */
@@ -3592,12 +3593,12 @@ export class Template {
 export interface TemplateBuildLogsOptions extends CallOptions {
   /** The first entry, from 0. @default 0 */
   offset?: number | undefined;
-  /** Go on to the end of the build; else to what is there now. @default true */
+  /** Whether to follow to the end of the build, or to stop at what is there now. @default true */
   follow?: boolean | undefined;
 }
 
 /**
- * A build that goes on by itself.
+ * A build that runs on the server.
  *
  * ```ts
  * const build = await Template.buildInBackground(builder, 'app:next');
@@ -3608,7 +3609,7 @@ export interface TemplateBuildLogsOptions extends CallOptions {
  */
 export class TemplateBuild {
   private constructor();
-  /** Takes up a build by its id, `tb_...`. @throws {@link NotFoundError} */
+  /** Finds a build by its id, `tb_...`. @throws {@link NotFoundError} */
   static connect(id: string, options?: ClientOptions): Promise<TemplateBuild>;
 
   /** `tb_...` */
@@ -3672,7 +3673,7 @@ export class NullspaceError extends Error {
   readonly status?: number;
   /** The server's name for the request: worth a line in a bug report. */
   readonly requestId?: string;
-  /** Whether the same call may work later, when the server said so. */
+  /** Whether the same call may work later, when the server sent it. */
   readonly retryable?: boolean;
   /** What to do next. */
   readonly suggestedAction?: string;

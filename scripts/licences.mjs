@@ -26,10 +26,13 @@ const ALLOWED = [
   'Zlib',
 ];
 
-/** Only used by checks, and in no package: licence texts of the SPDX project, and a test tool. */
+/** Only used by checks, and in no package: texts of the SPDX project, word lists, and a test tool. */
 const DATA = new Map([
   // Checks pages in tests; it is used as it is, and neither changed nor shipped.
   ['axe-core', 'MPL-2.0'],
+  // Word lists of the spelling check.
+  ['@cspell/dict-django', 'WTFPL'],
+  ['@cspell/dict-en-common-misspellings', 'CC BY-SA 4.0'],
   ['spdx-exceptions', 'CC-BY-3.0'],
   ['spdx-ranges', '(MIT AND CC-BY-3.0)'],
 ]);

@@ -124,6 +124,7 @@ const tasks = {
       await current.run('cargo', ['fmt', '--all', '--check']);
       await current.run(biome, ['check', '.']);
       await current.run('node', ['scripts/licences.mjs']);
+      await current.run('node', ['scripts/words.mjs']);
       await current.run('cargo', clippy);
     });
   },

@@ -32,6 +32,7 @@ export const suites = {
   rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
   biome: command('biome (JavaScript format and lint)', biome, ['check', '--error-on-warnings', '.']),
   licences: command('licences', 'node', ['scripts/licences.mjs']),
+  words: command('spelling, and words that are not used any more', 'node', ['scripts/words.mjs']),
   cargo: {
     title: 'cargo test',
     async run(step) {
