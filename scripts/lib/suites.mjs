@@ -163,9 +163,9 @@ export const suites = {
   },
   scripts: {
     title: 'the scripts themselves (tests/scripts)',
-    async run(step) {
-      // It reads the declarations of the package with the compiler that is there.
-      await referencePackages();
+    // The compiler that reads the declarations of the package.
+    needs: [referencePackages],
+    run(step) {
       // `npm start` alone needs other features of the crates, so that it would compile most of them again.
       const env = { ...process.env, NULLSPACE_TEST_ENGINE: engineBinary };
       return nodeTest(step, testFiles('tests/scripts'), { cwd: root, env });
