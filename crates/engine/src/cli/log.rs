@@ -2,7 +2,11 @@
 //! a terminal acts on, or that reads as the end of a line.
 
 use std::borrow::Cow;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Form of the log.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -11,21 +15,89 @@ pub enum Form {
     Json,
 }
 
-/// Begins to log.
-pub fn start(form: Form, level: tracing::Level) {
+/// A log file begins anew when it is longer. Bytes.
+const LONGEST: u64 = 8 << 20;
+
+/// Begins to log, to standard error unless there is a file.
+pub fn start(form: Form, level: tracing::Level, file: Option<&Path>) -> super::Outcome<()> {
+    let file = match file {
+        None => None,
+        Some(path) => {
+            let opened =
+                Rotated::open(path, LONGEST).map_err(|e| format!("--log-file {}: {e}", path.display()))?;
+            Some(Arc::new(Mutex::new(opened)))
+        }
+    };
     // Only what this program says: libraries may log headers, and headers hold keys.
     let filter = tracing_subscriber::EnvFilter::new(format!("error,nullspace_engine={level}"));
-    let has_colours = io::stderr().is_terminal();
+    let has_colours = file.is_none() && io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(has_colours)
         .with_writer(move || Lines {
-            to: io::stderr(),
+            to: match &file {
+                Some(file) => To::File(file.clone()),
+                None => To::Terminal(io::stderr()),
+            },
             has_colours,
         });
     match form {
         Form::Text => log.with_target(false).init(),
         Form::Json => log.json().flatten_event(true).with_target(false).init(),
+    }
+    Ok(())
+}
+
+/// Where lines go.
+enum To {
+    Terminal(io::Stderr),
+    File(Arc<Mutex<Rotated>>),
+}
+
+impl Write for To {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Terminal(terminal) => terminal.write_all(bytes)?,
+            Self::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).add(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that does not grow for ever: the one before it is kept, with `.1` behind its name.
+struct Rotated {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    longest: u64,
+}
+
+impl Rotated {
+    fn open(path: &Path, longest: u64) -> io::Result<Self> {
+        let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            length: file.metadata()?.len(),
+            file,
+            longest,
+        })
+    }
+
+    /// Adds a line.
+    fn add(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.length > 0 && self.length + line.len() as u64 > self.longest {
+            let mut before = self.path.clone().into_os_string();
+            before.push(".1");
+            fs::rename(&self.path, before)?;
+            *self = Self::open(&self.path, self.longest)?;
+        }
+        self.file.write_all(line)?;
+        self.length += line.len() as u64;
+        Ok(())
     }
 }
 
@@ -78,6 +150,30 @@ fn printable(text: &str, has_colours: bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_file_begins_anew_when_it_is_long_and_the_last_one_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine.log");
+        let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap_or_default();
+        let mut log = Rotated::open(&path, 10).unwrap();
+        for line in ["one\n", "two\n", "three\n"] {
+            log.add(line.as_bytes()).unwrap();
+        }
+        assert_eq!(
+            (read("engine.log"), read("engine.log.1")),
+            ("three\n".into(), "one\ntwo\n".into())
+        );
+        // A later engine goes on.
+        let mut log = Rotated::open(&path, 10).unwrap();
+        log.add(b"four\n").unwrap();
+        assert_eq!(
+            (read("engine.log"), read("engine.log.1")),
+            ("four\n".into(), "three\n".into())
+        );
+        log.add(b"longer than all\n").unwrap();
+        assert_eq!(read("engine.log"), "longer than all\n");
+    }
 
     #[test]
     fn a_line_holds_nothing_that_a_terminal_acts_on() {

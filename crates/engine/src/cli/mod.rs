@@ -4,7 +4,9 @@
 
 mod log;
 mod prune;
+mod running;
 mod template;
+mod temporary;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -21,7 +23,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
 use crate::isolation::{descriptors, remove, Backend};
-use crate::machine::{secret, Engine};
+use crate::machine::Engine;
 use crate::server::{self, access::Access, faults::Faults};
 use crate::store::Store;
 
@@ -62,12 +64,25 @@ struct Serve {
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
 
+    /// Port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
+
     /// Directory for all state; made if missing, one engine at a time
     /// [default: $XDG_STATE_HOME/nullspace or ~/.local/state/nullspace].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
-    /// The key that clients must send. Without it (and the variable) a random one is made and printed.
+    /// State in a directory of its own below TMPDIR, which is removed at the end. For tests.
+    #[arg(long, conflicts_with = "state")]
+    temporary: bool,
+
+    /// End when standard input does, as it does with the program that holds its other end, however that ends.
+    #[arg(long)]
+    end_with_stdin: bool,
+
+    /// The key that clients must send. Without it (and the variable) the one in the file api-key of the state directory, which
+    /// is made if it is missing, and printed.
     #[arg(long, value_name = "KEY", env = "NULLSPACE_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
 
@@ -104,6 +119,10 @@ struct Serve {
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value = "text")]
     log: log::Form,
+
+    /// Write the log to this file instead. At 8 MiB it begins anew, and the last one is kept beside it, with `.1` behind its name.
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 
     /// What the log holds: error, warn, info, debug.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
@@ -179,23 +198,27 @@ async fn serve<F>(options: Serve, open_backend: impl Fn(BackendOptions) -> F) ->
 where
     F: Future<Output = Outcome<Arc<dyn Backend>>>,
 {
-    log::start(options.log, options.log_level);
+    log::start(options.log, options.log_level, options.log_file.as_deref())?;
     let most = descriptors::limit();
     if most < FEW_DESCRIPTORS {
         tracing::warn!("only {most} files may be open at once, which a few busy machines use up: raise the hard limit (ulimit -Hn)");
     }
     let mut signals = Signals::new()?;
-    let (key, is_made) = match options.api_key.as_deref().map(str::trim) {
-        Some("") => return Err("--api-key is empty: give a key, or leave it out to get a random one".into()),
-        Some(key) => (key.to_owned(), false),
-        None => (secret("nsk"), true),
-    };
+    let given_key = options.api_key.as_deref().map(str::trim);
+    if given_key == Some("") {
+        return Err("--api-key is empty: give a key, or leave it out to get a random one".into());
+    }
     let origins = options
         .allow_origin
         .iter()
         .map(|o| origin(o))
         .collect::<Outcome<Vec<_>>>()?;
-    let directory = options.state.map_or_else(default_state, Ok)?;
+    let temporary = options.temporary.then(temporary::State::make).transpose()?;
+    let directory = match (&temporary, options.state) {
+        (Some(temporary), _) => temporary.path().to_owned(),
+        (None, Some(directory)) => directory,
+        (None, None) => default_state()?,
+    };
     let store = Store::open(&directory).map_err(|e| e.to_string())?;
     let store = match options.durability {
         Durability::Full => store,
@@ -205,7 +228,17 @@ where
     let directory = directory
         .canonicalize()
         .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
-    let listener = listen(options.listen.as_deref(), options.allow_remote).await?;
+    let key = match given_key {
+        Some(key) => key.to_owned(),
+        None => running::key(&directory)
+            .map_err(|e| format!("cannot keep a key in {}: {e}", directory.display()))?,
+    };
+    let asked = options.port.map(|port| format!("127.0.0.1:{port}"));
+    let listener = listen(
+        asked.as_deref().or(options.listen.as_deref()),
+        options.allow_remote,
+    )
+    .await?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     if options.faults && !address.ip().is_loopback() {
         return Err(format!(
@@ -219,7 +252,8 @@ where
         durable: store.is_durable(),
     })
     .await?;
-    for note in &backend.capabilities().notes {
+    let notes = backend.capabilities().notes.clone();
+    for note in &notes {
         tracing::warn!("{note}");
     }
     let engine = Engine::open(store, backend).await.map_err(|e| e.to_string())?;
@@ -237,13 +271,20 @@ where
         control::listen(&directory).map_err(|e| format!("cannot listen in {}: {e}", directory.display()))?;
     tokio::spawn(control::serve(orders, engine.clone()));
     let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
-    announce(address, is_made.then_some(&key));
+    let url = url(address);
+    running::Running::here(&url, &key, options.log_file.as_deref(), &notes)
+        .announce(&directory)
+        .map_err(|e| format!("cannot write to {}: {e}", directory.display()))?;
+    announce(&url, given_key.is_none().then_some(&key));
 
     let closing = engine.closing().clone();
     tokio::select! {
         name = signals.next() => tracing::info!("{name}: ending all machines"),
+        () = end_of_input(options.end_with_stdin) => tracing::info!("standard input ended: ending all machines"),
         () = closing.cancelled() => {}
     }
+    // Nobody shall find it any more.
+    running::forget(&directory);
     let ending = tokio::spawn(async move { engine.shutdown().await });
     let hurried = async {
         tokio::select! {
@@ -271,7 +312,7 @@ async fn doctor<F>(open_backend: impl Fn(BackendOptions) -> F) -> Outcome<()>
 where
     F: Future<Output = Outcome<Arc<dyn Backend>>>,
 {
-    let directory = temporary_directory()?;
+    let directory = temporary::directory("nullspace-doctor")?;
     let opened = open_backend(BackendOptions {
         directory: directory.clone(),
         best_effort: true,
@@ -302,15 +343,6 @@ where
         println!("note: {note}");
     }
     Ok(())
-}
-
-/// A directory for a look at what works; removed afterwards.
-fn temporary_directory() -> Outcome<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let directory = std::env::temp_dir().join(secret("nullspace-doctor"));
-    let made = std::fs::DirBuilder::new().mode(0o700).create(&directory);
-    made.map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
-    Ok(directory)
 }
 
 /// `$XDG_STATE_HOME/nullspace`, else `~/.local/state/nullspace`.
@@ -376,24 +408,42 @@ fn origin(text: &str) -> Outcome<String> {
     }
 }
 
-/// The lines to paste, on standard output, once the engine answers.
-fn announce(address: SocketAddr, key: Option<&String>) {
+/// Where programs of this computer reach the engine.
+fn url(mut address: SocketAddr) -> String {
     // An address that means "all of them" is no address to connect to.
-    let mut shown = address;
-    if shown.ip().is_unspecified() {
-        shown.set_ip(if shown.is_ipv4() {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
             [127, 0, 0, 1].into()
         } else {
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
+    format!("http://{address}")
+}
+
+/// The lines to paste, on standard output, once the engine answers.
+fn announce(url: &str, key: Option<&String>) {
     let mut out = std::io::stdout().lock();
     // A reader that went away is no reason to end.
-    let _ = writeln!(out, "NULLSPACE_API_URL=http://{shown}");
+    let _ = writeln!(out, "NULLSPACE_API_URL={url}");
     if let Some(key) = key {
         let _ = writeln!(out, "NULLSPACE_API_KEY={key}");
     }
     let _ = out.flush();
+}
+
+/// Resolves when standard input is at its end, if anybody wants to know.
+async fn end_of_input(is_wanted: bool) {
+    if !is_wanted {
+        return std::future::pending().await;
+    }
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    // A thread, not a task: nothing waits for it when the engine ends otherwise.
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(ended);
+    });
+    let _ = end.await;
 }
 
 struct Signals {
