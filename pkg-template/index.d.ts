@@ -26,8 +26,8 @@ export interface ClientOptions {
    * and again after a 401: browsers and edge functions should hold short-lived tokens.
    *
    * @default env `NULLSPACE_API_KEY`, env `NULLSPACE_TOKEN`, the same names in `./.env`, then `api_key` in
-   * `$XDG_CONFIG_HOME/nullspace/config.json` and `~/.nullspace/config.json` (Node, Deno and Bun; browsers and the
-   * edge have no such places)
+   * `$XDG_CONFIG_HOME/nullspace/config.json` and `~/.nullspace/config.json`, then that of the local engine of this user that
+   * runs (Node, Deno and Bun; browsers and the edge have no such places)
    * @throws {@link AuthError} code `unauthorized` when there is none
    * @example Machine.create({ apiKey: async () => (await fetch('/token')).text() })
    */
@@ -36,7 +36,7 @@ export interface ClientOptions {
    * Where the API is; a path in it is kept.
    *
    * @default env `NULLSPACE_API_URL`, env `NULLSPACE_BASE_URL`, the same names in `./.env`, `base_url` in the
-   * configuration files, then `http://localhost:3000`
+   * configuration files, that of the running engine with its key, then `http://localhost:3000`
    * @throws {@link InvalidRequestError} when it is no http(s) URL
    * @example Machine.list({ baseUrl: 'https://api.nullspace.example' })
    */

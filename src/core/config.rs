@@ -188,7 +188,8 @@ fn missing_key(what: &str) -> Error {
         "unauthorized",
         format!(
             "{what}: pass `apiKey`, or, where the runtime has an environment and files, set NULLSPACE_API_KEY \
-             (or NULLSPACE_TOKEN), put it into ./.env, or \"api_key\" into ~/.config/nullspace/config.json"
+             (or NULLSPACE_TOKEN), put it into ./.env, or \"api_key\" into ~/.config/nullspace/config.json. \
+             A local engine that you run needs none of that: start one with `npx nullspace engine`"
         ),
     )
 }
@@ -203,13 +204,16 @@ enum Place {
     Config,
     /// `~/.nullspace/config.json`, the older place.
     OldConfig,
+    /// `$XDG_STATE_HOME/nullspace/engine.json`, which a local engine of this user writes while it runs.
+    Engine,
 }
 
-const PLACES: [Place; 4] = [
+const PLACES: [Place; 5] = [
     Place::Environment,
     Place::Directory,
     Place::Config,
     Place::OldConfig,
+    Place::Engine,
 ];
 
 impl Place {
@@ -220,6 +224,7 @@ impl Place {
             Place::Directory => "the base URL in ./.env",
             Place::Config => "the base URL in ~/.config/nullspace/config.json",
             Place::OldConfig => "the base URL in ~/.nullspace/config.json",
+            Place::Engine => "the address of the engine that runs here",
         }
     }
 }
@@ -230,6 +235,7 @@ struct Places<'a, E> {
     environment: &'a E,
     dotenv: OnceCell<Option<String>>,
     configs: OnceCell<[Option<Config>; 2]>,
+    engine: OnceCell<Option<Config>>,
 }
 
 type Config = serde_json::Map<String, serde_json::Value>;
@@ -240,6 +246,7 @@ impl<'a, E: Environment> Places<'a, E> {
             environment,
             dotenv: OnceCell::new(),
             configs: OnceCell::new(),
+            engine: OnceCell::new(),
         }
     }
 
@@ -258,8 +265,8 @@ impl<'a, E: Environment> Places<'a, E> {
     /// The first of these that is not blank.
     fn first(&self, place: Place, names: &[&str], keys: &[&str]) -> Option<String> {
         let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let config = |index: usize| {
-            let config = self.configs()[index].as_ref()?;
+        let of = |config: &Option<Config>| {
+            let config = config.as_ref()?;
             let text = |key: &&str| config.get(*key)?.as_str().map(str::to_owned).and_then(filled);
             keys.iter().find_map(text)
         };
@@ -274,8 +281,9 @@ impl<'a, E: Environment> Places<'a, E> {
                     .as_deref()?;
                 names.iter().find_map(|name| dotenv(text, name).and_then(filled))
             }
-            Place::Config => config(0),
-            Place::OldConfig => config(1),
+            Place::Config => of(&self.configs()[0]),
+            Place::OldConfig => of(&self.configs()[1]),
+            Place::Engine => of(self.engine.get_or_init(|| running_engine(self.environment))),
         }
     }
 
@@ -283,10 +291,7 @@ impl<'a, E: Environment> Places<'a, E> {
         self.configs.get_or_init(|| {
             let environment = self.environment;
             let home = environment.home();
-            let json = |path: Option<String>| {
-                let text = environment.read(&path?)?;
-                super::json::parse(&text)?.as_object().cloned()
-            };
+            let json = |path: Option<String>| object(environment, &path?);
             let xdg = environment
                 .env("XDG_CONFIG_HOME")
                 .filter(|path| !path.is_empty())
@@ -297,6 +302,33 @@ impl<'a, E: Environment> Places<'a, E> {
             ]
         })
     }
+}
+
+/// A file that holds a JSON object.
+fn object(environment: &impl Environment, path: &str) -> Option<Config> {
+    super::json::parse(&environment.read(path)?)?.as_object().cloned()
+}
+
+/// What the local engine of this user says of itself, while it lives: a port that a killed one had may be somebody else's by now.
+/// A file without a process is that of an engine in a container, whose processes are not seen from here.
+fn running_engine(environment: &impl Environment) -> Option<Config> {
+    let state = environment
+        .env("XDG_STATE_HOME")
+        .filter(|path| path.starts_with('/'))
+        .or_else(|| environment.home().map(|home| format!("{home}/.local/state")))?;
+    let engine = object(environment, &format!("{state}/nullspace/engine.json"))?;
+    let Some(pid) = engine.get("pid") else {
+        return Some(engine);
+    };
+    let stat = environment.read(&format!("/proc/{pid}/stat"))?;
+    // The program's name stands in parentheses and may hold any character.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut words = after_name.split_whitespace();
+    // Ended, and not yet waited for.
+    if words.next()? == "Z" {
+        return None;
+    }
+    (engine.get("started")?.as_str()? == words.nth(18)?).then_some(engine)
 }
 
 /// `KEY=VALUE` lines, `#` comments, one pair of quotes removed; no `export`, no interpolation.
@@ -407,6 +439,42 @@ mod tests {
         let options = Value::Object(vec![("apiKey".to_owned(), Value::Text("k".to_owned()))]);
         let given = Fields::new("", Some(&options), &[&CLIENT_OPTIONS]).unwrap();
         assert_eq!(settings(&given, &fake).unwrap().base_url, "http://evil");
+    }
+
+    #[test]
+    fn a_running_engine_of_this_user_is_found_last_and_only_while_it_lives() {
+        const FILE: &str = "/home/u/.local/state/nullspace/engine.json";
+        const TOLD: &str =
+            r#"{"base_url":"http://127.0.0.1:41000","api_key":"of the engine","pid":77,"started":"500"}"#;
+        const ALIVE: &str = "77 (a )b) S 1 77 77 0 -1 4 5 6 7 8 9 10 11 12 20 0 9 0 500 1000 2000";
+        let engine = [(FILE, TOLD), ("/proc/77/stat", ALIVE)];
+        let found = resolve(&[], &engine).unwrap();
+        assert_eq!(found.key, Key::Fixed("of the engine".into()));
+        assert_eq!(found.base_url, "http://127.0.0.1:41000");
+        // Its address is used with its own key, or with an option.
+        assert_eq!(
+            resolve(&[("NULLSPACE_API_KEY", "k")], &engine).unwrap().base_url,
+            DEFAULT_BASE_URL
+        );
+        let config = ("/home/u/.nullspace/config.json", r#"{"api_key":"old"}"#);
+        assert_eq!(
+            resolve(&[], &[config, engine[0], engine[1]]).unwrap().key,
+            Key::Fixed("old".into())
+        );
+        let elsewhere = [("/state/nullspace/engine.json", TOLD), ("/proc/77/stat", ALIVE)];
+        assert!(resolve(&[("XDG_STATE_HOME", "/state")], &elsewhere).is_ok());
+        assert!(resolve(&[("XDG_STATE_HOME", "state")], &elsewhere).is_err());
+        // Killed, or killed and its number taken by another process.
+        assert!(resolve(&[], &engine[..1]).is_err());
+        let later = "77 (node) S 1 77 77 0 -1 4 5 6 7 8 9 10 11 12 20 0 9 0 501 1000 2000";
+        assert!(resolve(&[], &[engine[0], ("/proc/77/stat", later)]).is_err());
+        let ended = "77 (a )b) Z 1 77 77 0 -1 4 5 6 7 8 9 10 11 12 20 0 9 0 500 0 0";
+        assert!(resolve(&[], &[engine[0], ("/proc/77/stat", ended)]).is_err());
+        let contained = r#"{"base_url":"http://127.0.0.1:3000","api_key":"c"}"#;
+        assert_eq!(
+            resolve(&[], &[(FILE, contained)]).unwrap().key,
+            Key::Fixed("c".into())
+        );
     }
 
     #[test]
