@@ -1,51 +1,290 @@
-// `nullspace engine`: the program of a local engine, wherever it is.
+// `nullspace engine`: finds the local engine of this user, or starts one.
 
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 
-import { EXIT, problem } from './ending.mjs';
+import { findEngine as find, HOW_TO_GET_ENGINE } from '../pkg-template/lib/find-engine.js';
+import { EXIT, interruption, misuse, problem } from './ending.mjs';
+import { fields, show, shownLines, useJson } from './output.mjs';
+import { isAlive, isDefaultFolder, runningEngine, stateFolder } from './running.mjs';
 
-const runs = (file) => {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
+export const findEngine = () => find(fileURLToPath(import.meta.url));
+
+/** The first start makes the file system of `base`. Milliseconds. */
+const START_MS = 60_000;
+/** An engine ends its machines within 20 s, and itself whatever they do. Milliseconds. */
+const END_MS = 25_000;
+const LOOK_MS = 20;
+
+/** What this command alone knows; the rest is the engine's. */
+const split = (args) => {
+  const own = { rest: [] };
+  const words = [...args];
+  while (words.length > 0) {
+    const word = words.shift();
+    const [, folder] = word.match(/^--state=(.*)$/s) ?? [];
+    if (word === '--background') own.background = true;
+    else if (word === '--json') useJson();
+    else if (word === '--state') own.state = words.shift() ?? '';
+    else if (folder !== undefined) own.state = folder;
+    else own.rest.push(word);
+  }
+  if (own.state === '') throw misuse('--state: give a directory');
+  return own;
+};
+
+/** For a shell, whatever is in it. */
+const quoted = (text) => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+const command = (verb, folder) =>
+  `npx nullspace engine ${verb}${isDefaultFolder(folder) ? '' : ` --state ${quoted(folder)}`}`;
+
+/** Says where an engine is and what can be done with it. */
+const describe = (engine, { title, foreground = false }) => {
+  const { base_url: url, pid, version, log, folder, file, notes = [] } = engine;
+  show({ url, pid, version, state: folder, keyFile: file, log: log ?? undefined, notes }, () => {
+    const found = isDefaultFolder(folder)
+      ? 'programs of yours on this computer find address and key by themselves; for others'
+      : 'programs find the engine of the usual directory only; for this one';
+    return `${title}\n${fields({
+      address: url,
+      key: `in ${file}, which only you can read`,
+      use: `${found}: eval "$(${command('env', folder)})"`,
+      stop: foreground ? 'Ctrl-C' : command('stop', folder),
+      logs: log ? command('logs', folder) : undefined,
+      version,
+      process: pid,
+      'not here': notes.length > 0 ? notes.join('; ') : undefined,
+    })}`;
+  });
+};
+
+/** An engine is there already: that is what was wanted, unless something else was said. */
+const already = (engine, rest) => {
+  if (rest.length > 0)
+    throw problem(
+      `an engine runs on ${engine.folder} already, at ${engine.base_url}: it was not touched, and ${rest[0]} has no effect on it`,
+      {
+        code: 'engine_runs',
+        suggestedAction: `\`${command('stop', engine.folder)}\` first, or give the other one a directory of its own with --state`,
+      },
+    );
+  describe(engine, { title: 'An engine of yours runs already.' });
+};
+
+/** Waits until the process is the engine of the folder; `ended` tells how it ended before that. */
+const ready = async (child, folder, ended) => {
+  const deadline = Date.now() + START_MS;
+  let over;
+  ended.then(
+    (code) => (over = { code }),
+    (error) => (over = { error }),
+  );
+  for (;;) {
+    const engine = runningEngine(folder);
+    if (engine?.pid === child.pid) return { engine };
+    if (over?.error) throw over.error;
+    if (over) return {};
+    if (Date.now() > deadline) {
+      child.kill('SIGKILL');
+      throw problem(`the engine gave no address within ${START_MS / 1000} s and was ended`, { code: 'engine_failed' });
+    }
+    await sleep(LOOK_MS);
   }
 };
 
-const NAME = 'nullspace-engine';
+const endOf = (child) =>
+  new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? (signal ? EXIT.signal : EXIT.error)));
+  });
 
-/** The engine's program and where it was found: NULLSPACE_ENGINE, the PATH, a checkout's build. */
-export const findEngine = () => {
-  const places = (process.env.PATH ?? '')
-    .split(path.delimiter)
-    .filter(Boolean)
-    .map((folder) => [path.join(folder, NAME), 'PATH']);
-  const builds = ['release', 'debug'].map((profile) => [`target/${profile}/${NAME}`, 'this checkout']);
-  const all = [[process.env.NULLSPACE_ENGINE, 'NULLSPACE_ENGINE'], ...places, ...builds];
-  const [file, from] = all.find(([candidate]) => candidate && runs(candidate)) ?? [];
-  return { file, from };
+/** Runs the program as long as it wants, in this terminal. */
+const inForeground = (file, args, stdout = 'inherit') => {
+  // The terminal sends its signals to both; others are passed on.
+  const child = spawn(file, args, { stdio: ['inherit', stdout, 'inherit'] });
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  process.on('SIGINT', () => {});
+  return child;
 };
 
-const HOW =
-  'no nullspace-engine was found (NULLSPACE_ENGINE, PATH, ./target): it runs on Linux; build it with `npm run engine` in a checkout of the project, or `cargo build --release -p nullspace-engine`';
+/** What an engine says when another one has the state directory. */
+const IN_USE = /is in use by another nullspace-engine/;
+
+const inBackground = async (file, folder, rest) => {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const log = path.join(folder, 'engine.log');
+  // What does not go through the log: the last words of a program that fails.
+  const words = openSync(log, 'a', 0o600);
+  const from = statSync(log).size;
+  const args = ['serve', '--state', folder, '--log-file', log, ...rest];
+  const child = spawn(file, args, { detached: true, stdio: ['ignore', 'ignore', words] });
+  closeSync(words);
+  const { engine } = await ready(child, folder, endOf(child));
+  if (!engine) {
+    const said = readFileSync(log).subarray(from).toString('utf8').trim();
+    // Somebody was faster: theirs is there in a moment.
+    const deadline = Date.now() + START_MS;
+    while (IN_USE.test(said) && Date.now() < deadline) {
+      const other = runningEngine(folder);
+      if (other) return already(other, rest);
+      await sleep(LOOK_MS);
+    }
+    throw problem(`the engine did not start:\n${shownLines(said.slice(-4000))}`, { code: 'engine_failed' });
+  }
+  child.unref();
+  describe(engine, { title: 'The engine runs in the background.' });
+};
+
+const VERBS = ['serve', 'doctor', 'template', 'prune', 'help', '--version'];
+
+const HELP = `Usage: nullspace engine [options]           find the engine of this user, or start one in this terminal
+       nullspace engine --background        the same, without the terminal
+       nullspace engine stop | status | logs [--follow] | env
+       nullspace engine doctor | template | prune    what the engine's own program does
+
+--state DIR and --json go with all. Further options are those of the engine's program:
+`;
 
 export const engine = {
-  args: [['[args...]', 'its own arguments, such as --listen 127.0.0.1:3000']],
+  args: [['[args...]', '--background, --state DIR, and options of the engine such as --port 3001']],
   isForeign: true,
   async run(args) {
     const { file } = findEngine();
-    if (!file) throw problem(HOW, { code: 'engine_not_found' });
-    const verbs = ['serve', 'doctor', 'template', 'help', '--help', '--version'];
-    const child = spawn(file, verbs.includes(args[0]) ? args : ['serve', ...args], { stdio: 'inherit' });
-    // The terminal sends its signals to both; others are passed on.
-    for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-    process.on('SIGINT', () => {});
-    process.exitCode = await new Promise((resolve, reject) => {
-      child.once('error', reject);
-      child.once('close', (code, signal) => resolve(code ?? (signal ? EXIT.signal : EXIT.error)));
-    });
+    const found = () => {
+      if (!file) throw problem(HOW_TO_GET_ENGINE, { code: 'engine_not_found' });
+      return file;
+    };
+    if (VERBS.includes(args[0])) {
+      process.exitCode = await endOf(inForeground(found(), args));
+      return;
+    }
+    if (args.some((word) => word === '--help' || word === '-h')) {
+      process.stdout.write(`${HELP}\n`);
+      if (file) process.exitCode = await endOf(inForeground(file, ['serve', '--help']));
+      return;
+    }
+    const { background, state, rest } = split(args);
+    const folder = stateFolder(state);
+    const other = runningEngine(folder);
+    if (other) return already(other, rest);
+    if (background) return inBackground(found(), folder, rest);
+    // What it prints for scripts holds the key, and `engine env` does that.
+    const child = inForeground(found(), ['serve', '--state', folder, ...rest], 'ignore');
+    const ended = endOf(child);
+    const { engine } = await ready(child, folder, ended);
+    if (engine) describe(engine, { title: 'The engine runs.', foreground: true });
+    process.exitCode = await ended;
+  },
+};
+
+const STATE = ['--state <dir>', "the engine's directory; without it the usual one"];
+
+/** The engine of a directory, which has to run. */
+const running = (state) => {
+  const folder = stateFolder(state);
+  const engine = runningEngine(folder);
+  if (engine) return engine;
+  throw problem(`no engine runs on ${folder}`, {
+    code: 'engine_not_running',
+    suggestedAction: `start one with \`${command('--background', folder)}\``,
+  });
+};
+
+export const stop = {
+  options: [STATE],
+  async run({ state }) {
+    const folder = stateFolder(state);
+    const engine = runningEngine(folder);
+    if (!engine) {
+      show({ stopped: false, state: folder }, () => `no engine runs on ${folder}`);
+      return;
+    }
+    process.kill(engine.pid, 'SIGTERM');
+    const deadline = Date.now() + END_MS;
+    while (isAlive(engine)) {
+      if (Date.now() > deadline)
+        throw problem(`the engine (process ${engine.pid}) has not ended within ${END_MS / 1000} s`, {
+          suggestedAction: `\`kill -9 ${engine.pid}\` ends it at once; the next start removes what it leaves`,
+        });
+      await sleep(LOOK_MS);
+    }
+    show({ stopped: true, state: folder }, () => `The engine is stopped. Its state stays in ${folder}.`);
+  },
+};
+
+export const status = {
+  options: [STATE],
+  async run({ state }) {
+    describe(running(state), { title: 'The engine runs.' });
+  },
+};
+
+export const env = {
+  options: [STATE],
+  async run({ state }) {
+    const { base_url: url, api_key: key } = running(state);
+    show({ NULLSPACE_API_URL: url, NULLSPACE_API_KEY: key }, (all) =>
+      Object.entries(all)
+        .map(([name, value]) => `export ${name}=${quoted(value)}`)
+        .join('\n'),
+    );
+  },
+};
+
+/** How often a log is looked at. Milliseconds. */
+const FOLLOW_MS = 200;
+
+export const logs = {
+  options: [STATE, ['-f, --follow', 'go on with what comes, until Ctrl-C']],
+  async run({ state, follow }) {
+    const folder = stateFolder(state);
+    const file = runningEngine(folder)?.log ?? path.join(folder, 'engine.log');
+    let [open, at] = [undefined, 0];
+    /** Prints what is new; a log that began anew is read from its start. */
+    const more = () => {
+      const now = statSync(file);
+      if (open === undefined || now.ino !== open.ino) {
+        if (open !== undefined) {
+          rest();
+          closeSync(open.fd);
+        }
+        [open, at] = [{ fd: openSync(file), ino: now.ino }, 0];
+      }
+      rest();
+    };
+    const bytes = Buffer.alloc(65_536);
+    const rest = () => {
+      for (let size = 1; size > 0; at += size) {
+        size = readSync(open.fd, bytes, 0, bytes.length, at);
+        process.stdout.write(bytes.toString('latin1', 0, size), 'latin1');
+      }
+    };
+    try {
+      more();
+    } catch (error) {
+      if (error.code !== 'ENOENT') throw error;
+      throw problem(`there is no log in ${folder}`, {
+        code: 'not_found',
+        exitCode: EXIT.notFound,
+        suggestedAction:
+          'an engine that runs in a terminal logs there; one of `nullspace engine --background` has a log',
+      });
+    }
+    if (!follow) return;
+    const { signal } = interruption();
+    while (!signal.aborted) {
+      await sleep(FOLLOW_MS, undefined, { signal }).catch(() => {});
+      try {
+        more();
+      } catch (error) {
+        // Between two files.
+        if (error.code !== 'ENOENT') throw error;
+      }
+    }
+    throw signal.reason;
   },
 };

@@ -5,6 +5,8 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 
+import { runningEngine, stateFolder } from './running.mjs';
+
 const read = (file) => {
   try {
     return readFileSync(file, 'utf8');
@@ -40,7 +42,15 @@ const places = (variables, keys) => {
     ...variables.map((name) => [`${name} of the environment`, process.env[name]]),
     ...variables.map((name) => [`${name} in ./.env`, ofDotenv(dotenv, name)]),
     ...files.map((file) => [file, ofConfig(read(file), keys)]),
+    ...engines(keys),
   ].filter(([, value]) => value?.trim());
+};
+
+/** The engine that runs here. */
+const engines = (keys) => {
+  const engine = runningEngine(stateFolder());
+  if (!engine) return [];
+  return [[`${engine.file} of the engine that runs here`, keys.map((key) => engine[key]).find((value) => value)]];
 };
 
 const same = (one, other) => one.trim().replace(/\/+$/, '') === other.replace(/\/+$/, '');

@@ -6,7 +6,7 @@ import { shell, ssh } from './connections.mjs';
 import { copy, copyOfVolume } from './copy.mjs';
 import { docs, install as installDocs } from './docs.mjs';
 import { doctor } from './doctor.mjs';
-import { engine } from './engine.mjs';
+import * as engine from './engine.mjs';
 import { events } from './events.mjs';
 import { exec, run } from './exec.mjs';
 import { logs } from './logs.mjs';
@@ -84,7 +84,11 @@ export const TABLE = [
   ['mcp install', undefined, 'write the configuration of a client of that', installMcp],
   ['docs', undefined, 'print the package in short, for coding agents', docs],
   ['docs install', undefined, 'write that as a skill of a coding agent', installDocs],
-  ['engine', undefined, 'start a local engine', engine],
+  ['engine', undefined, 'find or start the local engine', engine.engine],
+  ['engine stop', undefined, 'end it; its state stays', engine.stop],
+  ['engine status', undefined, 'where it is, and what this computer cannot do', engine.status],
+  ['engine logs', undefined, 'what an engine in the background said', engine.logs],
+  ['engine env', undefined, 'print its address and key for a shell', engine.env],
   ['doctor', undefined, 'check whether machines can be used from here', doctor],
   ['completion', undefined, 'print completions: eval "$(nullspace completion bash)"', completion],
 ];

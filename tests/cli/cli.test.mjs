@@ -223,7 +223,7 @@ test('the doctor says what works, and where the address and the key came from', 
   const down = await run(['doctor'], { NULLSPACE_API_URL: '', NULLSPACE_ENGINE: binary });
   if (down.code !== 0) {
     assert.match(down.stdout, /address +http:\/\/localhost:3000, from the default/);
-    assert.match(down.stdout, /to do +(start an engine|the key of)/);
+    assert.match(down.stdout, /to do +(start an engine|the key of|an engine of yours)/);
   }
   mkdirSync(path.join(local, '.nullspace'), { recursive: true });
   const config = path.join(local, '.nullspace/config.json');
@@ -254,20 +254,10 @@ test('errors say what is wrong, with an exit code of their kind', async () => {
   assert.equal((await run(['machine', 'list'], { NULLSPACE_API_URL: 'http://127.0.0.1:9' })).code, 1);
 });
 
-test('the engine is started when there is one, else it says how to get one', async () => {
-  const none = await run(['engine', '--listen', '127.0.0.1:0']);
+test('without the program of an engine it is said how to get one', async () => {
+  const none = await run(['engine', '--port', '0']);
   assert.equal(none.code, 1);
   assert.match(none.stderr, /no nullspace-engine was found/);
-  const child = spawn(program, ['engine', '--listen', '127.0.0.1:0', '--state', path.join(local, 'state')], {
-    env: { ...environment, NULLSPACE_ENGINE: binary },
-  });
-  child.stderr.resume();
-  const address = await new Promise((resolve) =>
-    child.stdout.on('data', (bytes) => /NULLSPACE_API_URL=/.test(bytes) && resolve(String(bytes))),
-  );
-  assert.match(address, /http:\/\/127\.0\.0\.1:\d+/);
-  child.kill('SIGTERM');
-  assert.equal(await new Promise((resolve) => child.once('close', resolve)), 0);
 });
 
 test('completions are what a shell can read, and offer ids', async () => {
