@@ -1,9 +1,13 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | engine [flags] | playground | bench [flags] | size | docs [--serve] | soak | fuzz |
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | pack-engine [platforms] | engine [flags] | playground | bench [flags] | size | docs [--serve] | soak | fuzz |
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
+import { statSync } from 'node:fs';
+import path from 'node:path';
 
 import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
+import { buildStatic } from './lib/engine-build.mjs';
+import { packEngine, PLATFORMS } from './lib/engine-packages.mjs';
 import { engineBinary, inRoot, releaseEngine, root, tarball } from './lib/project.mjs';
 import { playgroundPackages, runPlayground } from './lib/playground.mjs';
 import { referenceSteps } from './lib/reference.mjs';
@@ -33,6 +37,27 @@ const tasks = {
   async pack() {
     await tasks.build();
     await packPackage();
+  },
+  /** The engine's packages, for all platforms or for those that are named. Takes a quarter of an hour each. */
+  async 'pack-engine'() {
+    await checkRequirements();
+    const platforms = rest.length > 0 ? rest : Object.keys(PLATFORMS);
+    for (const platform of platforms)
+      if (!Object.hasOwn(PLATFORMS, platform))
+        throw new Error(`no platform ${platform}; there are ${Object.keys(PLATFORMS).join(', ')}`);
+    const programs = {};
+    for (const platform of platforms)
+      programs[platform] = await step(`Build the engine for ${platform}`, async (current) => {
+        const file = await buildStatic(current, platform);
+        current.note = `${(statSync(file).size / 1e6).toFixed(1)} MB`;
+        return file;
+      });
+    await step('Pack the engine', async (current) => {
+      const made = await packEngine(current, programs, inRoot('dist'));
+      current.note = made
+        .map((file) => `${path.basename(file)} ${(statSync(file).size / 1e6).toFixed(1)} MB`)
+        .join(', ');
+    });
   },
   async engine() {
     // Only the engine's lines may go to stdout: scripts read them.

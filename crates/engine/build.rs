@@ -16,6 +16,15 @@ fn main() {
     // A target named by hand keeps the flags away from build scripts, which cannot be static.
     let target = env::var("TARGET").expect("cargo sets it");
     let folder = out.join("agent");
+    // Of the flags of the outer build, those that keep this computer's paths out of what is published.
+    let outer = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let renamed = outer
+        .split('\x1f')
+        .filter(|flag| flag.starts_with("--remap-path-prefix="));
+    let flags: Vec<&str> = ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"]
+        .into_iter()
+        .chain(renamed)
+        .collect();
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets it"));
     cargo
         .current_dir(&agent)
@@ -31,10 +40,7 @@ fn main() {
             &target,
         ])
         .env("CARGO_TARGET_DIR", &folder)
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            "-Ctarget-feature=+crt-static\x1f-Crelocation-model=static",
-        );
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     // What cargo and clippy set for this build would change the inner one.
     for name in [
         "RUSTFLAGS",

@@ -196,7 +196,8 @@ export const suites = {
       const env = testEnvironment();
       const counts = { passed: 0, failed: 0 };
       const consumers = everything ? ['run.mjs', '--all', '--write', inRoot('docs', 'runtimes.md')] : ['run.mjs'];
-      for (const [program, ...flags] of [['check.mjs'], ['newcomer.mjs'], consumers]) {
+      const engine = ['engine.mjs', ...(everything ? ['--all'] : [])];
+      for (const [program, ...flags] of [['check.mjs'], ['newcomer.mjs'], engine, consumers]) {
         const args = [`tests/packaging/${program}`, '--tarball', tarball(), ...flags];
         const { code, output } = await step.try('node', args, { env });
         const { passed, failed } = lineCounts(output, code);

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use super::failed;
 use crate::isolation::{IsolationError, Result};
 
-const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
-const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
+const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
+const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// Tries to get a loop device that somebody else takes first.
 const TRIES: u32 = 20;
