@@ -51,7 +51,11 @@ fn name(path: &str, value: &Value) -> Result<Json, Error> {
         true => Ok(text.into()),
         false => Err(Error::option(
             path,
-            "must be 1 to 128 visible ASCII characters, such as 'agent-7'",
+            &format!(
+                "must be {} to {} visible ASCII characters, such as 'agent-7'",
+                limits::NAME.min,
+                limits::NAME.max
+            ),
         )),
     }
 }
