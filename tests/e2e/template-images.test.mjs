@@ -99,6 +99,9 @@ test('a Dockerfile of two stages is built with its context', async () => {
   try {
     const low = path.join(scratch, 'low');
     const base = open.publish('tools', 'latest', [layerOf(low)], { Env: ['PATH=/usr/bin:/bin'] });
+    await Template.build(Template.fromImage(base).run('echo made > /made'), 'from-open', ALONE);
+    assert.deepEqual(await inside('from-open', 'cat /made; ls /etc/gone'), ['made', '/etc/gone']);
+    await Template.delete('from-open');
     const dockerfile = `
 FROM ${base} AS build
 WORKDIR /work
