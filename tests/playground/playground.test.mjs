@@ -1,7 +1,7 @@
 // The whole path of a person: form, terminal, files, metrics, events, preview, network, family, list, code.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { after, before, test as nodeTest } from 'node:test';
@@ -9,6 +9,9 @@ import { after, before, test as nodeTest } from 'node:test';
 import { removeDirectory, start, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { inRoot } from '../../scripts/lib/project.mjs';
 import { openPlayground } from './page.mjs';
+
+/** A picture of one point. */
+const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==';
 
 let broken;
 /** The tests are one path: where it breaks, the rest has nothing to stand on. */
@@ -45,6 +48,12 @@ const button = (name, scope = page) => scope.getByRole('button', { name, exact: 
 const field = (name, room = 'main') => page.getByRole(room).getByLabel(name, { exact: true });
 const openTab = (name) => page.getByRole('tab', { name }).click();
 const panel = () => page.getByRole('tabpanel');
+/** Machines that were killed behind the back of the page: what it then asks for is not there. */
+const vanished = new Set();
+const vanish = (id) => {
+  vanished.add(id);
+  return sdk.Machine.killById(id);
+};
 const status = () => page.locator('.head .status').textContent();
 /** Answers the next dialog: a text for a prompt, `true` for a question. */
 const answer = (text) => page.once('dialog', (dialog) => dialog.accept(text === true ? undefined : text));
@@ -54,41 +63,58 @@ async function type(line) {
   await page.keyboard.type(`${line}\n`);
 }
 
+/** A desk, and a telephone. */
+const SIZES = [
+  { width: 1440, height: 900 },
+  { width: 360, height: 740 },
+];
+
 /** No finding of axe, in both schemes and on both widths; a picture of each. */
 async function looksWell(name) {
   for (const scheme of ['light', 'dark']) {
+    await page.setViewportSize(SIZES[0]);
     await field('Colours', 'banner').selectOption(scheme);
-    for (const width of [1440, 360]) {
-      await page.setViewportSize({ width, height: 900 });
+    for (const size of SIZES) {
+      const { width } = size;
+      await page.setViewportSize(size);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${name}: ${wide} px wider than a page of ${width} px`);
       assert.deepEqual(await play.violations(), [], `${name}, ${scheme}, ${width} px`);
       await play.picture(`${name}-${scheme}-${width}`);
     }
   }
+  await page.setViewportSize(SIZES[0]);
   await field('Colours', 'banner').selectOption('system');
-  await page.setViewportSize({ width: 1440, height: 900 });
 }
 
 test('an engine without machines says so, and leads to the form', async () => {
   await page.getByText('There is no machine yet.').waitFor();
+  await page.getByRole('heading', { name: 'A machine is a small Linux computer that you can throw away.' }).waitFor();
   await page.getByText('engine connected, 0 running').waitFor();
   await looksWell('empty');
   await page.getByRole('main').getByRole('link', { name: 'New machine' }).click();
-  await field('Template').waitFor();
+  await page.getByRole('radio', { name: /^Base/ }).waitFor();
 });
 
-test('the form says which option is wrong, before anything is sent', async () => {
+/** What a screen reader says of a field that is wrong. */
+const errorOf = async (label) => {
+  const control = field(label);
+  await page.waitForFunction((one) => one.getAttribute('aria-invalid') === 'true', await control.elementHandle());
+  const ids = (await control.getAttribute('aria-describedby')).split(' ');
+  return (await Promise.all(ids.map((one) => page.locator(`[id="${one}"]`).textContent()))).join(' ');
+};
+
+test('the form says beside the field which value is wrong, before anything is sent', async () => {
   await field('Lease, seconds').fill('-5');
   await button('Create machine').click();
-  const alert = page.getByRole('main').getByRole('alert');
-  assert.match(await alert.textContent(), /timeout/);
+  assert.match(await errorOf('Lease, seconds'), /^It must be seconds, more than 0, such as 300; not -5\./);
+  assert.equal(await page.evaluate(() => document.activeElement.value), '-5');
   await field('Lease, seconds').fill('600');
   await page.getByLabel('What these ranges and names say').check();
   await field('Allowed ranges').fill('203.0.113.0/99');
   await button('Create machine').click();
-  await page.waitForFunction(() => document.querySelector('main [role=alert]')?.textContent.includes('allowCidrs'));
-  assert.match(await alert.textContent(), /allowCidrs\[0\]/);
+  assert.match(await errorOf('Allowed ranges'), /^It must be .*203\.0\.113\.0\/99/);
+  assert.equal(await field('Lease, seconds').getAttribute('aria-invalid'), null);
   await looksWell('form-error');
 });
 
@@ -163,9 +189,51 @@ test('files are made, edited, saved, watched and removed', async () => {
   await button('Upload').click();
   await (await chooser).setFiles({ name: 'up.txt', mimeType: 'text/plain', buffer: Buffer.from('uploaded') });
   await page.getByRole('treeitem', { name: 'up.txt' }).click();
+  // Files that are dropped go where they are dropped; a picture is shown as one.
+  const dropped = await page.evaluateHandle((png) => {
+    const data = new DataTransfer();
+    const content = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+    data.items.add(new File([content], 'dot.png', { type: 'image/png' }));
+    data.items.add(new File(['two'], 'two.txt'));
+    return data;
+  }, PNG);
+  await page.getByRole('treeitem', { name: 'src' }).dispatchEvent('drop', { dataTransfer: dropped });
+  await page.getByRole('treeitem', { name: 'two.txt' }).waitFor();
+  assert.equal(await machine.files.read(`${root}/src/two.txt`), 'two');
+  await page.getByRole('treeitem', { name: 'dot.png' }).click();
+  const picture = panel().getByRole('img', { name: 'dot.png' });
+  await picture.waitFor();
+  assert.equal(await picture.evaluate((image) => image.naturalWidth), 1);
+  const row = page.getByRole('treeitem', { name: 'two.txt' });
+  assert.match(await row.textContent(), /3 B.*\d{4}/);
+  await page.getByRole('navigation', { name: 'Directories above' }).getByRole('button').first().click();
+  await page.getByRole('treeitem', { name: 'etc' }).waitFor();
+  await page.getByRole('navigation', { name: 'Directories above' }).getByRole('button', { name: '/' }).waitFor();
+  await field('Directory').fill(root);
+  await button('Show', panel()).click();
+  await page.getByRole('treeitem', { name: 'up.txt' }).click();
+
   const download = page.waitForEvent('download');
   await button('Download').click();
   assert.equal((await download).suggestedFilename(), 'up.txt');
+});
+
+test('a telephone has room: bars take 120 px above, and none lies on the content', async () => {
+  await openTab('Terminal');
+  await page.setViewportSize(SIZES[1]);
+  const at = await page.evaluate(() => {
+    const box = (selector) => document.querySelector(selector).getBoundingClientRect().toJSON();
+    return { tabs: box('.tabs'), screen: box('.screen'), main: box('main'), code: box('.code') };
+  });
+  assert.ok(at.tabs.bottom <= 120, `${at.tabs.bottom} px above the content`);
+  assert.ok(at.main.bottom <= at.code.top + 1, 'the bar below lies on the content');
+  assert.ok(at.screen.bottom <= at.code.top, 'the terminal ends below the bar');
+  await button('Machines and rooms').click();
+  await page.getByRole('navigation').getByRole('link', { name: 'Volumes' }).waitFor();
+  await button('Machines and rooms').click();
+  await page.locator('.actions summary').click();
+  await button('Fork').waitFor();
+  await page.setViewportSize(SIZES[0]);
 });
 
 test('metrics are plotted as they come', async () => {
@@ -175,6 +243,8 @@ test('metrics are plotted as they come', async () => {
   await page.waitForFunction(
     () => document.querySelector('.plot polyline')?.getAttribute('points').split(' ').length > 2,
   );
+  const axes = await page.locator('.plot').filter({ hasText: 'Memory' }).locator('.axes').textContent();
+  assert.equal(axes, '256 MiB128 MiB0 B2 min ago1 minnow');
   await looksWell('metrics');
 });
 
@@ -190,26 +260,30 @@ test('a port of the machine shows in a frame of an origin of its own', async () 
   );
   await button('Try again').click();
   await page.frameLocator('iframe').getByText('from the machine').waitFor();
+  // What listens is offered.
+  await panel().getByRole('button', { name: 'Port 8000' }).waitFor();
   assert.notEqual(new URL(await page.locator('iframe').getAttribute('src')).origin, play.origin);
   await looksWell('preview');
 });
 
 test('the policy of a running machine is shown as it holds, and replaced', async () => {
   await openTab('Network');
-  await page.getByText('At present the lists below decide').waitFor();
+  await page.getByText('Now these lists decide what it may reach.').waitFor();
   assert.equal(await page.getByLabel('What these ranges and names say').isChecked(), true);
+  const facts = await panel().locator('.facts dd').allTextContents();
+  assert.deepEqual(facts, ['203.0.113.0/24, *.npmjs.org', 'x.npmjs.org', 'none']);
   assert.equal(await field('Allowed ranges').inputValue(), '203.0.113.0/24');
   assert.equal(await field('Allowed names').inputValue(), '*.npmjs.org');
   assert.equal(await field('Denied names').inputValue(), 'x.npmjs.org');
   await page.getByLabel('Nothing', { exact: true }).check();
   await button('Apply').click();
   await page.getByText('It holds from now on').waitFor();
-  await page.getByText('At present it may reach nothing').waitFor();
+  await page.getByText('Now it may reach nothing').waitFor();
   await looksWell('network');
   // Whoever comes back finds the policy that holds, and applies nothing wider by accident.
   await openTab('Files');
   await openTab('Network');
-  await page.getByText('At present it may reach nothing').waitFor();
+  await page.getByText('Now it may reach nothing').waitFor();
   assert.equal(await page.getByLabel('Nothing', { exact: true }).isChecked(), true);
   assert.deepEqual((await sdk.Machine.getInfoById(id)).network, { egress: { mode: 'deny_all' } });
 });
@@ -245,6 +319,7 @@ test('events are told as they happen', async () => {
   await events.getByText('fork', { exact: true }).first().waitFor();
   await button('10 more minutes').click();
   await events.getByText('timeout updated').first().waitFor();
+  assert.deepEqual(await page.locator('.event-list th').allTextContents(), ['Time', 'What', 'Outcome', 'More']);
   await looksWell('events');
 });
 
@@ -255,6 +330,175 @@ test('a machine comes out of a warm pool that the form made', async () => {
   await field('When none is ready').selectOption('require');
   await button('Create machine').click();
   await page.getByText('from a warm pool').waitFor();
+});
+
+test('snapshots, volumes and pools have rooms, which lead to machines', async () => {
+  await page.getByRole('navigation').getByRole('link', { name: 'Volumes' }).click();
+  await button('Make volume').click();
+  assert.match(await errorOf('Name of a new volume'), /Give it a name/);
+  await field('Name of a new volume').fill('models');
+  await button('Make volume').click();
+  await page.getByRole('link', { name: 'Use models in a machine' }).waitFor();
+  await looksWell('volumes');
+  await page.getByRole('link', { name: 'Use models in a machine' }).click();
+  await field('At').fill('/models');
+  await button('Create machine').click();
+  await page.waitForURL(/#\/machines\/mch_\w+\/terminal$/);
+  const holder = await sdk.Machine.connect(page.url().match(/mch_\w+/)[0]);
+  assert.equal((await holder.volumes.list())[0].mountPath, '/models');
+  await holder.files.write('/workspace/kept.txt', 'kept');
+
+  await button('Snapshot').click();
+  await page.getByText('Kept as snap_').waitFor();
+  await page.getByRole('navigation').getByRole('link', { name: 'Snapshots' }).click();
+  await page.getByRole('link', { name: /^Start a machine from snap_/ }).waitFor();
+  await looksWell('snapshots');
+  await vanish(holder.id);
+  await page.getByRole('link', { name: /^Start a machine from snap_/ }).click();
+  await button('Create machine').click();
+  await page.waitForURL(/#\/machines\/mch_\w+\/terminal$/);
+  const copy = await sdk.Machine.connect(page.url().match(/mch_\w+/)[0]);
+  assert.equal(await copy.files.read('/workspace/kept.txt'), 'kept');
+  await vanish(copy.id);
+  await page.getByRole('navigation').getByRole('link', { name: 'Snapshots' }).click();
+  answer(true);
+  await page.getByRole('button', { name: /^Delete snap_/ }).click();
+  await page.getByText('No snapshot yet').waitFor();
+  assert.deepEqual(await sdk.Snapshot.list(), []);
+  await page.getByRole('navigation').getByRole('link', { name: 'Volumes' }).click();
+  answer(true);
+  await page.getByRole('button', { name: 'Delete models' }).click();
+  await page.getByText('No volume yet').waitFor();
+
+  await page.getByRole('navigation').getByRole('link', { name: 'Warm pools' }).click();
+  await page.getByText('1 of 1').first().waitFor();
+  await looksWell('pools');
+  await page
+    .getByRole('link', { name: /^Take a machine from/ })
+    .first()
+    .click();
+  await field('When none is ready').selectOption('require');
+  await button('Create machine').click();
+  await page.getByText('from a warm pool').waitFor();
+  await vanish(page.url().match(/mch_\w+/)[0]);
+});
+
+test('three things to try work, and are left as code', async () => {
+  await page.goto(`${play.origin}/#/`);
+  await button('Run Python').click();
+  await page.waitForURL(/\/code$/);
+  const plot = panel().getByRole('img');
+  await plot.waitFor();
+  assert.ok((await plot.evaluate((image) => image.naturalWidth)) > 0, 'the plot is no picture');
+  await panel().getByText('300 points, computed in the machine').waitFor();
+
+  // Cells remember, fail in words, and stop.
+  await button('Add a cell').click();
+  const type = async (text) => {
+    await panel()
+      .getByRole('textbox', { name: /cell 3/ })
+      .click();
+    await page.keyboard.press('Control+a');
+    await page.keyboard.type(text);
+  };
+  await type('len(wave) * 2');
+  await page.keyboard.press('Shift+Enter');
+  const third = panel().getByRole('listitem', { name: 'Cell 3' });
+  await third.getByText('600', { exact: true }).waitFor();
+  await type('1/0');
+  await page.keyboard.press('Shift+Enter');
+  await third.getByText('ZeroDivisionError: division by zero').waitFor();
+  await looksWell('code-room');
+  await type('while True: pass');
+  await button('Run cell 3').click();
+  await button('Stop cell 3').click();
+  await third.getByText('Stopped.').waitFor();
+  await type('len(wave)');
+  await button('Run cell 3').click();
+  await third.getByText('300', { exact: true }).waitFor();
+  await vanish(page.url().match(/mch_\w+/)[0]);
+
+  await page.goto(`${play.origin}/#/`);
+  await button('Serve a page').click();
+  await page.waitForURL(/\/preview$/);
+  await page.frameLocator('iframe').getByText('Hello from inside').waitFor();
+  await vanish(page.url().match(/mch_\w+/)[0]);
+
+  await page.goto(`${play.origin}/#/`);
+  await button('Fork a machine').click();
+  await page.waitForURL(/\/family$/);
+  await page.waitForFunction(() => document.querySelectorAll('.branches a').length === 2);
+  const [first, child] = await page.locator('.branches a').allTextContents();
+  const text = async (one) => (await sdk.Machine.connect(one)).files.read('/workspace/who.txt');
+  assert.equal(await text(first), 'prepared once\n');
+  assert.equal(await text(child), 'prepared once, changed in the fork\n');
+  await Promise.all([vanish(first), vanish(child)]);
+});
+
+test('the palette finds machines, rooms and actions by keyboard', async () => {
+  await page.goto(`${play.origin}/#/machines/${id}/events`);
+  await page.locator('.event-list').waitFor();
+  await page.keyboard.press('Control+k');
+  const palette = page.getByRole('dialog', { name: 'Command palette' });
+  await palette.waitFor();
+  assert.deepEqual(await play.violations(), []);
+  await page.keyboard.type('show metrics');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/metrics$/);
+  await palette.waitFor({ state: 'hidden' });
+  await page.keyboard.press('Control+k');
+  await palette.waitFor();
+  await page.keyboard.type(id);
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(new RegExp(`${id}/terminal$`));
+  await page.getByRole('tab', { name: 'Events' }).click();
+  await page.keyboard.press('Control+k');
+  await palette.waitFor();
+  await page.keyboard.press('Escape');
+  await palette.waitFor({ state: 'hidden' });
+});
+
+/** Processes that a process started. */
+const childrenOf = (pid) =>
+  readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const list = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim();
+    return list ? list.split(' ').map(Number) : [];
+  });
+
+test('a machine that died is folded away, and removed with one button', async () => {
+  const before = childrenOf(play.engine.pid);
+  const dying = await sdk.Machine.create({ vcpus: 1, memoryMb: 128, metadata: { name: 'it dies' } });
+  const own = childrenOf(play.engine.pid).filter((pid) => !before.includes(pid));
+  assert.ok(own.length > 0, 'the engine starts a process for a machine');
+  for (const pid of own) process.kill(pid, 'SIGKILL');
+  const fold = page.locator('details.ended');
+  await fold.locator('summary').click();
+  await fold.getByText('it dies').waitFor();
+  await fold.getByRole('button', { name: 'Remove all' }).click();
+  await fold.waitFor({ state: 'detached' });
+  await assert.rejects(async () => {
+    const { status } = await sdk.Machine.getInfoById(dying.id);
+    if (status === 'destroyed') throw new Error(status);
+  });
+});
+
+test('an engine that is silent is said so, and everything comes back by itself', async () => {
+  await page.goto(`${play.origin}/#/machines/${id}/events`);
+  await page.locator('.event-list').waitFor();
+  const complained = play.complaints.length;
+  play.engine.signal('SIGSTOP');
+  try {
+    await page.getByText('The engine does not answer.').waitFor({ timeout: 30_000 });
+    await looksWell('silent');
+  } finally {
+    play.engine.signal('SIGCONT');
+  }
+  await page.getByText('The engine does not answer.').waitFor({ state: 'detached', timeout: 30_000 });
+  await page.locator('.event-list').getByText('create', { exact: true }).first().waitFor();
+  await page.getByText(/engine connected, \d+ running/).waitFor();
+  // What a browser says of requests that were given up.
+  play.complaints.splice(complained);
 });
 
 test('the list filters and pages', async () => {
@@ -360,7 +604,8 @@ test('nobody but the page gets the key, and the engine admits its origin only', 
 });
 
 test('the page complained of nothing, and put the key in no place that shows', async () => {
-  assert.deepEqual(play.complaints, []);
+  const ours = play.complaints.filter((text) => !(text.includes('404') && vanished.has(text.match(/mch_\w+/)?.[0])));
+  assert.deepEqual(ours, []);
   assert.ok(!(await page.content()).includes(play.engine.apiKey));
   assert.ok(!page.url().includes(play.engine.apiKey));
 });

@@ -48,7 +48,9 @@ export const isEmpty = computed(() => steps.value.length === 0);
 /** The program. */
 export const program = computed(() => {
   const body = steps.value.join('\n');
-  const classes = ['Machine', 'Snapshot', 'TemplateWarmPool'].filter((name) => new RegExp(`\\b${name}\\.`).test(body));
+  const classes = ['Machine', 'Snapshot', 'TemplateWarmPool', 'Volume'].filter((name) =>
+    new RegExp(`\\b${name}\\.`).test(body),
+  );
   const older = leftOut.value > 0 ? `// (${leftOut.value} older steps are left out)\n` : '';
   return `import { ${classes.join(', ') || 'Machine'} } from 'nullspace';\n\n${older}${body}\n`;
 });

@@ -31,7 +31,16 @@ const language = (name: string) => {
 };
 
 /** An editor of a text. Tab leaves it, as on any page. */
-export function Editor(props: { name: string; text: string; change: (text: string) => void; save: () => void }) {
+export function Editor(props: {
+  name: string;
+  text: string;
+  change: (text: string) => void;
+  save: () => void;
+  /** Shift Enter, where it runs something. */
+  run?: () => void;
+  /** As high as its text. */
+  small?: boolean;
+}) {
   const place = useRef<HTMLDivElement>(null);
   const handlers = useRef(props);
   handlers.current = props;
@@ -51,6 +60,15 @@ export function Editor(props: { name: string; text: string; change: (text: strin
               },
             },
           ]),
+          keymap.of([
+            {
+              key: 'Shift-Enter',
+              run: () => {
+                handlers.current.run?.();
+                return handlers.current.run !== undefined;
+              },
+            },
+          ]),
           basicSetup,
           language(props.name),
           syntaxHighlighting(colours),
@@ -65,5 +83,5 @@ export function Editor(props: { name: string; text: string; change: (text: strin
     });
     return () => view.destroy();
   }, [props.name]);
-  return <div class="editor" ref={place} />;
+  return <div class={props.small ? 'editor small' : 'editor'} ref={place} />;
 }

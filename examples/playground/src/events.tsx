@@ -2,7 +2,7 @@ import type { LifecycleEvent } from 'nullspace';
 import { useEffect, useState } from 'preact/hooks';
 
 import { sdk } from './client';
-import { Empty, Field, Loading, Problem, Status, time } from './parts';
+import { dateAndTime, Empty, Field, Loading, Problem, Status, time } from './parts';
 
 /** Kept on the page. */
 const EVENTS = 200;
@@ -49,20 +49,42 @@ export function Events({ id }: { id: string }) {
       {events === undefined && error === undefined && <Loading>Waiting for events …</Loading>}
       {events?.length === 0 && <Empty>Nothing has happened yet.</Empty>}
       {events !== undefined && events.length > 0 && (
-        <ol class="event-list" aria-live="polite">
-          {events.map((event) => (
-            <li key={event.id}>
-              <time dateTime={event.occurredAt.toISOString()}>{time(event.occurredAt)}</time>
-              <strong>{event.operation.replaceAll('_', ' ')}</strong>
-              <Status status={event.status} />
-              <span class="faint">
-                {[scope === 'all' && event.machineId, event.snapshotId, event.reason, event.errorMessage]
-                  .filter(Boolean)
-                  .join(', ')}
-              </span>
-            </li>
-          ))}
-        </ol>
+        <table class="things event-list">
+          <thead>
+            <tr>
+              <th scope="col">Time</th>
+              <th scope="col">What</th>
+              <th scope="col">Outcome</th>
+              {scope === 'all' && <th scope="col">Machine</th>}
+              <th scope="col">More</th>
+            </tr>
+          </thead>
+          <tbody aria-live="polite">
+            {events.map((event) => (
+              <tr key={event.id}>
+                <td data-label="Time">
+                  <time dateTime={event.occurredAt.toISOString()} title={dateAndTime(event.occurredAt)}>
+                    {time(event.occurredAt)}
+                  </time>
+                </td>
+                <td data-label="What">
+                  <strong>{event.operation.replaceAll('_', ' ')}</strong>
+                </td>
+                <td data-label="Outcome">
+                  <Status status={event.status} />
+                </td>
+                {scope === 'all' && (
+                  <td class="mono" data-label="Machine">
+                    {event.machineId}
+                  </td>
+                )}
+                <td class="faint" data-label="More">
+                  {[event.snapshotId, event.reason, event.errorMessage].filter(Boolean).join(', ')}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
       )}
     </div>
   );

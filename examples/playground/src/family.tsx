@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 
 import { changes, machines, sdk } from './client';
 import { actions } from './machine';
-import { Action, Loading, Problem, Status } from './parts';
+import { Action, Loading, Problem, Status, titleOf } from './parts';
 import { linkTo } from './route';
 
 /** Forks that are looked at, newest first. */
@@ -39,7 +39,9 @@ export function Family({ id }: { id: string }) {
   return (
     <div class="family">
       {error !== undefined && <Problem error={error} retry={() => setAgain(again + 1)} />}
-      <p class="hint">A fork goes on from where its parent is, on its own. A paused machine keeps its place.</p>
+      <p class="hint">
+        A fork has what its parent had then. From there each changes on its own. A paused machine keeps its place.
+      </p>
       <ul class="branches">
         <Member id={root} current={id} childrenOf={children} failed={setError} />
       </ul>
@@ -54,7 +56,9 @@ function Member(props: {
   failed: (error: unknown) => void;
 }) {
   const { id, failed } = props;
-  const status = machines.value.get(id)?.status ?? 'destroyed';
+  const machine = machines.value.get(id);
+  const status = machine?.status ?? 'destroyed';
+  const title = titleOf(machine ?? { id });
   const children = props.childrenOf(id);
   return (
     <li>
@@ -62,6 +66,7 @@ function Member(props: {
         <a class="member-id" href={linkTo(id, 'family')} aria-current={id === props.current ? 'page' : undefined}>
           {id}
         </a>
+        {title !== id && <span>{title}</span>}
         <Status status={status} />
         {status === 'running' && (
           <>

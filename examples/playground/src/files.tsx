@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { did, literal, made, nameOf } from './code';
 import { Editor } from './editor';
-import { Action, Empty, Field, Loading, Problem } from './parts';
+import { Action, bytes, dateAndTime, Empty, Field, Loading, message, Problem } from './parts';
 
 /** Larger files are only downloaded. */
 const EDIT_BYTES = 1024 * 1024;
@@ -18,10 +18,34 @@ const join = (directory: string, name: string) => `${directory === '/' ? '' : di
 const byKindAndName = (a: FileInfo, b: FileInfo) =>
   a.isDir === b.isDir ? a.name.localeCompare(b.name) : a.isDir ? -1 : 1;
 
+/** Media types of pictures by the ends of their names. */
+const PICTURES: Record<string, string> = {
+  png: 'image/png',
+  jpg: 'image/jpeg',
+  jpeg: 'image/jpeg',
+  gif: 'image/gif',
+  webp: 'image/webp',
+  svg: 'image/svg+xml',
+};
+const pictureType = (name: string) => PICTURES[name.slice(name.lastIndexOf('.') + 1).toLowerCase()];
+
+/** The directories above a path, from the root: `/`, `/srv`, `/srv/app`. */
+const above = (path: string) => {
+  const all = ['/'];
+  for (const name of path.split('/').filter(Boolean)) all.push(join(all.at(-1) as string, name));
+  return all;
+};
+
 /** A tree of files, and an editor of one. */
 export function Files({ machine }: { machine: Machine }) {
   const [root, setRoot] = useState(machine.cwd ?? '/');
   const [typed, setTyped] = useState(root);
+  const [dropping, setDropping] = useState(false);
+  const [said, setSaid] = useState('');
+  const show = (directory: string) => {
+    setTyped(directory);
+    setRoot(directory);
+  };
   /** What was read, by directory. */
   const [read, setRead] = useState<ReadonlyMap<string, readonly FileInfo[]>>(new Map());
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
@@ -156,16 +180,28 @@ export function Files({ machine }: { machine: Machine }) {
     }
     await look(parent(info.path));
   };
-  const upload = async (picked: File | undefined) => {
-    if (!picked) return;
+  const upload = async (picked: readonly File[], directory = target()) => {
+    setError(undefined);
     try {
-      setError(undefined);
-      const { path } = await machine.files.upload(picked, join(target(), picked.name));
-      did(`await ${name()}.files.upload(${literal(`./${picked.name}`)}, ${literal(path)});`);
-      await look(parent(path));
+      for (const [index, one] of picked.entries()) {
+        setSaid(`Uploading ${one.name}, ${index + 1} of ${picked.length} …`);
+        const { path } = await machine.files.upload(one, join(directory, one.name));
+        did(`await ${name()}.files.upload(${literal(`./${one.name}`)}, ${literal(path)});`);
+      }
+      await look(directory);
     } catch (failure) {
       setError(failure);
+    } finally {
+      setSaid('');
     }
+  };
+  const drop = (event: DragEvent) => {
+    event.preventDefault();
+    setDropping(false);
+    const row = (event.target as HTMLElement).closest<HTMLElement>('[data-path]');
+    const info = rows.find((one) => one.info.path === row?.dataset.path)?.info;
+    const directory = info ? (info.isDir ? info.path : parent(info.path)) : root;
+    upload([...(event.dataTransfer?.files ?? [])], directory);
   };
   const download = async () => {
     const info = rows[at]?.info;
@@ -181,12 +217,37 @@ export function Files({ machine }: { machine: Machine }) {
   const chosen = rows[at]?.info;
   return (
     <div class="files">
-      <div class="side">
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the button Upload does the same for a keyboard */}
+      <div
+        class="side"
+        data-dropping={dropping}
+        onDragOver={(event) => {
+          event.preventDefault();
+          setDropping(true);
+        }}
+        onDragLeave={() => setDropping(false)}
+        onDrop={drop}
+      >
+        <nav class="crumbs" aria-label="Directories above">
+          {above(root).map((directory, index) => (
+            <span key={directory}>
+              {index > 1 && <span aria-hidden="true">/</span>}
+              <button
+                type="button"
+                class="quiet"
+                aria-current={directory === root ? 'location' : undefined}
+                onClick={() => show(directory)}
+              >
+                {index === 0 ? '/' : directory.slice(directory.lastIndexOf('/') + 1)}
+              </button>
+            </span>
+          ))}
+        </nav>
         <form
           class="root"
           onSubmit={(event) => {
             event.preventDefault();
-            setRoot(typed.replace(/(.)\/+$/, '$1') || '/');
+            show(typed.replace(/(.)\/+$/, '$1') || '/');
           }}
         >
           <Field label="Directory">
@@ -206,11 +267,12 @@ export function Files({ machine }: { machine: Machine }) {
           </button>
           <input
             type="file"
+            multiple
             hidden
             ref={picker}
             aria-label="File to upload"
             onChange={(event) => {
-              upload(event.currentTarget.files?.[0]);
+              upload([...(event.currentTarget.files ?? [])]);
               event.currentTarget.value = '';
             }}
           />
@@ -224,14 +286,21 @@ export function Files({ machine }: { machine: Machine }) {
         {error !== undefined && (
           <Problem error={error} retry={() => look(root).then(() => setError(undefined), setError)} />
         )}
+        {said && (
+          <p class="hint" role="status">
+            {said}
+          </p>
+        )}
         {!read.has(root) && error === undefined && <Loading>Reading {root} …</Loading>}
-        {read.has(root) && rows.length === 0 && <Empty>{root} is empty.</Empty>}
+        {read.has(root) && rows.length === 0 && <Empty>{root} is empty. Drop files here.</Empty>}
         {rows.length > 0 && (
           <div role="tree" aria-label={`Files in ${root}`} class="tree" ref={tree} onKeyDown={onKey}>
             {rows.map(({ info, level }, index) => (
               <div
                 key={info.path}
                 role="treeitem"
+                aria-label={info.name}
+                title={`${info.permissions ?? ''} ${info.owner ?? ''} ${info.symlinkTarget ? `→ ${info.symlinkTarget}` : ''}`.trim()}
                 data-path={info.path}
                 aria-level={level}
                 aria-selected={info.path === file?.path}
@@ -242,8 +311,16 @@ export function Files({ machine }: { machine: Machine }) {
                 onFocus={() => setFocused(info.path)}
                 onKeyDown={() => {}}
               >
-                <span aria-hidden="true">{info.isDir ? (open.has(info.path) ? '▾ ' : '▸ ') : ''}</span>
-                {info.name}
+                <span class="name">
+                  <span aria-hidden="true">{info.isDir ? (open.has(info.path) ? '▾ ' : '▸ ') : ''}</span>
+                  {info.name}
+                </span>
+                <span class="size" aria-hidden="true">
+                  {info.isDir ? '' : bytes(info.size)}
+                </span>
+                <span class="date" aria-hidden="true">
+                  {info.modifiedTime ? dateAndTime(info.modifiedTime) : ''}
+                </span>
               </div>
             ))}
           </div>
@@ -251,12 +328,40 @@ export function Files({ machine }: { machine: Machine }) {
       </div>
       <div class="work">
         {file === undefined ? (
-          <Empty>Choose a file to edit it.</Empty>
+          <Empty>Choose a file to edit or to see it.</Empty>
+        ) : pictureType(file.name) ? (
+          <Picture key={`${file.path} ${file.size}`} machine={machine} info={file} />
         ) : (
           <OpenFile key={file.path} machine={machine} info={file} dirty={dirty} setDirty={setDirty} />
         )}
       </div>
     </div>
+  );
+}
+
+/** A picture, as it is. */
+function Picture({ machine, info }: { machine: Machine; info: FileInfo }) {
+  const [source, setSource] = useState<string>();
+  const [problem, setProblem] = useState('');
+  useEffect(() => {
+    const read = async () => {
+      const content = await machine.files.read(info.path, { format: 'bytes' });
+      // The page may load no other images than its own and `data:`.
+      const reader = new FileReader();
+      reader.onload = () => setSource(String(reader.result));
+      reader.readAsDataURL(new Blob([content as BlobPart], { type: pictureType(info.name) }));
+    };
+    read().catch((failure) => setProblem(message(failure)));
+  }, [machine, info.path]);
+  return (
+    <figure class="picture">
+      <figcaption>
+        <h3>{info.path}</h3>
+        <span class="faint">{bytes(info.size)}</span>
+      </figcaption>
+      {problem && <p class="field-error">{problem}</p>}
+      {source && <img src={source} alt={info.name} />}
+    </figure>
   );
 }
 

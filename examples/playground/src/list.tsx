@@ -1,8 +1,9 @@
 import type { MachineInfo } from 'nullspace';
 import { useEffect, useRef, useState } from 'preact/hooks';
 
-import { changes, sdk } from './client';
-import { duration, Empty, Field, Loading, Problem, Status } from './parts';
+import { changes, machines, sdk } from './client';
+import { actions } from './machine';
+import { Action, duration, Empty, Field, Loading, Problem, Status, titleOf } from './parts';
 import { linkTo } from './route';
 
 const STATES = ['running', 'paused', 'creating', 'error', 'destroyed'];
@@ -57,6 +58,12 @@ export function List({ current }: { current?: string }) {
     setPath([undefined]);
   };
 
+  // Those that ended are of interest to few: they are folded away, unless somebody asks for them.
+  const hasEnded = ({ status }: MachineInfo) => status === 'error' || status === 'destroyed';
+  const items = page?.items ?? [];
+  const ended = filter.state ? [] : items.filter(hasEnded);
+  const alive = filter.state ? items : items.filter((machine) => !hasEnded(machine));
+  const failed = ended.filter(({ status }) => status === 'error');
   return (
     <div class="list">
       <div class="row spread">
@@ -109,34 +116,66 @@ export function List({ current }: { current?: string }) {
       {page?.items.length === 0 && (
         <Empty>{isFiltered(filter) ? 'No machine matches.' : 'There is no machine yet.'}</Empty>
       )}
-      {page !== undefined && page.items.length > 0 && (
+      {alive.length > 0 && (
         <ul class="machines">
-          {page.items.map((machine) => (
-            <li key={machine.id}>
-              <a href={linkTo(machine.id)} aria-current={machine.id === current ? 'page' : undefined}>
-                <span class="id">{machine.id}</span>
-                <Status status={machine.status} />
-                <span class="faint">
-                  {machine.template}, {machine.config.vcpus} vCPU, {machine.config.memoryMb} MiB
-                  {machine.remainingMs !== undefined && machine.status === 'running'
-                    ? `, ${duration(machine.remainingMs)} left`
-                    : ''}
-                </span>
-              </a>
-            </li>
+          {alive.map((machine) => (
+            <Item key={machine.id} machine={machine} current={current} />
           ))}
         </ul>
       )}
-      <fieldset class="row pages" aria-label="Pages">
-        <button type="button" disabled={path.length === 1} onClick={() => setPath(path.slice(0, -1))}>
-          Previous
-        </button>
-        <span>Page {path.length}</span>
-        <button type="button" disabled={!page?.next} onClick={() => page?.next && setPath([...path, page.next])}>
-          Next
-        </button>
-      </fieldset>
+      {ended.length > 0 && (
+        <details class="ended">
+          <summary>Ended ({ended.length})</summary>
+          <ul class="machines">
+            {ended.map((machine) => (
+              <Item key={machine.id} machine={machine} current={current} />
+            ))}
+          </ul>
+          {failed.length > 0 && (
+            <Action
+              failed={setError}
+              run={async () => {
+                for (const { id } of failed) await actions.kill(id);
+              }}
+            >
+              Remove all
+            </Action>
+          )}
+        </details>
+      )}
+      {(path.length > 1 || page?.next !== undefined) && (
+        <fieldset class="row pages" aria-label="Pages">
+          <button type="button" disabled={path.length === 1} onClick={() => setPath(path.slice(0, -1))}>
+            Previous
+          </button>
+          <span>Page {path.length}</span>
+          <button type="button" disabled={!page?.next} onClick={() => page?.next && setPath([...path, page.next])}>
+            Next
+          </button>
+        </fieldset>
+      )}
     </div>
+  );
+}
+
+function Item({ machine: listed, current }: { machine: MachineInfo; current?: string }) {
+  // The monitor is newer than the page that was read.
+  const machine = machines.value.get(listed.id) ?? listed;
+  const title = titleOf(machine);
+  return (
+    <li>
+      <a href={linkTo(machine.id)} aria-current={machine.id === current ? 'page' : undefined}>
+        <span class={title === machine.id ? 'id' : 'title'}>{title}</span>
+        <Status status={machine.status} />
+        {title !== machine.id && <span class="id faint">{machine.id}</span>}
+        <span class="faint about">
+          {machine.template}, {machine.config.memoryMb} MiB
+          {machine.remainingMs !== undefined && machine.status === 'running'
+            ? `, ${duration(machine.remainingMs)} left`
+            : ''}
+        </span>
+      </a>
+    </li>
   );
 }
 

@@ -1,3 +1,4 @@
+import { signal } from '@preact/signals';
 import type { Machine, MachineInfo } from 'nullspace';
 import { useEffect, useRef, useState } from 'preact/hooks';
 
@@ -8,10 +9,18 @@ import { Family } from './family';
 import { Files } from './files';
 import { Metrics } from './metrics';
 import { Network } from './network-tab';
-import { Action, duration, Empty, Loading, Problem, Status, Tabs } from './parts';
+import { Notebook } from './notebook';
+import { Action, duration, Empty, Loading, Problem, Status, Tabs, titleOf } from './parts';
 import { Preview } from './preview';
 import { go, linkTo, TABS, type Tab } from './route';
 import { Terminal } from './terminal';
+
+/** Where there is room, the actions are buttons and no menu. */
+const room = matchMedia('(min-width: 60.01rem)');
+const isWide = signal(room.matches);
+room.addEventListener('change', () => {
+  isWide.value = room.matches;
+});
 
 /** What is done to a machine: from its head, and from its family's tree. */
 export const actions = {
@@ -93,19 +102,33 @@ export function MachineRoom({ id, tab }: { id: string; tab: Tab }) {
         panel={(name, shown) => {
           if (name === 'events') return <Events id={id} />;
           if (name === 'family') return <Family id={id} />;
+          if (name === 'code' && !info.template.startsWith('code-interpreter')) return <NoInterpreter />;
           return (
             <WhileRunning info={info}>
               {(machine) => {
                 if (name === 'terminal') return <Terminal machine={machine} shown={shown} />;
                 if (name === 'files') return <Files machine={machine} />;
                 if (name === 'metrics') return <Metrics id={id} />;
-                if (name === 'preview') return <Preview machine={machine} />;
+                if (name === 'code') return <Notebook machine={machine} />;
+                if (name === 'preview') return <Preview machine={machine} shown={shown} />;
                 return <Network machine={machine} />;
               }}
             </WhileRunning>
           );
         }}
       />
+      {info.warnings && info.warnings.length > 0 && (
+        <details class="warnings">
+          <summary>
+            {info.warnings.length} {info.warnings.length === 1 ? 'thing' : 'things'} that this computer does not enforce
+          </summary>
+          {info.warnings.map((warning) => (
+            <p class="faint" key={warning}>
+              {warning}
+            </p>
+          ))}
+        </details>
+      )}
     </section>
   );
 }
@@ -118,59 +141,72 @@ function Head({ info }: { info: MachineInfo }) {
   return (
     <header class="head">
       <div class="row">
-        <h2>{id}</h2>
+        <h2>{titleOf(info)}</h2>
         <Status status={status} />
-        <span class="faint">
-          {info.template}, {info.config.vcpus} vCPU, {info.config.memoryMb} MiB
-          {running && info.timeoutAt ? `, ${duration(info.timeoutAt.getTime() - Date.now())} left` : ''}
-          {info.warmPoolCheckout?.hit ? ', from a warm pool' : ''}
-        </span>
+        <details class="actions" open={isWide.value}>
+          <summary>Actions</summary>
+          {status !== 'destroyed' && (
+            <div class="row buttons">
+              {running && (
+                <>
+                  <Action run={() => actions.pause(id)} failed={setError}>
+                    Pause
+                  </Action>
+                  <Action run={async () => go(linkTo(await actions.fork(id), 'family'))} failed={setError}>
+                    Fork
+                  </Action>
+                  <Action run={async () => setSaid(`Kept as ${await actions.snapshot(id)}`)} failed={setError}>
+                    Snapshot
+                  </Action>
+                  <Action run={() => actions.extend(id, 600)} failed={setError}>
+                    10 more minutes
+                  </Action>
+                </>
+              )}
+              {status === 'paused' && (
+                <Action run={() => actions.resume(id)} failed={setError} kind="primary">
+                  Resume
+                </Action>
+              )}
+              <Action
+                kind="danger"
+                failed={setError}
+                run={async () => {
+                  if (confirm(`Kill ${id}? All that is in it is lost.`)) await actions.kill(id);
+                }}
+              >
+                Kill
+              </Action>
+            </div>
+          )}
+        </details>
       </div>
-      {status !== 'destroyed' && (
-        <div class="row">
-          {running && (
-            <>
-              <Action run={() => actions.pause(id)} failed={setError}>
-                Pause
-              </Action>
-              <Action run={async () => go(linkTo(await actions.fork(id), 'family'))} failed={setError}>
-                Fork
-              </Action>
-              <Action run={async () => setSaid(`Snapshot ${await actions.snapshot(id)}`)} failed={setError}>
-                Snapshot
-              </Action>
-              <Action run={() => actions.extend(id, 600)} failed={setError}>
-                10 more minutes
-              </Action>
-            </>
-          )}
-          {status === 'paused' && (
-            <Action run={() => actions.resume(id)} failed={setError} kind="primary">
-              Resume
-            </Action>
-          )}
-          <Action
-            kind="danger"
-            failed={setError}
-            run={async () => {
-              if (confirm(`Kill ${id}? All that is in it is lost.`)) await actions.kill(id);
-            }}
-          >
-            Kill
-          </Action>
-          <span role="status">{said}</span>
-        </div>
-      )}
-      {info.warnings?.map((warning) => (
-        <p class="faint" key={warning}>
-          {warning}
-        </p>
-      ))}
+      <p class="faint about">
+        {titleOf(info) !== id && <span class="mono">{id}, </span>}
+        {info.template}, {info.config.vcpus} vCPU, {info.config.memoryMb} MiB
+        {running && info.timeoutAt ? `, ${duration(info.timeoutAt.getTime() - Date.now())} left` : ''}
+        {info.warmPoolCheckout?.hit ? ', from a warm pool' : ''}
+        {said && (
+          <span role="status">
+            . {said}: <a href="#/snapshots">snapshots</a>
+          </span>
+        )}
+      </p>
       {info.errorMessage && <p class="problem">{info.errorMessage}</p>}
       {error !== undefined && <Problem error={error} />}
     </header>
   );
 }
+
+const NoInterpreter = () => (
+  <Empty>
+    <h3>This template has no code interpreter</h3>
+    <p>Machines of the template code-interpreter run cells here. Any machine runs commands in its terminal.</p>
+    <a class="button" href="#/create">
+      New machine
+    </a>
+  </Empty>
+);
 
 /** For what only a running machine has. */
 function WhileRunning(props: { info: MachineInfo; children: (machine: Machine) => preact.ComponentChildren }) {
@@ -187,7 +223,7 @@ function WhileRunning(props: { info: MachineInfo; children: (machine: Machine) =
     return (
       <Empty>
         {status === 'paused'
-          ? 'It is paused: resume it to go on where it was.'
+          ? 'It is paused: resume it to continue where it was.'
           : `It is ${status}: there is nothing to show.`}
       </Empty>
     );

@@ -25,18 +25,21 @@ export function Metrics({ id }: { id: string }) {
         now={`${last.cpuPercent.toFixed(1)} % of ${(last.cpuCount ?? 1) * 100} %`}
         values={all.map((sample) => sample.cpuPercent)}
         top={(last.cpuCount ?? 1) * 100}
+        unit={(value) => `${Math.round(value)} %`}
       />
       <Plot
         title="Memory"
         now={`${bytes(mem.at(-1) ?? 0)} of ${bytes(last.memTotalBytes ?? 0)}`}
         values={mem}
         top={last.memTotalBytes ?? 0}
+        unit={bytes}
       />
       <Plot
         title="Disk"
         now={`${bytes(disk.at(-1) ?? 0)} of ${bytes(last.diskTotalBytes ?? 0)}`}
         values={disk}
         top={last.diskTotalBytes ?? 0}
+        unit={bytes}
       />
       <Traffic title="Network in" values={rate(all, 'networkRxBytes')} />
       <Traffic title="Network out" values={rate(all, 'networkTxBytes')} />
@@ -45,5 +48,11 @@ export function Metrics({ id }: { id: string }) {
 }
 
 const Traffic = ({ title, values }: { title: string; values: number[] }) => (
-  <Plot title={title} now={`${bytes(values.at(-1) ?? 0)}/s`} values={values} top={Math.max(1024, ...values)} />
+  <Plot
+    title={title}
+    now={`${bytes(values.at(-1) ?? 0)}/s`}
+    values={values}
+    top={Math.max(1024, ...values)}
+    unit={(value) => `${bytes(value)}/s`}
+  />
 );

@@ -69,8 +69,15 @@ const MODES = {
   custom: 'What these ranges and names say',
 } as const;
 
-export function NetworkFields({ draft, change }: { draft: NetworkDraft; change: (next: NetworkDraft) => void }) {
+export function NetworkFields(props: {
+  draft: NetworkDraft;
+  change: (next: NetworkDraft) => void;
+  /** What the SDK says of one option. */
+  error?: { option: string; text: string };
+}) {
+  const { draft, change, error } = props;
   const group = useId();
+  const errorOf = (name: string) => (error?.option.endsWith(name) ? error.text : undefined);
   const set = (part: Partial<NetworkDraft>) => change({ ...draft, ...part });
   return (
     <fieldset>
@@ -83,17 +90,25 @@ export function NetworkFields({ draft, change }: { draft: NetworkDraft; change: 
       ))}
       {draft.mode === 'custom' && (
         <>
-          <Field label="Allowed ranges" hint="One CIDR a line, such as 203.0.113.0/24. With any, all else is denied.">
+          <Field
+            label="Allowed ranges"
+            hint="One CIDR a line, such as 203.0.113.0/24. With any, all else is denied."
+            error={errorOf('allowCidrs')}
+          >
             {(ids) => (
               <textarea {...ids} rows={2} value={draft.allow} onInput={(e) => set({ allow: e.currentTarget.value })} />
             )}
           </Field>
-          <Field label="Denied ranges" hint="The longest prefix decides; a tie denies.">
+          <Field label="Denied ranges" hint="The longest prefix decides; a tie denies." error={errorOf('denyCidrs')}>
             {(ids) => (
               <textarea {...ids} rows={2} value={draft.deny} onInput={(e) => set({ deny: e.currentTarget.value })} />
             )}
           </Field>
-          <Field label="Allowed names" hint="One a line, such as api.example.com, *.npmjs.org or db.internal:5432.">
+          <Field
+            label="Allowed names"
+            hint="One a line, such as api.example.com, *.npmjs.org or db.internal:5432."
+            error={errorOf('allowDomains')}
+          >
             {(ids) => (
               <textarea
                 {...ids}
@@ -103,7 +118,7 @@ export function NetworkFields({ draft, change }: { draft: NetworkDraft; change: 
               />
             )}
           </Field>
-          <Field label="Denied names" hint="They win over what is allowed.">
+          <Field label="Denied names" hint="They win over what is allowed." error={errorOf('denyDomains')}>
             {(ids) => (
               <textarea
                 {...ids}
@@ -113,7 +128,7 @@ export function NetworkFields({ draft, change }: { draft: NetworkDraft; change: 
               />
             )}
           </Field>
-          <Field label="Rate limit, kbit/s" hint="Of each direction; empty for none.">
+          <Field label="Rate limit, kbit/s" hint="Of each direction; empty for none." error={errorOf('kbitPerSec')}>
             {(ids) => (
               <input
                 {...ids}

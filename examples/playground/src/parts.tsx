@@ -36,7 +36,7 @@ export function Action(props: {
   children: ComponentChildren;
   run: () => Promise<unknown>;
   failed: (error: unknown) => void;
-  kind?: 'primary' | 'danger';
+  kind?: 'primary' | 'danger' | 'quiet';
   disabled?: boolean;
 }) {
   const [busy, setBusy] = useState(false);
@@ -58,17 +58,34 @@ export function Action(props: {
   );
 }
 
-/** A labelled control, with a hint that belongs to it. */
+interface ControlIds {
+  id: string;
+  'aria-describedby'?: string;
+  'aria-invalid'?: true;
+}
+
+/** A labelled control, with a hint and an error that belong to it. */
 export function Field(props: {
   label: string;
   hint?: string;
-  children: (ids: { id: string; 'aria-describedby'?: string }) => ComponentChildren;
+  error?: string;
+  children: (ids: ControlIds) => ComponentChildren;
 }) {
   const id = useId();
+  const told = [props.error && `${id}-error`, props.hint && `${id}-hint`].filter(Boolean).join(' ');
   return (
     <div class="field">
       <label for={id}>{props.label}</label>
-      {props.children({ id, ...(props.hint ? { 'aria-describedby': `${id}-hint` } : {}) })}
+      {props.children({
+        id,
+        ...(told ? { 'aria-describedby': told } : {}),
+        ...(props.error ? { 'aria-invalid': true as const } : {}),
+      })}
+      {props.error && (
+        <p class="field-error" id={`${id}-error`} role="alert">
+          {props.error}
+        </p>
+      )}
       {props.hint && (
         <p class="hint" id={`${id}-hint`}>
           {props.hint}
@@ -76,6 +93,15 @@ export function Field(props: {
       )}
     </div>
   );
+}
+
+/**
+ * What the SDK says of one option, for the field of it: `{ option: 'timeout', text: 'must be seconds …' }`. Other errors have no
+ * field.
+ */
+export function optionError(error: unknown) {
+  const found = message(error).match(/^option `([\w.[\]]+)` (.*)$/s);
+  return found?.[1] && found[2] ? { option: found[1].replace(/\[\d+\]$/, ''), text: `It ${found[2]}.` } : undefined;
 }
 
 /** Tabs after the ARIA pattern: arrows move, and what is moved to is shown. Panels stay once they were shown. */
@@ -162,4 +188,19 @@ export function duration(ms: number) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+export const dateAndTime = (date: Date) => day.format(date);
+
 export const Status = ({ status }: { status: string }) => <span class={`status ${status}`}>{status}</span>;
+
+/** The heading of a room: what it is about in one sentence, and what one does there. */
+export const RoomHead = (props: { title: string; children: ComponentChildren }) => (
+  <header class="room-head">
+    <h2>{props.title}</h2>
+    <p class="faint">{props.children}</p>
+  </header>
+);
+
+/** The name that somebody gave a machine, or its id. */
+export const titleOf = (machine: { id: string; metadata?: Record<string, unknown> }) =>
+  typeof machine.metadata?.name === 'string' && machine.metadata.name ? machine.metadata.name : machine.id;

@@ -2,17 +2,20 @@
 
 import { signal } from '@preact/signals';
 
-export const TABS = ['terminal', 'files', 'metrics', 'events', 'preview', 'network', 'family'] as const;
+export const TABS = ['code', 'terminal', 'files', 'preview', 'metrics', 'events', 'network', 'family'] as const;
 export type Tab = (typeof TABS)[number];
-export type Route = { at: 'list' } | { at: 'create' } | { at: 'machine'; id: string; tab: Tab };
+/** Rooms without an id. */
+export const ROOMS = ['home', 'create', 'snapshots', 'volumes', 'pools'] as const;
+export type Room = (typeof ROOMS)[number];
+export type Route = { at: Room; with?: string } | { at: 'machine'; id: string; tab: Tab };
 
 function parse(hash: string): Route {
-  const [, room, id, tab] = hash.replace(/^#/, '').split('/');
-  if (room === 'create') return { at: 'create' };
+  const [path = '', query] = hash.replace(/^#/, '').split('?');
+  const [, room, id, tab] = path.split('/');
   if (room === 'machines' && id) {
     return { at: 'machine', id, tab: TABS.find((known) => known === tab) ?? 'terminal' };
   }
-  return { at: 'list' };
+  return { at: ROOMS.find((known) => known === room) ?? 'home', ...(query ? { with: query } : {}) };
 }
 
 export const route = signal<Route>(parse(location.hash));
