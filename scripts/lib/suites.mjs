@@ -1,10 +1,11 @@
 // What `npm test` runs, in order: cheap and telling first.
 
-import { readdirSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
 import { browserPath } from './browser.mjs';
+import { temporaryDirectory } from './cleanup.mjs';
 import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
@@ -116,6 +117,14 @@ export const suites = {
       return counts;
     },
   },
+  examples: {
+    title: 'the examples (tests/examples)',
+    async run(step) {
+      const folder = await installedExamples(step);
+      const env = { ...testEnvironment(), NULLSPACE_TEST_EXAMPLES: folder };
+      return nodeTest(step, testFiles('tests/examples'), { cwd: root, env, wrapper: ownNetwork() });
+    },
+  },
   contract: {
     title: 'the Python SDK against the engine (tests/contract)',
     async run(step) {
@@ -208,6 +217,27 @@ export const suites = {
     },
   },
 };
+
+/**
+ * A copy of the examples with the packed package, and what they need: there is no network while they run. Those with large tools
+ * only when everything is run.
+ */
+async function installedExamples(step) {
+  const folder = temporaryDirectory('examples');
+  const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline'];
+  cpSync(inRoot('examples'), folder, {
+    recursive: true,
+    filter: (source) => !/node_modules|playground/.test(path.relative(inRoot('examples'), source)),
+  });
+  writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
+  const { dependencies } = JSON.parse(readFileSync(path.join(folder, 'browser-terminal', 'package.json'), 'utf8'));
+  const small = Object.entries(dependencies).map(([name, version]) => `${name}@${version}`);
+  await step.run('npm', ['install', ...quiet, tarball(), ...small], { cwd: folder });
+  for (const name of everything ? ['cloudflare-worker', 'next-route'] : []) {
+    await step.run('npm', ['install', ...quiet, tarball()], { cwd: path.join(folder, name) });
+  }
+  return folder;
+}
 
 /** A variable of whoever runs the tests, if it is set. */
 const given = (name) => (process.env[name] ? { [name]: process.env[name] } : {});
