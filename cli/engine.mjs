@@ -239,7 +239,7 @@ export const env = {
 const FOLLOW_MS = 200;
 
 export const logs = {
-  options: [STATE, ['-f, --follow', 'go on with what comes, until Ctrl-C']],
+  options: [STATE, ['-f, --follow', 'follow the log until Ctrl-C']],
   async run({ state, follow }) {
     const folder = stateFolder(state);
     const file = runningEngine(folder)?.log ?? path.join(folder, 'engine.log');

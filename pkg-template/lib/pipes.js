@@ -1,7 +1,7 @@
 // Bytes of commands: what they print, as two streams or as a whole, and what they read.
 
 import { invoke } from './calls.js';
-import { ConflictError, NotImplementedError, TransportError } from './errors.js';
+import { ConflictError, NotImplementedError, NullspaceError } from './errors.js';
 
 /** What waits unread in each stream until its command is slowed down, as by a pipe. Bytes. */
 const UNREAD = 1 << 20;
@@ -112,7 +112,7 @@ export class Pipes {
     if (side.controller.desiredSize >= UNREAD - MOST_UNREAD) return;
     side.isOpen = false;
     side.controller.error(
-      new TransportError({
+      new NullspaceError({
         code: 'stream_overflow',
         message: `${MOST_UNREAD} bytes of the command's output were not read`,
       }),

@@ -110,13 +110,18 @@ const sources = (folder, suffix) =>
 /** The codes that the SDK gives by itself and no engine sends, with their classes. Their page says in words what they mean. */
 export function ownCodes() {
   const found = new Map();
+  const add = (name, of) => {
+    const before = found.get(name) ?? of;
+    if (before !== of) throw new Error(`code ${name} is a ${before} in one place and a ${of} in another`);
+    found.set(name, of);
+  };
   for (const text of sources('src', '.rs')) {
-    for (const [, kind, name] of text.matchAll(/\bKind::(\w+),\s*"(\w+)"/g)) found.set(name, className(kind));
+    for (const [, kind, name] of text.matchAll(/\bKind::(\w+),\s*"(\w+)"/g)) add(name, className(kind));
   }
   for (const text of sources('pkg-template/lib', '.js')) {
-    for (const [, of, name] of text.matchAll(/new (\w+Error)\(\{\s*code: '(\w+)'/g)) found.set(name, of);
+    for (const [, of, name] of text.matchAll(/new (\w+Error)\(\{\s*code: '(\w+)'/g)) add(name, of);
     for (const [, kind, name] of text.matchAll(/kind: '(\w+)',\s*code: '(\w+)'/g)) {
-      found.set(name, errors.classes[kind].name);
+      add(name, errors.classes[kind].name);
     }
   }
   for (const [, name] of engineErrors().matchAll(/=> "(\w+)",$/gm)) found.delete(name);
