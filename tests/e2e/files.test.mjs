@@ -449,3 +449,16 @@ test('in a browser: every format, a stream, a File, a batch', async () => {
   });
   assert.match(seen.missing, /not_found/);
 });
+
+test('a machine that is killed while its files are worked on is no fault of the engine', async () => {
+  const codes = new Set();
+  for (let round = 0; round < 12; round++) {
+    const short = await engine.Machine.create(SMALL);
+    await short.files.write('/tmp/a', 'a');
+    const works = Array.from({ length: 12 }, (_, n) =>
+      (n % 2 ? short.files.read('/tmp/a') : short.files.write('/tmp/a', 'b')).catch(({ code }) => codes.add(code)),
+    );
+    await Promise.all([short.kill(), ...works]);
+  }
+  for (const code of codes) assert.ok(['machine_not_found', 'machine_not_ready'].includes(code), code);
+});

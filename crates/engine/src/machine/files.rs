@@ -383,8 +383,22 @@ pub fn failure(error: FileError) -> Error {
         {
             Error::new(Kind::CapacityExceeded, "the disk is full").retryable(false)
         }
+        // The other end went away under the request.
+        FileError::Broken(error) if is_over(error.kind()) => {
+            tracing::warn!(%error, "a session of files ended early");
+            Error::new(
+                Kind::MachineNotReady,
+                "the machine ended while its files were worked on",
+            )
+            .retryable(false)
+        }
         FileError::Broken(error) => Error::internal("working on files", error),
     }
+}
+
+fn is_over(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn kind(errno: i32) -> Kind {
