@@ -1,4 +1,4 @@
-import type { Machine } from '../index.js';
+import type { CreateOptions, Machine, Snapshot } from '../index.js';
 
 interface Command {
   command: string;
@@ -80,3 +80,77 @@ export function nullspaceTools<Tool>(
   helpers: { tool: (definition: never) => Tool; jsonSchema: (schema: never) => unknown },
   machine: Machine,
 ): { bash: Tool; readFile: Tool; writeFile: Tool; runCode: Tool };
+
+/** `HarnessV1NetworkPolicy` of `@ai-sdk/harness`. */
+export type NullspaceNetworkPolicy =
+  | { mode: 'allow-all' }
+  | { mode: 'deny-all' }
+  | {
+      mode: 'custom';
+      allowedHosts?: readonly string[];
+      allowedCIDRs?: readonly string[];
+      deniedCIDRs?: readonly string[];
+    };
+
+interface Port {
+  port: number;
+  /** URLs are those of the server: the local engine has `http` and `ws`. */
+  protocol?: 'http' | 'https' | 'ws';
+}
+
+/** `HarnessV1NetworkSandboxSession` of `@ai-sdk/harness`. */
+export interface NullspaceNetworkSession extends NullspaceSession {
+  /** The `sessionId`; the machine's id where there is none. */
+  readonly id: string;
+  readonly defaultWorkingDirectory: string;
+  readonly ports: readonly number[];
+  /** Headers are needed where `network.allowPublicTraffic` is false. @throws for a port that is not exposed */
+  getPortEndpoint(options: Port): Promise<{ url: string; headers?: Record<string, string> }>;
+  getPortUrl(options: Port): Promise<string>;
+  setPorts(ports: readonly number[]): Promise<void>;
+  /** Replaces the egress policy. @throws for `allowedHosts` where the SDK or the server cannot hold a machine to them */
+  setNetworkPolicy(policy: NullspaceNetworkPolicy): Promise<void>;
+  /** Pauses the machine of a session with a `sessionId`; destroys any other, which nobody could find again. */
+  stop(): Promise<void>;
+  /** Destroys the machine. */
+  destroy(): Promise<void>;
+  /** What may go to tools: files and commands alone. */
+  restricted(): NullspaceSession;
+}
+
+/** `HarnessV1SandboxProvider` of `@ai-sdk/harness`. */
+export interface NullspaceSandboxProvider {
+  readonly specificationVersion: 'harness-sandbox-v1';
+  readonly providerId: string;
+  createSession(options?: {
+    /** The same one gives the same machine, from any process. @default a machine of its own */
+    sessionId?: string;
+    /** What `onFirstCreate` did is kept as a snapshot under this name, and machines start from it. */
+    identity?: string;
+    onFirstCreate?: (session: NullspaceSession, options: { abortSignal?: AbortSignal }) => Promise<void>;
+    abortSignal?: AbortSignal;
+  }): Promise<NullspaceNetworkSession>;
+  /** @throws when its machine does not live any more */
+  resumeSession(options: { sessionId: string; abortSignal?: AbortSignal }): Promise<NullspaceNetworkSession>;
+}
+
+/** Options of {@link nullspaceSandbox}: what machines are made with. */
+export interface NullspaceSandboxOptions extends Omit<CreateOptions, 'idempotencyKey' | 'signal' | 'snapshotId'> {
+  /** Seconds until the end of a machine; each resume begins them anew. @default 1800 */
+  timeout?: number | undefined;
+  /** Ports that sessions expose. @default [4000] */
+  ports?: readonly number[] | undefined;
+  /** Told to the model. @default what a machine is */
+  description?: string | undefined;
+}
+
+/**
+ * Machines for `HarnessAgent` of `@ai-sdk/harness`.
+ *
+ * @param sdk `{ Machine, Snapshot }` of this package, or a client `new Nullspace(...)`
+ * @example new HarnessAgent({ harness, sandbox: nullspaceSandbox({ Machine, Snapshot }, { memoryMb: 2048 }) })
+ */
+export function nullspaceSandbox(
+  sdk: { Machine: typeof Machine; Snapshot: typeof Snapshot },
+  options?: NullspaceSandboxOptions,
+): NullspaceSandboxProvider;

@@ -1,4 +1,6 @@
-import { bytesOf, LONGEST_SECONDS, unlessMissing } from './shared.js';
+import { bytesOf, unlessMissing } from './shared.js';
+
+export { nullspaceSandbox } from './ai-sdk-harness.js';
 
 const DESCRIPTION =
   'An isolated Linux machine. Commands run with /bin/sh as root; relative paths start at /workspace. Files stay between calls.';
@@ -52,7 +54,7 @@ export const nullspaceSession = (machine, { description = DESCRIPTION } = {}) =>
     cwd: workingDirectory,
     envs: env,
     signal: abortSignal,
-    timeout: LONGEST_SECONDS,
+    timeout: 'none',
   });
 
   const read = async (format, { path, abortSignal }) =>

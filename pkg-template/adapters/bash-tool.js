@@ -1,8 +1,6 @@
-import { LONGEST_SECONDS } from './shared.js';
-
 export const bashToolSandbox = (machine) => ({
   async executeCommand(command) {
-    const { stdout, stderr, exitCode } = await machine.commands.run(command, { shell: true, timeout: LONGEST_SECONDS });
+    const { stdout, stderr, exitCode } = await machine.commands.run(command, { shell: true, timeout: 'none' });
     return { stdout, stderr, exitCode };
   },
   readFile: (path) => machine.files.read(path),

@@ -1,5 +1,3 @@
-import { LONGEST_SECONDS } from './shared.js';
-
 /** The words of deepagents for what went wrong with a file; `undefined` for what is no matter of the file. */
 const reason = ({ code = '', message = '' }) => {
   if (/machine_not_found/.test(code)) return undefined;
@@ -33,7 +31,7 @@ export const nullspaceBackend = (BaseSandbox, machine) =>
       const heard = (text) => {
         output += text;
       };
-      const options = { shell: true, timeout: LONGEST_SECONDS, onStdout: heard, onStderr: heard };
+      const options = { shell: true, timeout: 'none', onStdout: heard, onStderr: heard };
       const { exitCode, truncated = false } = await machine.commands.run(command, options);
       return { output, exitCode, truncated };
     }

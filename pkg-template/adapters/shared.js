@@ -1,19 +1,31 @@
 // What adapters share. They are given a machine and import no framework.
 
-/** The most seconds that a command may take: frameworks end commands themselves, by their signal. */
-export const LONGEST_SECONDS = 86_400;
-
 const encoder = new TextEncoder();
 
 /** What a command printed, as bytes. */
 export const bytesOf = ({ bytes, data }) => bytes ?? encoder.encode(data);
 
-/** `undefined` where there is no such file. */
-export const unlessMissing = async (promise) => {
+/** `undefined` where there is no such file; with `machineToo`, also where there is no machine any more. */
+export const unlessMissing = async (promise, machineToo = false) => {
   try {
     return await promise;
   } catch (error) {
-    if (error?.name === 'NotFoundError' && error.code !== 'machine_not_found') return undefined;
+    if (error?.name === 'NotFoundError' && (machineToo || error.code !== 'machine_not_found')) return undefined;
     throw error;
   }
+};
+
+/** A name of a machine or a snapshot: the framework's own id, where a name can hold it. */
+export const nameOf = async (kind, id) => {
+  const name = `${kind}:${id}`;
+  if (/^[!-~]{1,128}$/.test(name)) return name;
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(id)));
+  return `${kind}:sha256:${Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+};
+
+/** The machine of that name that lives, the oldest where a server knows no names. */
+export const findByName = async (Machine, name, signal) => {
+  const query = { metadata: { 'nullspace.name': name } };
+  const { items } = await Machine.list({ state: ['creating', 'running', 'paused'], query, signal });
+  return [...items].sort((a, b) => a.createdAt - b.createdAt)[0];
 };

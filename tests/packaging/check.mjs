@@ -34,7 +34,7 @@ const project = path.join(work, 'project');
 const installed = path.join(project, 'node_modules/nullspace');
 
 /** ES modules alone, as what takes them is; their types are checked in consumers/agent-frameworks. */
-const ADAPTERS = ['./ai-sdk', './bash-tool', './langchain', './openai'];
+const ADAPTERS = ['./ai-sdk', './bash-tool', './langchain', './mastra', './openai'];
 
 const RESOLUTIONS = [
   ['node16 ESM', { module: 'node16', moduleResolution: 'node16' }, 'mts'],

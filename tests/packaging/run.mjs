@@ -106,6 +106,7 @@ const check = async (name) => {
   try {
     await cp(path.join(here, 'consumers', name), folder, { recursive: true });
     const manifest = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8'));
+    if (manifest.examples) await cp(path.join(here, '../../examples', manifest.examples), folder, { recursive: true });
     const install = await run(folder, 'npm', [
       'install',
       '--no-audit',

@@ -1,40 +1,69 @@
-// One conversation of each framework with a machine. The model is a stand-in that says what a model would.
+// The examples of examples/agents, each with the real framework and an engine. Models are stand-ins.
 
 import assert from 'node:assert/strict';
 
+import { MastraSandbox, ProcessHandle, SandboxProcessManager, Workspace } from '@mastra/core/workspace';
 import { applyDiff } from '@openai/agents';
-import { generateText, jsonSchema, stepCountIs, tool } from 'ai';
-import { MockLanguageModelV4 } from 'ai/test';
-import { createBashTool } from 'bash-tool';
 import { BaseSandbox } from 'deepagents';
-import { Machine } from 'nullspace';
-import { nullspaceSession, nullspaceTools } from 'nullspace/ai-sdk';
-import { bashToolSandbox } from 'nullspace/bash-tool';
+import { Machine, Snapshot } from 'nullspace';
 import { nullspaceBackend } from 'nullspace/langchain';
+import { nullspaceSandbox } from 'nullspace/mastra';
 import { nullspaceEditor } from 'nullspace/openai';
 
+import * as aiSdk from './ai-sdk.mjs';
+import * as bashTool from './bash-tool.mjs';
+import * as harness from './harness.mjs';
+import * as langChain from './langchain.mjs';
+import * as mastra from './mastra.mjs';
+import { aiSdkModel, langChainModel, openAiModel, standInHarness } from './models.mjs';
+import * as openAi from './openai.mjs';
+
+// AI SDK.
+const { text, steps } = await aiSdk.work(aiSdkModel('bash', { command: 'echo hello' }), 'Say hello.');
+assert.equal(text, 'done');
+const { stdout } = steps[0].toolResults[0].output;
+
+// bash-tool.
+const said = await bashTool.withTools((tools) => tools.bash.execute({ command: 'echo hello' }, {}));
+assert.equal(said.stdout, 'hello\n');
+
+// deepagents.
+const messages = await langChain.work(langChainModel('execute', { command: 'echo from deepagents' }), 'Go.');
+assert.ok(messages.some(({ content }) => String(content).includes('from deepagents')));
+assert.equal(messages.at(-1).text, 'done');
+
+// OpenAI Agents.
+const ran = await openAi.work(openAiModel('echo from a shell'), 'Go.');
+assert.equal(ran.finalOutput, 'done');
+assert.match(JSON.stringify(ran.history), /from a shell/);
+
+// A harness: its set-up runs once, for two sessions that start at once and for one that comes back.
+const coder = standInHarness();
+const sessions = await Promise.all(['one', 'two'].map((id) => harness.startSession(coder, id)));
+const [one, two] = coder.started;
+assert.match(one.installed, /^installed \d+/);
+assert.equal(one.installed, two.installed);
+assert.notEqual(one.directory, two.directory);
+assert.match(one.directory, /^\/workspace\/stand-in-/);
+await Promise.all(sessions.map((session) => session.destroy()));
+await harness.startSession(coder, 'three').then((session) => session.destroy());
+assert.equal(coder.started[2].installed, one.installed);
+const snapshots = await Snapshot.list();
+assert.equal(snapshots.length, 1);
+await Snapshot.delete(snapshots[0].id);
+
+// Mastra.
+const tool = 'mastra_workspace_execute_command';
+const answer = await mastra.work(aiSdkModel(tool, { command: 'echo from mastra' }), 'Go.', 'project-7');
+assert.equal(answer.text, 'done');
+assert.match(JSON.stringify(answer.steps), /from mastra/);
+await mastraMembers();
+
+assert.deepEqual((await Machine.list()).items, [], 'each example ends its machine');
+
+// What the examples do not use.
 const machine = await Machine.create({ memoryMb: 128 });
 try {
-  const usage = { inputTokens: { total: 1 }, outputTokens: { total: 1 } };
-  const says = (content, unified) => ({ content, usage, warnings: [], finishReason: { unified, raw: unified } });
-  const call = { type: 'tool-call', toolCallId: '1', toolName: 'bash', input: '{"command":"echo hello"}' };
-  const turns = [says([call], 'tool-calls'), says([{ type: 'text', text: 'done' }], 'stop')];
-  const model = new MockLanguageModelV4({ doGenerate: async () => turns.shift() });
-  const tools = nullspaceTools({ tool, jsonSchema }, machine);
-  const experimental_sandbox = nullspaceSession(machine);
-  const { text, steps } = await generateText({
-    model,
-    prompt: 'Say hello.',
-    tools,
-    stopWhen: stepCountIs(3),
-    experimental_sandbox,
-  });
-  assert.equal(text, 'done');
-  const { stdout } = steps[0].toolResults[0].output;
-
-  const { tools: bashTools } = await createBashTool({ sandbox: bashToolSandbox(machine), destination: '/workspace' });
-  assert.equal((await bashTools.bash.execute({ command: 'echo hello' }, {})).stdout, 'hello\n');
-
   const backend = nullspaceBackend(BaseSandbox, machine);
   await backend.write('/workspace/deep/a.txt', 'one\ntwo\n');
   await backend.edit('/workspace/deep/a.txt', 'two', 'three');
@@ -51,4 +80,64 @@ try {
   console.log(`RESULT ${JSON.stringify({ id: machine.id, stdout, listed, instance: machine instanceof Machine })}`);
 } finally {
   await machine.kill();
+}
+
+/** Every member of Mastra's sandbox. */
+async function mastraMembers() {
+  const base = { MastraSandbox, SandboxProcessManager, ProcessHandle };
+  const outcomes = [];
+  const make = () =>
+    nullspaceSandbox(
+      base,
+      { Machine },
+      { id: 'members', memoryMb: 128, env: { A: 'b' }, onStart: ({ outcome }) => outcomes.push(outcome) },
+    );
+  const sandbox = make();
+  const workspace = new Workspace({ sandbox });
+  assert.equal(sandbox.status, 'pending');
+  const done = await sandbox.executeCommand('printf "%s" "$A"; cat; exit 3', [], { timeout: 20_000 });
+  assert.deepEqual([done.success, done.exitCode, done.stdout], [false, 3, 'b']);
+  assert.equal(sandbox.status, 'running');
+  assert.equal((await sandbox.executeCommand('echo', ['two  words'])).stdout, 'two  words\n');
+  const late = await sandbox.executeCommand('echo begun; sleep 60', [], { timeout: 500 });
+  assert.deepEqual([late.exitCode, late.timedOut, late.stdout], [124, true, 'begun\n']);
+
+  const heard = [];
+  const cat = await sandbox.processes.spawn('cat; echo over >&2', { onStderr: (chunk) => heard.push(chunk) });
+  assert.match(cat.pid, /^\d+$/);
+  await cat.sendStdin('typed\n');
+  await cat.closeStdin();
+  const ended = await cat.wait();
+  assert.deepEqual([ended.stdout, ended.success, heard.join('')], ['typed\n', true, 'over\n']);
+  const sleeper = await sandbox.processes.spawn('sleep 60');
+  assert.ok((await sandbox.processes.list()).some(({ pid, running }) => pid === sleeper.pid && running));
+  assert.equal(await sandbox.processes.kill(sleeper.pid), true);
+  assert.equal(await sandbox.processes.get(sleeper.pid), undefined);
+  const stop = new AbortController();
+  const aborted = sandbox.executeCommand('sleep 60', [], { abortSignal: stop.signal });
+  setTimeout(() => stop.abort(), 300);
+  assert.equal((await aborted).killed, true);
+
+  await sandbox.writeFiles([
+    { path: 'a.txt', content: 'text', mode: 0o600 },
+    { path: 'deep/b', content: Buffer.from([0, 255]) },
+  ]);
+  const seen = await sandbox.executeCommand('stat -c %a a.txt; od -An -tx1 deep/b');
+  assert.match(seen.stdout, /^600\n 00 ff/);
+  assert.match(await sandbox.networking.getPortUrl(8080), /^http:\/\//);
+  const info = await sandbox.getInfo();
+  assert.deepEqual([info.provider, info.status, info.resources.memoryMB], ['nullspace', 'running', 128]);
+  assert.match(sandbox.getInstructions(), /Linux/);
+
+  // The same id is the same machine, paused and resumed, from another object as from another process.
+  const { machine } = sandbox;
+  await sandbox.stop();
+  assert.equal((await Machine.getInfoById(machine.id)).status, 'paused');
+  const again = make();
+  assert.equal((await again.executeCommand('cat a.txt')).stdout, 'text');
+  assert.equal(again.machine.id, machine.id);
+  assert.deepEqual(outcomes, ['created', 'connected']);
+  await make().destroy();
+  await workspace.destroy();
+  await assert.rejects(Machine.getInfoById(machine.id));
 }

@@ -1,0 +1,40 @@
+import type { CreateOptions, Machine } from '../index.js';
+
+/** Options of {@link nullspaceSandbox}: what a machine is made with, and those of Mastra's own sandboxes. */
+export interface NullspaceMastraOptions<Hook = (args: never) => unknown>
+  extends Omit<CreateOptions, 'idempotencyKey' | 'signal'> {
+  /** The same one gives the same machine, from any process. @default a new one */
+  id?: string | undefined;
+  /** Seconds until the end of the machine; each start begins them anew. @default 1800 */
+  timeout?: number | undefined;
+  /** Told to the model. @default what a machine is */
+  instructions?: string | undefined;
+  /** Environment of each command; `setEnv` of the sandbox changes it. @default `{}` */
+  env?: Record<string, string | undefined> | undefined;
+  /** Directory of commands. @default the machine's */
+  workingDirectory?: string | undefined;
+  /** When it runs. @default none */
+  onStart?: Hook | undefined;
+  /** Before it is paused. @default none */
+  onStop?: Hook | undefined;
+  /** Before it is destroyed. @default none */
+  onDestroy?: Hook | undefined;
+}
+
+/**
+ * A machine as the sandbox of a Mastra workspace. It is made, or found by its `id`, with the first command; `stop` pauses it, `destroy`
+ * destroys it.
+ *
+ * @param workspace `MastraSandbox`, `SandboxProcessManager` and `ProcessHandle` of `@mastra/core/workspace`
+ * @param sdk `{ Machine }` of this package, or a client `new Nullspace(...)`
+ * @example new Workspace({ sandbox: nullspaceSandbox({ MastraSandbox, SandboxProcessManager, ProcessHandle }, { Machine }, { id: 'project-7' }) })
+ */
+export function nullspaceSandbox<Sandbox>(
+  workspace: {
+    MastraSandbox: abstract new (options: never) => Sandbox;
+    SandboxProcessManager: abstract new (options?: never) => unknown;
+    ProcessHandle: abstract new (options?: never) => unknown;
+  },
+  sdk: { Machine: typeof Machine },
+  options?: NullspaceMastraOptions,
+): Sandbox & { readonly machine: Machine | undefined };
