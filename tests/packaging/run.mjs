@@ -53,6 +53,8 @@ const env = {
   ...process.env,
   NULLSPACE_API_URL: api.url,
   NULLSPACE_API_KEY: api.key,
+  // For projects that start one of their own.
+  ...(NULLSPACE_TEST_ENGINE ? { NULLSPACE_ENGINE: path.resolve(NULLSPACE_TEST_ENGINE) } : {}),
   // For projects whose own server serves the page.
   NULLSPACE_TEST_BROWSER: new URL('./browser.mjs', import.meta.url).href,
   CI: '1',

@@ -42,6 +42,17 @@ const SHOWS = {
   parcel: ['Parcel', installed('parcel'), MACHINE],
   plain: ['`<script type="module">`, no bundler', chromiumVersion, MACHINE],
   rollup: ['Rollup', installed('rollup'), MACHINE],
+  'testing-jest': [
+    '`nullspace/testing` in Jest',
+    installed('jest'),
+    `${MACHINE}, on an engine of the run and one of the file`,
+  ],
+  'testing-node': ['`nullspace/testing` in `node:test`', nodeVersion, `${MACHINE}, on an engine of the file`],
+  'testing-vitest': [
+    '`nullspace/testing` in Vitest',
+    installed('vitest'),
+    `${MACHINE}, on an engine of the run and one of the file`,
+  ],
   typescript: ['TypeScript, compiled and run by Node', installed('typescript'), MACHINE],
   vite: ['Vite', installed('vite'), MACHINE],
   'vite-7': ['Vite 7', installed('vite'), MACHINE],

@@ -49,7 +49,12 @@ for (const { file, name, line } of expected) {
   test(`${file} line ${line}: ${name}`, async () => {
     await run(process.execPath, [new URL(`blocks/${name}.mjs`, here).pathname], {
       cwd: folder,
-      env: { ...process.env, NULLSPACE_API_URL: engine.url, NULLSPACE_API_KEY: engine.apiKey },
+      env: {
+        ...process.env,
+        NULLSPACE_API_URL: engine.url,
+        NULLSPACE_API_KEY: engine.apiKey,
+        NULLSPACE_ENGINE: process.env.NULLSPACE_TEST_ENGINE,
+      },
       timeout: 60_000,
     });
   });

@@ -16,6 +16,7 @@ async fn open_backend(options: BackendOptions) -> Result<Arc<dyn Backend>, Strin
     let refuse = |error| format!("no machine can be isolated on this computer: {error}");
     let backend = Namespaces::open(Options {
         state_dir: options.directory,
+        base_cache: options.base_cache,
         best_effort: options.best_effort,
         durable: options.durable,
         resolvers: None,

@@ -41,14 +41,15 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(lib.join("inline-data.js"), esm)?;
     fs::write(lib.join("inline-data.cjs"), cjs)?;
     // The same text: TypeScript reads `.d.cts` for require().
-    for name in ["index", MODULE] {
+    for name in ["index", "testing", "testing-setup", MODULE] {
         fs::copy(
             out.join(format!("{name}.d.ts")),
             out.join(format!("{name}.d.cts")),
         )?;
     }
     bundle_cli(root, out)?;
-    bundle_for_node(root, out)
+    bundle_for_node(root, out, "testing")?;
+    bundle_for_node(root, out, "node")
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -110,9 +111,10 @@ fn bundle_cli(root: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `node.cjs`: one file for require() and, through `node.mjs`, for import, so that both share their classes.
-fn bundle_for_node(root: &Path, out: &Path) -> Result<()> {
-    let entry = out.join("node.js");
+/// `node.cjs` of `node.js`: one file for require() and, through `node.mjs`, for import, so that both share their classes. The
+/// same for `testing`.
+fn bundle_for_node(root: &Path, out: &Path, name: &str) -> Result<()> {
+    let entry = out.join(format!("{name}.js"));
     let status = Command::new(root.join("node_modules/.bin/esbuild"))
         .arg(&entry)
         .args([
@@ -125,7 +127,7 @@ fn bundle_for_node(root: &Path, out: &Path) -> Result<()> {
         ])
         .args(["--external:./lib/inline-data.cjs", "--external:ws"])
         .args(["--legal-comments=none"])
-        .arg(format!("--outfile={}", out.join("node.cjs").display()))
+        .arg(format!("--outfile={}", out.join(format!("{name}.cjs")).display()))
         .status()
         .context("esbuild; run `npm ci` first")?;
     ensure!(status.success(), "esbuild failed ({status})");

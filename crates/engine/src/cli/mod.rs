@@ -73,7 +73,8 @@ struct Serve {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
-    /// State in a directory of its own below TMPDIR, which is removed at the end. For tests.
+    /// State in a directory of its own below TMPDIR, which is removed at the end. For tests: what machines begin with is taken
+    /// from $XDG_CACHE_HOME/nullspace or ~/.cache/nullspace, where such engines share it.
     #[arg(long, conflicts_with = "state")]
     temporary: bool,
 
@@ -146,6 +147,8 @@ pub type Outcome<T> = Result<T, String>;
 pub struct BackendOptions {
     /// Directory of its own, inside the state directory.
     pub directory: PathBuf,
+    /// Where engines of this user share what `base` is made of.
+    pub base_cache: Option<PathBuf>,
     /// Start machines with a warning where a limit cannot be enforced.
     pub best_effort: bool,
     /// Layers are on the disk before anybody hears of them.
@@ -248,6 +251,9 @@ where
     }
     let backend = open_backend(BackendOptions {
         directory: directory.join("machines"),
+        base_cache: temporary
+            .as_ref()
+            .and_then(|_| user_directory("XDG_CACHE_HOME", ".cache")),
         best_effort: options.best_effort,
         durable: store.is_durable(),
     })
@@ -315,6 +321,7 @@ where
     let directory = temporary::directory("nullspace-doctor")?;
     let opened = open_backend(BackendOptions {
         directory: directory.clone(),
+        base_cache: user_directory("XDG_CACHE_HOME", ".cache"),
         best_effort: true,
         durable: false,
     })
@@ -347,15 +354,20 @@ where
 
 /// `$XDG_STATE_HOME/nullspace`, else `~/.local/state/nullspace`.
 fn default_state() -> Outcome<PathBuf> {
+    user_directory("XDG_STATE_HOME", ".local/state")
+        .ok_or_else(|| "neither XDG_STATE_HOME nor HOME is set: say where state goes with --state DIR".into())
+}
+
+/// Our directory in one of the user's, which a variable names or which is in the home directory.
+fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
             .filter(|p| p.is_absolute())
     };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+    absolute(variable)
+        .or_else(|| absolute("HOME").map(|home| home.join(in_home)))
         .map(|base| base.join("nullspace"))
-        .ok_or_else(|| "neither XDG_STATE_HOME nor HOME is set: say where state goes with --state DIR".into())
 }
 
 async fn listen(asked: Option<&str>, allow_remote: bool) -> Outcome<TcpListener> {

@@ -40,6 +40,7 @@ impl Lab {
 pub async fn backend(state: &Path) -> Namespaces {
     Namespaces::open(Options {
         state_dir: state.to_owned(),
+        base_cache: None,
         best_effort: false,
         durable: false,
         resolvers: Some(Vec::new()),

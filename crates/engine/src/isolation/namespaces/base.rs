@@ -5,11 +5,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{symlink, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
-use crate::isolation::remove::Trash;
+use sha2::{Digest, Sha256};
+
+use crate::isolation::remove::{self, Trash};
 
 /// Raised when the tree is made differently: an older one is made anew.
 const FORMAT: &str = "2";
@@ -115,6 +118,10 @@ pub fn ensure(folder: &Path, privileged: bool, trash: &Trash) -> io::Result<()> 
         return Ok(());
     }
     trash.take(folder)?;
+    fill(folder, privileged)
+}
+
+fn fill(folder: &Path, privileged: bool) -> io::Result<()> {
     let root = folder.join("root");
     fs::create_dir_all(&root)?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
@@ -159,7 +166,78 @@ pub fn ensure(folder: &Path, privileged: bool, trash: &Trash) -> io::Result<()> 
     if privileged && Path::new("/var/lib/dpkg/status").exists() {
         copy(Path::new("/var/lib/dpkg/."), &root.join("var/lib/dpkg"))?;
     }
-    fs::write(stamp, FORMAT)
+    fs::write(folder.join("format"), FORMAT)
+}
+
+/// What a tree in a cache was made of, as far as that changes: another state of it has another tree.
+const SOURCES: [&str; 6] = [
+    "/etc/group",
+    "/etc/ld.so.cache",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/ssl/certs",
+    "/var/lib/dpkg/status",
+];
+/// Trees that no engine took for so long are removed.
+const UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A tree that engines of this user share, made if it is not there. Nobody changes it: machines have it below their own files.
+/// `None` where there can be none, and each engine has its own.
+pub fn shared(cache: &Path, privileged: bool) -> Option<PathBuf> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(cache).ok()?;
+    // What is in it becomes files of machines, so nobody else may have a hand in it.
+    let found = cache.symlink_metadata().ok()?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        return None;
+    }
+    let mut digest = Sha256::new();
+    for source in SOURCES {
+        let changed = fs::metadata(source)
+            .ok()
+            .map(|found| (found.mtime(), found.mtime_nsec()));
+        digest.update(format!("{source} {changed:?}\n"));
+    }
+    let state: String = digest
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let user = if privileged { "root" } else { "user" };
+    let folder = cache.join(format!("{PREFIX}{FORMAT}-{user}-{state}"));
+    let is_made = || fs::read_to_string(folder.join("format")).is_ok_and(|format| format == FORMAT);
+    if !is_made() {
+        remove_unused(cache);
+        // Made beside it and put in its place as a whole: another engine may do the same now.
+        let beside = cache.join(crate::machine::secret("new-base"));
+        let made = fill(&beside, privileged).and_then(|()| fs::rename(&beside, &folder));
+        if made.is_err() {
+            let _ = remove::directory(&beside);
+        }
+    }
+    // Its time says that it is in use.
+    let _ = fs::File::open(&folder).and_then(|open| open.set_modified(SystemTime::now()));
+    is_made().then_some(folder)
+}
+
+/// Beginning of the names of trees in a cache.
+const PREFIX: &str = "base-";
+
+fn remove_unused(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let age = entry
+            .metadata()
+            .and_then(|found| found.modified())
+            .ok()
+            .and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        let is_ours = name.starts_with(PREFIX) || name.starts_with("new-base");
+        if is_ours && age.is_some_and(|age| age > UNUSED) {
+            let _ = remove::directory(&entry.path());
+        }
+    }
 }
 
 /// Accounts of the system, none of people; no password opens any.
@@ -220,4 +298,43 @@ fn copy(source: &Path, target: &Path) -> io::Result<()> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_share_one_tree_and_unused_ones_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("nullspace");
+        fs::create_dir_all(cache.join("base-1-user-old")).unwrap();
+        fs::create_dir_all(cache.join("base-1-user-new")).unwrap();
+        let long_ago = SystemTime::now() - UNUSED - Duration::from_secs(60);
+        let old = fs::File::open(cache.join("base-1-user-old")).unwrap();
+        old.set_modified(long_ago).unwrap();
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).unwrap();
+        let at_once: Vec<_> = std::thread::scope(|scope| {
+            let cache = &cache;
+            let starts: Vec<_> = (0..2)
+                .map(|_| scope.spawn(move || shared(cache, false)))
+                .collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        let made = at_once[0].clone().unwrap();
+        assert_eq!(at_once[1].as_ref(), Some(&made));
+        assert!(made.join("root/etc/resolv.conf").exists());
+        assert!(!cache.join("base-1-user-old").exists() && cache.join("base-1-user-new").exists());
+        assert_eq!(
+            fs::read_dir(&cache).unwrap().count(),
+            2,
+            "nothing half made is left"
+        );
+        fs::write(made.join("mark"), "").unwrap();
+        assert_eq!(shared(&cache, false), Some(made.clone()));
+        assert!(made.join("mark").exists(), "it was not made again");
+        // Where others may write, nothing is taken.
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(shared(&cache, false), None);
+    }
 }

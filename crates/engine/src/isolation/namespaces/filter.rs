@@ -77,6 +77,12 @@ const UNKNOWN: &[i64] = &[
     libc::SYS_io_uring_register,
 ];
 
+/// Requests to terminals: a signed number in musl, an unsigned one in glibc.
+#[allow(clippy::unnecessary_cast)]
+const TYPE_INTO_TERMINAL: u64 = libc::TIOCSTI as u64;
+#[allow(clippy::unnecessary_cast)]
+const USE_CONSOLE: u64 = libc::TIOCLINUX as u64;
+
 const NEW_NAMESPACES: &[i32] = &[
     libc::CLONE_NEWNS,
     libc::CLONE_NEWCGROUP,
@@ -122,8 +128,8 @@ pub fn programs() -> Result<Vec<Vec<u8>>, String> {
     denied.insert(
         libc::SYS_ioctl,
         vec![
-            all(vec![condition(1, Op::Eq, libc::TIOCSTI)?])?,
-            all(vec![condition(1, Op::Eq, libc::TIOCLINUX)?])?,
+            all(vec![condition(1, Op::Eq, TYPE_INTO_TERMINAL)?])?,
+            all(vec![condition(1, Op::Eq, USE_CONSOLE)?])?,
         ],
     );
     denied.insert(libc::SYS_personality, vec![none_of(0, PERSONALITIES)?]);

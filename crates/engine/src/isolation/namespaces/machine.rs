@@ -307,7 +307,7 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
         }
     }
     if !spec.whole_root {
-        root_lowers.push(text(shared.options.state_dir.join("base/root"))?);
+        root_lowers.push(text(shared.base.join("root"))?);
         usr_lowers.push("/usr".to_owned());
     }
     Ok(Setup {

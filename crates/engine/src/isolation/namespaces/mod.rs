@@ -62,6 +62,8 @@ const VOLUMES_ID: u32 = FIRST_ID + BLOCKS * IDS;
 pub struct Options {
     /// Directory that belongs to this engine alone.
     pub state_dir: PathBuf,
+    /// Directory of this user where engines share what `base` is made of; without it each makes its own.
+    pub base_cache: Option<PathBuf>,
     /// Start machines even where what they ask for cannot be enforced, with a warning.
     pub best_effort: bool,
     /// Layers are on the disk before anybody hears of them.
@@ -79,6 +81,8 @@ pub struct Namespaces {
 /// What machines need of their backend.
 struct Shared {
     options: Options,
+    /// What `base` is made of.
+    base: PathBuf,
     root: bool,
     trash: Arc<Trash>,
     spawner: Spawner,
@@ -108,8 +112,18 @@ impl Namespaces {
             private_dir(&options.state_dir.join(name))?;
         }
         let trash = Arc::new(Trash::new(options.state_dir.join("trash")));
-        base::ensure(&options.state_dir.join("base"), root, &trash)
-            .map_err(failed("make the base template"))?;
+        let shared_base = options
+            .base_cache
+            .as_deref()
+            .and_then(|cache| base::shared(cache, root));
+        let base = match shared_base {
+            Some(folder) => folder,
+            None => {
+                let own = options.state_dir.join("base");
+                base::ensure(&own, root, &trash).map_err(failed("make the base template"))?;
+                own
+            }
+        };
         let groups = Groups::open(&options.state_dir);
         let spawner = Spawner::start(!root).map_err(failed("start the spawner"))?;
         let capabilities = capabilities(root, &groups);
@@ -117,6 +131,7 @@ impl Namespaces {
             filters: filter::programs().map_err(IsolationError::Failed)?,
             counted: filter::counted().map_err(IsolationError::Failed)?,
             connections: super::relay::Pool::of_descriptors(super::descriptors::limit()),
+            base,
             root,
             trash,
             spawner,
