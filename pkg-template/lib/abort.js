@@ -41,3 +41,14 @@ export const pause = (milliseconds, signal) =>
     if (signal?.aborted) stop();
     else if (signal) heed(signal, stop);
   });
+
+/** The promise, or the signal's reason when that is sooner. */
+export const unlessAborted = (promise, signal) => {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    else heed(signal, stop);
+    promise.then(resolve, reject).finally(() => forget(signal, stop));
+  });
+};

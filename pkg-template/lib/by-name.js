@@ -4,26 +4,14 @@
 // ask with the same options within a minute share an idempotency key; if two are made all the same, the older one stays.
 // Who runs `onCreate` is settled in the machine: whoever makes a directory there. The others read its file `state`.
 
-import { forget, heed, pause } from './abort.js';
-import { addStatic, statics } from './calls.js';
+import { pause, unlessAborted } from './abort.js';
+import { addStatic, connectionOf, statics } from './calls.js';
 import { NotFoundError, NotImplementedError, NullspaceError } from './errors.js';
 import { classes, define, recordOf } from './handle.js';
 import { wrong } from './template-probes.js';
 
 const NAME_KEY = 'nullspace.name';
 const NAME = /^[!-~]{1,128}$/;
-/** Options that say which client asks. Those of src/core/config.rs. */
-const CLIENT = [
-  'apiKey',
-  'baseUrl',
-  'requestTimeout',
-  'fetch',
-  'WebSocket',
-  'headers',
-  'onRequest',
-  'onResponse',
-  'startSpan',
-];
 const ALIVE = ['creating', 'running', 'paused'];
 /** Between two tries, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 50;
@@ -58,23 +46,6 @@ const delays = () => {
     next = Math.min(next * 2, LAST_DELAY_MS);
     return pause(now, signal);
   };
-};
-
-/** The promise, or the signal's reason when that is sooner. */
-const unlessAborted = async (promise, signal) => {
-  let stop;
-  try {
-    return await Promise.race([
-      promise,
-      new Promise((_, reject) => {
-        stop = () => reject(signal.reason);
-        if (signal?.aborted) stop();
-        else if (signal) heed(signal, stop);
-      }),
-    ]);
-  } finally {
-    if (signal) forget(signal, stop);
-  }
 };
 
 /** Checks the options as the create would, which its own hook stops before anything is sent. */
@@ -185,8 +156,7 @@ const getOrCreate = async ([options], client) => {
   await check(given, client);
   const wanted = { ...given, metadata: { ...given.metadata, [NAME_KEY]: name } };
   const signal = given.signal ?? client?.signal;
-  const asked = { signal };
-  for (const key of CLIENT) if (given[key] !== undefined) asked[key] = given[key];
+  const asked = { ...connectionOf(given), signal };
   const delay = delays();
   for (let attempt = 1; ; attempt++) {
     try {

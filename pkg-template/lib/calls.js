@@ -31,6 +31,23 @@ const ready = () => {
   return loading;
 };
 
+/** Options that say which client asks. Those of src/core/config.rs. */
+const CONNECTION = [
+  'apiKey',
+  'baseUrl',
+  'requestTimeout',
+  'fetch',
+  'WebSocket',
+  'headers',
+  'onRequest',
+  'onResponse',
+  'startSpan',
+];
+
+/** These of the options of a call that takes several requests: each of them gets them. */
+export const connectionOf = (options) =>
+  Object.fromEntries(CONNECTION.filter((name) => options?.[name] !== undefined).map((name) => [name, options[name]]));
+
 /** Runs a function of the module. A trap reaches a synchronous caller as an exception of the engine. */
 export const invoke = (call) => {
   try {

@@ -1,7 +1,7 @@
 // Builds of templates: what leads up to one, its log over lost connections, its end. See template.js for what is built.
 
-import { forget, heed, pause } from './abort.js';
-import { addStatic, onHandle, statics, takeStatics } from './calls.js';
+import { pause, unlessAborted } from './abort.js';
+import { addStatic, connectionOf, onHandle, statics, takeStatics } from './calls.js';
 import { linesOf } from './code.js';
 import { BuildError, NotFoundError, TransportError } from './errors.js';
 import { classes, define, handle, recordOf } from './handle.js';
@@ -9,18 +9,6 @@ import { shapeEvent, templateContext } from './runtime.js';
 import { authOf, BEGINNINGS, definitionOf, secretsOf, stateOf, withoutSecrets } from './template.js';
 import { optionsOf, wrong } from './template-probes.js';
 
-/** Options of a build that are its connection's: all requests of it take them. Those of src/core/config.rs. */
-const CONNECTION = [
-  'apiKey',
-  'baseUrl',
-  'requestTimeout',
-  'fetch',
-  'WebSocket',
-  'headers',
-  'onRequest',
-  'onResponse',
-  'startSpan',
-];
 /** Between two tries to hear a build, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 250;
 const LAST_DELAY_MS = 5000;
@@ -41,17 +29,6 @@ const ofBuild = Object.fromEntries(
 /** A signal that never says anything: what must not end with the call gets it. */
 const never = () => new AbortController().signal;
 
-/** The promise, or the signal's reason when that is sooner. */
-const unlessAborted = (promise, signal) => {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) stop();
-    else heed(signal, stop);
-    promise.then(resolve, reject).finally(() => forget(signal, stop));
-  });
-};
-
 const functionOf = (name, value) => {
   if (value !== undefined && typeof value !== 'function') wrong(name, 'must be a function');
   return value;
@@ -63,9 +40,7 @@ const functionOf = (name, value) => {
 const asked = async (builder, ref, options, client, isNamed) => {
   const state = stateOf(builder);
   if (isNamed && ref === undefined) wrong('ref', "is missing: a name such as 'app' or 'team/app:stable'");
-  const connection = Object.fromEntries(
-    CONNECTION.filter((name) => options?.[name] !== undefined).map((name) => [name, options[name]]),
-  );
+  const connection = connectionOf(options);
   const secrets = secretsOf(options?.buildSecrets, state.secrets);
   // The kind of definition is all that the check needs of it.
   const kind = state.dockerfile === undefined ? {} : { dockerfile: '' };
