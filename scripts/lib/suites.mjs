@@ -117,6 +117,13 @@ export const suites = {
       return counts;
     },
   },
+  browsers: {
+    title: 'Firefox and WebKit, where they are (tests/browsers)',
+    apart: true,
+    needs: [playgroundPackages],
+    run: (step) =>
+      nodeTest(step, testFiles('tests/browsers'), { cwd: root, env: testEnvironment(), wrapper: ownNetwork() }),
+  },
   examples: {
     title: 'the examples (tests/examples)',
     async run(step) {

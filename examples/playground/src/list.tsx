@@ -8,6 +8,9 @@ import { linkTo } from './route';
 
 const STATES = ['running', 'paused', 'creating', 'error', 'destroyed'];
 
+/** When the list is read again that does not yet have what the monitor has. Milliseconds. */
+const LATE_MS = 500;
+
 /** All machines, filtered, page by page. */
 export function List({ current }: { current?: string }) {
   const [filter, setFilter] = useState({ state: '', template: '', metadata: '', limit: '10' });
@@ -52,6 +55,16 @@ export function List({ current }: { current?: string }) {
       reader.abort();
     };
   }, [filter, token, changes.value, again]);
+
+  // The monitor may know of a machine a moment before the list has it: then one look was too early.
+  const isWhole = page !== undefined && path.length === 1 && !page.next && !isFiltered(filter);
+  const isLate =
+    isWhole && [...machines.value.keys()].some((machineId) => !page.items.some(({ id }) => id === machineId));
+  useEffect(() => {
+    if (!isLate) return;
+    const timer = setTimeout(() => setAgain((before) => before + 1), LATE_MS);
+    return () => clearTimeout(timer);
+  }, [isLate, page]);
 
   const set = (part: Partial<typeof filter>) => {
     setFilter({ ...filter, ...part });

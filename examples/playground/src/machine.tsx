@@ -16,7 +16,7 @@ import { go, linkTo, TABS, type Tab } from './route';
 import { Terminal } from './terminal';
 
 /** Where there is room, the actions are buttons and no menu. */
-const room = matchMedia('(min-width: 60.01rem)');
+const room = matchMedia('(min-width: 66.01rem)');
 const isWide = signal(room.matches);
 room.addEventListener('change', () => {
   isWide.value = room.matches;
