@@ -582,11 +582,11 @@ export class Machine implements AsyncDisposable {
   static connect(id: string, options?: ConnectOptions): Promise<Machine>;
   /** Makes a paused machine run again; its id stays. @throws {@link NotFoundError}, {@link ConflictError} */
   static resume(id: string, options?: ClientOptions): Promise<Machine>;
-  /** Only the fields asked for, as plain objects. */
+  /** Lists machines with only the fields that you ask for, as plain objects. */
   static list<F extends MachineField>(options: ListOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>[]>;
   /** Machines, newest first, page by page. */
   static list(options?: ListOptions & { fields?: undefined }): Promise<MachinePage>;
-  /** Only the fields asked for. */
+  /** Describes a machine with only the fields that you ask for. */
   static getInfoById<F extends MachineField>(
     id: string,
     options: GetInfoOptions & { fields: readonly F[] },
@@ -615,7 +615,7 @@ export class Machine implements AsyncDisposable {
   readonly trafficAccessToken: string | undefined;
   /** Runs commands. */
   readonly commands: Commands;
-  /** What happened to it. */
+  /** Lifecycle events of this machine. */
   readonly lifecycle: MachineLifecycle;
 
   /** Files. */
@@ -631,7 +631,7 @@ export class Machine implements AsyncDisposable {
   /** Programs given as text. */
   readonly process: Process;
 
-  /** Only the fields asked for. */
+  /** Describes the machine with only the fields that you ask for. */
   getInfo<F extends MachineField>(options: GetInfoOptions & { fields: readonly F[] }): Promise<Pick<MachineInfo, F>>;
   /** Describes the machine. @throws {@link NotFoundError} */
   getInfo(options?: GetInfoOptions & { fields?: undefined }): Promise<MachineInfo>;
@@ -648,7 +648,7 @@ export class Machine implements AsyncDisposable {
    */
   setTimeout(seconds: number, options?: SetTimeoutOptions): Promise<TimeoutLease>;
   /**
-   * Renews the lease now and then again and again, until it is closed: also when nobody holds the handle any more.
+   * Renews the lease at once and then at intervals until you close the result, even when nobody holds it any more.
    *
    * @example await using lease = await machine.keepAlive({ timeout: 60 })
    * @throws {@link NotFoundError} when the machine is gone
@@ -672,7 +672,7 @@ export class Machine implements AsyncDisposable {
   runCode(code: string, options?: RunCodeOptions): Promise<Execution>;
   /** The same as {@link CodeInterpreter.installPackages}. */
   installPackages(packages: string | readonly string[], options?: RunCodeOptions): Promise<Execution>;
-  /** Where a port can be reached. 22 and 5900 to 5999 are reserved. @throws {@link InvalidRequestError} */
+  /** Host and URLs of a port. 22 and 5900 to 5999 are reserved. @throws {@link InvalidRequestError} */
   getHost(port: number, options?: CallOptions): Promise<HostInfo>;
   /** URL of a port. */
   getUrl(port: number, options?: CallOptions): Promise<string>;
@@ -680,19 +680,19 @@ export class Machine implements AsyncDisposable {
   getWebSocketUrl(port: number, options?: CallOptions): Promise<string>;
   /** URLs of a port with a token in them. Anybody who has one can open the port until it expires. */
   getPreviewUrl(port: number, options?: CallOptions): Promise<PreviewUrl>;
-  /** The same, for as long as you say. */
+  /** A preview URL of a port that expires when you say. */
   createSignedPreviewUrl(port: number, options?: SignedPreviewUrlOptions): Promise<PreviewUrl>;
   /** What a reverse proxy of yours needs: the tokens go into headers. */
   createPreviewProxyTarget(port: number, options?: PreviewProxyTargetOptions): Promise<PreviewProxyTarget>;
   /**
-   * Waits until a service in the machine answers. That it did not is no error: look at `ready`.
+   * Waits until a service in the machine answers. A service that does not answer is not an error: look at `ready`.
    *
    * @example if (!(await machine.waitForPreview(8080, { path: '/health' })).ready) throw new Error('it did not start')
    */
   waitForPreview(port: number, options?: WaitForPreviewOptions): Promise<PreviewReadiness>;
   /**
-   * Lets the holder of a key in by SSH until the certificate ends; connections that are open then stay open. Without
-   * `publicKey` a key is made in `~/.nullspace/ssh`, once (Node, Deno, Bun), and the answer says which files `ssh` needs.
+   * Admits the holder of a key by SSH until the certificate expires. Connections that are open then stay open. Without
+   * `publicKey` a key is made in `~/.nullspace/ssh`, once (Node, Deno, Bun), and the result says which files `ssh` needs.
    *
    * @example
    * const access = await machine.createSshAccess({ expiresInMinutes: 30 });
@@ -737,9 +737,9 @@ export interface KeepAliveOptions extends CallOptions {
  */
 export class KeepAlive implements AsyncDisposable {
   private constructor();
-  /** Ends it; the lease stays as it is. @throws what had ended it before, unless {@link KeepAlive.wait} told */
+  /** Stops the renewals; the lease stays as it is. @throws what stopped them before, unless {@link KeepAlive.wait} has thrown it */
   close(): Promise<void>;
-  /** Waits for its end. @throws what ended it by itself, such as {@link NotFoundError} */
+  /** Waits until the renewals stop. @throws what stopped them, such as {@link NotFoundError} */
   wait(options?: CallOptions): Promise<void>;
   /** The same as {@link KeepAlive.close}. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -751,7 +751,7 @@ export interface TimeoutLease {
   /** Milliseconds, counted from the call. */
   readonly timeoutMs: number;
   readonly timeoutAction: 'destroy' | 'hibernate' | (string & {});
-  /** Its end. */
+  /** End of the lease. */
   readonly timeoutAt?: Date;
   /** Milliseconds left. */
   readonly remainingMs?: number;
@@ -775,9 +775,9 @@ export interface CreateSnapshotOptions extends KeyedOptions {
 export interface SnapshotInfo {
   /** `snap_...` */
   readonly id: string;
-  /** Where it was taken. */
+  /** The machine that the snapshot was taken of. */
   readonly machineId: string;
-  /** Bytes it adds. */
+  /** Bytes that the snapshot adds on the disk. */
   readonly sizeBytes: number;
   readonly createdAt: Date;
   readonly metadata?: Record<string, unknown>;
@@ -796,11 +796,11 @@ export interface SnapshotListOptions extends ClientOptions {
 /** Snapshots that outlive their machine. */
 export class Snapshot {
   private constructor();
-  /** All that match, newest first. */
+  /** Lists all snapshots that match, newest first. */
   static list(options?: SnapshotListOptions): Promise<SnapshotInfo[]>;
-  /** Describes one. @throws {@link NotFoundError} */
+  /** Describes a snapshot. @throws {@link NotFoundError} */
   static get(id: string, options?: ClientOptions): Promise<SnapshotInfo>;
-  /** Deletes one. @throws {@link ConflictError} code `snapshot_in_use` */
+  /** Deletes a snapshot. @throws {@link ConflictError} code `snapshot_in_use` while a machine uses it */
   static delete(id: string, options?: ClientOptions): Promise<void>;
   toJSON(): object;
 }
@@ -814,9 +814,9 @@ export interface VolumeInfo {
   readonly createdAt: Date;
   /** Bytes of its files. */
   readonly usedBytes: number;
-  /** Its files and directories. */
+  /** Number of its files and directories. */
   readonly inodeCount: number;
-  /** Mounts in machines. */
+  /** Number of its mounts in machines. */
   readonly mountCount: number;
   /** Most bytes; absent without a limit. */
   readonly maxSizeBytes?: number;
@@ -907,17 +907,17 @@ export class Volume {
   readonly id: string;
   /** Unique in an account. */
   readonly name: string;
-  /** Its files, whether or not a machine has it mounted. */
+  /** Files of the volume, whether or not a machine has it mounted. */
   readonly files: Files;
-  /** Describes it; the local engine counts its files now. @throws {@link NotFoundError} */
+  /** Describes the volume; the local engine counts its files now. @throws {@link NotFoundError} */
   getInfo(options?: CallOptions): Promise<VolumeInfo>;
   /** Machines that have it mounted. */
   attachments(options?: CallOptions): Promise<VolumeAttachment[]>;
   /** Deletes it and its files. @throws {@link ConflictError} code `volume_busy` while a machine has it mounted */
   delete(options?: CallOptions): Promise<void>;
-  /** Describes a mount for {@link Machine.create} and {@link MachineVolumes.attach}; asks nobody. */
+  /** Describes a mount for {@link Machine.create} and {@link MachineVolumes.attach}; sends no request. */
   mount(mountPath: string, options?: VolumeMountOptions): VolumeMount;
-  /** Lets go of this handle at once. See {@link Machine.close}. */
+  /** Closes this handle; the volume stays. See {@link Machine.close}. */
   close(): Promise<void>;
   toJSON(): { id: string; name: string };
 }
@@ -925,7 +925,7 @@ export class Volume {
 /** Volumes of a machine: {@link Machine.volumes}. */
 export class MachineVolumes {
   private constructor();
-  /** What it has mounted. */
+  /** Lists the volumes that the machine has mounted. */
   list(options?: CallOptions): Promise<VolumeAttachment[]>;
   /**
    * Mounts a volume while the machine runs. A local engine must run as root for it.
@@ -937,11 +937,11 @@ export class MachineVolumes {
     volume: string | { readonly id: string } | VolumeMount,
     options?: AttachVolumeOptions,
   ): Promise<VolumeAttachment>;
-  /** Takes a volume away. @throws {@link ConflictError} code `volume_busy` while a process uses it */
+  /** Unmounts a volume. @throws {@link ConflictError} code `volume_busy` while a process uses it */
   detach(attachmentId: string, options?: CallOptions): Promise<VolumeAttachment>;
-  /** Whether it is where it should be: look at `state`. */
+  /** Checks whether a volume is mounted: look at `state`. */
   health(attachmentId: string, options?: CallOptions): Promise<VolumeAttachment>;
-  /** Mounts it again, whatever became of it. */
+  /** Mounts a volume again, whatever state its mount is in. */
   remount(attachmentId: string, options?: CallOptions): Promise<VolumeAttachment>;
   toJSON(): object;
 }
@@ -960,7 +960,7 @@ export interface PreviewGrant {
   readonly tokenKinds: string[];
   readonly principalKind: string;
   readonly issuedAt: Date;
-  /** Until when it holds. */
+  /** When the grant expires. */
   readonly expiresAt: Date;
   /** Requests and connections that used it. */
   readonly useCount: number;
@@ -972,7 +972,7 @@ export interface PreviewGrant {
   readonly bytesOutCount: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
-  /** When it was taken back. */
+  /** When the grant was revoked. */
   readonly revokedAt?: Date;
   readonly firstUsedAt?: Date;
   readonly lastUsedAt?: Date;
@@ -1084,7 +1084,7 @@ export interface SshAccess {
   readonly host: string;
   readonly port: number;
   readonly user: string;
-  /** Until when the certificate admits. */
+  /** When the certificate expires. */
   readonly expiresAt: Date;
   /** Keep it to yourself. */
   readonly accessId: string;
@@ -1093,7 +1093,7 @@ export interface SshAccess {
    * with `-P` for the port.
    */
   readonly command: string;
-  /** What the server proves itself with. */
+  /** Public key by which `ssh` recognises the server. */
   readonly hostKey?: string;
   /** File of the private key. */
   readonly identityFile?: string;
@@ -1116,7 +1116,7 @@ export interface HostInfo {
   /** HTTP(S) URL; absent without a public host name. */
   readonly url?: string;
   readonly websocketUrl?: string;
-  /** Until when the URL works. */
+  /** When the URL expires. */
   readonly accessTokenExpiresAt?: Date;
   /** `query` when the URL carries a token. */
   readonly accessTokenTransport?: string;
@@ -1194,11 +1194,11 @@ export interface LifecycleListOptions extends ClientOptions, LifecycleFilterOpti
 /** Events of an account. */
 export class Lifecycle {
   private constructor();
-  /** A page of them. */
+  /** A page of events of all machines and snapshots. */
   static listEvents(options?: LifecycleListOptions): Promise<LifecycleEventPage>;
-  /** A page of those of a machine, also of one that is gone. */
+  /** A page of events of a machine, also of one that is gone. */
   static listMachineEvents(id: string, options?: LifecycleFilterOptions & ClientOptions): Promise<LifecycleEventPage>;
-  /** A page of those of a snapshot, also of one that is gone. */
+  /** A page of events of a snapshot, also of one that is gone. */
   static listSnapshotEvents(id: string, options?: LifecycleFilterOptions & ClientOptions): Promise<LifecycleEventPage>;
   /**
    * Iterates over events: first those of the past that you asked for, then new ones, without end. A connection that is lost
@@ -1315,7 +1315,7 @@ export interface Subscription<Event> extends AsyncDisposable {
    * events: then the subscription is walked along.
    */
   readonly done?: Promise<void>;
-  /** Ends it. */
+  /** Ends the subscription. */
   stop(): Promise<void>;
   [Symbol.asyncIterator](): AsyncIterableIterator<Event>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -1338,7 +1338,7 @@ export interface LifecycleSubscription extends Subscription<LifecycleEvent> {}
 export class CodeInterpreter {
   private constructor();
   /**
-   * Runs one cell and waits for its end. Code that fails is no error of the call: look at `error`. Aborting the call, an
+   * Runs one cell and waits for its end. Code that fails is not an error of the call: look at `error`. Aborting the call, an
    * error of a listener, and a lost connection stop the cell.
    *
    * @throws {@link NotFoundError} no such context
@@ -1346,35 +1346,35 @@ export class CodeInterpreter {
   runCode(code: string, options?: RunCodeOptions): Promise<Execution>;
   /** Runs `pip install` in the machine. That it failed shows in `logs.stderr`. @example ['numpy', 'pandas>=2'] */
   installPackages(packages: string | readonly string[], options?: RunCodeOptions): Promise<Execution>;
-  /** Makes a context of its own. Cells that name none share one for each language. */
+  /** Makes a context of its own. Cells that name no context share one for each language. */
   createCodeContext(options?: CreateCodeContextOptions): Promise<CodeContext>;
-  /** In the order in which they were made. */
+  /** Lists contexts in the order in which they were made. */
   listCodeContexts(options?: CallOptions): Promise<CodeContext[]>;
-  /** Ends it; cells that wait for it fail. */
+  /** Removes a context; cells that wait for it fail. */
   removeCodeContext(context: CodeContext | string, options?: CallOptions): Promise<void>;
-  /** Ends what runs, and forgets what was defined. */
+  /** Restarts a context: ends the cell that runs, and forgets what cells defined. */
   restartCodeContext(context: CodeContext | string, options?: CallOptions): Promise<void>;
   /** Stops the cell that runs, which fails; what was defined stays. */
   interruptCodeContext(context: CodeContext | string, options?: CallOptions): Promise<void>;
-  /** Lets a cell run by itself: look at it later. The local engine remembers runs for a day, in memory. */
+  /** Starts a cell and returns at once; look at the run later. The local engine remembers runs for a day, in memory. */
   createRun(code: string, options: CreateCodeRunOptions): Promise<CodeRun>;
-  /** Looks at a run. @throws {@link NotFoundError} */
+  /** Describes a run. @throws {@link NotFoundError} */
   getRun(runId: string, options?: CallOptions): Promise<CodeRun>;
-  /** A page of runs, newest first. */
+  /** Lists a page of runs, newest first. */
   listRuns(options?: ListCodeRunsOptions): Promise<CodeRunPage>;
   /** Stops a run; one that is over stays as it is. */
   cancelRun(runId: string, options?: CallOptions): Promise<CodeRun>;
   /** Waits until a run is over. @throws {@link TimeoutError} when the wait is too long; the run continues */
   waitForRun(runId: string, options?: WaitForCodeRunOptions): Promise<CodeRun>;
-  /** A page of artifacts, newest first. They are files of the machine: forks and snapshots have them too. */
+  /** Lists a page of artifacts, newest first. They are files of the machine: forks and snapshots have them too. */
   listArtifacts(options?: ListArtifactsOptions): Promise<CodeArtifactPage>;
-  /** Describes one. @throws {@link NotFoundError} */
+  /** Describes an artifact. @throws {@link NotFoundError} */
   getArtifact(artifactId: string, options?: CallOptions): Promise<CodeArtifact>;
-  /** Its bytes. */
+  /** Bytes of an artifact. */
   downloadArtifact(artifactId: string, options?: CallOptions): Promise<Uint8Array>;
-  /** Bytes to look at; the local engine gives those of the artifact itself. */
+  /** Bytes of a preview of an artifact; the local engine gives the artifact itself. */
   previewArtifact(artifactId: string, options?: CallOptions): Promise<Uint8Array>;
-  /** Deletes it. */
+  /** Deletes an artifact. */
   deleteArtifact(artifactId: string, options?: CallOptions): Promise<void>;
   toJSON(): object;
 }
@@ -1389,15 +1389,15 @@ export interface RunCodeOptions extends CallOptions {
   envs?: Record<string, string> | undefined;
   /** Seconds that the cell may run, 1 to 86400. @default 300 */
   timeout?: number | undefined;
-  /** Hears standard output as it comes. The cell waits for what it returns. @default nobody */
+  /** Called with standard output as it comes. The cell waits for the promise that it returns. @default none */
   onStdout?: ((output: CodeOutput) => unknown) | undefined;
-  /** Hears standard error. @default nobody */
+  /** Called with standard error as it comes. @default none */
   onStderr?: ((output: CodeOutput) => unknown) | undefined;
-  /** Hears of values that the cell shows. @default nobody */
+  /** Called with each value that the cell shows. @default none */
   onResult?: ((result: ExecutionResult) => unknown) | undefined;
-  /** Hears of what the cell keeps. @default nobody */
+  /** Called with each artifact that the cell keeps. @default none */
   onArtifact?: ((artifact: CodeArtifact) => unknown) | undefined;
-  /** Hears why the cell failed. @default nobody */
+  /** Called with the error when the cell fails. @default none */
   onError?: ((error: ExecutionError) => unknown) | undefined;
 }
 
@@ -1421,13 +1421,13 @@ export interface CreateCodeRunOptions extends CallOptions {
 
 /** Options of {@link CodeInterpreter.listRuns}. */
 export interface ListCodeRunsOptions extends CallOptions {
-  /** Only those that stand so. @default all */
+  /** Only runs with this status. @default all */
   status?: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | undefined;
-  /** Only those of this context. @default all */
+  /** Only runs of this context. @default all */
   context?: CodeContext | string | undefined;
   /** Most runs, at least 1. @default the server's, 50 on the local engine */
   limit?: number | undefined;
-  /** Where a page before ended. @default the beginning */
+  /** `nextCursor` of the page before. @default the beginning */
   cursor?: string | undefined;
 }
 
@@ -1441,15 +1441,15 @@ export interface WaitForCodeRunOptions extends CallOptions {
 
 /** Options of {@link CodeInterpreter.listArtifacts}. */
 export interface ListArtifactsOptions extends CallOptions {
-  /** Only those of this context. @default all */
+  /** Only artifacts of this context. @default all */
   context?: CodeContext | string | undefined;
-  /** Only those of this cell of it, counted from 1. @default all */
+  /** Only artifacts of this cell of the context, counted from 1. @default all */
   executionCount?: number | undefined;
-  /** Only those of this kind. @default all */
+  /** Only artifacts of this kind. @default all */
   kind?: 'image' | 'html' | 'document' | 'file' | undefined;
   /** Most artifacts, at least 1. @default the server's, 50 on the local engine */
   limit?: number | undefined;
-  /** Where a page before ended. @default the beginning */
+  /** `nextCursor` of the page before. @default the beginning */
   cursor?: string | undefined;
 }
 
@@ -1816,7 +1816,7 @@ export class Monitor {
 /** Events of a machine: {@link Machine.lifecycle}. */
 export class MachineLifecycle {
   private constructor();
-  /** A page of them. */
+  /** A page of events of this machine. */
   list(options?: LifecycleFilterOptions & CallOptions): Promise<LifecycleEventPage>;
   /**
    * Iterates over its events, as {@link Lifecycle.streamEvents} does.
@@ -2036,13 +2036,13 @@ export class Commands {
   connect(pid: number, options?: CommandConnectOptions): Promise<Command>;
   /** Ends the standard input of a process: it reads an end of file. */
   closeStdin(pid: number, options?: CallOptions): Promise<void>;
-  /** What the API started in the machine. */
+  /** Lists the commands that were started in the machine. */
   list(options?: CallOptions): Promise<ProcessInfo[]>;
   /** Ends a process and its children. */
   kill(pid: number, options?: CallOptions): Promise<void>;
   /** Writes text or bytes to the standard input of a process. */
   sendStdin(pid: number, data: string | ArrayBuffer | ArrayBufferView, options?: CallOptions): Promise<void>;
-  /** What a process printed so far; also after its end. */
+  /** What a command has printed so far; also after its end. */
   getLogs(pid: number, options?: CallOptions): Promise<CommandLogs>;
   toJSON(): object;
 }
@@ -2204,7 +2204,7 @@ export class Files {
     }[],
     options?: FileOptions,
   ): Promise<FileInfo[]>;
-  /** What a directory holds; `/` when no path is given. */
+  /** Lists a directory; `/` when no path is given. */
   list(path?: string, options?: ListFilesOptions): Promise<FileInfo[]>;
   /** Whether there is something at a path. */
   exists(path: string, options?: FileOptions): Promise<boolean>;
@@ -2660,11 +2660,11 @@ export class Pty {
   connect(target: { sessionId: string } | { pid: number }, options?: CallOptions): Promise<PtySession>;
   /** Terminals that are open. */
   list(options?: CallOptions): Promise<PtySessionInfo[]>;
-  /** Describes one. @throws {@link NotFoundError} when there is none of this id */
+  /** Describes a terminal. @throws {@link NotFoundError} when no terminal has this id */
   get(sessionId: string, options?: CallOptions): Promise<PtySessionInfo>;
   /** Ends one, and what runs in it. */
   kill(sessionId: string, options?: CallOptions): Promise<void>;
-  /** Tells one its size. */
+  /** Changes the size of a terminal. */
   resize(sessionId: string, size: PtySize, options?: CallOptions): Promise<void>;
   toJSON(): object;
 }
@@ -2690,7 +2690,7 @@ export class PtySession implements AsyncDisposable {
    * @example await terminal.sendInput(new Uint8Array([3])) // Ctrl-C
    */
   sendInput(data: string | ArrayBuffer | ArrayBufferView, options?: CallOptions): Promise<void>;
-  /** Tells it its size. */
+  /** Changes the size of the terminal. */
   resize(size: PtySize, options?: CallOptions): Promise<void>;
   /**
    * Waits for its end.
@@ -2698,7 +2698,7 @@ export class PtySession implements AsyncDisposable {
    * @throws {@link TransportError} when the connection ends first; the terminal may continue
    */
   wait(options?: PtyWaitOptions): Promise<PtyResult>;
-  /** Ends it, and what runs in it. */
+  /** Ends the terminal and what runs in it. */
   kill(options?: CallOptions): Promise<void>;
   /** Ends the connection; the terminal stays open. */
   disconnect(): Promise<void>;
@@ -2765,7 +2765,7 @@ export class Command implements AsyncDisposable {
    * @throws {@link TimeoutError} when it still runs after `timeout`
    */
   wait(options?: CommandWaitOptions): Promise<CommandLogs & { readonly exitCode: number }>;
-  /** Ends it and its children. */
+  /** Ends the command and everything that it started. */
   kill(options?: CallOptions): Promise<void>;
   /** Ends its standard input: it reads an end of file. */
   closeStdin(options?: CallOptions): Promise<void>;
@@ -2775,7 +2775,7 @@ export class Command implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
   /** Writes text or bytes to its standard input. */
   sendStdin(data: string | ArrayBuffer | ArrayBufferView, options?: CallOptions): Promise<void>;
-  /** What it printed so far. */
+  /** What the command has printed so far. */
   getLogs(options?: CallOptions): Promise<CommandLogs>;
   toJSON(): { pid: number };
 }
@@ -2982,9 +2982,9 @@ export class TemplateWarmPool {
   getInfo(options?: CallOptions): Promise<WarmPoolInfo>;
   /** Changes what is given. */
   update(options: WarmPoolUpdateOptions): Promise<WarmPoolInfo>;
-  /** Lets it serve and fill. */
+  /** Lets the pool give out machines and fill itself. */
   enable(options?: CallOptions): Promise<WarmPoolInfo>;
-  /** Lets it neither serve nor fill. */
+  /** Stops the pool from giving out machines and from filling itself. */
   disable(options?: CallOptions): Promise<WarmPoolInfo>;
   /** Destroys its ready machines. */
   drain(options?: CallOptions): Promise<WarmPoolInfo>;
@@ -2994,7 +2994,7 @@ export class TemplateWarmPool {
   delete(options?: CallOptions): Promise<void>;
   /** Waits until enough machines are ready. */
   waitUntilReady(options?: WaitUntilReadyOptions): Promise<WarmPoolInfo>;
-  /** Lets go of this handle at once. See {@link Machine.close}. */
+  /** Closes this handle; the pool stays. See {@link Machine.close}. */
   close(): Promise<void>;
   toJSON(): { id: string };
 }
@@ -3495,7 +3495,7 @@ export class Template {
   setRuntimeEnvs(envs: Readonly<Record<string, string>>): Template;
   /** What runs when the template is kept: machines continue from there. @param readiness a probe, or a command that ends with 0 */
   setStartCommand(command: string, readiness?: TemplateReadiness | string): Template;
-  /** When that counts as ready. */
+  /** When the start command counts as ready. */
   setReadyCommand(readiness: TemplateReadiness | string): Template;
   /**
    * Where the sources of {@link Template.copy} are.
@@ -3523,7 +3523,7 @@ export class Template {
   addBuildSecret(id: string, source: TemplateSecretSource): Template;
   /** What a build would send but for the files: sources of copies as given, and secrets as `[redacted]`. */
   toJSON(): Record<string, unknown>;
-  /** The same as a Dockerfile, for people and other tools. */
+  /** The definition as a Dockerfile, for people and other tools. */
   toDockerfile(): string;
 
   /**
@@ -3553,7 +3553,7 @@ export class Template {
     options: ClientOptions & { fields: readonly F[] },
   ): Promise<Pick<TemplateInfo, F>[]>;
   static list(options?: ClientOptions): Promise<TemplateInfo[]>;
-  /** Describes one; with `fields` only these fields. @throws {@link NotFoundError} */
+  /** Describes a template; with `fields` only these fields. @throws {@link NotFoundError} */
   static get<F extends TemplateField>(
     ref: string,
     options: ClientOptions & { fields: readonly F[] },
@@ -3561,19 +3561,19 @@ export class Template {
   static get(ref: string, options?: ClientOptions): Promise<TemplateInfo>;
   /** Whether there is one. */
   static exists(ref: string, options?: ClientOptions): Promise<boolean>;
-  /** Deletes one. @throws {@link NotFoundError} */
+  /** Deletes a template. @throws {@link NotFoundError} */
   static delete(ref: string, options?: ClientOptions): Promise<void>;
   /** Gives it another name; the old one stays as an alias. @throws {@link ConflictError} when the name is taken */
   static rename(ref: string, newName: string, options?: ClientOptions): Promise<TemplateInfo>;
   /** Sets tags, or moves them here from another build. */
   static assignTags(ref: string, tags: readonly string[], options?: ClientOptions): Promise<TemplateInfo>;
-  /** Its tags. */
+  /** Tags of a template. */
   static getTags(ref: string, options?: ClientOptions): Promise<TemplateTagInfo[]>;
-  /** Takes a tag away. */
+  /** Removes a tag. */
   static removeTag(ref: string, tag: string, options?: ClientOptions): Promise<void>;
-  /** Its other names. */
+  /** Other names of a template. */
   static listAliases(ref: string, options?: ClientOptions): Promise<TemplateAliasInfo[]>;
-  /** Takes one away. */
+  /** Removes another name of a template. */
   static removeAlias(ref: string, alias: string, options?: ClientOptions): Promise<void>;
   /** Says who sees it. */
   static setVisibility(ref: string, visibility: 'private' | 'public', options?: ClientOptions): Promise<TemplateInfo>;
@@ -3583,7 +3583,7 @@ export class Template {
   static releaseNameClaim(claimToken: string, options?: ClientOptions): Promise<void>;
   /** Describes a namespace. @throws {@link NotFoundError} */
   static getNamespace(slug: string, options?: ClientOptions): Promise<TemplateNamespaceInfo>;
-  /** A page of its builds, newest first. */
+  /** A page of builds of a template, newest first. */
   static listBuilds(ref: string, options?: TemplateBuildListOptions): Promise<TemplateBuildPage>;
   /** The same as {@link TemplateWarmPool.create}. */
   static createWarmPool(ref: string, options?: WarmPoolOptions): Promise<TemplateWarmPool>;
@@ -3620,7 +3620,7 @@ export class TemplateBuild {
   readonly name: string;
   /** That it gets when it is ready. */
   readonly tags: readonly string[];
-  /** How far it is, and what it said from `offset` on. */
+  /** State of the build, and its log from `offset` on. */
   status(options?: CallOptions & { offset?: number | undefined }): Promise<TemplateBuildSnapshot>;
   /**
    * The log, each entry once, to the end of the build. A connection that is cut is made again where it was; one that cannot be made
@@ -3635,7 +3635,7 @@ export class TemplateBuild {
   wait(
     options?: CallOptions & { onLog?: ((entry: TemplateBuildLogEntry) => void | Promise<void>) | undefined },
   ): Promise<TemplateInfo>;
-  /** Ends it. */
+  /** Cancels the build. */
   cancel(options?: CallOptions & { reason?: string | undefined }): Promise<TemplateBuildInfo>;
   /** Builds the same again. What was secret has to be given again: servers do not keep it. */
   retry(
@@ -3675,7 +3675,7 @@ export class NullspaceError extends Error {
   readonly requestId?: string;
   /** Whether the same call may work later, when the server sent it. */
   readonly retryable?: boolean;
-  /** What to do next. */
+  /** What to do next, in a sentence. */
   readonly suggestedAction?: string;
   /** Anything more. */
   readonly details?: unknown;
@@ -3718,15 +3718,15 @@ export class BuildError extends NullspaceError {
   readonly buildId?: string;
   /** `tmpl_...` */
   readonly templateId?: string;
-  /** Where: `prepare`, `build_step`, `readiness`, ... */
+  /** Phase in which the build failed: `prepare`, `build_step`, `readiness`, ... */
   readonly phase?: string;
   /** Which step, from 0. */
   readonly stepIndex?: number;
-  /** What it does: `run`, `copy`, ... */
+  /** Kind of the step: `run`, `copy`, ... */
   readonly step?: string;
-  /** Its command. */
+  /** Command of the step. */
   readonly command?: string;
-  /** What that ended with. */
+  /** Exit code of the command. */
   readonly exitCode?: number;
   /** The last lines of the log. */
   readonly log?: readonly string[];

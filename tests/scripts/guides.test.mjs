@@ -58,3 +58,16 @@ test('every page of docs/ ends with a line, and has one title', () => {
     assert.equal(text.replaceAll(/^```[\s\S]*?^```/gm, '').match(/^# /gm)?.length, 1, name);
   }
 });
+
+test('what the engine suggests is said in names of the SDK', () => {
+  const texts = readdirSync(inRoot('crates/engine/src'), { recursive: true })
+    .filter((name) => name.endsWith('.rs'))
+    .flatMap((name) => [...read('crates/engine/src', name).matchAll(/with_action\(\s*"((?:[^"\\]|\\.)*)"/g)])
+    .map(([, text]) => text);
+  assert.ok(texts.length >= 30, `${texts.length} texts`);
+  // `timeout`, not `timeout_secs`: options have no underscore.
+  assert.deepEqual(
+    texts.filter((text) => /`[a-z]+_[a-z_]+`/.test(text)),
+    [],
+  );
+});

@@ -470,7 +470,9 @@ fn unavailable(pool: &str, obstacle: Option<&str>) -> Error {
             Kind::WarmPoolUnavailable,
             format!("warm pool {pool} has no ready machine at the moment"),
         )
-        .with_action("wait longer with `wait_ms`, raise `min_ready`, or use mode \"prefer\"")
+        .with_action(
+            "give a larger `warmPoolWaitMs`, raise `minReady` of the pool, or use `warmPoolMode: 'prefer'`",
+        )
         .with_details(serde_json::json!({ "reason": "empty" })),
     }
 }

@@ -433,7 +433,7 @@ pub fn timed_out(command: &Command, limit: Duration) -> Error {
             limit.as_secs()
         ),
     )
-    .with_action("give a larger `timeout_secs`, or run it in the background")
+    .with_action("give a larger `timeout`, or run it in the background")
     .with_details(json!({
         "pid": command.pid,
         "timeout_secs": limit.as_secs(),

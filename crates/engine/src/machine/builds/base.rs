@@ -257,13 +257,13 @@ pub fn not_pulled(error: images::Error) -> (&'static str, &'static str, Error) {
             Error::new(Kind::Unauthorized, text.clone())
                 .retryable(false)
                 .with_action(
-                    "give credentials of the registry in `base_image_auth`, and check the name of the image",
+                    "give `username` and `password` of the registry with the image, and check its name",
                 ),
         ),
         Why::NotFound => (
             "prepare",
             "base_not_found",
-            failed("prepare").with_action("check name and tag of the image in `base_image`"),
+            failed("prepare").with_action("check the name and the tag of the image"),
         ),
         Why::RateLimited | Why::Unreachable => (
             "prepare",
@@ -280,7 +280,7 @@ pub fn not_pulled(error: images::Error) -> (&'static str, &'static str, Error) {
         Why::Invalid | Why::Refused => (
             "prepare",
             "image_refused",
-            failed("prepare").with_action("give another image in `base_image`"),
+            failed("prepare").with_action("build on another image"),
         ),
         _ => ("prepare", "engine", Error::internal("pulling an image", error)),
     }
