@@ -91,6 +91,14 @@ test('an engine without machines says so, and leads to the form', async () => {
   await page.getByText('There is no machine yet.').waitFor();
   await page.getByRole('heading', { name: 'A machine is a small Linux computer that you can throw away.' }).waitFor();
   await page.getByText('engine connected, 0 running').waitFor();
+  // Its weight stands in docs/playground.md. The editor and the terminal come later.
+  const { paint, kilobytes } = await page.evaluate(() => ({
+    paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+    kilobytes:
+      performance.getEntriesByType('resource').reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0) / 1000,
+  }));
+  assert.ok(kilobytes > 100 && kilobytes <= 550, `${kilobytes} KB`);
+  assert.ok(paint <= 3000, `first paint after ${paint} ms`);
   await looksWell('empty');
   await page.getByRole('main').getByRole('link', { name: 'New machine' }).click();
   await page.getByRole('radio', { name: /^Base/ }).waitFor();
@@ -604,7 +612,12 @@ test('nobody but the page gets the key, and the engine admits its origin only', 
 });
 
 test('the page complained of nothing, and put the key in no place that shows', async () => {
-  const ours = play.complaints.filter((text) => !(text.includes('404') && vanished.has(text.match(/mch_\w+/)?.[0])));
+  const isOurs = (text) => {
+    if (text.includes('404') && vanished.has(text.match(/mch_\w+/)?.[0])) return false;
+    // A terminal may end, or its machine pause, while the page tells it its new size.
+    return !/409 \(Conflict\).*\/pty\/\w+\/resize$/.test(text);
+  };
+  const ours = play.complaints.filter(isOurs);
   assert.deepEqual(ours, []);
   assert.ok(!(await page.content()).includes(play.engine.apiKey));
   assert.ok(!page.url().includes(play.engine.apiKey));

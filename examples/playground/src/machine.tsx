@@ -6,14 +6,11 @@ import { forget, handle, keep, machines, sdk } from './client';
 import { did, made, nameOf } from './code';
 import { Events } from './events';
 import { Family } from './family';
-import { Files } from './files';
 import { Metrics } from './metrics';
 import { Network } from './network-tab';
-import { Notebook } from './notebook';
 import { Action, duration, Empty, Loading, Problem, Status, Tabs, titleOf } from './parts';
 import { Preview } from './preview';
 import { go, linkTo, TABS, type Tab } from './route';
-import { Terminal } from './terminal';
 
 /** Where there is room, the actions are buttons and no menu. */
 const room = matchMedia('(min-width: 66.01rem)');
@@ -21,6 +18,20 @@ const isWide = signal(room.matches);
 room.addEventListener('change', () => {
   isWide.value = room.matches;
 });
+
+/** Rooms with an editor or a terminal. */
+const rooms = signal<typeof import('./rooms') | { error: unknown }>();
+const loadRooms = () => {
+  rooms.value = undefined;
+  import('./rooms').then(
+    (loaded) => {
+      rooms.value = loaded;
+    },
+    (error) => {
+      rooms.value = { error };
+    },
+  );
+};
 
 /** What is done to a machine: from its head, and from its family's tree. */
 export const actions = {
@@ -64,6 +75,9 @@ export function MachineRoom({ id, tab }: { id: string; tab: Tab }) {
   const [read, setRead] = useState<MachineInfo>();
   const [error, setError] = useState<unknown>();
   const [again, setAgain] = useState(0);
+  useEffect(() => {
+    if (rooms.value === undefined) loadRooms();
+  }, []);
 
   const seen = useRef<MachineInfo>(undefined);
   if (live) seen.current = live;
@@ -106,12 +120,15 @@ export function MachineRoom({ id, tab }: { id: string; tab: Tab }) {
           return (
             <WhileRunning info={info}>
               {(machine) => {
-                if (name === 'terminal') return <Terminal machine={machine} shown={shown} />;
-                if (name === 'files') return <Files machine={machine} />;
                 if (name === 'metrics') return <Metrics id={id} />;
-                if (name === 'code') return <Notebook machine={machine} />;
                 if (name === 'preview') return <Preview machine={machine} shown={shown} />;
-                return <Network machine={machine} />;
+                if (name === 'network') return <Network machine={machine} />;
+                const loaded = rooms.value;
+                if (loaded === undefined) return <Loading>Loading the editor and the terminal …</Loading>;
+                if ('error' in loaded) return <Problem error={loaded.error} retry={loadRooms} />;
+                if (name === 'terminal') return <loaded.Terminal machine={machine} shown={shown} />;
+                if (name === 'files') return <loaded.Files machine={machine} />;
+                return <loaded.Notebook machine={machine} />;
               }}
             </WhileRunning>
           );

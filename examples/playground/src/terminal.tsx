@@ -47,7 +47,8 @@ export function Terminal({ machine, shown }: { machine: Machine; shown: boolean 
       // A hidden one has no size.
       if (host.clientWidth === 0) return;
       addon.fit();
-      session?.resize({ cols: screen.cols, rows: screen.rows }).catch(failed);
+      // One that ended has no size.
+      if (!ended) session?.resize({ cols: screen.cols, rows: screen.rows }).catch(failed);
     };
     addon.fit();
     const watching = new ResizeObserver(() => fit.current?.());
