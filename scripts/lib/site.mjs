@@ -17,15 +17,19 @@ const pages = () =>
     ['README.md', 'start.md'],
     ['CHANGELOG.md', 'changelog.md'],
     ['SECURITY.md', 'security.md'],
-    ...readdirSync(inRoot('docs')).map((name) => [`docs/${name}`, name === 'README.md' ? 'guides.md' : name]),
+    ...readdirSync(inRoot('docs'))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => [`docs/${name}`, name === 'README.md' ? 'guides.md' : name]),
   ]);
 
 /** Links lead to pages of the site; where the site has none, the text stays. */
 function relink(text, file, known) {
-  return text.replaceAll(/\[([^\]]+)\]\(([^)\s]+)\)/g, (link, words, target) => {
+  return text.replaceAll(/(!?)\[([^\]]+)\]\(([^)\s]+)\)/g, (link, isPicture, words, target) => {
     if (/^(https?:|#)/.test(target)) return link;
     const [place, anchor] = target.split('#');
     const meant = path.posix.normalize(path.posix.join(path.posix.dirname(file), place));
+    // Pictures are copied as they are.
+    if (isPicture) return `![${words}](./${path.posix.relative('docs', meant)})`;
     const page = meant === 'pkg-template/index.d.ts' ? 'api/index.md' : known.get(meant);
     if (!page && !existsSync(inRoot(meant))) throw new Error(`${file} links to ${target}, which is not there`);
     // A file name is no title: on the site, pages have one.
@@ -59,6 +63,7 @@ export function siteSource() {
   for (const [file, page] of known) {
     writeFileSync(path.join(source, page), relink(readFileSync(inRoot(file), 'utf8'), file, known));
   }
+  cpSync(inRoot('docs', 'pictures'), path.join(source, 'pictures'), { recursive: true });
   cpSync(inRoot('reference', 'home.md'), path.join(source, 'index.md'));
   const [program] = readFileSync(inRoot('README.md'), 'utf8').match(/^```js\n[\s\S]*?^```$/m);
   mkdirSync(path.join(source, 'parts'));

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 
 import { inRoot } from '../../scripts/lib/project.mjs';
+import { drawn, LINES, PICTURE } from '../../scripts/recording.mjs';
 
 const read = (...parts) => readFileSync(inRoot(...parts), 'utf8');
 const declarations = read('pkg-template', 'index.d.ts');
@@ -70,4 +71,17 @@ test('what the engine suggests is said in names of the SDK', () => {
     texts.filter((text) => /`[a-z]+_[a-z_]+`/.test(text)),
     [],
   );
+});
+
+test('the picture of README.md plays the commands of its script', () => {
+  assert.ok(read('README.md').includes(`](${path.relative(inRoot(), PICTURE)})`));
+  const text = readFileSync(PICTURE, 'utf8').replaceAll('&lt;', '<').replaceAll('&amp;', '&');
+  const typed = [...text.matchAll(/class="prompt">\$ <\/tspan>(.*)<\/text>/g)].map(([, line]) => line);
+  const [first, second] = [...new Set(text.match(/mch_\w+/g))];
+  assert.deepEqual(
+    typed.map((line) => line.replaceAll(first, 'ID').replaceAll(second, 'FORK')),
+    LINES,
+    'run `node scripts/recording.mjs` and commit the picture',
+  );
+  assert.match(drawn([{ typed: 'echo "<&"', printed: ['<&'] }]), /echo "&lt;&amp;".*\n.*>&lt;&amp;</);
 });

@@ -34,7 +34,9 @@ after(async () => {
 });
 
 test('every guide is a page, and every link leads to a page and a place on it', () => {
-  const guides = readdirSync(inRoot('docs')).map((name) => name.replace(/^README/, 'guides').replace(/\.md$/, '.html'));
+  const guides = readdirSync(inRoot('docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => name.replace(/^README/, 'guides').replace(/\.md$/, '.html'));
   const made = readdirSync(inRoot('dist', 'site'));
   assert.deepEqual(
     guides.filter((name) => !made.includes(name)),
@@ -72,6 +74,24 @@ for (const colorScheme of ['light', 'dark']) {
     });
   }
 }
+
+test('pages are light, and paint at once', async () => {
+  for (const name of PAGES) {
+    const page = await browser.newPage();
+    await page.goto(served.origin + name, { waitUntil: 'networkidle' });
+    const { paint, kilobytes } = await page.evaluate(() => ({
+      paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+      kilobytes:
+        [...performance.getEntriesByType('resource'), performance.getEntriesByType('navigation')[0]].reduce(
+          (sum, { encodedBodySize }) => sum + encodedBodySize,
+          0,
+        ) / 1000,
+    }));
+    assert.ok(kilobytes > 100 && kilobytes <= 1100, `${name}: ${kilobytes} KB`);
+    assert.ok(paint <= 3000, `${name}: first paint after ${paint} ms`);
+    await page.close();
+  }
+});
 
 test('the search finds guides and the API', async () => {
   const page = await browser.newPage({ viewport: { width: 1440, height: 800 } });
