@@ -1,26 +1,31 @@
 import { nullspaceSession } from './ai-sdk.js';
-import { findByName, nameOf, unlessMissing } from './shared.js';
+import { findByName, fromSnapshot, nameOf, snapshotsOf, unlessMissing } from './shared.js';
 
 /** Seconds of a session without `timeout`; each resume gives it so many again. */
 const LEASE = 1800;
-/** What a snapshot decides. */
-const OF_SNAPSHOT = [
-  ...['template', 'vcpus', 'memoryMb', 'diskMb', 'envs', 'cwd', 'internetAccess', 'desktop'],
-  ...['warmPool', 'warmPoolMode', 'warmPoolWaitMs'],
-];
-
-const without = (options, names) => Object.fromEntries(Object.entries(options).filter(([key]) => !names.includes(key)));
-
 const MODES = { 'allow-all': 'allow_all', 'deny-all': 'deny_all' };
 
-/** A policy in the SDK's words. It takes hosts under its own name, or refuses them: a weaker policy never comes of it. */
+/** The bits that the addresses of an IPv4 range begin with. What is no such range is told by the check of the policy. */
+const prefixOf = (range) => {
+  const [address, length = 32] = range.split('/');
+  const bits = address.split('.').map((part) => Number(part).toString(2).padStart(8, '0'));
+  return bits.join('').slice(0, Number(length));
+};
+
+/**
+ * A policy in the SDK's words, never a weaker one: here the longest range decides, in a harness a denied one wins; and a policy that
+ * allows nothing denies nothing else by itself.
+ */
 const policyOf = ({ mode, allowedHosts = [], allowedCIDRs = [], deniedCIDRs = [] }) => {
   if (MODES[mode]) return { mode: MODES[mode] };
   if (mode !== 'custom') throw new Error(`network policy: the mode ${JSON.stringify(mode)} is not known`);
+  const denied = deniedCIDRs.map(prefixOf);
+  const allowCidrs = allowedCIDRs.filter((range) => !denied.some((prefix) => prefixOf(range).startsWith(prefix)));
+  if (allowedHosts.length + allowCidrs.length === 0) return { mode: 'deny_all' };
   return {
     mode: 'custom',
     ...(allowedHosts.length > 0 && { allowDomains: [...allowedHosts] }),
-    allowCidrs: [...allowedCIDRs],
+    allowCidrs,
     denyCidrs: [...deniedCIDRs],
   };
 };
@@ -69,11 +74,7 @@ export const nullspaceSandbox = ({ Machine, Snapshot }, { description, ports = [
   /** The snapshot of an identity, made once by whoever asks first. `undefined` where there is none, or where it cannot have a name. */
   const snapshotOf = async (identity, onFirstCreate, signal) => {
     const name = await nameOf('ai-sdk:identity', identity);
-    const find = async () => {
-      const found = await Snapshot.list({ name, signal });
-      // A server that filters by nothing lists all.
-      return found.find(({ metadata }) => metadata?.['nullspace.name'] === name)?.id;
-    };
+    const find = async () => (await snapshotsOf(Snapshot, name, signal))[0]?.id;
     const known = await find();
     if (known !== undefined || !onFirstCreate) return known;
     try {
@@ -100,7 +101,7 @@ export const nullspaceSandbox = ({ Machine, Snapshot }, { description, ports = [
 
     async createSession({ sessionId, identity, onFirstCreate, abortSignal: signal } = {}) {
       const snapshotId = identity === undefined ? undefined : await snapshotOf(identity, onFirstCreate, signal);
-      const creation = snapshotId === undefined ? wanted : { ...without(wanted, OF_SNAPSHOT), snapshotId };
+      const creation = snapshotId === undefined ? wanted : fromSnapshot(wanted, snapshotId);
       // Without a snapshot each machine is prepared by itself.
       const onCreate =
         onFirstCreate && snapshotId === undefined

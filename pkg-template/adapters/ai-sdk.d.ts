@@ -81,7 +81,7 @@ export function nullspaceTools<Tool>(
   machine: Machine,
 ): { bash: Tool; readFile: Tool; writeFile: Tool; runCode: Tool };
 
-/** `HarnessV1NetworkPolicy` of `@ai-sdk/harness`. */
+/** `HarnessV1NetworkPolicy` of `@ai-sdk/harness`: a denied range wins over what is allowed within it. */
 export type NullspaceNetworkPolicy =
   | { mode: 'allow-all' }
   | { mode: 'deny-all' }
@@ -108,7 +108,7 @@ export interface NullspaceNetworkSession extends NullspaceSession {
   getPortEndpoint(options: Port): Promise<{ url: string; headers?: Record<string, string> }>;
   getPortUrl(options: Port): Promise<string>;
   setPorts(ports: readonly number[]): Promise<void>;
-  /** Replaces the egress policy. @throws for `allowedHosts` where the SDK or the server cannot hold a machine to them */
+  /** Replaces the egress policy; `allowedHosts` are `allowDomains`. @throws where the server cannot hold a machine to them */
   setNetworkPolicy(policy: NullspaceNetworkPolicy): Promise<void>;
   /** Pauses the machine of a session with a `sessionId`; destroys any other, which nobody could find again. */
   stop(): Promise<void>;

@@ -29,3 +29,19 @@ export const findByName = async (Machine, name, signal) => {
   const { items } = await Machine.list({ state: ['creating', 'running', 'paused'], query, signal });
   return [...items].sort((a, b) => a.createdAt - b.createdAt)[0];
 };
+
+/** Snapshots of that name, newest first. A server that filters by nothing lists all. */
+export const snapshotsOf = async (Snapshot, name, signal) =>
+  (await Snapshot.list({ name, signal })).filter(({ metadata }) => metadata?.['nullspace.name'] === name);
+
+/** What a snapshot decides. */
+const OF_SNAPSHOT = [
+  ...['template', 'vcpus', 'memoryMb', 'diskMb', 'envs', 'cwd', 'internetAccess', 'desktop'],
+  ...['warmPool', 'warmPoolMode', 'warmPoolWaitMs'],
+];
+
+/** Options of a create that starts from a snapshot instead. */
+export const fromSnapshot = (options, snapshotId) => ({
+  ...Object.fromEntries(Object.entries(options).filter(([key]) => !OF_SNAPSHOT.includes(key))),
+  snapshotId,
+});

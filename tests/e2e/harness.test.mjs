@@ -141,15 +141,29 @@ test('a network policy replaces the one before, and is never weaker than what wa
   const { mode, allowCidrs, denyCidrs } = await egress();
   assert.deepEqual([mode, allowCidrs, denyCidrs], ['custom', ['203.0.113.0/24'], ['203.0.113.9/32']]);
   await assert.rejects(session.setNetworkPolicy({ mode: 'open' }), /not known/);
-  // Hosts are held to, or refused.
-  const before = await egress();
-  const held = await session.setNetworkPolicy({ mode: 'custom', allowedHosts: ['api.example.com'] }).then(
-    () => true,
-    () => false,
-  );
-  const now = await egress();
-  if (held) assert.deepEqual(now.allowDomains, ['api.example.com']);
-  else assert.deepEqual(now, before);
+  // Here the longest range would decide: a denied one wins in a harness, and what allows nothing is shut.
+  const denies = async (allowedCIDRs, deniedCIDRs) => {
+    await session.setNetworkPolicy({ mode: 'custom', allowedCIDRs, deniedCIDRs });
+    const { mode: now, allowCidrs: allowed } = await egress();
+    return now === 'deny_all' ? [] : allowed;
+  };
+  for (const [allowed, denied, left] of [
+    [['10.1.2.3/32', '203.0.113.0/24'], ['10.0.0.0/8'], ['203.0.113.0/24']],
+    [['10.1.2.3'], ['10.1.2.3/32'], []],
+    [['10.1.2.0/24'], ['10.1.2.0/25'], ['10.1.2.0/24']],
+    [['10.1.2.3/32', '10.2.0.0/16'], ['10.1.0.0/16', '10.2.1.0/24'], ['10.2.0.0/16']],
+    [[], ['10.0.0.0/8'], []],
+    [['0.0.0.0/0'], ['0.0.0.0/0'], []],
+  ])
+    assert.deepEqual(await denies(allowed, denied), left, `${allowed} but ${denied}`);
+  await assert.rejects(session.setNetworkPolicy({ mode: 'custom', allowedCIDRs: ['nonsense'] }));
+  const hosts = ['api.example.com', '*.npmjs.org'];
+  await session.setNetworkPolicy({ mode: 'custom', allowedHosts: hosts, deniedCIDRs: ['203.0.113.9/32'] });
+  const named = await egress();
+  assert.deepEqual([named.mode, named.allowDomains, named.denyCidrs], ['custom', hosts, ['203.0.113.9/32']]);
+  // A host that no machine can be held to changes nothing.
+  await assert.rejects(session.setNetworkPolicy({ mode: 'custom', allowedHosts: ['http://x'] }));
+  assert.deepEqual(await egress(), named);
   await session.destroy();
   await assert.rejects(session.setNetworkPolicy({ mode: 'deny-all' }), NotFoundError);
 });
