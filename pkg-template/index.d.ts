@@ -259,8 +259,69 @@ export const NetworkEgressPolicy: {
   custom(policy: CustomEgress): { mode: 'custom' } & CustomEgress;
 };
 
+/** A secret that a machine uses and never sees. See {@link NetworkOptions.secrets}. */
+export type SecretOptions = {
+  /**
+   * Who may learn it, up to 32 names, with a port unless it is 443: `api.openai.com`. Always by TLS.
+   *
+   * @throws {@link InvalidRequestError} for a name that is none, naming its place
+   */
+  hosts: readonly string[];
+  /** The header that carries it. @default `authorization` */
+  header?: string | undefined;
+  /** The header's value, with `{}` in the place of the secret. @default `Bearer {}` in `authorization`, else `{}` */
+  format?: string | undefined;
+  /** What the base URL ends with, such as `/v1`. @default nothing */
+  path?: string | undefined;
+  /**
+   * The variable that tells the machine the base URL.
+   *
+   * @default the secret's name with `_BASE_URL` in the place of `_API_KEY`, `_TOKEN` and the like: `OPENAI_BASE_URL` for `OPENAI_API_KEY`
+   */
+  baseUrlEnv?: string | undefined;
+} & (
+  | {
+      /** The secret itself. No error shows it. */
+      value: string;
+      env?: undefined;
+    }
+  | {
+      /**
+       * The variable of this process that holds it, read with the call.
+       *
+       * @throws {@link InvalidRequestError} when it is not set
+       */
+      env: string;
+      value?: undefined;
+    }
+);
+
+/** What is told of a secret of a machine. */
+export interface MachineSecret {
+  /** As in {@link NetworkOptions.secrets}. */
+  readonly name: string;
+  /** As given. */
+  readonly hosts: string[];
+  /** In small letters. */
+  readonly header: string;
+  /** Where the machine reaches the first host through its gateway. */
+  readonly baseUrl: string;
+  /** The variable that says so in the machine. */
+  readonly baseUrlEnv: string;
+}
+
 /** `network` of {@link CreateOptions}. */
 export interface NetworkOptions {
+  /**
+   * Secrets that programs in the machine use and never see, up to 32, by name. The machine gets `NAME_BASE_URL`, plain HTTP on its own
+   * loopback; what it asks there leaves as HTTPS to the secret's hosts, with the header that carries the secret. Redirects to other
+   * hosts go without it. The network policy and its limits hold for it. Forks keep them, snapshots do not. Not with a warm pool.
+   *
+   * @default none
+   * @throws {@link NullspaceError} with code `feature_unavailable` when the server does not know them; what it made is destroyed
+   * @example { OPENAI_API_KEY: { env: 'OPENAI_API_KEY', hosts: ['api.openai.com'], path: '/v1' } }
+   */
+  secrets?: { readonly [name: string]: SecretOptions } | undefined;
   /**
    * `Host` header that preview requests carry inside; `${PORT}` becomes the port.
    *
@@ -450,8 +511,8 @@ export interface MachineInfo {
   readonly snapshotId?: string;
   /** How a create that named a warm pool was served. */
   readonly warmPoolCheckout?: WarmPoolCheckout;
-  /** What the machine may reach now. Hosted servers leave it out. */
-  readonly network?: { readonly egress: EgressPolicy };
+  /** What the machine may reach now, and what secrets it uses. Hosted servers leave it out. */
+  readonly network?: { readonly egress: EgressPolicy; readonly secrets?: MachineSecret[] };
   /** What the local engine could not enforce on this computer. */
   readonly warnings?: readonly string[];
   /** Why the machine is in `error` (local engine). */

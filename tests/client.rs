@@ -68,7 +68,7 @@ fn describe(client: &Client<Script>) -> Planned<Script> {
 }
 
 fn creation(client: &Client<Script>, fields: &Fields<'_>) -> Planned<Script> {
-    Machine::creation(client, fields, &machine::create(fields)?)
+    Machine::creation(client, fields, &machine::create(fields, &Nowhere)?)
 }
 
 fn create(client: &Client<Script>, options: &[(&str, Value)]) -> Result<Machine<Script>, Failure<String>> {
@@ -410,7 +410,7 @@ fn run_once_tries_a_fresh_machine_five_times_and_always_destroys_it() {
     script
         .run(Machine::run_once(
             &plain(&script),
-            Once::read(&text("ls"), &fields).unwrap(),
+            Once::read(&text("ls"), &fields, &Nowhere).unwrap(),
         ))
         .unwrap();
     assert_eq!(script.slept(), [250]);
@@ -428,7 +428,7 @@ fn run_once_tries_a_fresh_machine_five_times_and_always_destroys_it() {
     assert_eq!(
         error(script.run(Machine::run_once(
             &plain(&script),
-            Once::read(&text("ls"), &fields).unwrap()
+            Once::read(&text("ls"), &fields, &Nowhere).unwrap()
         )))
         .code,
         "exec_failed"
@@ -448,7 +448,7 @@ fn run_once_given_up_while_the_command_runs_destroys_its_machine() {
     assert!(script
         .poll(Machine::run_once(
             &client,
-            Once::read(&text("sleep"), &fields).unwrap()
+            Once::read(&text("sleep"), &fields, &Nowhere).unwrap()
         ))
         .is_none());
     script.run_tasks();

@@ -12,7 +12,7 @@ use support::{given, request_body};
 
 fn create(options: Json) -> Result<Json, Error> {
     let options = given(options);
-    let request = machine::create(&machine::create_fields(&options)?)?;
+    let request = machine::create(&machine::create_fields(&options)?, &Runtime(None))?;
     Ok(serde_json::from_str(&machine::create_body(&request)?).unwrap())
 }
 
@@ -80,6 +80,10 @@ fn assert_refused<T: std::fmt::Debug>(rows: Vec<Row>, read: impl Fn(Json) -> Res
 
 fn egress(policy: Json) -> Json {
     json!({ "network": { "egress": policy } })
+}
+
+fn secret(name: &str, secret: Json) -> Json {
+    json!({ "network": { "secrets": { name: secret } } })
 }
 
 fn volume(volume: Json) -> Json {
@@ -229,7 +233,38 @@ fn a_malformed_create_names_the_option() {
             "network.egress.rateLimit.burst",
             egress(json!({ "mode": "custom", "rateLimit": { "pps": 10, "burst": -1 } })),
         ),
+        ("network.secrets", json!({ "network": { "secrets": [] } })),
+        (
+            "network.secrets",
+            secret("A-B", json!({ "value": "v", "hosts": ["a.test"] })),
+        ),
+        ("network.secrets.A", secret("A", json!("v"))),
+        (
+            "network.secrets.A.value",
+            secret("A", json!({ "hosts": ["a.test"] })),
+        ),
+        (
+            "network.secrets.A.value",
+            secret("A", json!({ "value": "v", "env": "V", "hosts": ["a.test"] })),
+        ),
+        (
+            "network.secrets.A.env",
+            secret("A", json!({ "env": "V", "hosts": ["a.test"] })),
+        ),
+        ("network.secrets.A.hosts", secret("A", json!({ "value": "v" }))),
+        (
+            "network.secrets.A.hosts[0]",
+            secret("A", json!({ "value": "v", "hosts": ["https://a.test"] })),
+        ),
+        (
+            "network.secrets.A.headr",
+            secret("A", json!({ "value": "v", "hosts": ["a.test"], "headr": "x" })),
+        ),
         ("internetAccess", json!({ "internetAccess": "no" })),
+        (
+            "internetAccess",
+            json!({ "internetAccess": false, "network": { "secrets": { "A": { "value": "v", "hosts": ["a.test"] } } } }),
+        ),
         (
             "internetAccess",
             json!({ "internetAccess": false, "network": { "egress": { "mode": "allow_all" } } }),

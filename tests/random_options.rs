@@ -4,6 +4,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use nullspace::core::config::Environment;
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{Fields, Value};
 use nullspace::core::{egress, exec, lease, machine, warm_pool};
@@ -47,6 +48,21 @@ impl Random {
                 .map(|_| ((*self.pick(&NAMES)).to_owned(), self.value(depth)))
                 .collect(),
         )
+    }
+}
+
+/// No environment.
+struct Nothing;
+
+impl Environment for Nothing {
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn read(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn home(&self) -> Option<String> {
+        None
     }
 }
 
@@ -94,7 +110,7 @@ const TEXTS: [&str; 24] = [
     "2026-01-02T03:04:0é",
     "http",
 ];
-const NAMES: [&str; 48] = [
+const NAMES: [&str; 52] = [
     "template",
     "vcpus",
     "memoryMb",
@@ -115,6 +131,10 @@ const NAMES: [&str; 48] = [
     "denyCidrs",
     "allowDomains",
     "denyDomains",
+    "secrets",
+    "hosts",
+    "env",
+    "baseUrlEnv",
     "rateLimit",
     "kbitPerSec",
     "pps",
@@ -157,7 +177,7 @@ fn check(seed: u64) -> (u32, u32) {
         };
         let results = [
             any(machine::create_fields(&options), &|fields| {
-                machine::create(fields).map(drop)
+                machine::create(fields, &Nothing).map(drop)
             }),
             any(machine::list_fields(&options), &|fields| {
                 machine::list(fields).map(drop)

@@ -10,6 +10,7 @@ use nullspace_wire::network::EgressMode;
 
 use super::call::{json, Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
+use super::policy::Told;
 use super::single::{Planned, Single};
 use super::stream::Running;
 use crate::core::error::Error;
@@ -45,11 +46,15 @@ pub struct Once {
 
 impl Once {
     /// Checks what `runOnce` was given.
-    pub fn read(command: &Value, fields: &Fields<'_>) -> Result<Self, Error> {
+    pub fn read(
+        command: &Value,
+        fields: &Fields<'_>,
+        environment: &dyn config::Environment,
+    ) -> Result<Self, Error> {
         let timeout = exec::timeout(fields)?;
         Ok(Self {
             request: exec::request(command, &machine_free(fields), timeout)?,
-            body: machine::create_for_run_once(fields, timeout)?,
+            body: machine::create_for_run_once(fields, timeout, environment)?,
             least: exec::least_request_timeout(timeout),
         })
     }
@@ -83,14 +88,16 @@ impl<T: Transport> Machine<T> {
         call.body = Some(machine::create_body(body)?);
         let own_key = key.is_some();
         call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
-        let single = Single::new(client, call).making(own_key, true);
-        let egress = body.network.as_ref().and_then(|network| network.egress.as_ref());
-        Ok(
-            match egress.is_some_and(|policy| policy.mode == EgressMode::Domains) {
-                true => single.telling_domains(),
-                false => single,
-            },
-        )
+        let network = body.network.as_ref();
+        let egress = network.and_then(|network| network.egress.as_ref());
+        let mut single = Single::new(client, call).making(own_key, true);
+        if egress.is_some_and(|policy| policy.mode == EgressMode::Domains) {
+            single = single.telling(Told::Domains);
+        }
+        if network.is_some_and(|network| network.secrets.is_some()) {
+            single = single.telling(Told::Secrets);
+        }
+        Ok(single)
     }
 
     /// Makes a machine.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::call::{Call, Client, DEFAULT_TIMEOUT};
 use super::machine::Machine;
+use super::policy::Told;
 use super::single::{Planned, Single};
 use crate::core::error::Error;
 use crate::core::options::Value;
@@ -66,7 +67,7 @@ impl<T: Transport> Client<T> {
         let call = Call::of(&request, timeout)?;
         let mut single = Single::new(self, call).failed(operation.failed);
         if request.tells_domains {
-            single = single.telling_domains();
+            single = single.telling(Told::Domains);
         }
         if let Some(field) = operation.gives {
             single = single.field(field);

@@ -1,7 +1,7 @@
-//! Network policies with names, sent to a server that may not know them.
+//! What a network policy may say to a server that does not know it: names, and secrets.
 //!
-//! Such a server should refuse their mode. One that takes it all the same reads something else, which may allow more: what it made or
-//! changed is closed, and the caller learns why.
+//! Such a server should refuse names. One that takes the rest all the same makes something else, which may allow more, or lacks the
+//! gateway: what it made or changed is closed, and the caller learns why.
 
 use nullspace_wire::api;
 
@@ -13,28 +13,38 @@ use crate::transport::{Answer, Transport};
 
 const CLOSED: &str = r#"{"egress":{"mode":"deny_all"}}"#;
 
-/// Whether an answer tells that names of a policy are in force.
-pub(super) fn tells_domains<A: Answer>(answer: &A) -> bool {
-    let policy = answer.inner("egress").or_else(|| {
-        answer
-            .inner("network")
-            .and_then(|network| network.inner("egress"))
-    });
-    policy.is_some_and(|policy| {
-        ["allowDomains", "denyDomains"]
-            .iter()
-            .any(|list| policy.inner(list).is_some())
-    })
+/// What an answer must tell back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    Domains,
+    Secrets,
+}
+
+impl Told {
+    /// Whether it does.
+    pub(super) fn is_told<A: Answer>(self, answer: &A) -> bool {
+        let network = answer.inner("network");
+        let inner = |name| network.as_ref().and_then(|network| network.inner(name));
+        match self {
+            Self::Secrets => inner("secrets").is_some(),
+            Self::Domains => {
+                let policy = answer.inner("egress").or_else(|| inner("egress"));
+                let has = |list| policy.as_ref().is_some_and(|policy| policy.inner(list).is_some());
+                has("allowDomains") || has("denyDomains")
+            }
+        }
+    }
 }
 
 /// Destroys the machine that was made, or denies everything to the one whose policy was replaced; gives the error.
 pub(super) async fn close<T: Transport>(
     client: &Client<T>,
     call: &Call,
+    what: Told,
     answer: &T::Answer,
 ) -> Failure<T::Thrown> {
     let client = client.quiet();
-    let (closed, what) = if call.route.id == api::CREATE_MACHINE.id {
+    let (closed, end) = if call.route.id == api::CREATE_MACHINE.id {
         let closed = match Machine::taken_up(&client, answer) {
             // Also when the caller gives up meanwhile.
             Ok(machine) => KillOnDrop::new(machine).kill().await.is_ok(),
@@ -47,15 +57,19 @@ pub(super) async fn close<T: Transport>(
         let sent = client.call_counted(&call, &std::cell::Cell::new(0)).await;
         (sent.is_ok(), "the machine's policy is 'deny_all' now")
     };
-    let what = match closed {
-        true => what,
+    let end = match closed {
+        true => end,
         false => "the machine could not be closed: destroy it",
+    };
+    let what = match what {
+        Told::Domains => "`allowDomains` and `denyDomains`",
+        Told::Secrets => "`network.secrets`",
     };
     Failure::Error(Error::coded(
         "feature_unavailable",
         format!(
-            "{}: this server does not know `allowDomains` and `denyDomains`, and took the policy without them; {what}. Use `allowCidrs`, \
-             or a server that knows names, such as the local engine",
+            "{}: this server does not know {what}, and took the rest without them; {end}. Leave them out, or use a server that knows \
+             them, such as the local engine",
             call.operation()
         ),
     ))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::call::{Call, Client, Failure, Outcome, Pending, Sent};
 use super::files::BYTES;
 use super::orphan::Unclaimed;
-use super::policy;
+use super::policy::{self, Told};
 use crate::core::error::Error;
 use crate::transport::{Answer, Content, Transport};
 
@@ -28,7 +28,7 @@ pub struct Single<T> {
     /// What becomes of an error.
     failed: fn(Error) -> Error,
     making: Option<Making>,
-    tells_domains: bool,
+    told: Vec<Told>,
 }
 
 /// What a call sees to when it makes a machine.
@@ -49,7 +49,7 @@ impl<T: Transport> Single<T> {
             field: None,
             failed: |error| error,
             making: None,
-            tells_domains: false,
+            told: Vec::new(),
         }
     }
 
@@ -60,9 +60,9 @@ impl<T: Transport> Single<T> {
         self
     }
 
-    /// It sends a network policy with names, which the answer must tell back.
-    pub(super) fn telling_domains(mut self) -> Self {
-        self.tells_domains = true;
+    /// It sends what a server may not know; the answer must tell it back.
+    pub(super) fn telling(mut self, what: Told) -> Self {
+        self.told.push(what);
         self
     }
 
@@ -134,8 +134,8 @@ impl<T: Transport> Single<T> {
             Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
             outcome => outcome?,
         };
-        if self.tells_domains && !policy::tells_domains(&sent.answer) {
-            return Err(policy::close(client, call, &sent.answer).await);
+        if let Some(what) = self.told.iter().find(|what| !what.is_told(&sent.answer)) {
+            return Err(policy::close(client, call, *what, &sent.answer).await);
         }
         if let Some(name) = self.field {
             sent.answer = sent.answer.any(name).ok_or_else(|| {

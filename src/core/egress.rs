@@ -1,12 +1,15 @@
 //! Egress policies as options. Source: PROTOCOL.md section 3.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use nullspace_wire::limits;
 use nullspace_wire::network::{
-    domain, EgressMode, EgressRateLimit, NetworkCreateConfig, NetworkEgressPolicy, UpdateEgressRequest,
+    domain, is_secret_name, EgressMode, EgressRateLimit, Hidden, NetworkCreateConfig, NetworkEgressPolicy,
+    SecretRequest, UpdateEgressRequest,
 };
 
+use super::config::Environment;
 use super::error::Error;
 use super::options::{Fields, Value, MAX_INTEGER};
 
@@ -18,16 +21,21 @@ const POLICY: [&str; 6] = [
     "denyDomains",
     "rateLimit",
 ];
-const NETWORK: [&str; 5] = [
+const NETWORK: [&str; 6] = [
     "maskRequestHost",
     "allowPublicTraffic",
     "egress",
     "allowOut",
     "denyOut",
+    "secrets",
 ];
+const SECRET: [&str; 7] = ["value", "env", "hosts", "header", "format", "path", "baseUrlEnv"];
 
 /// Reads `network` of a create.
-pub fn network(fields: &Fields<'_>) -> Result<Option<NetworkCreateConfig>, Error> {
+pub fn network(
+    fields: &Fields<'_>,
+    environment: &dyn Environment,
+) -> Result<Option<NetworkCreateConfig>, Error> {
     let Some(network) = fields.object("network", &NETWORK)? else {
         return Ok(None);
     };
@@ -47,6 +55,7 @@ pub fn network(fields: &Fields<'_>) -> Result<Option<NetworkCreateConfig>, Error
         egress,
         deny_out: old.1,
         allow_out: old.0,
+        secrets: secrets(&network, environment)?,
     }))
 }
 
@@ -55,6 +64,66 @@ pub fn update(value: &Value) -> Result<UpdateEgressRequest, Error> {
     let fields = Fields::new("policy", Some(value), &[&POLICY])?;
     Ok(UpdateEgressRequest {
         egress: policy(&fields)?,
+    })
+}
+
+/// Secrets that the machine uses and never sees. No error shows a value.
+fn secrets(
+    network: &Fields<'_>,
+    environment: &dyn Environment,
+) -> Result<Option<BTreeMap<String, SecretRequest>>, Error> {
+    let Some(given) = network.get("secrets") else {
+        return Ok(None);
+    };
+    let Value::Object(list) = given else {
+        return Err(network.wrong(
+            "secrets",
+            "must be an object such as { OPENAI_API_KEY: { env, hosts } }",
+        ));
+    };
+    let mut secrets = BTreeMap::new();
+    for (name, value) in list {
+        let path = network.path("secrets");
+        if !is_secret_name(name) {
+            return Err(network.wrong("secrets", "must have names of variables, such as OPENAI_API_KEY"));
+        }
+        let fields = Fields::new(&[&path, ".", name].concat(), Some(value), &[&SECRET])?;
+        secrets.insert(name.clone(), secret(&fields, environment)?);
+    }
+    Ok(Some(secrets).filter(|secrets| !secrets.is_empty()))
+}
+
+fn secret(fields: &Fields<'_>, environment: &dyn Environment) -> Result<SecretRequest, Error> {
+    let value = match (fields.filled("value")?, fields.filled("env")?) {
+        (Some(value), None) => value.to_owned(),
+        (None, Some(name)) => environment
+            .env(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| {
+                fields.wrong(
+                    "env",
+                    &format!("names '{name}', which is not set: set it, or give `value`"),
+                )
+            })?,
+        _ => {
+            return Err(fields.wrong(
+                "value",
+                "or `env`, the name of a variable that holds it: give one of them",
+            ))
+        }
+    };
+    let hosts = match domains(fields, "hosts")? {
+        Some(hosts) => hosts,
+        None => return Err(fields.wrong("hosts", "must name who may learn it, such as ['api.openai.com']")),
+    };
+    let text = |name: &str| Ok::<_, Error>(fields.filled(name)?.map(str::to_owned));
+    Ok(SecretRequest {
+        value: Hidden(value),
+        hosts,
+        header: text("header")?,
+        format: text("format")?,
+        path: text("path")?,
+        base_url_env: text("baseUrlEnv")?,
     })
 }
 
@@ -192,6 +261,8 @@ pub fn check_closed(network: &NetworkCreateConfig) -> Result<(), Error> {
         "`network.egress.allowDomains`"
     } else if network.allow_out.is_some() {
         "`network.allowOut`"
+    } else if network.secrets.is_some() {
+        "`network.secrets`"
     } else {
         return Ok(());
     };

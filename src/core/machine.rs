@@ -9,7 +9,7 @@ use nullspace_wire::machine::{
 use nullspace_wire::warm_pool::{CheckoutMode, WarmPoolCheckoutRequest};
 use serde_json::Value as Json;
 
-use super::config::CLIENT_OPTIONS;
+use super::config::{Environment, CLIENT_OPTIONS};
 use super::egress;
 use super::error::Error;
 use super::lease;
@@ -74,14 +74,14 @@ pub fn run_once_fields(options: &Value) -> Result<Fields<'_>, Error> {
 }
 
 /// The body of a create.
-pub fn create(fields: &Fields<'_>) -> Result<CreateMachineRequest, Error> {
+pub fn create(fields: &Fields<'_>, environment: &dyn Environment) -> Result<CreateMachineRequest, Error> {
     let lease = match fields.seconds("timeout")? {
         Some(lease) => lease,
         None => Duration::from_secs(DEFAULT_LEASE),
     };
     let mut body = lease_request(fields, lease)?;
     body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
-    body.network = egress::network(fields)?;
+    body.network = egress::network(fields, environment)?;
     body.volumes = volumes::mounts(fields)?;
     body.warm_pool = warm_pool(fields)?;
     match fields.filled("snapshotId")? {
@@ -92,12 +92,16 @@ pub fn create(fields: &Fields<'_>) -> Result<CreateMachineRequest, Error> {
 }
 
 /// The body of the create that `runOnce` makes.
-pub fn create_for_run_once(fields: &Fields<'_>, command_timeout: u64) -> Result<CreateMachineRequest, Error> {
+pub fn create_for_run_once(
+    fields: &Fields<'_>,
+    command_timeout: u64,
+    environment: &dyn Environment,
+) -> Result<CreateMachineRequest, Error> {
     // The lease covers the command, and the way to it.
     let lease = Duration::from_secs(command_timeout.max(DEFAULT_LEASE - 60) + 60);
     let mut body = lease_request(fields, lease)?;
     body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
-    body.network = egress::network(fields)?;
+    body.network = egress::network(fields, environment)?;
     body.volumes = volumes::mounts(fields)?;
     fresh(fields, &mut body)?;
     Ok(body)

@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::call::{argument, call, named, on_class, on_handle, on_held};
 use super::host;
 use super::record::{self, Record};
-use super::transport::JsTransport;
+use super::transport::{Host, JsTransport};
 use crate::client::machine::{Machine, Once};
 use crate::client::page::page;
 use crate::core::machine;
@@ -23,7 +23,7 @@ fn made(machine: &Machine<JsTransport>, answer: &JsValue) -> JsValue {
 pub fn machine_create(options: JsValue, client: JsValue) -> Promise {
     on_class(&options, &client, &|given| {
         let fields = machine::create_fields(&given.options)?;
-        let body = machine::create(&fields)?;
+        let body = machine::create(&fields, &Host)?;
         let creation = Machine::creation(&given.client()?, &fields, &body)?;
         call(async move {
             let (client, timeout) = (creation.client().clone(), creation.timeout());
@@ -66,7 +66,7 @@ pub fn machine_list(options: JsValue, client: JsValue) -> Promise {
 pub fn machine_run_once(command: JsValue, options: JsValue, client: JsValue) -> Promise {
     on_class(&options, &client, &|given| {
         let fields = machine::run_once_fields(&given.options)?;
-        let once = Once::read(&argument(&command)?, &fields)?;
+        let once = Once::read(&argument(&command)?, &fields, &Host)?;
         let client = given.client()?;
         call(async move { Machine::run_once(&client, once).await })
     })

@@ -296,7 +296,7 @@ let names;
 before(async () => {
   if (skip) return;
   const addresses = [...Array(21).keys()].map((last) => `${at(last + 1)}/24`);
-  peer = await startPeer({ also: [...addresses, `${METADATA}/16`] });
+  peer = await startPeer({ words: true, also: [...addresses, `${METADATA}/16`] });
   for (const range of ['198.18.2.0/24', '169.254.0.0/16']) execFileSync('ip', ['route', 'add', range, 'dev', 'cable0']);
   names = await startNames(find);
   engine = await engineForTests();

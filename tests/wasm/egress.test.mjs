@@ -1,4 +1,4 @@
-// Names in network policies: what is sent, and what becomes of a server that does not know them.
+// Names and secrets of network policies: what is sent, and what becomes of a server that does not know them.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -107,5 +107,53 @@ test('a server that refuses the mode is left as it is', async () =>
       const made = await Machine.create(running.options);
       await assert.rejects(made.updateEgress(POLICY), /unknown mode domains/);
       assert.equal(running.requests.length, 2);
+    },
+  ));
+
+const SECRETS = {
+  API_KEY: {
+    value: 'sk-distinct',
+    hosts: ['api.example'],
+    header: 'x-api-key',
+    format: 'k {}',
+    path: '/v1',
+    baseUrlEnv: 'API',
+  },
+};
+const TOLD = {
+  name: 'API_KEY',
+  hosts: ['api.example'],
+  header: 'x-api-key',
+  base_url: 'http://127.0.0.1:15001/API_KEY/api.example/v1',
+  base_url_env: 'API',
+};
+
+test('secrets are sent under their wire names, from an option or the environment', async (t) => {
+  process.env.NULLSPACE_TEST_SECRET = 'from outside';
+  t.after(() => delete process.env.NULLSPACE_TEST_SECRET);
+  const takes = () => ({ network: { egress: { mode: 'allow_all' }, secrets: [TOLD] } });
+  await using(server(takes), async ({ requests, options }) => {
+    await Machine.create({ ...options, network: { secrets: SECRETS } });
+    const { baseUrlEnv, ...rest } = SECRETS.API_KEY;
+    assert.deepEqual(requests[0].body.network.secrets, { API_KEY: { ...rest, base_url_env: baseUrlEnv } });
+    const ofEnvironment = { A: { env: 'NULLSPACE_TEST_SECRET', hosts: ['a.example'] } };
+    await Machine.create({ ...options, network: { secrets: ofEnvironment } });
+    assert.deepEqual(requests[1].body.network.secrets, { A: { value: 'from outside', hosts: ['a.example'] } });
+  });
+});
+
+test('a machine without the secrets that it was made with is destroyed', async () =>
+  using(
+    server(() => ({})),
+    async (running) => {
+      await assert.rejects(Machine.create({ ...running.options, network: { secrets: SECRETS } }), (error) => {
+        assert.equal(error.code, 'feature_unavailable');
+        assert.match(error.message, /network\.secrets.*destroyed/);
+        return !error.message.includes('sk-distinct');
+      });
+      assert.deepEqual(
+        running.requests.map(({ method }) => method),
+        ['POST', 'DELETE'],
+      );
     },
   ));

@@ -9,12 +9,14 @@
 //! - [`dockerfile`]: Dockerfiles, as steps of a build
 //! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
 //! - [`store`]: what survives a restart
+//! - `hops`: headers of one connection, for whatever passes HTTP on
 //!
 //! Imports point one way: `cli -> server, ssh, control -> machine -> dockerfile, images -> isolation, store`.
 
 pub mod cli;
 pub mod control;
 pub mod dockerfile;
+mod hops;
 pub mod images;
 pub mod isolation;
 pub mod machine;

@@ -36,6 +36,10 @@ pub const DISK_MB: Range = Range::new(512, 131_072);
 pub const VOLUMES: usize = 8;
 /// Names in each list of a network policy.
 pub const EGRESS_DOMAINS: usize = 1000;
+/// Secrets of one machine.
+pub const SECRETS: usize = 32;
+/// Hosts of one secret.
+pub const SECRET_HOSTS: usize = 32;
 
 /// Characters of a name of a machine or a snapshot, which are visible ASCII.
 pub const NAME: Range = Range::new(1, 128);

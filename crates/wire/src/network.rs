@@ -1,5 +1,8 @@
 //! Egress policies and preview hosts. Source: PROTOCOL.md section 3.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -125,6 +128,68 @@ pub struct NetworkCreateConfig {
     /// Older spelling of `egress.allow_cidrs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_out: Option<Vec<String>>,
+    /// Secrets that the machine uses and never sees, by name. Source: PROTOCOL.md, "Local engine".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeMap<String, SecretRequest>>,
+}
+
+/// A secret of a create body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SecretRequest {
+    /// The secret itself.
+    pub value: Hidden,
+    /// Names, with a port unless it is 443: who may learn it.
+    pub hosts: Vec<String>,
+    /// The header that carries it; default `authorization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The header's value, with `{}` in the place of the secret; default `Bearer {}` in `authorization`, else `{}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// What the base URL ends with, such as `/v1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The variable that tells the machine the base URL; default `OPENAI_BASE_URL` for `OPENAI_API_KEY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url_env: Option<String>,
+}
+
+/// Text that is not printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Hidden")
+    }
+}
+
+/// Whether a secret may have a name: it is that of an environment variable.
+pub fn is_secret_name(name: &str) -> bool {
+    const LONGEST: usize = 128;
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.len() <= LONGEST
+        && name.bytes().all(is_letter)
+        && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// A secret of a machine, without itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MachineSecret {
+    /// As in `secrets` of the create.
+    pub name: String,
+    /// As given.
+    pub hosts: Vec<String>,
+    /// In small letters.
+    pub header: String,
+    /// Where the machine reaches the first host through its gateway.
+    pub base_url: String,
+    /// The variable that says so in the machine.
+    pub base_url_env: String,
 }
 
 /// `network` of a machine.
@@ -133,6 +198,9 @@ pub struct NetworkCreateConfig {
 pub struct MachineNetwork {
     /// The policy in force, or the one that will be with the next start.
     pub egress: NetworkEgressPolicy,
+    /// Secrets that it uses and never sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Vec<MachineSecret>>,
 }
 
 /// Body of `PATCH /v1/machines/{id}/egress`: replaces the whole policy.

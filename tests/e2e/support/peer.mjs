@@ -25,10 +25,11 @@ export function missingForPeer() {
   return undefined;
 }
 
-/** Starts the peer: HTTP on port 80 of its addresses, answering `peer`; words on 443, 5432 and 2222; a flood on port 9. `also`: more addresses. */
-export async function startPeer({ also = [] } = {}) {
+/** Starts the peer: HTTP on port 80 of its addresses, answering `peer`; a flood on port 9. `also`: more addresses;
+ * `words`: servers on 443, 5432 and 2222 that answer anything. */
+export async function startPeer({ also = [], words = false } = {}) {
   const server = fileURLToPath(new URL('peer-server.mjs', import.meta.url));
-  const child = start('unshare', ['--net', process.execPath, server]);
+  const child = start('unshare', ['--net', process.execPath, server, ...(words ? ['words'] : [])]);
   child.stdout.setEncoding('utf8');
   const next = async (word) => {
     for (let text = ''; !text.includes(word); ) [text] = await once(child.stdout, 'data');
@@ -46,6 +47,8 @@ export async function startPeer({ also = [] } = {}) {
   there('link', 'set', 'cable1', 'up');
   child.stdin?.end();
   return {
+    /** What a command begins with that is to run there. */
+    enter: ['nsenter', '--target', String(child.pid), '--net'],
     async stop() {
       await end(child);
     },

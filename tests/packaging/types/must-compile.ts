@@ -18,6 +18,7 @@ import {
   type MachinePage,
   type MonitorEvent,
   NetworkEgressPolicy,
+  type NetworkOptions,
   NotFoundError,
   Nullspace,
   NullspaceError,
@@ -151,6 +152,13 @@ export async function lifecycle(machine: Machine): Promise<void> {
   await machine.revokePreviewUrl(grant);
   void [end, code, ended, ready];
 }
+
+export const withSecrets: NetworkOptions = {
+  secrets: {
+    A: { value: 'v', hosts: ['a.example'], header: 'x-api-key', format: '{}', path: '/v1', baseUrlEnv: 'A_URL' },
+    B: { env: 'B', hosts: ['b.example:8443'] },
+  },
+};
 
 export function policies(): EgressPolicy[] {
   return [

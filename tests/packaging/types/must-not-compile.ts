@@ -13,6 +13,10 @@ export async function wrong(machine: Machine): Promise<void> {
   await Machine.create({ network: { egress: { mode: 'open' } } });
   // @ts-expect-error lists belong to mode custom
   await Machine.create({ network: { egress: { mode: 'deny_all', allowCidrs: [] } } });
+  // @ts-expect-error a secret is a value or a variable
+  await Machine.create({ network: { secrets: { A: { value: 'v', env: 'A', hosts: ['a.example'] } } } });
+  // @ts-expect-error a secret has hosts
+  await Machine.create({ network: { secrets: { A: { value: 'v' } } } });
   // @ts-expect-error no such action
   await Machine.create({ timeoutAction: 'pause' });
   // @ts-expect-error no such checkout mode

@@ -5,6 +5,7 @@
 //! - [`namespaces`] makes real ones; [`relay`] is their only way out
 //! - [`files`]: files of a started machine
 //! - [`descriptors`]: how many the engine may have
+//! - [`Secrets`]: what a machine uses and never sees
 //! - [`meter`], [`remove`]: how much machines wrote, and its removal
 //!
 //! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
@@ -16,8 +17,10 @@ pub mod meter;
 pub mod namespaces;
 pub mod relay;
 pub mod remove;
+mod secrets;
 
 pub use egress::{DomainRule, EgressRules, NameRules, RateLimit, Said, Verdict};
+pub use secrets::{gateway, Secret, Secrets};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -112,6 +115,8 @@ pub struct StartSpec {
     pub disk_mb: Option<u32>,
     /// What the machine may reach.
     pub egress: EgressRules,
+    /// What its gateway adds to requests.
+    pub secrets: Secrets,
     /// Host directories to mount.
     pub mounts: Vec<Mount>,
 }

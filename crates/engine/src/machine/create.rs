@@ -26,7 +26,7 @@ use super::templates::{Template, WORKSPACE};
 use super::validate::{self, Checkout, Plan, Source};
 use super::volumes::Attachment;
 use super::{clock, egress, ids, Engine};
-use crate::isolation::{Running, StartSpec};
+use crate::isolation::{Running, Secrets, StartSpec};
 use crate::store::machines;
 
 /// What a machine is made of, whichever way it starts.
@@ -83,6 +83,7 @@ impl Engine {
         let _volumes = self.volumes.read().await;
         let volumes = self.mounts_of(&plan, &origin).await?;
         let record = record(&plan, &origin, checkout, volumes);
+        let secrets = plan.secrets.secrets.clone();
         let snapshot_of = origin.snapshot.as_ref();
         let happened = |id: &str| match snapshot_of {
             Some(snapshot) => Event::of(Operation::ResumeFromSnapshot, id)
@@ -91,7 +92,7 @@ impl Engine {
             None => Event::of(Operation::Create, id),
         };
         let brought_up = self
-            .bring_up(record, ready, origin.start.as_ref(), ticket, happened)
+            .bring_up((record, secrets), ready, origin.start.as_ref(), ticket, happened)
             .await;
         // From here on the machine holds its files, or nobody does.
         drop(origin.pin);
@@ -227,7 +228,7 @@ impl Engine {
     /// left on an error.
     pub(super) async fn bring_up(
         self: &Arc<Self>,
-        mut record: Record,
+        (mut record, secrets): (Record, Secrets),
         ready: Option<Ready>,
         start: Option<&StartCommand>,
         ticket: Option<Ticket>,
@@ -238,7 +239,7 @@ impl Engine {
         }
         record.unanswered = ticket.is_some();
         let id = record.id.clone();
-        let machine = Machine::new(record.clone(), None, self.log_directory(&id));
+        let machine = Machine::new(record.clone(), secrets.clone(), self.log_directory(&id));
         let turn = machine.turn().await;
         if let Err(taken) = self.add_live(&machine) {
             if let Some(ready) = ready {
@@ -260,7 +261,7 @@ impl Engine {
                         transaction.commit()
                     });
                     inserted.await?;
-                    (self.start_whole(&record, start).await?, true)
+                    (self.start_whole(&record, secrets, start).await?, true)
                 }
             };
             self.answer(&machine, running, is_stored, ticket, happened(&id))
@@ -346,8 +347,13 @@ impl Engine {
     }
 
     /// Starts the isolated machine of a record, and what runs in it before anybody has it.
-    async fn start_whole(&self, record: &Record, start: Option<&StartCommand>) -> Result<Arc<dyn Running>> {
-        let running = self.start(record).await?;
+    async fn start_whole(
+        &self,
+        record: &Record,
+        secrets: Secrets,
+        start: Option<&StartCommand>,
+    ) -> Result<Arc<dyn Running>> {
+        let running = self.start(record, secrets).await?;
         let prepared = async {
             // Every template has that one.
             if record.cwd != WORKSPACE {
@@ -372,7 +378,7 @@ impl Engine {
     }
 
     /// Starts the isolated machine of a record.
-    pub(super) async fn start(&self, record: &Record) -> Result<Arc<dyn Running>> {
+    async fn start(&self, record: &Record, secrets: Secrets) -> Result<Arc<dyn Running>> {
         self.start_spec(StartSpec {
             id: record.id.clone(),
             layers: record.layers.clone(),
@@ -381,6 +387,7 @@ impl Engine {
             memory_mb: record.config.memory_mb,
             disk_mb: record.config.disk_mb,
             egress: egress::enforce(&record.egress),
+            secrets,
             mounts: record.volumes.iter().map(|a| self.mount_of(a)).collect(),
         })
         .await
@@ -418,6 +425,8 @@ fn record(
         // A plan without a snapshot always has a policy; without either, stay shut.
         (None, None) => egress::denied(),
     };
+    let mut envs = origin.envs.clone();
+    envs.extend(plan.secrets.envs.clone());
     Record {
         id: ids::machine(),
         status: MachineStatus::Creating,
@@ -439,9 +448,10 @@ fn record(
         warm_pool_checkout: checkout,
         warnings: Vec::new(),
         error_message: None,
-        envs: origin.envs.clone(),
+        envs,
         internet_access,
         egress,
+        secrets: plan.secrets.shown.clone(),
         layers: origin.layers.clone(),
         whole_root: origin.whole_root,
         user: origin.user.clone(),

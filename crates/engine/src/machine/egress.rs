@@ -175,24 +175,27 @@ fn domains(texts: &[String], field: &str) -> Result<Vec<DomainRule>> {
             ),
         )
     };
-    let of = |(index, text): (usize, &String)| {
-        let domain = network::domain(text).map_err(|what| wrong(index, what))?;
-        let name = idna::domain_to_ascii(domain.name).map_err(|_| wrong(index, "is no name"))?;
-        // What it became is checked once more.
-        match network::domain(&name) {
-            Ok(network::Domain {
-                below: false,
-                name,
-                port: None,
-            }) if name.is_ascii() => Ok(DomainRule {
-                below: domain.below,
-                name: name.to_ascii_lowercase(),
-                port: domain.port,
-            }),
-            _ => Err(wrong(index, "is no name")),
-        }
-    };
+    let of = |(index, text): (usize, &String)| domain_rule(text).map_err(|what| wrong(index, what));
     texts.iter().enumerate().map(of).collect()
+}
+
+/// A name of a rule, or what is wrong with it.
+pub fn domain_rule(text: &str) -> std::result::Result<DomainRule, &'static str> {
+    let domain = network::domain(text)?;
+    let name = idna::domain_to_ascii(domain.name).map_err(|_| "is no name")?;
+    // What it became is checked once more.
+    match network::domain(&name) {
+        Ok(network::Domain {
+            below: false,
+            name,
+            port: None,
+        }) if name.is_ascii() => Ok(DomainRule {
+            below: domain.below,
+            name: name.to_ascii_lowercase(),
+            port: domain.port,
+        }),
+        _ => Err("is no name"),
+    }
 }
 
 fn rate(limit: &EgressRateLimit, field: &str) -> Result<RateLimit> {

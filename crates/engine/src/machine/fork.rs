@@ -52,7 +52,9 @@ impl Engine {
         // The name stays with the parent.
         record.metadata.remove(NAME_KEY);
         let happened = |child: &str| Event::of(Operation::Fork, id).between(id, child);
-        let brought_up = self.bring_up(record, None, None, ticket, happened).await;
+        let brought_up = self
+            .bring_up((record, parent.secrets.clone()), None, None, ticket, happened)
+            .await;
         drop(pin);
         if brought_up.is_err() {
             self.collect_layers().await;

@@ -19,7 +19,7 @@ use super::record::Record;
 use super::status::Rules;
 use super::terminals::Terminals;
 use super::{clock, status};
-use crate::isolation::Running;
+use crate::isolation::{Running, Secrets};
 use crate::store::{machines, Sent, Store};
 
 /// Locks a mutex whose owner may have panicked: the data behind ours is whole after every statement.
@@ -33,6 +33,8 @@ pub struct Machine {
     pub id: String,
     record: Mutex<Record>,
     running: Mutex<Option<Arc<dyn Running>>>,
+    /// For its gateway, and for those of its forks.
+    pub secrets: Secrets,
     /// Held by whoever changes the machine's state: one at a time.
     turn: tokio::sync::Mutex<()>,
     /// Shared by starts of processes, exclusive while the machine is frozen or thawed, so that no start is sent to a
@@ -80,13 +82,14 @@ impl Drop for Busy {
 }
 
 impl Machine {
-    /// Takes a machine into memory; `running` is `None` while it is being made.
-    pub fn new(record: Record, running: Option<Arc<dyn Running>>, logs: std::path::PathBuf) -> Arc<Self> {
+    /// Takes a machine that is being made into memory.
+    pub fn new(record: Record, secrets: Secrets, logs: std::path::PathBuf) -> Arc<Self> {
         let now = clock::instant();
         Arc::new(Self {
             id: record.id.clone(),
             record: Mutex::new(record),
-            running: Mutex::new(running),
+            running: Mutex::new(None),
+            secrets,
             turn: tokio::sync::Mutex::new(()),
             gate: RwLock::new(()),
             times: Mutex::new(Times {

@@ -5,6 +5,7 @@
 //!   `egress`, `pools` add their verbs to it
 //! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
 //! - [`validate`]: the rules of a create body
+//! - [`secrets`]: what a machine uses and never sees
 //! - [`lease`]: how long machines live
 //! - [`code`]: the code interpreter
 //! - [`volumes`]: directories that outlive machines
@@ -53,6 +54,7 @@ pub mod record;
 mod recover;
 mod refill;
 mod room;
+pub mod secrets;
 pub mod shells;
 mod shutdown;
 pub mod snapshot;

@@ -15,7 +15,7 @@ use super::pool::{Pool, Ready, Settings};
 use super::record::canonical;
 use super::validate::{self, Checkout};
 use super::{clock, ids, Engine};
-use crate::isolation::{EgressRules, StartSpec};
+use crate::isolation::{EgressRules, Secrets, StartSpec};
 use crate::store::documents::{self, Kind as Document};
 
 /// After a checkout, while others are ready, so long before the next machine starts: the one that was taken is about to run its
@@ -401,6 +401,7 @@ impl Engine {
                 memory_mb: config.memory_mb,
                 disk_mb: config.disk_mb,
                 egress: EgressRules::allow_all(),
+                secrets: Secrets::default(),
                 mounts: Vec::new(),
             };
             let running = match engine.start_spec(spec).await {

@@ -3,7 +3,7 @@
 use nullspace_wire::machine::{
     MachineConfig, MachineInfo, MachineStatus, TimeoutAction, WarmPoolCheckoutResult,
 };
-use nullspace_wire::network::{MachineNetwork, NetworkEgressPolicy};
+use nullspace_wire::network::{MachineNetwork, MachineSecret, NetworkEgressPolicy};
 use nullspace_wire::{Envs, JsonObject, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub struct Record {
     pub internet_access: bool,
     /// Policy in force.
     pub egress: NetworkEgressPolicy,
+    /// Secrets that it uses, without themselves.
+    #[serde(default)]
+    pub secrets: Vec<MachineSecret>,
     /// Layers above `base`.
     pub layers: Vec<String>,
     /// Whether the layers replace `base`.
@@ -106,10 +109,23 @@ impl Record {
             warm_pool_checkout: self.warm_pool_checkout.clone(),
             network: Some(MachineNetwork {
                 egress: self.egress.clone(),
+                secrets: Some(self.secrets.clone()).filter(|secrets| !secrets.is_empty()),
             }),
             warnings: Some(self.warnings.clone()).filter(|w| !w.is_empty()),
             error_message: self.error_message.clone(),
         }
+    }
+
+    /// The environment of what is made of its snapshots, which have none of its secrets.
+    pub fn envs_of_copies(&self) -> Envs {
+        let mut envs = self.envs.clone();
+        for secret in &self.secrets {
+            envs.remove(&secret.name);
+            if envs.get(&secret.base_url_env) == Some(&secret.base_url) {
+                envs.remove(&secret.base_url_env);
+            }
+        }
+        envs
     }
 
     /// The metadata as given, and what the API shows beside it. Source: PROTOCOL.md section 3, `volume_attachments`.

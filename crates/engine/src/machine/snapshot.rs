@@ -82,7 +82,7 @@ impl Snapshot {
             is_pause: false,
             template: record.template.clone(),
             config: record.config.clone(),
-            envs: record.envs.clone(),
+            envs: record.envs_of_copies(),
             cwd: record.cwd.clone(),
             egress: record.egress.clone(),
             internet_access: record.internet_access,

@@ -59,7 +59,8 @@ fn unreadable(error: &axum::Error) -> Error {
 }
 
 /// Fields of which an error repeats nothing.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
+    "secrets",
     "build_secrets",
     "base_image_auth",
     "registry_auth",

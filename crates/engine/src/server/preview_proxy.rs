@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use super::access::{hosts, is_loopback_host};
 use super::connections::{self, Visitor};
 use super::reply::{envelope, json, status};
+use crate::hops;
 use crate::machine::live::{Busy, Machine};
 use crate::machine::previews::{Grant, Mode, Refusal, Transport};
 use crate::machine::{Engine, Error, Kind};
@@ -36,17 +37,6 @@ pub const TRANSPORT_MARK: &str = "__ns_preview_transport";
 const PROXY_TOKEN: HeaderName = HeaderName::from_static("x-nullspace-preview-proxy-token");
 /// Begins the names of our cookies. Browsers send them to every port of an address, so also to other machines.
 const COOKIE_PREFIX: &str = "__ns_preview_";
-/// Headers about one connection. Source: RFC 9110 section 7.6.1, and what proxies ask of each other.
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
 const TRAFFIC_TOKEN: HeaderName = HeaderName::from_static("x-nullspace-traffic-access-token");
 /// Seconds after which a client may ask a paused machine again. Source: PROTOCOL.md section 3.
 const PAUSED_RETRY: &str = "5";
@@ -210,16 +200,7 @@ fn finished(target: &Target, mut response: Response, session: Option<Grant>) -> 
 
 /// Removes what was said about one connection only; `protocol`: what the next one changes to.
 fn end_hop(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    for name in named.iter().map(String::as_str).chain(HOP_BY_HOP) {
-        headers.remove(name);
-    }
+    hops::end_hop(headers);
     if let Some(protocol) = protocol {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nullspace_engine::isolation::namespaces::{Namespaces, Options};
-use nullspace_engine::isolation::{Backend, EgressRules, ExecSpec, Process, Running, StartSpec};
+use nullspace_engine::isolation::{Backend, EgressRules, ExecSpec, Process, Running, Secrets, StartSpec};
 use tokio::io::AsyncReadExt;
 
 /// A backend on a directory that goes with it.
@@ -59,6 +59,7 @@ pub fn spec(id: &str) -> StartSpec {
         memory_mb: 256,
         disk_mb: None,
         egress: EgressRules::deny_all(),
+        secrets: Secrets::default(),
         mounts: Vec::new(),
     }
 }

@@ -150,6 +150,7 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
     let (control, tcp, udp) = Control::begin(engine_end, &task, &descriptors).await?;
     let mut options = RelayOptions {
         pool: shared.connections.clone(),
+        secrets: spec.secrets.clone(),
         ..RelayOptions::default()
     };
     if let Some(resolvers) = &shared.options.resolvers {

@@ -160,6 +160,7 @@ impl Namespaces {
                 memory_mb: 64,
                 disk_mb: None,
                 egress: super::EgressRules::deny_all(),
+                secrets: super::Secrets::default(),
                 mounts: Vec::new(),
             })
             .await?;

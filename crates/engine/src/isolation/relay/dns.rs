@@ -120,6 +120,40 @@ async fn answer(query: &[u8], over_tcp: bool, shared: &Shared) -> Option<Vec<u8>
     Some(answer)
 }
 
+/// The addresses of a name, asked for as the machine would.
+pub(super) async fn resolve(name: &str, shared: &Shared) -> io::Result<Vec<Ipv4Addr>> {
+    const RECURSION_DESIRED: u8 = 1;
+    let labels = name.split('.').flat_map(|label| {
+        let len = u8::try_from(label.len()).unwrap_or(u8::MAX);
+        [&[len], label.as_bytes()].concat()
+    });
+    let question: Vec<u8> = labels.chain([0, 0, 1, 0, 1]).collect();
+    let query = [
+        &[0, 0, RECURSION_DESIRED, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        &question[..],
+    ]
+    .concat();
+    let denied = |_| io::Error::from(io::ErrorKind::PermissionDenied);
+    may_ask(&question, shared).map_err(denied)?;
+    let ask = async {
+        let answer = ask_servers(&query, &question, false, shared).await?;
+        let is_cut_off = answer[2] & 2 != 0;
+        match is_cut_off {
+            true => ask_servers(&query, &question, true, shared).await,
+            false => Some(answer),
+        }
+    };
+    let answer = timeout(LIMIT, ask).await?;
+    let answer = answer.ok_or_else(|| io::Error::other("no name server answered"))?;
+    shared.sent.count(query.len());
+    shared.received.count(answer.len());
+    may_ask(&question, shared)
+        .and_then(|()| enter(&answer, &question, shared))
+        .map_err(denied)?;
+    let told = records::told(&answer, name).unwrap_or_default();
+    Ok(told.addresses.into_iter().map(|one| one.address).collect())
+}
+
 /// Whether a question may be asked, or the code to answer instead.
 fn may_ask(question: &[u8], shared: &Shared) -> Result<(), u8> {
     /// What says how else a service is reached: other addresses, and keys that hide the name which TLS says (SVCB, HTTPS,

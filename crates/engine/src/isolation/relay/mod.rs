@@ -4,6 +4,7 @@
 //! - `tcp`: accepts, asks the rules, dials, copies
 //! - `said`: hears whom a connection says that it is for
 //! - `dns`: answers name queries, whatever server was asked
+//! - `gateway`: answers requests of the machine with what services say that want a secret
 //! - `records`: names and addresses of their messages
 //! - `answered`: which names led to which addresses
 //! - `bucket`: rate limits
@@ -13,6 +14,7 @@
 mod answered;
 mod bucket;
 mod dns;
+mod gateway;
 mod records;
 mod refused;
 mod said;
@@ -37,6 +39,7 @@ use self::bucket::Bucket;
 pub use self::share::Pool;
 use self::share::{Place, Share};
 use super::egress::{EgressRules, Said};
+use super::secrets::Secrets;
 
 /// Options of [`Relay::start`].
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub struct RelayOptions {
     /// How long a name leads to what it was answered with, however short the answer says that it holds: programs keep it
     /// for a while. Default a minute.
     pub least_answer: Duration,
+    /// What the machine's gateway adds to requests; without any there is none.
+    pub secrets: Secrets,
 }
 
 impl Default for RelayOptions {
@@ -65,6 +70,7 @@ impl Default for RelayOptions {
             extra_refused: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             least_answer: Duration::from_secs(60),
+            secrets: Secrets::default(),
         }
     }
 }
@@ -139,7 +145,7 @@ impl Relay {
             rules, connections, ..
         } = &mut *table;
         connections.retain(|_, connection| {
-            let stays = connection.is_dns || connection.may_stay(rules);
+            let stays = connection.ends_here || connection.may_stay(rules);
             if !stays {
                 connection.reset();
             }
@@ -203,8 +209,8 @@ struct Table {
 
 struct Connection {
     destination: SocketAddrV4,
-    /// Answered by the relay itself, so that no address rule concerns it.
-    is_dns: bool,
+    /// Answered by the relay itself, so that no rule concerns it.
+    ends_here: bool,
     said: Said,
     /// Names that led to its address when it was made.
     answered: Vec<String>,
@@ -250,15 +256,15 @@ impl Shared {
 
     /// Enters a connection, or says that the rules deny it.
     fn enter(self: &Arc<Self>, destination: SocketAddrV4, socket: &Arc<TcpStream>) -> Option<Entered> {
-        let is_dns = destination.port() == dns::PORT;
+        let ends_here = destination.port() == dns::PORT || self.is_gateway(destination);
         let address = IpAddr::from(*destination.ip());
-        if !is_dns && refused::is_refused(address, &self.options.extra_refused) {
+        if !ends_here && refused::is_refused(address, &self.options.extra_refused) {
             return None;
         }
         let mut table = self.table.lock().unwrap();
         let answered = table.answered.names(*destination.ip(), Instant::now());
         let rules = &table.rules;
-        if !is_dns && !rules.allows(destination, &Said::Nothing, &answered) {
+        if !ends_here && !rules.allows(destination, &Said::Nothing, &answered) {
             return None;
         }
         let way = match rules.must_hear(address) {
@@ -266,29 +272,55 @@ impl Shared {
             true if rules.allows(destination, &Said::NoName, &answered) => Way::Heard,
             true => Way::Named,
         };
-        let id = table.next;
-        table.next += 1;
-        let cut = self.end.child_token();
-        table.connections.insert(
-            id,
-            Connection {
-                destination,
-                is_dns,
-                said: match way {
-                    Way::Open => Said::Unheard,
-                    Way::Heard | Way::Named => Said::Nothing,
-                },
-                answered,
-                sockets: vec![socket.clone()],
-                cut: cut.clone(),
+        let connection = Connection {
+            destination,
+            ends_here,
+            said: match way {
+                Way::Open => Said::Unheard,
+                Way::Heard | Way::Named => Said::Nothing,
             },
-        );
-        Some(Entered {
+            answered,
+            sockets: vec![socket.clone()],
+            cut: self.end.child_token(),
+        };
+        Some(self.put(&mut table, connection, way))
+    }
+
+    /// The same for one of the gateway's to a service, whose name is known.
+    fn enter_named(self: &Arc<Self>, destination: SocketAddrV4, name: &str) -> Option<Entered> {
+        let mut table = self.table.lock().unwrap();
+        let answered = table.answered.names(*destination.ip(), Instant::now());
+        let said = Said::Name(name.to_owned());
+        if !table.rules.allows(destination, &said, &answered) {
+            return None;
+        }
+        let connection = Connection {
+            destination,
+            ends_here: false,
+            said,
+            answered,
+            sockets: Vec::new(),
+            cut: self.end.child_token(),
+        };
+        Some(self.put(&mut table, connection, Way::Open))
+    }
+
+    fn put(self: &Arc<Self>, table: &mut Table, connection: Connection, way: Way) -> Entered {
+        let (id, cut) = (table.next, connection.cut.clone());
+        table.next += 1;
+        table.connections.insert(id, connection);
+        Entered {
             shared: self.clone(),
             id,
             cut,
             way,
-        })
+        }
+    }
+
+    /// Whether a destination is the gateway of the machine: its own loopback, where nothing was redirected from.
+    fn is_gateway(&self, destination: SocketAddrV4) -> bool {
+        let is_there = destination.ip().is_loopback() && destination.port() == nullspace_agent::net::TCP_PORT;
+        is_there && !self.options.secrets.is_empty()
     }
 }
 

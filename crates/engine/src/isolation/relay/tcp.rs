@@ -9,10 +9,10 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::said::Hearing;
-use super::{dns, reset, Direction, Entered, Shared, Way};
+use super::{dns, gateway, reset, Direction, Entered, Shared, Way};
 
 /// Bytes copied at once.
-const CHUNK: usize = 32 << 10;
+pub(super) const CHUNK: usize = 32 << 10;
 /// Receive buffer of a machine's connection while its rate is limited, so that an upload does not seem done long
 /// before it is.
 const LIMITED_BUFFER: usize = 64 << 10;
@@ -37,7 +37,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 fn accepted(socket: TcpStream, shared: &Arc<Shared>) {
     let socket = Arc::new(socket);
     // A connection that was not redirected has no original destination that could be reached: its own address, which
-    // is loopback and refused.
+    // is loopback and refused, or the gateway.
     let Ok(destination) = sockopt::ip_original_dst(&*socket) else {
         return reset(&socket);
     };
@@ -51,7 +51,9 @@ fn accepted(socket: TcpStream, shared: &Arc<Shared>) {
     tokio::spawn(async move {
         let cut = entered.cut.clone();
         let work = async {
-            if destination.port() == dns::PORT {
+            if shared.is_gateway(destination) {
+                gateway::serve(&socket, &shared).await
+            } else if destination.port() == dns::PORT {
                 dns::serve_tcp(&socket, &shared).await
             } else {
                 relay(&socket, destination, &entered, &shared).await
@@ -199,7 +201,7 @@ async fn copy(from: &TcpStream, to: &TcpStream, direction: &Direction) -> io::Re
 }
 
 /// Reads as much as the rate allows; 0 at the end.
-async fn read(from: &TcpStream, buffer: &mut [u8], direction: &Direction) -> io::Result<usize> {
+pub(super) async fn read(from: &TcpStream, buffer: &mut [u8], direction: &Direction) -> io::Result<usize> {
     loop {
         // First wait, then take tokens: a silent connection must not hold any.
         from.readable().await?;

@@ -17,7 +17,7 @@ use super::scene::{hash, Scene};
 use super::step::{Action, Run, Step, Who, SECRETS};
 use super::{entry_key, Build};
 use crate::isolation::files::Op;
-use crate::isolation::{EgressRules, ExecSpec, IsolationError, Running, StartSpec};
+use crate::isolation::{EgressRules, ExecSpec, IsolationError, Running, Secrets, StartSpec};
 use crate::machine::error::{Error, Kind, Result};
 use crate::machine::exec::user_environment;
 use crate::machine::files::{make_working_directory, within};
@@ -176,6 +176,7 @@ impl Engine {
                 true => EgressRules::allow_all(),
                 false => EgressRules::deny_all(),
             },
+            secrets: Secrets::default(),
             mounts: Vec::new(),
         };
         // Dropping a start leaves nothing.

@@ -167,8 +167,16 @@ pub(super) fn refuse_unknown_network_keys(raw: &Value) -> Result<()> {
             "egress",
             "deny_out",
             "allow_out",
+            "secrets",
         ],
     )?;
+    for (name, secret) in network["secrets"].as_object().into_iter().flatten() {
+        check_keys(
+            &format!("network.secrets.{name}"),
+            secret,
+            &["value", "hosts", "header", "format", "path", "base_url_env"],
+        )?;
+    }
     check_policy_keys("network.egress", &network["egress"])
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::egress::{self, Policy};
 use super::error::{Error, Result};
 use super::names;
+use super::secrets;
 use super::templates::CODE_INTERPRETER;
 use fields::{check_desktop, check_volumes, refuse_unknown_network_keys};
 
@@ -43,6 +44,8 @@ pub struct Plan {
     pub metadata: JsonObject,
     /// Network policy; of a snapshot, `None` keeps the snapshot's.
     pub policy: Option<Policy>,
+    /// What it uses and never sees.
+    pub secrets: secrets::Checked,
     /// `false` keeps everything shut.
     pub internet_access: bool,
     /// Whether preview ports open without a token.
@@ -137,6 +140,13 @@ pub fn check(body: CreateMachineRequest, raw: &Value) -> Result<Plan> {
     } else {
         Some(egress::of_create(network, internet_access)?)
     };
+    let secrets = secrets::check(network, body.envs.as_ref())?;
+    if !internet_access && !secrets.secrets.is_empty() {
+        return Err(Error::invalid(
+            "network.secrets",
+            "leads to services, which `internet_access: false` denies: give one of them",
+        ));
+    }
     let allow_public_traffic = network.and_then(|n| n.allow_public_traffic).unwrap_or(true);
     let source = source(body.clone())?;
     Ok(Plan {
@@ -144,6 +154,7 @@ pub fn check(body: CreateMachineRequest, raw: &Value) -> Result<Plan> {
         lease,
         metadata: body.metadata.unwrap_or_default(),
         policy,
+        secrets,
         internet_access,
         allow_public_traffic,
         mask_request_host,
@@ -348,6 +359,7 @@ fn is_custom(network: &NetworkCreateConfig) -> bool {
     has_policy
         || has_list(&network.deny_out)
         || has_list(&network.allow_out)
+        || network.secrets.is_some()
         || network.mask_request_host.is_some()
         || network.allow_public_traffic == Some(false)
 }
@@ -460,6 +472,14 @@ mod tests {
                 "network.egress.allow_cidr",
             ),
             (
+                json!({ "network": { "secrets": { "A": { "value": "v", "hosts": ["a.test"], "headers": "x" } } } }),
+                "network.secrets.A.headers",
+            ),
+            (
+                json!({ "internet_access": false, "network": { "secrets": { "A": { "value": "v", "hosts": ["a.test"] } } } }),
+                "network.secrets",
+            ),
+            (
                 json!({ "network": { "mask_request_host": "" } }),
                 "network.mask_request_host",
             ),
@@ -485,6 +505,10 @@ mod tests {
                 Some("network"),
             ),
             (json!({ "internet_access": false }), Some("network")),
+            (
+                json!({ "network": { "secrets": { "A": { "value": "v", "hosts": ["a.test"] } } } }),
+                Some("network"),
+            ),
             (json!({ "timeout_action": "hibernate" }), Some("timeout_action")),
             (json!({ "network": { "egress": { "mode": "allow_all" } } }), None),
             (
