@@ -1,6 +1,6 @@
 // What a machine is made with: flags, and the options of the SDK that they mean.
 
-import { given, list, mount, network, number, pairs } from './values.mjs';
+import { given, list, mount, network, number, pairs, secret } from './values.mjs';
 
 export const creation = {
   options: [
@@ -26,6 +26,8 @@ export const creation = {
     ['--kbit-per-sec <n>', 'custom policy: limit in kilobits a second', number],
     ['--pps <n>', 'custom policy: limit in packets a second', number],
     ['--burst <n>', 'custom policy: how much may come at once', number],
+    ['--secret <name@host[/path]>', 'a variable of yours that the machine uses and never sees; repeatable', secret],
+    ['--secret-header <name=header>', 'the header that carries it (default: authorization); repeatable', pairs],
     ['--mask-request-host <host>', 'host name that preview requests carry'],
     ['--private-traffic', 'preview ports need the traffic token'],
     ['--no-internet', 'deny all egress'],

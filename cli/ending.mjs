@@ -96,6 +96,7 @@ const FLAGS = {
   build_args: '--build-arg',
   build_target: '--target',
   build_secrets: '--secret',
+  secrets: '--secret',
 };
 /** Settings that are no flags. */
 const VARIABLES = { api_key: 'NULLSPACE_API_KEY', base_url: 'NULLSPACE_API_URL' };

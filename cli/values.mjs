@@ -31,9 +31,20 @@ export const given = (options) => {
   return Object.fromEntries(known);
 };
 
+/** Repeatable `NAME@HOST[,HOST...][/PATH]`: the value is that of the variable NAME, so that it is in no list of processes. */
+export const secret = (text, before = {}) => {
+  const [, name, hosts, path] = /^(\w+)@([^@/]+)(\/.*)?$/.exec(text) ?? [];
+  if (name === undefined)
+    throw new InvalidArgumentError('Give NAME@HOST or NAME@HOST/PATH, such as OPENAI_API_KEY@api.openai.com/v1.');
+  return { ...before, [name]: { env: name, hosts: hosts.split(','), ...given({ path }) } };
+};
+
 /** The network policy that the flags describe; nothing when they say nothing. */
 export const network = ({ egress, kbitPerSec, pps, burst, maskRequestHost, privateTraffic, ...lists }) => {
   const { allowCidr, denyCidr, allowDomain, denyDomain } = lists;
+  let { secret: secrets } = lists;
+  for (const [name, header] of Object.entries(lists.secretHeader ?? {}))
+    secrets = { ...secrets, [name]: { ...secrets?.[name], header } };
   const custom = allowCidr || denyCidr || allowDomain || denyDomain || kbitPerSec !== undefined || pps !== undefined;
   const mode = egress ?? (custom ? 'custom' : undefined);
   const rate = kbitPerSec ?? pps;
@@ -42,6 +53,11 @@ export const network = ({ egress, kbitPerSec, pps, burst, maskRequestHost, priva
     ...given({ allowCidrs: allowCidr, denyCidrs: denyCidr, allowDomains: allowDomain, denyDomains: denyDomain }),
     ...(rate === undefined ? {} : { rateLimit: given({ kbitPerSec, pps, burst }) }),
   };
-  const all = given({ egress: policy, maskRequestHost, allowPublicTraffic: privateTraffic ? false : undefined });
+  const all = given({
+    egress: policy,
+    secrets,
+    maskRequestHost,
+    allowPublicTraffic: privateTraffic ? false : undefined,
+  });
   return Object.keys(all).length > 0 ? all : undefined;
 };

@@ -39,6 +39,24 @@ test('a policy of names is given and shown', async () => {
   assert.match(stderr, /--allow-domain/);
 });
 
+test('a secret is that of a variable, and the machine does not have it', async () => {
+  const flags = ['--secret', 'API_KEY@api.example,b.example:8443/v1', '--secret-header', 'API_KEY=x-api-key'];
+  const made = await run(['machine', 'create', ...SMALL, ...flags], { API_KEY: 'sk-distinct' });
+  assert.equal(made.code, 0, made.stderr);
+  const machine = made.stdout.trim();
+  const [{ name, hosts, header, baseUrl }] = (await json('machine', 'get', machine)).network.secrets;
+  assert.deepEqual([name, hosts, header], ['API_KEY', ['api.example', 'b.example:8443'], 'x-api-key']);
+  assert.equal(await good('exec', machine, '--', 'printenv', 'API_BASE_URL'), baseUrl);
+  assert.ok(!(await good('exec', machine, 'env')).includes('sk-distinct'));
+  await good('machine', 'kill', machine);
+  for (const wrong of [
+    ['--secret', 'API_KEY=sk-distinct'],
+    ['--secret', 'NOT_SET@api.example'],
+    ['--secret-header', 'API_KEY=x-api-key'],
+  ])
+    assert.equal((await run(['machine', 'create', ...wrong])).code, 2, wrong.join(' '));
+});
+
 test('a command runs, and its exit code is ours', async () => {
   const ran = await run(['machine', 'exec', id, '--shell', '--', 'echo "$A"; echo err >&2; exit 3']);
   assert.deepEqual(ran, { code: 3, stdout: 'b c\n', stderr: 'err\n' });
