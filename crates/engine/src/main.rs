@@ -17,6 +17,7 @@ async fn open_backend(options: BackendOptions) -> Result<Arc<dyn Backend>, Strin
     let backend = Namespaces::open(Options {
         state_dir: options.directory,
         base_cache: options.base_cache,
+        refused: options.refused,
         best_effort: options.best_effort,
         durable: options.durable,
         resolvers: None,

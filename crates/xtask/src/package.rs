@@ -47,6 +47,8 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
             out.join(format!("{name}.d.cts")),
         )?;
     }
+    // What a container with an engine in it is allowed to ask of the kernel.
+    fs::copy(root.join("deploy/docker/seccomp.json"), out.join("seccomp.json"))?;
     bundle_cli(root, out)?;
     bundle_for_node(root, out, "testing")?;
     bundle_for_node(root, out, "node")

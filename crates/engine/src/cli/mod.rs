@@ -2,6 +2,7 @@
 //!
 //! Everything but the backend, which the program gives, so that tests can run all of this over another one.
 
+mod container;
 mod log;
 mod prune;
 mod running;
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -103,6 +105,19 @@ struct Serve {
     #[arg(long)]
     allow_private_webhooks: bool,
 
+    /// Let no machine reach this range, whatever its policy, such as 10.0.0.0/8. Repeatable. Where the engine runs in a container,
+    /// the computer below it is refused without being named.
+    #[arg(long, value_name = "CIDR")]
+    deny_egress: Vec<ipnet::IpNet>,
+
+    /// Ports for previews, on all addresses, instead of free ones on loopback: FROM-TO. For containers, which publish them.
+    #[arg(long, value_name = "RANGE", value_parser = port_range, requires = "allow_remote")]
+    preview_ports: Option<RangeInclusive<u16>>,
+
+    /// Port for SSH; without this option a free one, the same at each start.
+    #[arg(long, value_name = "PORT")]
+    ssh_port: Option<u16>,
+
     /// For tests of programs that use the engine: routes under /faults/v1 make requests fail and move the clock.
     /// Only on loopback.
     #[arg(long)]
@@ -149,6 +164,8 @@ pub struct BackendOptions {
     pub directory: PathBuf,
     /// Where engines of this user share what `base` is made of.
     pub base_cache: Option<PathBuf>,
+    /// What no machine reaches.
+    pub refused: Vec<ipnet::IpNet>,
     /// Start machines with a warning where a limit cannot be enforced.
     pub best_effort: bool,
     /// Layers are on the disk before anybody hears of them.
@@ -251,6 +268,11 @@ where
     }
     let backend = open_backend(BackendOptions {
         directory: directory.join("machines"),
+        refused: options
+            .deny_egress
+            .into_iter()
+            .chain(container::below())
+            .collect(),
         base_cache: temporary
             .as_ref()
             .and_then(|_| user_directory("XDG_CACHE_HOME", ".cache")),
@@ -266,6 +288,7 @@ where
     if options.allow_private_webhooks {
         engine.allow_private_webhooks();
     }
+    engine.use_ports(options.preview_ports, options.ssh_port);
     let access = Access::new(&key, address)
         .with_hosts(options.allow_host)
         .with_origins(origins);
@@ -321,6 +344,7 @@ where
     let directory = temporary::directory("nullspace-doctor")?;
     let opened = open_backend(BackendOptions {
         directory: directory.clone(),
+        refused: Vec::new(),
         base_cache: user_directory("XDG_CACHE_HOME", ".cache"),
         best_effort: true,
         durable: false,
@@ -402,6 +426,16 @@ async fn listen(asked: Option<&str>, allow_remote: bool) -> Outcome<TcpListener>
             "cannot listen on {address}: {error}; give another port, or port 0 for a free one"
         )),
     }
+}
+
+/// `FROM-TO`.
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let range = || {
+        let (from, to) = text.split_once('-')?;
+        let range: RangeInclusive<u16> = from.parse().ok()?..=to.parse().ok()?;
+        (!range.is_empty() && *range.start() > 0).then_some(range)
+    };
+    range().ok_or_else(|| "give two ports such as 42000-42063".to_owned())
 }
 
 /// Checks an origin: scheme, host and port only.

@@ -202,6 +202,7 @@ where
         .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
     let backend = open_backend(BackendOptions {
         directory: directory.join("machines"),
+        refused: Vec::new(),
         base_cache: None,
         best_effort: true,
         durable: true,

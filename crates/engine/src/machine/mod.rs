@@ -120,6 +120,8 @@ pub struct Engine {
     volumes: tokio::sync::RwLock<()>,
     /// Origins whose pages may use the API, and so the ports of machines.
     pages: OnceLock<Vec<String>>,
+    /// Where previews and SSH listen, if somebody said so.
+    ports: OnceLock<previews::Ports>,
     meters: volumes::Meters,
     volume_uses: volumes::Uses,
     /// Files of volumes that are deleted.
@@ -169,6 +171,7 @@ impl Engine {
             builds: builds::Builds::default(),
             volumes: tokio::sync::RwLock::default(),
             pages: OnceLock::new(),
+            ports: OnceLock::new(),
             meters: volumes::Meters::default(),
             volume_uses: volumes::Uses::default(),
             trash,

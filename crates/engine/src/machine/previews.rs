@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -160,7 +161,26 @@ pub fn check_port(port: u16) -> Result<u16> {
     }
 }
 
+/// Where previews and SSH listen; without a word on free ports.
+#[derive(Debug, Clone, Default)]
+pub struct Ports {
+    /// Of previews, on all addresses.
+    pub previews: Option<RangeInclusive<u16>>,
+    /// Of SSH.
+    pub ssh: Option<u16>,
+}
+
 impl Engine {
+    /// Takes these ports. Said once, before requests come.
+    pub fn use_ports(&self, previews: Option<RangeInclusive<u16>>, ssh: Option<u16>) {
+        let _ = self.ports.set(Ports { previews, ssh });
+    }
+
+    /// Ports that were asked for.
+    pub fn ports(&self) -> Ports {
+        self.ports.get().cloned().unwrap_or_default()
+    }
+
     /// Lets pages of these origins use the ports of machines without a token. Said once, before requests come.
     pub fn let_pages_in(&self, origins: Vec<String>) {
         let _ = self.pages.set(origins);

@@ -57,11 +57,12 @@ pub async fn expose(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> 
     if let Some(address) = machine.previews.address(port) {
         return Ok(address);
     }
-    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-    let listener = bound.map_err(|e| Error::internal("opening a preview port", e))?;
-    let own = listener
+    let listener = listen(engine).await?;
+    // Seen from outside a container it is on loopback, too.
+    let bound = listener
         .local_addr()
         .map_err(|e| Error::internal("opening a preview port", e))?;
+    let own = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
     let address = machine.previews.set_address(port, own);
     if address != own {
         // Another request opened one meanwhile; this listener goes.
@@ -84,6 +85,26 @@ pub async fn expose(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> 
         }
     });
     Ok(address)
+}
+
+/// A port that nobody has yet.
+async fn listen(engine: &Engine) -> Result<TcpListener, Error> {
+    let Some(ports) = engine.ports().previews else {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        return bound.map_err(|e| Error::internal("opening a preview port", e));
+    };
+    for port in ports.clone() {
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
+            return Ok(listener);
+        }
+    }
+    let text = format!(
+        "all ports for previews are in use, {} to {}",
+        ports.start(),
+        ports.end()
+    );
+    Err(Error::new(Kind::CapacityExceeded, text)
+        .with_action("kill machines with previews, or start the engine with a longer --preview-ports"))
 }
 
 async fn forward(State(target): State<Arc<Target>>, request: Request) -> Response {

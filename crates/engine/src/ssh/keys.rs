@@ -50,8 +50,11 @@ impl Keys {
         })
     }
 
-    /// Listens, on the port of the last time if it is free.
-    pub async fn listen(&self, address: IpAddr) -> io::Result<TcpListener> {
+    /// Listens on the port that is wanted, else on that of the last time if it is free.
+    pub async fn listen(&self, address: IpAddr, wanted: Option<u16>) -> io::Result<TcpListener> {
+        if let Some(port) = wanted {
+            return TcpListener::bind((address, port)).await;
+        }
         let file = self.directory.join("port");
         let known: Option<u16> = std::fs::read_to_string(&file)
             .ok()
@@ -117,12 +120,18 @@ mod tests {
         let keys = Keys::load_or_make(state.path()).unwrap();
         assert!(!were_made(state.path()));
         let loopback = IpAddr::from([127, 0, 0, 1]);
-        let first = keys.listen(loopback).await.unwrap();
+        let first = keys.listen(loopback, None).await.unwrap();
         let port = first.local_addr().unwrap().port();
-        let other = keys.listen(loopback).await.unwrap().local_addr().unwrap().port();
+        let other = keys
+            .listen(loopback, None)
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         assert_ne!(port, other);
         assert!(were_made(state.path()));
-        let again = keys.listen(loopback).await.unwrap();
+        let again = keys.listen(loopback, None).await.unwrap();
         assert_eq!(again.local_addr().unwrap().port(), other);
     }
 }

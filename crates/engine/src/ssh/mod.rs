@@ -127,7 +127,10 @@ impl Door {
                     .await
                     .map_err(|e| Error::internal("opening the SSH port", e))?
                     .map_err(failed)?;
-                let listener = keys.listen(self.address).await.map_err(failed)?;
+                let listener = keys
+                    .listen(self.address, self.engine.ports().ssh)
+                    .await
+                    .map_err(failed)?;
                 let open = Open {
                     port: listener.local_addr().map_err(failed)?.port(),
                     authority: Arc::new(Authority::new(keys.authority)),

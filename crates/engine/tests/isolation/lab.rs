@@ -41,6 +41,7 @@ pub async fn backend(state: &Path) -> Namespaces {
     Namespaces::open(Options {
         state_dir: state.to_owned(),
         base_cache: None,
+        refused: Vec::new(),
         best_effort: false,
         durable: false,
         resolvers: Some(Vec::new()),

@@ -113,8 +113,7 @@ const FILES: &[(&str, &str, u32)] = &[
 
 /// Makes the tree in `folder`/root unless it is there.
 pub fn ensure(folder: &Path, privileged: bool, trash: &Trash) -> io::Result<()> {
-    let stamp = folder.join("format");
-    if fs::read_to_string(&stamp).is_ok_and(|format| format == FORMAT) {
+    if is_made(folder, privileged) {
         return Ok(());
     }
     trash.take(folder)?;
@@ -166,10 +165,73 @@ fn fill(folder: &Path, privileged: bool) -> io::Result<()> {
     if privileged && Path::new("/var/lib/dpkg/status").exists() {
         copy(Path::new("/var/lib/dpkg/."), &root.join("var/lib/dpkg"))?;
     }
-    fs::write(folder.join("format"), FORMAT)
+    if needs_usr(privileged) {
+        copy(Path::new("/usr"), &folder.join(USR))?;
+        for name in UNREAD {
+            remove::directory(&folder.join(USR).join(name))?;
+        }
+    }
+    fs::write(folder.join("format"), stamp(privileged))
 }
 
-/// What a tree in a cache was made of, as far as that changes: another state of it has another tree.
+/// A copy of `/usr`, beside the tree.
+const USR: &str = "usr";
+/// Of `/usr`, what no program needs.
+const UNREAD: [&str; 2] = ["share/doc", "share/man"];
+
+/// `/usr` for machines that are made of the tree in `folder`.
+pub fn usr(folder: &Path) -> PathBuf {
+    let copied = folder.join(USR);
+    if copied.is_dir() {
+        copied
+    } else {
+        PathBuf::from("/usr")
+    }
+}
+
+/// Whether `/usr` cannot be mounted for other ids, as each machine of a privileged engine has them: overlays cannot, and a container's
+/// files are one.
+fn needs_usr(privileged: bool) -> bool {
+    privileged && is_overlay(Path::new("/usr"))
+}
+
+fn is_overlay(path: &Path) -> bool {
+    /// Source: OVERLAYFS_SUPER_MAGIC of linux/magic.h.
+    const OVERLAY: u64 = 0x794c_7630;
+    rustix::fs::statfs(path).is_ok_and(|found| u64::try_from(found.f_type) == Ok(OVERLAY))
+}
+
+fn is_made(folder: &Path, privileged: bool) -> bool {
+    fs::read_to_string(folder.join("format")).is_ok_and(|format| format == stamp(privileged))
+}
+
+/// What says how a tree was made. A copy of `/usr` is of one image, and the next one has another.
+fn stamp(privileged: bool) -> String {
+    if needs_usr(privileged) {
+        format!("{FORMAT} {}", state())
+    } else {
+        FORMAT.to_owned()
+    }
+}
+
+/// What this computer's files are at, in short.
+fn state() -> String {
+    let mut digest = Sha256::new();
+    for source in SOURCES {
+        let changed = fs::metadata(source)
+            .ok()
+            .map(|found| (found.mtime(), found.mtime_nsec()));
+        digest.update(format!("{source} {changed:?}\n"));
+    }
+    digest
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// What trees are made of, as far as that changes.
 const SOURCES: [&str; 6] = [
     "/etc/group",
     "/etc/ld.so.cache",
@@ -188,26 +250,17 @@ pub fn shared(cache: &Path, privileged: bool) -> Option<PathBuf> {
     builder.recursive(true).mode(0o700).create(cache).ok()?;
     // What is in it becomes files of machines, so nobody else may have a hand in it.
     let found = cache.symlink_metadata().ok()?;
-    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+    // Nor can machines be made of what lies on an overlay.
+    if is_overlay(cache)
+        || !found.is_dir()
+        || found.uid() != rustix::process::geteuid().as_raw()
+        || found.mode() & 0o022 != 0
+    {
         return None;
     }
-    let mut digest = Sha256::new();
-    for source in SOURCES {
-        let changed = fs::metadata(source)
-            .ok()
-            .map(|found| (found.mtime(), found.mtime_nsec()));
-        digest.update(format!("{source} {changed:?}\n"));
-    }
-    let state: String = digest
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     let user = if privileged { "root" } else { "user" };
-    let folder = cache.join(format!("{PREFIX}{FORMAT}-{user}-{state}"));
-    let is_made = || fs::read_to_string(folder.join("format")).is_ok_and(|format| format == FORMAT);
-    if !is_made() {
+    let folder = cache.join(format!("{PREFIX}{FORMAT}-{user}-{}", state()));
+    if !is_made(&folder, privileged) {
         remove_unused(cache);
         // Made beside it and put in its place as a whole: another engine may do the same now.
         let beside = cache.join(crate::machine::secret("new-base"));
@@ -218,7 +271,7 @@ pub fn shared(cache: &Path, privileged: bool) -> Option<PathBuf> {
     }
     // Its time says that it is in use.
     let _ = fs::File::open(&folder).and_then(|open| open.set_modified(SystemTime::now()));
-    is_made().then_some(folder)
+    is_made(&folder, privileged).then_some(folder)
 }
 
 /// Beginning of the names of trees in a cache.

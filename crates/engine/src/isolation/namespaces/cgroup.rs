@@ -387,6 +387,43 @@ fn field(text: &str, name: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
+/// Lets groups below this one have its controllers.
+fn hand_on(group: &Path) {
+    let file = group.join("cgroup.subtree_control");
+    if fs::write(&file, CONTROLLERS.join(" ")).is_err() {
+        // One by one: a controller may be missing, or live in a version 1 tree.
+        for one in CONTROLLERS {
+            let _ = fs::write(&file, one);
+        }
+    }
+}
+
+const CONTROLLERS: [&str; 3] = ["+memory", "+cpu", "+pids"];
+/// Where processes of a group go that is to have groups below it.
+const LEAF: &str = "nullspace-engine";
+
+/// A group with processes in it cannot hand on controllers, but for the topmost. In a group of our own (a container's, a scope that
+/// was delegated) we are what stands in the way, so we go into one below it. In that of somebody else their processes stay, and so
+/// do we.
+fn make_way(parent: &Path) {
+    let is_topmost = !parent.join("cgroup.type").exists();
+    let procs = || fs::read_to_string(parent.join("cgroup.procs")).unwrap_or_default();
+    let us = std::process::id().to_string();
+    let inside = procs();
+    // A container's first process and what it started are the container; elsewhere only we are ours.
+    let is_container = inside.lines().any(|pid| pid == "1");
+    if is_topmost || inside.trim().is_empty() || !(is_container || inside.trim() == us) {
+        return;
+    }
+    let leaf = parent.join(LEAF);
+    if make_dir(&leaf).is_err() {
+        return;
+    }
+    for pid in inside.lines() {
+        let _ = fs::write(leaf.join("cgroup.procs"), pid);
+    }
+}
+
 /// Where the version 2 tree lets us make groups: below our own group when it was delegated, else at the top.
 fn open_v2(mounts: &str, own: &str, name: &str) -> Option<Tree> {
     let mount = mount_of(mounts, |kind, _| kind == "cgroup2")?;
@@ -395,14 +432,9 @@ fn open_v2(mounts: &str, own: &str, name: &str) -> Option<Tree> {
     [below, mount].into_iter().find_map(|parent| {
         let group = parent.join(name);
         make_dir(&group).ok()?;
-        let all = "+memory +cpu +pids";
+        make_way(&parent);
         for level in [&parent, &group] {
-            if fs::write(level.join("cgroup.subtree_control"), all).is_err() {
-                // One by one: a controller may be missing, or live in a version 1 tree.
-                for one in all.split(' ') {
-                    let _ = fs::write(level.join("cgroup.subtree_control"), one);
-                }
-            }
+            hand_on(level);
         }
         let tree = Tree { group, v2: true };
         if works(&tree, "cgroup.freeze", "0") {
@@ -468,6 +500,30 @@ fn make_dir(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_ours_goes_out_of_the_way_of_groups_below() {
+        let group = |name: &str, processes: &str, is_topmost: bool| {
+            let directory = tempfile::tempdir().unwrap().keep();
+            let parent = directory.join(name);
+            fs::create_dir(&parent).unwrap();
+            fs::write(parent.join("cgroup.procs"), processes).unwrap();
+            if !is_topmost {
+                fs::write(parent.join("cgroup.type"), "domain\n").unwrap();
+            }
+            make_way(&parent);
+            let moved = fs::read_to_string(parent.join(LEAF).join("cgroup.procs")).ok();
+            fs::remove_dir_all(directory).unwrap();
+            moved
+        };
+        let us = std::process::id().to_string();
+        // Each write moves one process; of a plain file the last one stays.
+        assert_eq!(group("container", "1\n20\n", false).as_deref(), Some("20"));
+        assert_eq!(group("scope", &format!("{us}\n"), false), Some(us.clone()));
+        assert_eq!(group("session", &format!("{us}\n3000\n"), false), None);
+        assert_eq!(group("empty", "", false), None);
+        assert_eq!(group("computer", "1\n2\n", true), None);
+    }
 
     #[test]
     fn hierarchies_are_found_in_mountinfo() {

@@ -151,6 +151,7 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
     let mut options = RelayOptions {
         pool: shared.connections.clone(),
         secrets: spec.secrets.clone(),
+        extra_refused: shared.options.refused.clone(),
         ..RelayOptions::default()
     };
     if let Some(resolvers) = &shared.options.resolvers {
@@ -309,7 +310,7 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
     }
     if !spec.whole_root {
         root_lowers.push(text(shared.base.join("root"))?);
-        usr_lowers.push("/usr".to_owned());
+        usr_lowers.push(text(shared.usr.clone())?);
     }
     Ok(Setup {
         hostname: spec.id.replace('_', "-"),

@@ -64,6 +64,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Directory of this user where engines share what `base` is made of; without it each makes its own.
     pub base_cache: Option<PathBuf>,
+    /// Ranges that no machine reaches whatever its policy, besides this computer's own addresses.
+    pub refused: Vec<ipnet::IpNet>,
     /// Start machines even where what they ask for cannot be enforced, with a warning.
     pub best_effort: bool,
     /// Layers are on the disk before anybody hears of them.
@@ -83,6 +85,8 @@ struct Shared {
     options: Options,
     /// What `base` is made of.
     base: PathBuf,
+    /// `/usr` of `base`: this computer's, or a copy where that cannot be mounted for other ids.
+    usr: PathBuf,
     root: bool,
     trash: Arc<Trash>,
     spawner: Spawner,
@@ -124,6 +128,7 @@ impl Namespaces {
                 own
             }
         };
+        let usr = base::usr(&base);
         let groups = Groups::open(&options.state_dir);
         let spawner = Spawner::start(!root).map_err(failed("start the spawner"))?;
         let capabilities = capabilities(root, &groups);
@@ -132,6 +137,7 @@ impl Namespaces {
             counted: filter::counted().map_err(IsolationError::Failed)?,
             connections: super::relay::Pool::of_descriptors(super::descriptors::limit()),
             base,
+            usr,
             root,
             trash,
             spawner,
