@@ -1,12 +1,15 @@
 // `nullspace engine`: finds the local engine of this user, or starts one.
 
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { findEngine as find, HOW_TO_GET_ENGINE } from '../pkg-template/lib/find-engine.js';
+import { decide } from './container/decide.mjs';
+import { findClis, findWsl } from './container/probe.mjs';
+import { containerLogs, containerRuns, startContainer, stopContainer } from './container/run.mjs';
 import { EXIT, interruption, misuse, problem } from './ending.mjs';
 import { fields, show, shownLines, useJson } from './output.mjs';
 import { isAlive, isDefaultFolder, runningEngine, stateFolder } from './running.mjs';
@@ -26,11 +29,17 @@ const split = (args) => {
   while (words.length > 0) {
     const word = words.shift();
     const [, folder] = word.match(/^--state=(.*)$/s) ?? [];
+    const [, port] = word.match(/^--port=(.*)$/s) ?? [];
     if (word === '--background') own.background = true;
+    else if (word === '--container') own.container = true;
     else if (word === '--json') useJson();
     else if (word === '--state') own.state = words.shift() ?? '';
     else if (folder !== undefined) own.state = folder;
-    else own.rest.push(word);
+    else {
+      // The engine takes it, and a container is published on it.
+      own.port ??= port ?? (word === '--port' ? words[0] : undefined);
+      own.rest.push(word);
+    }
   }
   if (own.state === '') throw misuse('--state: give a directory');
   return own;
@@ -44,8 +53,8 @@ const command = (verb, folder) =>
 
 /** Says where an engine is and what can be done with it. */
 const describe = (engine, { title, foreground = false }) => {
-  const { base_url: url, pid, version, log, folder, file, notes = [] } = engine;
-  show({ url, pid, version, state: folder, keyFile: file, log: log ?? undefined, notes }, () => {
+  const { base_url: url, pid, version, log, folder, file, notes = [], container } = engine;
+  show({ url, pid, version, state: folder, keyFile: file, log: log ?? undefined, notes, container }, () => {
     const found = isDefaultFolder(folder)
       ? 'programs of yours on this computer find address and key by themselves; for others'
       : 'programs find the engine of the usual directory only; for this one';
@@ -54,9 +63,10 @@ const describe = (engine, { title, foreground = false }) => {
       key: `in ${file}, which only you can read`,
       use: `${found}: eval "$(${command('env', folder)})"`,
       stop: foreground ? 'Ctrl-C' : command('stop', folder),
-      logs: log ? command('logs', folder) : undefined,
+      logs: log || container ? command('logs', folder) : undefined,
       version,
       process: pid,
+      container: container && `${container.name} of ${container.cli}, made of ${container.image}`,
       'not here': notes.length > 0 ? notes.join('; ') : undefined,
     })}`;
   });
@@ -139,10 +149,61 @@ const inBackground = async (file, folder, rest) => {
   describe(engine, { title: 'The engine runs in the background.' });
 };
 
+/** What was told of an engine, unless its container is gone. */
+const stillRuns = async (engine) => {
+  if (!engine?.container || (await containerRuns(engine))) return engine;
+  rmSync(engine.file, { force: true });
+  return undefined;
+};
+
+/** A program where there is one, else a container; else what is missing. */
+const chooseWay = async (program, container) => {
+  const found = {
+    platform: process.platform,
+    arch: process.arch,
+    program,
+    wanted: container ? 'container' : undefined,
+  };
+  const first = decide(found);
+  if (first.way === 'program') return first;
+  const way = decide({ ...found, clis: await findClis(), wsl: await findWsl() });
+  if (way.way === 'none')
+    throw problem([container ? way.lines[0] : HOW_TO_GET_ENGINE, ...way.lines.slice(1)].join('\n'), {
+      code: 'engine_not_found',
+    });
+  if (way.way === 'wsl')
+    throw problem(
+      `an engine runs in the Linux of WSL: \`wsl -d ${way.distribution} -- npx nullspace engine --background\``,
+      {
+        code: 'engine_not_found',
+        suggestedAction:
+          'install Node and the packages nullspace and nullspace-engine there first; 127.0.0.1 is the same for both',
+      },
+    );
+  return way;
+};
+
+const { version: VERSION } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'));
+const DEFAULT_PORT = '3000';
+
+const inContainer = async (cli, folder, given, rest) => {
+  const port = Number(given ?? DEFAULT_PORT);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw misuse(
+      '--port: give a port from 1 to 65535; in a container it is published, so that it cannot be any free one',
+    );
+  // The container has its own.
+  const args = rest.filter((word, index) => !/^--port(=|$)/.test(word) && rest[index - 1] !== '--port');
+  const seccomp = fileURLToPath(new URL('./seccomp.json', import.meta.url));
+  await startContainer(cli, { folder, port, version: VERSION, seccomp, args });
+  describe(runningEngine(folder), { title: 'The engine runs in a container.' });
+};
+
 const VERBS = ['serve', 'doctor', 'template', 'prune', 'help', '--version'];
 
 const HELP = `Usage: nullspace engine [options]           find the engine of this user, or start one in this terminal
        nullspace engine --background        the same, without the terminal
+       nullspace engine --container         in a container, as it is done where there is no program for this computer
        nullspace engine stop | status | logs [--follow] | env
        nullspace engine doctor | template | prune    what the engine's own program does
 
@@ -167,10 +228,12 @@ export const engine = {
       if (file) process.exitCode = await endOf(inForeground(file, ['serve', '--help']));
       return;
     }
-    const { background, state, rest } = split(args);
+    const { background, container, port, state, rest } = split(args);
     const folder = stateFolder(state);
-    const other = runningEngine(folder);
+    const other = await stillRuns(runningEngine(folder));
     if (other) return already(other, rest);
+    const way = await chooseWay(file, container);
+    if (way.way === 'container') return inContainer(way.cli, folder, port, rest);
     if (background) return inBackground(found(), folder, rest);
     // What it prints for scripts holds the key, and `engine env` does that.
     const child = inForeground(found(), ['serve', '--state', folder, ...rest], 'ignore');
@@ -184,9 +247,9 @@ export const engine = {
 const STATE = ['--state <dir>', "the engine's directory; without it the usual one"];
 
 /** The engine of a directory, which has to run. */
-const running = (state) => {
+const running = async (state) => {
   const folder = stateFolder(state);
-  const engine = runningEngine(folder);
+  const engine = await stillRuns(runningEngine(folder));
   if (engine) return engine;
   throw problem(`no engine runs on ${folder}`, {
     code: 'engine_not_running',
@@ -201,6 +264,14 @@ export const stop = {
     const engine = runningEngine(folder);
     if (!engine) {
       show({ stopped: false, state: folder }, () => `no engine runs on ${folder}`);
+      return;
+    }
+    if (engine.container) {
+      await stopContainer(engine);
+      show(
+        { stopped: true, state: folder },
+        () => 'The engine is stopped. Its state stays on the volume of the container.',
+      );
       return;
     }
     process.kill(engine.pid, 'SIGTERM');
@@ -219,14 +290,14 @@ export const stop = {
 export const status = {
   options: [STATE],
   async run({ state }) {
-    describe(running(state), { title: 'The engine runs.' });
+    describe(await running(state), { title: 'The engine runs.' });
   },
 };
 
 export const env = {
   options: [STATE],
   async run({ state }) {
-    const { base_url: url, api_key: key } = running(state);
+    const { base_url: url, api_key: key } = await running(state);
     show({ NULLSPACE_API_URL: url, NULLSPACE_API_KEY: key }, (all) =>
       Object.entries(all)
         .map(([name, value]) => `export ${name}=${quoted(value)}`)
@@ -242,7 +313,12 @@ export const logs = {
   options: [STATE, ['-f, --follow', 'follow the log until Ctrl-C']],
   async run({ state, follow }) {
     const folder = stateFolder(state);
-    const file = runningEngine(folder)?.log ?? path.join(folder, 'engine.log');
+    const engine = runningEngine(folder);
+    if (engine?.container) {
+      process.exitCode = await containerLogs(engine, follow);
+      return;
+    }
+    const file = engine?.log ?? path.join(folder, 'engine.log');
     let [open, at] = [undefined, 0];
     /** Prints what is new; a log that began anew is read from its start. */
     const more = () => {

@@ -94,6 +94,7 @@ const PACKAGE_SOURCES = [
   'crates/xtask',
   'pkg-template',
   'cli',
+  'deploy/docker/seccomp.json',
   'scripts/ensure-wasm-toolchain.sh',
 ];
 

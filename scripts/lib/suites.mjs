@@ -102,6 +102,15 @@ export const suites = {
       return nodeTest(step, testFiles('tests/cli'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
     },
   },
+  container: {
+    title: 'an engine in a container (tests/container)',
+    apart: true,
+    async run(step) {
+      const project = await consumerProject(step, ['tests/container', 'scripts/lib']);
+      const env = { ...process.env, ...testEnvironment() };
+      return nodeTest(step, testFiles('tests/container'), { cwd: project, env });
+    },
+  },
   playground: {
     title: 'the playground in Chromium (tests/playground)',
     needs: [playgroundPackages],
