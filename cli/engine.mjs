@@ -13,6 +13,7 @@ import { containerLogs, containerRuns, startContainer, stopContainer } from './c
 import { EXIT, interruption, misuse, problem } from './ending.mjs';
 import { fields, show, shownLines, useJson } from './output.mjs';
 import { isAlive, isDefaultFolder, runningEngine, stateFolder } from './running.mjs';
+import { version } from './version.mjs';
 
 export const findEngine = () => find(fileURLToPath(import.meta.url));
 
@@ -183,7 +184,6 @@ const chooseWay = async (program, container) => {
   return way;
 };
 
-const { version: VERSION } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'));
 const DEFAULT_PORT = '3000';
 
 const inContainer = async (cli, folder, given, rest) => {
@@ -195,7 +195,7 @@ const inContainer = async (cli, folder, given, rest) => {
   // The container has its own.
   const args = rest.filter((word, index) => !/^--port(=|$)/.test(word) && rest[index - 1] !== '--port');
   const seccomp = fileURLToPath(new URL('./seccomp.json', import.meta.url));
-  await startContainer(cli, { folder, port, version: VERSION, seccomp, args });
+  await startContainer(cli, { folder, port, version: version(), seccomp, args });
   describe(runningEngine(folder), { title: 'The engine runs in a container.' });
 };
 

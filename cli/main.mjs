@@ -1,20 +1,17 @@
 #!/usr/bin/env node
 // The command line of the package: `npx nullspace`. Built on the public API; one file when shipped (crates/xtask).
 
-import { readFileSync } from 'node:fs';
-
 import { Command, CommanderError } from 'commander';
 
 import { addCommands } from './commands.mjs';
 import { cutShort, EXIT, fail } from './ending.mjs';
-
-const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8'));
+import { version } from './version.mjs';
 
 const program = new Command('nullspace')
   .description(
     'Machines from the command line. The key and the address come from NULLSPACE_API_KEY and NULLSPACE_API_URL.',
   )
-  .version(version)
+  .version(version())
   .option('--json', 'print JSON')
   .enablePositionalOptions()
   .exitOverride();
