@@ -9,7 +9,7 @@ import { version } from './version.mjs';
 
 const program = new Command('nullspace')
   .description(
-    'Machines from the command line. The key and the address come from NULLSPACE_API_KEY and NULLSPACE_API_URL.',
+    'Machines from the command line, on the server of NULLSPACE_API_URL and NULLSPACE_API_KEY, or on your local engine.',
   )
   .version(version())
   .option('--json', 'print JSON')
