@@ -2,14 +2,14 @@
 
 import { Agent } from '@mastra/core/agent';
 import { MastraSandbox, ProcessHandle, SandboxProcessManager, Workspace } from '@mastra/core/workspace';
-import { Machine } from 'nullspace';
+import { Machine, Snapshot } from 'nullspace';
 import { nullspaceSandbox } from 'nullspace/mastra';
 
 /** @param model a model of Mastra, such as `'openai/gpt-5'` */
 export const work = async (model, prompt, project) => {
   const sandbox = nullspaceSandbox(
     { MastraSandbox, SandboxProcessManager, ProcessHandle },
-    { Machine },
+    { Machine, Snapshot },
     { id: project, memoryMb: 512 },
   );
   const workspace = new Workspace({ sandbox });

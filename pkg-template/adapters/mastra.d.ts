@@ -1,4 +1,4 @@
-import type { CreateOptions, Machine } from '../index.js';
+import type { CreateOptions, Machine, Snapshot } from '../index.js';
 
 /** Options of {@link nullspaceSandbox}: what a machine is made with, and those of Mastra's own sandboxes. */
 export interface NullspaceMastraOptions<Hook = (args: never) => unknown>
@@ -7,6 +7,10 @@ export interface NullspaceMastraOptions<Hook = (args: never) => unknown>
   id?: string | undefined;
   /** Seconds until the end of the machine; each start begins them anew. @default 1800 */
   timeout?: number | undefined;
+  /** Where `snapshot()` keeps the files, and what a new machine starts from if it is there. @default none, and `snapshot()` does nothing */
+  checkpointName?: string | undefined;
+  /** What a new machine starts from where nothing was kept yet. @default none */
+  seedCheckpointName?: string | undefined;
   /** Told to the model. @default what a machine is */
   instructions?: string | undefined;
   /** Environment of each command; `setEnv` of the sandbox changes it. @default `{}` */
@@ -26,8 +30,8 @@ export interface NullspaceMastraOptions<Hook = (args: never) => unknown>
  * destroys it.
  *
  * @param workspace `MastraSandbox`, `SandboxProcessManager` and `ProcessHandle` of `@mastra/core/workspace`
- * @param sdk `{ Machine }` of this package, or a client `new Nullspace(...)`
- * @example new Workspace({ sandbox: nullspaceSandbox({ MastraSandbox, SandboxProcessManager, ProcessHandle }, { Machine }, { id: 'project-7' }) })
+ * @param sdk `{ Machine, Snapshot }` of this package, or a client `new Nullspace(...)`
+ * @example new Workspace({ sandbox: nullspaceSandbox({ MastraSandbox, SandboxProcessManager, ProcessHandle }, { Machine, Snapshot }, { id: 'project-7' }) })
  */
 export function nullspaceSandbox<Sandbox>(
   workspace: {
@@ -35,6 +39,6 @@ export function nullspaceSandbox<Sandbox>(
     SandboxProcessManager: abstract new (options?: never) => unknown;
     ProcessHandle: abstract new (options?: never) => unknown;
   },
-  sdk: { Machine: typeof Machine },
+  sdk: { Machine: typeof Machine; Snapshot: typeof Snapshot },
   options?: NullspaceMastraOptions,
 ): Sandbox & { readonly machine: Machine | undefined };

@@ -1,4 +1,4 @@
-import { findByName, nameOf, unlessMissing } from './shared.js';
+import { findByName, fromSnapshot, nameOf, snapshotsOf, unlessMissing } from './shared.js';
 
 /** Seconds of a sandbox without `timeout`; each start gives it so many again. */
 const LEASE = 1800;
@@ -96,12 +96,14 @@ const processesClass = (SandboxProcessManager, Handle) =>
     }
   };
 
-export const nullspaceSandbox = (
-  { MastraSandbox, SandboxProcessManager, ProcessHandle },
-  { Machine },
-  { id = `nullspace-${crypto.randomUUID()}`, instructions = INSTRUCTIONS, ...given } = {},
-) => {
-  const { env, workingDirectory, onStart, onStop, onDestroy, ...options } = given;
+/** The snapshot's name of a checkpoint. */
+const checkpoint = (name) => nameOf('mastra:checkpoint', name);
+
+export const nullspaceSandbox = (base, sdk, given = {}) => {
+  const { MastraSandbox, SandboxProcessManager, ProcessHandle } = base;
+  const { Machine, Snapshot } = sdk;
+  const { id = `nullspace-${crypto.randomUUID()}`, instructions = INSTRUCTIONS, ...more } = given;
+  const { checkpointName, seedCheckpointName, env, workingDirectory, onStart, onStop, onDestroy, ...options } = more;
   const Processes = processesClass(SandboxProcessManager, handleClass(ProcessHandle));
 
   return new (class NullspaceSandbox extends MastraSandbox {
@@ -109,6 +111,7 @@ export const nullspaceSandbox = (
     name = 'NullspaceSandbox';
     provider = 'nullspace';
     status = 'pending';
+    supportsCheckpoints = checkpointName !== undefined;
     /** The machine, once it was started. */
     machine = undefined;
     networking = {
@@ -125,9 +128,12 @@ export const nullspaceSandbox = (
 
     async start({ abortSignal: signal } = {}) {
       let outcome = 'connected';
+      const wanted = { timeout: LEASE, ...options };
+      let seed;
+      for (const name of [checkpointName, seedCheckpointName])
+        if (name !== undefined && !seed) [seed] = await snapshotsOf(Snapshot, await checkpoint(name), signal);
       this.machine = await Machine.getOrCreate({
-        timeout: LEASE,
-        ...options,
+        ...(seed ? fromSnapshot(wanted, seed.id) : wanted),
         name: await nameOf('mastra', id),
         signal,
         onCreate: () => {
@@ -146,6 +152,29 @@ export const nullspaceSandbox = (
       const found = this.machine ?? (await findByName(Machine, await nameOf('mastra', id)));
       if (found) await unlessMissing(Machine.killById(found.id), true);
       this.machine = undefined;
+    }
+
+    /** Keeps the files under the name of the checkpoint, in the place of those before. */
+    async snapshot() {
+      if (checkpointName === undefined) return;
+      await this.ensureRunning();
+      const name = await checkpoint(checkpointName);
+      const before = await snapshotsOf(Snapshot, name);
+      await this.machine.createSnapshot({ name });
+      for (const old of before) await unlessMissing(Snapshot.delete(old.id));
+    }
+
+    clone({ id: own, env: envs, workingDirectory: cwd, idleTimeoutMinutes, ...named } = {}) {
+      return nullspaceSandbox(base, sdk, {
+        ...more,
+        instructions,
+        ...(own !== undefined && { id: own }),
+        ...(envs && { env: envs }),
+        ...(cwd !== undefined && { workingDirectory: cwd }),
+        ...(idleTimeoutMinutes !== undefined && { inactivityTimeoutMs: idleTimeoutMinutes * 60_000 }),
+        checkpointName: named.checkpointName,
+        seedCheckpointName: named.seedCheckpointName,
+      });
     }
 
     async writeFiles(files, { abortSignal: signal } = {}) {

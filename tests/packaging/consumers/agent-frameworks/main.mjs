@@ -89,7 +89,7 @@ async function mastraMembers() {
   const make = () =>
     nullspaceSandbox(
       base,
-      { Machine },
+      { Machine, Snapshot },
       { id: 'members', memoryMb: 128, env: { A: 'b' }, onStart: ({ outcome }) => outcomes.push(outcome) },
     );
   const sandbox = make();
@@ -137,6 +137,26 @@ async function mastraMembers() {
   assert.equal((await again.executeCommand('cat a.txt')).stdout, 'text');
   assert.equal(again.machine.id, machine.id);
   assert.deepEqual(outcomes, ['created', 'connected']);
+  assert.equal(again.supportsCheckpoints, false);
+  await again.snapshot();
+
+  // A checkpoint seeds clones; those that keep their own go on from it.
+  const keeper = again.clone({ id: 'keeper', checkpointName: 'own', seedCheckpointName: 'base' });
+  await keeper.writeFiles([{ path: 'kept.txt', content: 'first' }]);
+  assert.equal(keeper.supportsCheckpoints, true);
+  await keeper.snapshot();
+  await keeper.writeFiles([{ path: 'kept.txt', content: 'second' }]);
+  await keeper.snapshot();
+  await keeper.destroy();
+  assert.equal((await Snapshot.list()).length, 1, 'the newer one took the place of the older');
+  for (const named of [{ checkpointName: 'own' }, { checkpointName: 'new', seedCheckpointName: 'own' }]) {
+    const clone = again.clone({ ...named, env: { A: 'of the clone' } });
+    assert.notEqual(clone.id, again.id);
+    assert.equal((await clone.executeCommand('cat kept.txt; echo " $A"')).stdout, 'second of the clone\n');
+    await clone.destroy();
+  }
+  for (const { id } of await Snapshot.list()) await Snapshot.delete(id);
+
   await make().destroy();
   await workspace.destroy();
   await assert.rejects(Machine.getInfoById(machine.id));

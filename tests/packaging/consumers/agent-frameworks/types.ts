@@ -44,7 +44,7 @@ export const harness = (): HarnessV1SandboxProvider =>
 
 export const mastra = () => {
   const base = { MastraSandbox, SandboxProcessManager, ProcessHandle };
-  const sandbox: WorkspaceSandbox = mastraSandbox(base, { Machine }, { id: 'project', onStart: () => {} });
+  const sandbox: WorkspaceSandbox = mastraSandbox(base, { Machine, Snapshot }, { id: 'project', onStart: () => {} });
   return new Workspace({ sandbox });
 };
 
