@@ -2,7 +2,7 @@
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
@@ -58,6 +58,20 @@ const tasks = {
         .map((file) => `${path.basename(file)} ${(statSync(file).size / 1e6).toFixed(1)} MB`)
         .join(', ');
     });
+  },
+  /** The engine's packages of programs that were built elsewhere: `DIR/engine-PLATFORM/.../nullspace-engine`. For releases. */
+  async 'pack-programs'() {
+    const [folder] = rest;
+    const programs = Object.fromEntries(
+      Object.keys(PLATFORMS).map((platform) => {
+        const own = path.resolve(folder, `engine-${platform}`);
+        const [found] = readdirSync(own, { recursive: true }).filter(
+          (name) => path.basename(name) === 'nullspace-engine',
+        );
+        return [platform, path.join(own, found)];
+      }),
+    );
+    await step('Pack the engine', (current) => packEngine(current, programs, inRoot('dist')));
   },
   async engine() {
     // Only the engine's lines may go to stdout: scripts read them.
