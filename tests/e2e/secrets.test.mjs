@@ -1,13 +1,14 @@
 // Secrets that a machine uses and never sees: what the service is told, and all the places where they are not.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import { InvalidRequestError, Nullspace } from 'nullspace';
 
@@ -180,6 +181,19 @@ test('header, format and variables are as asked, and the value may come from the
   await assert.rejects(withSecrets({}, { envs: { OPENAI_API_KEY: VALUE } }), /envs\.OPENAI_API_KEY/);
   await assert.rejects(withSecrets({}, { internetAccess: false }), /internetAccess/);
   assert.equal(asked.length, before);
+});
+
+test('the example runs as it stands', { skip }, async (t) => {
+  // Beside the package, as in a project.
+  const file = path.resolve('keep-a-key.mjs');
+  copyFileSync(path.join(process.env.NULLSPACE_TEST_ROOT, 'examples/keep-a-key/index.mjs'), file);
+  t.after(() => rmSync(file));
+  const service = { SERVICE_HOST: 'api.example', SERVICE_API_KEY: VALUE };
+  const env = { ...process.env, NULLSPACE_API_URL: engine.url, NULLSPACE_API_KEY: engine.apiKey, ...service };
+  asked.length = 0;
+  const { stdout } = await promisify(execFile)(process.execPath, [file, '/v1/models'], { env });
+  assert.match(stdout, /^200 [0-9a-f]{64}\n\nthe key in here: kept-outside-the-machine/);
+  assert.deepEqual([asked[0].url, asked[0].headers.authorization], ['/v1/models', `Bearer ${VALUE}`]);
 });
 
 test('one connection carries many requests, and answers come as they are made', { skip }, async () => {
