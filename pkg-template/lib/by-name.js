@@ -131,11 +131,16 @@ const prepare = async (machine, onCreate, signal) => {
 /** Runs `onCreate`. When it fails, the machine is destroyed. */
 const first = async (machine, onCreate, file, signal) => {
   let count = 0;
-  // What is wrong with the machine is said by what `onCreate` does with it.
-  const beat = setInterval(() => machine.files.write(file, `${++count}`).catch(() => {}), BEAT_MS);
+  // One after the other: the last word of the file is the last that was written.
+  let written = Promise.resolve();
+  const beat = setInterval(() => {
+    // What is wrong with the machine is said by what `onCreate` does with it.
+    written = written.then(() => machine.files.write(file, `${++count}`)).catch(() => {});
+  }, BEAT_MS);
   try {
     await unlessAborted((async () => onCreate(machine))(), signal);
     clearInterval(beat);
+    await unlessAborted(written, signal);
     await machine.files.write(file, 'done', { signal });
   } catch (error) {
     clearInterval(beat);

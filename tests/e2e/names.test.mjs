@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { InvalidRequestError, NotFoundError, Nullspace } from 'nullspace';
@@ -133,6 +134,23 @@ test('whoever waits for a program that died in onCreate makes the machine anew',
     (await named('dies')).map(({ id }) => id),
     [machine.id],
   );
+  await machine.kill();
+});
+
+test('a sign of life that comes late does not undo the end of onCreate', async () => {
+  let late = 0;
+  const slow = async (url, init) => {
+    if (`${url}`.includes('/files') && /"1"/.test(String(init.body))) {
+      late += 1;
+      await sleep(1500);
+    }
+    return fetch(url, init);
+  };
+  const { Machine: Slow } = new Nullspace({ ...engine.client, fetch: slow });
+  const machine = await Slow.getOrCreate({ ...SMALL, name: 'late', onCreate: () => sleep(5300) });
+  await sleep(2000);
+  assert.equal(late, 1);
+  assert.equal(await machine.files.read(`/tmp/.nullspace-made-${machine.id}/state`), 'done');
   await machine.kill();
 });
 
