@@ -25,6 +25,8 @@ async function readTable() {
     entryPoints: [inRoot('cli', 'table.mjs')],
     outfile,
     bundle: true,
+    // As if it stood in the package, whose version it reads.
+    define: { 'import.meta.url': JSON.stringify(pathToFileURL(inRoot('pkg-template', 'cli.mjs')).href) },
     platform: 'node',
     format: 'esm',
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
