@@ -25,7 +25,9 @@ const failed = (what, said) => problem(`${what}${said ? `:\n${said}` : ''}`, { c
 /** Runs the CLI with its output shown, which for people is on standard error. */
 const show = (cli, args) =>
   new Promise((resolve, reject) => {
-    const child = spawn(cli, args, { stdio: ['ignore', process.stderr, process.stderr] });
+    // Builders before Docker 23 know caches of a Dockerfile only when they are told so.
+    const env = { ...process.env, DOCKER_BUILDKIT: '1' };
+    const child = spawn(cli, args, { env, stdio: ['ignore', process.stderr, process.stderr] });
     child.once('error', reject);
     child.once('close', (code) => resolve(code));
   });
