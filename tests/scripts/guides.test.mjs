@@ -44,7 +44,7 @@ for (const [page, least] of [
       ...[...code.matchAll(/\b[A-Z]\w+\b(?=[.]|$)/g)]
         .map(([name]) => name)
         .filter((name) => !/^[A-Z_]+$/.test(name) && !new RegExp(`class ${name}\\b`).test(declarations)),
-      ...[...code.matchAll(/\b(\w+): /g)]
+      ...[...code.matchAll(/\b([a-z]\w*): /g)]
         .map(([, name]) => name)
         .filter((name) => !new RegExp(`\\b${name}\\??: `).test(declarations)),
     ]);
