@@ -65,7 +65,8 @@ export class Pipes {
   /** Somebody waits for the end of the command: what nobody reads must not keep it from there. */
   async whileWaiting(work) {
     this.#waiting += 1;
-    for (const side of Object.values(this.#sides)) if (!side.isTaken) await side.stream.cancel();
+    // One that has failed already, with its connection, says so to its readers alone.
+    for (const side of Object.values(this.#sides)) if (!side.isTaken) await side.stream.cancel().catch(() => {});
     this.#wake();
     try {
       return await work();

@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { InvalidRequestError, NotImplementedError, Nullspace } from 'nullspace';
+import { InvalidRequestError, NotImplementedError, Nullspace, TransportError } from 'nullspace';
 import { WebSocket } from 'ws';
 
 import { site } from './support/browser.mjs';
@@ -219,6 +219,31 @@ test('a command in the background lives on when nobody hears it, and is killed a
   assert.equal((await plain.wait({ timeout: 10 })).stdout, 'text');
   const ended = plain.stdin.getWriter;
   assert.equal(typeof ended, 'function');
+});
+
+test('a connection that is lost fails the streams, and neither the command nor who waits for it', async () => {
+  const sockets = [];
+  class Kept extends WebSocket {
+    constructor(...given) {
+      super(...given);
+      sockets.push(this);
+    }
+  }
+  const { Machine } = new Nullspace({ ...engine.client, WebSocket: Kept });
+  const same = await Machine.connect(machine.id);
+  const options = { shell: true, background: true, encoding: 'bytes' };
+  const [read, unread] = await Promise.all(
+    [1, 2].map(() => same.commands.run('echo begun; sleep 3; echo over; exit 6', options)),
+  );
+  const reader = read.stdout.getReader();
+  assert.equal(Buffer.from((await reader.read()).value).toString(), 'begun\n');
+  for (const socket of sockets) socket.terminate();
+  await assert.rejects(reader.read(), TransportError);
+  await sleep(100);
+  for (const command of [read, unread]) {
+    const { exitCode, stdout } = await command.wait({ timeout: 20 });
+    assert.deepEqual([exitCode, stdout], [6, 'begun\nover\n']);
+  }
 });
 
 test('no limit is asked for in words', async () => {
