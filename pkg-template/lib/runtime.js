@@ -7,7 +7,7 @@ import { NullspaceError, toError } from './errors.js';
 import { originalFetch, exchange as fetchExchange } from './fetch-http.js';
 import * as glue from './glue.js';
 import { openSocket } from './socket.js';
-import { endSpan, endSpans, noteContext, tryOf } from './tracing.js';
+import { endSpan, endSpans, forgetContext, noteContext, tryOf } from './tracing.js';
 import { openSource } from './upload.js';
 
 export { forget, heed } from './abort.js';
@@ -59,6 +59,7 @@ export const pending = (place) => {
 export const settle = (place, good, value) => {
   const call = waiting[place];
   waiting[place] = undefined;
+  forgetContext(place);
   if (good) call?.resolve(value);
   else call?.reject(value);
 };

@@ -19,6 +19,11 @@ export const noteContext = (place) => {
   if (isOn) contexts[place] = globalThis[API]?.context?.active();
 };
 
+/** It has been answered. */
+export const forgetContext = (place) => {
+  if (isOn) contexts[place] = undefined;
+};
+
 /** Starts spans: a client gives it to the module. Its answer is the number of a span. */
 export const startSpan = (tracer) => {
   isOn = true;
