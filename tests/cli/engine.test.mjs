@@ -24,7 +24,11 @@ const person = (t, { uid } = {}) => {
   const binary = path.join(home, 'nullspace-engine');
   copyFileSync(process.env.NULLSPACE_TEST_ENGINE, binary);
   chmodSync(binary, 0o755);
-  if (uid !== undefined) chownSync(home, uid, uid);
+  if (uid !== undefined) {
+    chownSync(home, uid, uid);
+    // The package is installed where others may not look otherwise.
+    chmodSync(process.cwd(), 0o755);
+  }
   const as = uid === undefined ? [] : ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups'];
   const env = { PATH: process.env.PATH, HOME: home, NULLSPACE_ENGINE: binary };
   const run = (args, more = {}) =>
