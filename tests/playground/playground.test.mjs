@@ -296,6 +296,19 @@ test('the policy of a running machine is shown as it holds, and replaced', async
   assert.deepEqual((await sdk.Machine.getInfoById(id)).network, { egress: { mode: 'deny_all' } });
 });
 
+test('secrets show by their names, and no value is on the page', async () => {
+  const secrets = { API_KEY: { value: 'sk-never-shown', hosts: ['api.example.com'] } };
+  const holder = await sdk.Machine.create({ vcpus: 1, memoryMb: 128, network: { secrets } });
+  await page.goto(`${play.origin}/#/machines/${holder.id}/network`);
+  const facts = panel().locator('.holds', { hasText: 'secrets that stay with the engine' });
+  assert.equal(await facts.locator('dl').textContent(), 'API_KEYapi.example.com');
+  assert.ok(!(await page.content()).includes('sk-never-shown'));
+  await looksWell('secrets');
+  await page.goto(`${play.origin}/#/machines/${id}/network`);
+  await page.getByText('Now it may reach nothing').waitFor();
+  await vanish(holder.id);
+});
+
 test('fork, pause and resume show as a tree', async () => {
   await button('Fork').first().click();
   await page.waitForURL(/\/family$/);

@@ -1,4 +1,4 @@
-import type { EgressPolicy, Machine } from 'nullspace';
+import type { EgressPolicy, Machine, MachineSecret } from 'nullspace';
 import { useEffect, useState } from 'preact/hooks';
 
 import { did, literal, nameOf } from './code';
@@ -17,10 +17,12 @@ export function Network({ machine }: { machine: Machine }) {
   const [draft, setDraft] = useState({ ...NO_LIMIT, mode: undefined as EgressPolicy['mode'] | undefined });
   /** `null` when the server leaves it out. */
   const [holds, setHolds] = useState<EgressPolicy | null>();
+  const [secrets, setSecrets] = useState<readonly MachineSecret[]>([]);
   const [error, setError] = useState<unknown>();
   const [said, setSaid] = useState('');
   const show = async () => {
     const { network } = await machine.getInfo();
+    setSecrets(network?.secrets ?? []);
     setHolds(network?.egress ?? null);
     if (network) setDraft(draftOf(network.egress));
   };
@@ -48,6 +50,21 @@ export function Network({ machine }: { machine: Machine }) {
             <strong>{inWords(holds)}</strong>
           </p>
           {holds.mode === 'custom' && <Ranges policy={holds} />}
+        </div>
+      )}
+      {secrets.length > 0 && (
+        <div class="holds">
+          <p>
+            <strong>It uses secrets that stay with the engine.</strong>
+          </p>
+          <dl class="facts">
+            {secrets.map(({ name, hosts }) => (
+              <div key={name}>
+                <dt class="mono">{name}</dt>
+                <dd class="mono">{hosts.join(', ')}</dd>
+              </div>
+            ))}
+          </dl>
         </div>
       )}
       <p class="hint">The policy is replaced as a whole, while the machine runs.</p>
