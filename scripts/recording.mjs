@@ -69,14 +69,14 @@ export function drawn(scenes) {
   const frames = rows
     .map(({ at: begin }, index) => {
       const [before, after] = [share(begin), share(begin + 0.05)];
-      return `@keyframes r${index} { 0%, ${before}% { opacity: 0 } ${after}%, 100% { opacity: 1 } }`;
+      return `@keyframes r${index} { 0%, ${before}% { opacity: 0 } ${after}%, 100% { opacity: 1 } }\n.r${index} { animation: r${index} ${length.toFixed(1)}s infinite }`;
     })
     .join('\n');
   const texts = rows
     .map(({ y: line, text, isTyped }, index) => {
       const body = isTyped ? `<tspan class="prompt">$ </tspan>${escaped(text)}` : escaped(text);
-      const style = `animation: r${index} ${length.toFixed(1)}s infinite`;
-      return `<text x="20" y="${line}" class="${isTyped ? 'typed' : 'printed'}" style="${style}" xml:space="preserve">${body}</text>`;
+      const classes = `${isTyped ? 'typed' : 'printed'} r${index}`;
+      return `<text x="20" y="${line}" class="${classes}" xml:space="preserve">${body}</text>`;
     })
     .join('\n');
   const height = y + LINE / 2;
@@ -85,8 +85,9 @@ export function drawn(scenes) {
 text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #e6e8eb }
 .prompt { fill: #8ab4f8 }
 .printed { fill: #a2abb6 }
-@media (prefers-reduced-motion: reduce) { text { animation: none !important } }
+@media (prefers-reduced-motion: no-preference) {
 ${frames}
+}
 </style>
 <rect width="100%" height="100%" rx="10" fill="#14161a"/>
 <g fill="#4a525d"><circle cx="22" cy="20" r="6"/><circle cx="42" cy="20" r="6"/><circle cx="62" cy="20" r="6"/></g>
