@@ -201,17 +201,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_small_tree_is_counted_anew_each_time() {
+    async fn a_small_tree_is_counted_anew() {
         let place = tempfile::tempdir().unwrap();
         let meter = Meter::default();
         for number in 1..=5 {
             std::fs::create_dir(place.path().join(format!("d{number}"))).unwrap();
             std::fs::write(place.path().join(format!("d{number}/file")), [0; 100]).unwrap();
-            let reading = meter.read(Chain::open(place.path()).unwrap()).await;
-            assert_eq!(
-                (reading.extent.entries, reading.extent.bytes),
-                (2 * number, 100 * number)
-            );
+            let begun = Instant::now();
+            loop {
+                let reading = meter.read(Chain::open(place.path()).unwrap()).await;
+                if (reading.extent.entries, reading.extent.bytes) == (2 * number, 100 * number) {
+                    break;
+                }
+                // On a computer that is busy with other work even this takes longer than a caller waits.
+                assert!(begun.elapsed() < Duration::from_secs(10), "{reading:?}");
+                tokio::time::sleep(SLICE).await;
+            }
         }
     }
 

@@ -154,7 +154,7 @@ async fn credentials_open_the_registry_are_asked_for_again_and_are_kept_nowhere(
     assert!(detail["suggested_action"]
         .as_str()
         .unwrap()
-        .contains("base_image_auth"));
+        .contains("`username` and `password` of the registry"));
     assert!(served.backend.layers().is_empty());
 
     let retry = format!("/v1/templates/builds/{id}/retry");
