@@ -40,11 +40,22 @@ const person = (t, { uid } = {}) => {
     });
   const cli = (...args) => run([program, ...args]);
   const json = async (...args) => JSON.parse((await cli(...args, '--json')).stdout);
+  const state = path.join(home, '.local/state/nullspace');
+  // One in the background is no child of ours: when the tests are ended, by their time limit too, nobody else would end it.
+  const end = () => {
+    try {
+      process.kill(JSON.parse(readFileSync(path.join(state, 'engine.json'), 'utf8')).pid);
+    } catch {
+      // There is none.
+    }
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, end);
   t.after(async () => {
     await cli('engine', 'stop');
     removeDirectory(home);
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(signal, end);
   });
-  return { home, binary, env, run, cli, json, state: path.join(home, '.local/state/nullspace') };
+  return { home, binary, env, run, cli, json, state };
 };
 
 /** Whether a process runs; one that has ended may stand in the list until somebody asks for it. */
