@@ -29,9 +29,12 @@ export async function startEngine({ binary, state, apiKey, durability = 'fast', 
     binary,
     'serve',
     ...['--listen', '127.0.0.1:0', '--state', directory, '--api-key', key, '--durability', durability],
+    // With this program, however that ends.
+    '--end-with-stdin',
     ...args,
   ];
-  const child = start(command[0], command.slice(1), { env: { PATH: process.env.PATH, ...env } });
+  const child = start(command[0], command.slice(1), { stdio: 'pipe', env: { PATH: process.env.PATH, ...env } });
+  child.stdin.on('error', () => {}); // it may end first
   let log = '';
   let stdout = '';
   const ended = new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
