@@ -308,7 +308,7 @@ const testFiles = (directory) =>
 /** For one test. The long forms of `npm run soak` take longer. Milliseconds. */
 const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
 
-/** Runs test files side by side, each with the wrapper to itself. */
+/** Runs test files side by side, each with the wrapper to itself: more than there are processors, since many wait. */
 async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
   const waiting = [...files];
   const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
@@ -325,7 +325,7 @@ async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
       }
     }
   };
-  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
+  await Promise.all(Array.from({ length: Math.ceil(1.5 * os.availableParallelism()) }, worker));
   return total;
 }
 

@@ -22,6 +22,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -202,6 +203,9 @@ fn make_private_directory(directory: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(directory, PermissionsExt::from_mode(mode & 0o7755))
 }
 
+/// How long another holder of a directory is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_millis(400);
+
 fn take_lock(directory: &Path) -> Result<File> {
     let path = directory.join("engine.lock");
     let failed = |source| StoreError::File {
@@ -215,7 +219,17 @@ fn take_lock(directory: &Path) -> Result<File> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    // A program that the last holder was just starting has a copy of the descriptor, for a moment.
+    let begun = Instant::now();
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PATIENCE / 20);
+            }
+            tried => break tried,
+        }
+    };
+    match locked {
         Ok(()) => {
             file.set_len(0).map_err(failed)?;
             file.rewind().map_err(failed)?;
