@@ -104,7 +104,7 @@ test('a Dockerfile of two stages is built with its context', async () => {
     await Template.delete('from-open');
     const dockerfile = `
 FROM ${base} AS build
-WORKDIR /work
+WORKDIR /made
 COPY . .
 ARG STAGE=first
 RUN cat src/main.sh > out.sh && ls > listed
@@ -112,7 +112,7 @@ RUN cat src/main.sh > out.sh && ls > listed
 FROM ${base}
 ENV STAGE=last
 WORKDIR /app
-COPY --from=build --chown=app:7 --chmod=750 /work/out.sh /work/listed ./
+COPY --from=build --chown=app:7 --chmod=750 /made/out.sh /made/listed ./
 COPY --chown=app src/main.sh named
 COPY --chown=77 src/main.sh numbered
 USER app
@@ -122,11 +122,11 @@ USER app
     assert.deepEqual(
       await inside(
         'from-dockerfile',
-        'pwd; id -u; stat -c "%u:%g %a" out.sh named numbered; sh out.sh; cat listed; ls /work 2>&1 || true',
+        'pwd; id -u; stat -c "%u:%g %a" out.sh named numbered; sh out.sh; cat listed; ls /made 2>&1 || true',
       ),
       [
         ...['/app', '1000', '1000:7 750', '1000:1000 644', '77:77 644', 'main, last'],
-        ...['listed', 'out.sh', 'src', "ls: cannot access '/work': No such file or directory"],
+        ...['listed', 'out.sh', 'src', "ls: cannot access '/made': No such file or directory"],
       ],
     );
     writeFileSync(path.join(context, 'Dockerfile'), dockerfile);

@@ -1,12 +1,12 @@
 //! Builds that start from an image: a registry on loopback, and machines that have the image's `/workspace` only.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde_json::{json, Value};
 
 use crate::archives::{gzip, Archive};
 use crate::registry::{digest, Door, Fault, Registry, GZIP};
+use crate::support::folders::holding;
 use crate::support::{until, Served};
 use crate::templates::{build, built, of_cache, run, started, status, until_status};
 
@@ -44,19 +44,6 @@ async fn locked() -> Registry {
     });
     publish(&registry, "1", "one");
     registry
-}
-
-/// Files below a directory that hold a text.
-fn holding(directory: &Path, text: &str) -> Vec<String> {
-    let found = std::process::Command::new("grep")
-        .args(["-rlaF", "--devices=skip", "--", text])
-        .arg(directory)
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&found.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect()
 }
 
 #[tokio::test]

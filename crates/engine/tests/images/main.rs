@@ -6,6 +6,8 @@ mod hostile;
 #[allow(dead_code)]
 #[path = "../isolation/lab.rs"]
 mod lab;
+#[path = "../support/layers.rs"]
+mod layers;
 mod peers;
 mod pull;
 mod registry;
@@ -65,21 +67,7 @@ impl Backend for Shelf {
     }
 
     async fn make_layer(&self, name: &str, fill: Fill) -> Isolated<Layer> {
-        let (fresh, whole) = (self.layers.join(format!("{name}.new")), self.layers.join(name));
-        std::fs::create_dir_all(&fresh).unwrap();
-        let filled = tokio::task::spawn_blocking({
-            let fresh = fresh.clone();
-            move || fill(&fresh)
-        });
-        if let Err(error) = filled.await.unwrap() {
-            std::fs::remove_dir_all(&fresh).unwrap();
-            return Err(error);
-        }
-        std::fs::rename(fresh, whole).unwrap();
-        Ok(Layer {
-            name: name.to_owned(),
-            size_bytes: 1,
-        })
+        layers::make_layer(&self.layers, name, fill, 1).await
     }
 
     fn layer_folder(&self, name: &str) -> Option<PathBuf> {

@@ -1,6 +1,9 @@
 //! A backend that isolates nothing: commands are processes of this computer in a temporary directory that stands for
 //! `/workspace`. Processes, groups, pipes, signals and files are real, so the rooms above are tested with them.
 
+#[path = "layers.rs"]
+mod layers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -199,24 +202,7 @@ impl Backend for Plain {
     }
 
     async fn make_layer(&self, name: &str, fill: Fill) -> Result<Layer> {
-        let (fresh, whole) = (
-            self.layers.path().join(format!("{name}.new")),
-            self.layers.path().join(name),
-        );
-        std::fs::create_dir(&fresh).unwrap();
-        let filled = tokio::task::spawn_blocking({
-            let fresh = fresh.clone();
-            move || fill(&fresh)
-        });
-        if let Err(error) = filled.await.unwrap() {
-            std::fs::remove_dir_all(&fresh).unwrap();
-            return Err(error);
-        }
-        std::fs::rename(fresh, whole).unwrap();
-        Ok(Layer {
-            name: name.into(),
-            size_bytes: 4096,
-        })
+        layers::make_layer(self.layers.path(), name, fill, 4096).await
     }
 
     fn layer_folder(&self, name: &str) -> Option<PathBuf> {

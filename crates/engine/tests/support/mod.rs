@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part
 
 pub mod backend;
+pub mod folders;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,11 +1,15 @@
 //! An engine that is a process of its own, over real machines.
 #![allow(dead_code)] // each test file uses a part
 
+#[path = "folders.rs"]
+mod folders;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use folders::holding;
 use serde_json::Value;
 
 const KEY: &str = "test-key";
@@ -77,19 +81,6 @@ impl Engine {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// Files below a directory that hold a text.
-pub fn holding(directory: &Path, text: &str) -> Vec<String> {
-    let found = Command::new("grep")
-        .args(["-rlaF", "--devices=skip", "--", text])
-        .arg(directory)
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&found.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect()
 }
 
 /// Names in a directory; none if it is not there.
