@@ -1,29 +1,22 @@
-import type { TemplateWarmPool, WarmPoolInfo } from 'nullspace';
-import { useEffect, useState } from 'preact/hooks';
+import type { TemplateWarmPool } from 'nullspace';
+import { useState } from 'preact/hooks';
 
-import { changes, sdk } from './client';
+import { sdk } from './client';
 import { did, literal, made, options } from './code';
-import { Action, Empty, Field, Loading, optionError, Problem, RoomHead } from './parts';
+import { Action, Field, optionError, RoomHead } from './parts';
+import { Listed, useThings } from './things';
 
 /** Pools fill without a change of a machine that this page knows. Milliseconds. */
 const LOOK_MS = 1500;
 
 /** Machines that are ready before anybody asks. */
 export function Pools() {
-  const [all, setAll] = useState<readonly WarmPoolInfo[]>();
+  const things = useThings(
+    () => sdk.TemplateWarmPool.list().then((found) => found.filter(({ state }) => state !== 'deleted')),
+    LOOK_MS,
+  );
   const [text, setText] = useState({ template: 'base', minReady: '1', vcpus: '1', memoryMb: '256' });
   const [wrong, setWrong] = useState<{ option: string; text: string }>();
-  const [error, setError] = useState<unknown>();
-  const read = () =>
-    sdk.TemplateWarmPool.list().then((found) => {
-      setAll(found.filter(({ state }) => state !== 'deleted'));
-      setError(undefined);
-    });
-  useEffect(() => {
-    read().catch(setError);
-    const timer = setInterval(() => read().catch(setError), LOOK_MS);
-    return () => clearInterval(timer);
-  }, [changes.value]);
   const input = (name: keyof typeof text) => ({
     value: text[name],
     onInput: (event: { currentTarget: { value: string } }) => setText({ ...text, [name]: event.currentTarget.value }),
@@ -35,13 +28,13 @@ export function Pools() {
     const template = text.template.trim() || 'base';
     await sdk.TemplateWarmPool.create(template, chosen);
     made('pool', `await TemplateWarmPool.create(${literal(template)}${options(chosen)})`);
-    await read();
+    await things.read();
   };
   const change = async (id: string, verb: 'enable' | 'disable' | 'drain' | 'delete') => {
     const pool: TemplateWarmPool = await sdk.TemplateWarmPool.get(id);
     await pool[verb]();
     did(`await (await TemplateWarmPool.get(${literal(id)})).${verb}();`);
-    await read();
+    await things.read();
   };
   return (
     <section class="room" aria-label="Warm pools">
@@ -67,72 +60,75 @@ export function Pools() {
           failed={(failure) => {
             const of = optionError(failure);
             if (of) setWrong(of);
-            else setError(failure);
+            else things.setError(failure);
           }}
         >
           Make pool
         </Action>
       </form>
-      {error !== undefined && <Problem error={error} retry={() => read().catch(setError)} />}
-      {all === undefined && error === undefined && <Loading>Reading pools …</Loading>}
-      {all?.length === 0 && (
-        <Empty>
-          <h3>No pool yet</h3>
-          <p>Make one, then take a machine from it: see how much faster that is.</p>
-        </Empty>
-      )}
-      {all !== undefined && all.length > 0 && (
-        <ul class="cards">
-          {all.map((pool) => (
-            <li class="card" key={pool.id}>
-              <h3>
-                {pool.name} <span class="mono faint">{pool.id}</span>
-              </h3>
-              <p>
-                {pool.templateRef}, {pool.resources.vcpus} vCPU, {pool.resources.memoryMb} MiB, {pool.state}
-              </p>
-              <p class="ready">
-                <meter
-                  min={0}
-                  max={Math.max(pool.status.target, pool.status.ready, 1)}
-                  value={pool.status.ready}
-                  aria-label={`Ready machines of ${pool.name}`}
-                />{' '}
-                <strong>
-                  {pool.status.ready} of {pool.status.target}
-                </strong>{' '}
-                ready{pool.status.warming > 0 ? `, ${pool.status.warming} starting` : ''}
-              </p>
-              <div class="row">
-                <a class="button primary" href={`#/create?pool=${pool.id}`}>
-                  Take a machine<span class="unseen"> from {pool.name}</span>
-                </a>
-                {pool.state === 'enabled' ? (
-                  <Action run={() => change(pool.id, 'disable')} failed={setError}>
-                    Disable
+      <Listed
+        things={things}
+        what="pools"
+        empty={
+          <>
+            <h3>No pool yet</h3>
+            <p>Make one, then take a machine from it: see how much faster that is.</p>
+          </>
+        }
+      >
+        {(all) => (
+          <ul class="cards">
+            {all.map((pool) => (
+              <li class="card" key={pool.id}>
+                <h3>
+                  {pool.name} <span class="mono faint">{pool.id}</span>
+                </h3>
+                <p>
+                  {pool.templateRef}, {pool.resources.vcpus} vCPU, {pool.resources.memoryMb} MiB, {pool.state}
+                </p>
+                <p class="ready">
+                  <meter
+                    min={0}
+                    max={Math.max(pool.status.target, pool.status.ready, 1)}
+                    value={pool.status.ready}
+                    aria-label={`Ready machines of ${pool.name}`}
+                  />{' '}
+                  <strong>
+                    {pool.status.ready} of {pool.status.target}
+                  </strong>{' '}
+                  ready{pool.status.warming > 0 ? `, ${pool.status.warming} starting` : ''}
+                </p>
+                <div class="row">
+                  <a class="button primary" href={`#/create?pool=${pool.id}`}>
+                    Take a machine<span class="unseen"> from {pool.name}</span>
+                  </a>
+                  {pool.state === 'enabled' ? (
+                    <Action run={() => change(pool.id, 'disable')} failed={things.setError}>
+                      Disable
+                    </Action>
+                  ) : (
+                    <Action run={() => change(pool.id, 'enable')} failed={things.setError}>
+                      Enable
+                    </Action>
+                  )}
+                  <Action run={() => change(pool.id, 'drain')} failed={things.setError}>
+                    Drain
                   </Action>
-                ) : (
-                  <Action run={() => change(pool.id, 'enable')} failed={setError}>
-                    Enable
+                  <Action
+                    kind="danger"
+                    failed={things.setError}
+                    run={async () => {
+                      if (confirm(`Delete ${pool.name} and its ready machines?`)) await change(pool.id, 'delete');
+                    }}
+                  >
+                    Delete
                   </Action>
-                )}
-                <Action run={() => change(pool.id, 'drain')} failed={setError}>
-                  Drain
-                </Action>
-                <Action
-                  kind="danger"
-                  failed={setError}
-                  run={async () => {
-                    if (confirm(`Delete ${pool.name} and its ready machines?`)) await change(pool.id, 'delete');
-                  }}
-                >
-                  Delete
-                </Action>
-              </div>
-            </li>
-          ))}
-        </ul>
-      )}
+                </div>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Listed>
     </section>
   );
 }

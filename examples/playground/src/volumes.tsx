@@ -1,38 +1,30 @@
 import type { VolumeInfo } from 'nullspace';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 
-import { changes, sdk } from './client';
+import { sdk } from './client';
 import { did, literal, made } from './code';
-import { Action, bytes, dateAndTime, Empty, Field, Loading, message, optionError, Problem, RoomHead } from './parts';
+import { Action, bytes, dateAndTime, Field, message, optionError, RoomHead } from './parts';
+import { Listed, ThingsTable, useThings } from './things';
 
 /** Directories that outlive machines. */
 export function Volumes() {
-  const [all, setAll] = useState<readonly VolumeInfo[]>();
+  const things = useThings(() => sdk.Volume.list());
   const [name, setName] = useState('');
   const [wrong, setWrong] = useState('');
-  const [error, setError] = useState<unknown>();
-  const read = () =>
-    sdk.Volume.list().then((found) => {
-      setAll(found);
-      setError(undefined);
-    });
-  useEffect(() => {
-    read().catch(setError);
-  }, [changes.value]);
   const create = async () => {
     setWrong('');
     if (!name.trim()) return setWrong('Give it a name, such as models.');
     const made_ = await sdk.Volume.create(name.trim());
     made('volume', `await Volume.create(${literal(name.trim())})`, made_.id);
     setName('');
-    await read();
+    await things.read();
   };
   const remove = async ({ id, name: called }: VolumeInfo) => {
     if (!confirm(`Delete ${called} and all files in it?`)) return;
     const volume = await sdk.Volume.get(id);
     await volume.delete();
     did(`await (await Volume.get(${literal(id)})).delete();`);
-    await read();
+    await things.read();
   };
   return (
     <section class="room" aria-label="Volumes">
@@ -59,28 +51,18 @@ export function Volumes() {
           Make volume
         </Action>
       </form>
-      {error !== undefined && <Problem error={error} retry={() => read().catch(setError)} />}
-      {all === undefined && error === undefined && <Loading>Reading volumes …</Loading>}
-      {all?.length === 0 && (
-        <Empty>
-          <h3>No volume yet</h3>
-          <p>A volume keeps data sets, caches and results between machines.</p>
-        </Empty>
-      )}
-      {all !== undefined && all.length > 0 && (
-        <table class="things">
-          <thead>
-            <tr>
-              <th scope="col">Volume</th>
-              <th scope="col">Made</th>
-              <th scope="col">Holds</th>
-              <th scope="col">Mounts</th>
-              <th scope="col">
-                <span class="unseen">Actions</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
+      <Listed
+        things={things}
+        what="volumes"
+        empty={
+          <>
+            <h3>No volume yet</h3>
+            <p>A volume keeps data sets, caches and results between machines.</p>
+          </>
+        }
+      >
+        {(all) => (
+          <ThingsTable columns={['Volume', 'Made', 'Holds', 'Mounts']}>
             {all.map((volume) => (
               <tr key={volume.id}>
                 <td data-label="Volume">
@@ -95,15 +77,15 @@ export function Volumes() {
                   <a class="button" href={`#/create?volume=${encodeURIComponent(volume.name)}`}>
                     Use<span class="unseen"> {volume.name}</span> in a machine
                   </a>
-                  <Action kind="danger" run={() => remove(volume)} failed={setError}>
+                  <Action kind="danger" run={() => remove(volume)} failed={things.setError}>
                     Delete<span class="unseen"> {volume.name}</span>
                   </Action>
                 </td>
               </tr>
             ))}
-          </tbody>
-        </table>
-      )}
+          </ThingsTable>
+        )}
+      </Listed>
     </section>
   );
 }
