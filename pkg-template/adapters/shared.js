@@ -1,5 +1,7 @@
 // What adapters share. They are given a machine and import no framework.
 
+import { findByName as find, NAME, NAME_KEY } from '../lib/names.js';
+
 const encoder = new TextEncoder();
 
 /** What a command printed, as bytes. */
@@ -18,21 +20,17 @@ export const unlessMissing = async (promise, machineToo = false) => {
 /** A name of a machine or a snapshot: the framework's own id, where a name can hold it. */
 export const nameOf = async (kind, id) => {
   const name = `${kind}:${id}`;
-  if (/^[!-~]{1,128}$/.test(name)) return name;
+  if (NAME.test(name)) return name;
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(id)));
   return `${kind}:sha256:${Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 };
 
 /** The machine of that name that lives, the oldest where a server knows no names. */
-export const findByName = async (Machine, name, signal) => {
-  const query = { metadata: { 'nullspace.name': name } };
-  const { items } = await Machine.list({ state: ['creating', 'running', 'paused'], query, signal });
-  return [...items].sort((a, b) => a.createdAt - b.createdAt)[0];
-};
+export const findByName = (Machine, name, signal) => find((options) => Machine.list(options), name, { signal });
 
 /** Snapshots of that name, newest first. A server that filters by nothing lists all. */
 export const snapshotsOf = async (Snapshot, name, signal) =>
-  (await Snapshot.list({ name, signal })).filter(({ metadata }) => metadata?.['nullspace.name'] === name);
+  (await Snapshot.list({ name, signal })).filter(({ metadata }) => metadata?.[NAME_KEY] === name);
 
 /** What a snapshot decides. */
 const OF_SNAPSHOT = [

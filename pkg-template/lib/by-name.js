@@ -8,11 +8,9 @@ import { pause, unlessAborted } from './abort.js';
 import { addStatic, connectionOf, statics } from './calls.js';
 import { NotFoundError, NotImplementedError, NullspaceError } from './errors.js';
 import { classes, define, recordOf } from './handle.js';
+import { findByName, isAlive, NAME, NAME_KEY } from './names.js';
 import { wrong } from './template-probes.js';
 
-const NAME_KEY = 'nullspace.name';
-const NAME = /^[!-~]{1,128}$/;
-const ALIVE = ['creating', 'running', 'paused'];
 /** Between two tries, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 50;
 const LAST_DELAY_MS = 2000;
@@ -60,12 +58,7 @@ const check = async (wanted, client) => {
   });
 };
 
-/** The machine of that name, the oldest if there are several. */
-const find = async (name, asked, client) => {
-  const page = await list([{ ...asked, state: ALIVE, query: { metadata: { [NAME_KEY]: name } } }], client);
-  return [...page.items].sort(older)[0];
-};
-const older = (a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1);
+const find = (name, asked, client) => findByName((options) => list([options], client), name, asked);
 
 /** Makes the machine. `undefined` when another one has the name by now, or when it is dead already. */
 const make = async (name, attempt, wanted, asked, client) => {
@@ -79,7 +72,7 @@ const make = async (name, attempt, wanted, asked, client) => {
   }
   // A key gives its machine also when that has died.
   const { status } = await getInfoById([made.id, asked], client);
-  return ALIVE.includes(status) ? made : undefined;
+  return isAlive(status) ? made : undefined;
 };
 
 /** Takes up the machine that was found. */
