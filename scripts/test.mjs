@@ -53,7 +53,7 @@ async function runSuite(name, { title, run }) {
 }
 
 try {
-  await prepare({ tests: true, needs: wanted.flatMap(([, suite]) => suite.needs ?? []) });
+  await prepare({ tests: true, needs: new Set(wanted.flatMap(([, suite]) => suite.needs ?? [])) });
   for (const [name, suite] of wanted) await runSuite(name, suite);
 } catch (error) {
   if (!(error instanceof StepError)) console.error(error);
