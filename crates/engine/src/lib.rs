@@ -3,6 +3,7 @@
 //! - [`cli`]: the command line
 //! - [`control`]: orders of this computer's own user to a running engine
 //! - [`server`]: routes, authentication, the error envelope; decides nothing
+//! - [`node`]: an engine as a node of a cluster; [`cluster`]: the gateways of one
 //! - [`ssh`]: the door for SSH clients
 //! - [`machine`]: what happens to machines
 //! - [`images`]: images of registries, as layers of machines
@@ -11,15 +12,17 @@
 //! - [`store`]: what survives a restart
 //! - `hops`: headers of one connection, for whatever passes HTTP on
 //!
-//! Imports point one way: `cli -> server, ssh, control -> machine -> dockerfile, images -> isolation, store`.
+//! Imports point one way: `cli -> cluster -> server, ssh, control, node -> machine -> dockerfile, images -> isolation, store`.
 
 pub mod cli;
+pub mod cluster;
 pub mod control;
 pub mod dockerfile;
 mod hops;
 pub mod images;
 pub mod isolation;
 pub mod machine;
+pub mod node;
 pub mod server;
 pub mod ssh;
 pub mod store;

@@ -3,7 +3,10 @@
 //! Everything but the backend, which the program gives, so that tests can run all of this over another one.
 
 mod container;
+mod gateway;
+mod join;
 mod log;
+mod node;
 mod prune;
 mod running;
 mod template;
@@ -25,7 +28,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
 use crate::isolation::{descriptors, remove, Backend};
-use crate::machine::Engine;
+use crate::machine::{Engine, Ids};
 use crate::server::{self, access::Access, faults::Faults};
 use crate::store::Store;
 
@@ -52,6 +55,10 @@ struct Cli {
 enum Command {
     /// Serve the API until SIGTERM or SIGINT; then end all machines.
     Serve(Serve),
+    /// Serve the API of a cluster: many engines on many computers, which join with `serve --join`.
+    Gateway(gateway::Gateway),
+    /// List, drain, resume and forget the nodes of a cluster.
+    Node(node::Node),
     /// Import, list, inspect and delete templates.
     Template(template::Template),
     /// Remove layers of images that no template, snapshot or machine uses.
@@ -127,6 +134,9 @@ struct Serve {
     #[arg(long)]
     best_effort: bool,
 
+    #[command(flatten)]
+    join: join::Join,
+
     /// Whether an answer waits until what was made (snapshots, volumes, machines with a key) is on the disk: `fast` does not,
     /// and a power cut may lose the last seconds. For tests and CI.
     #[arg(long, value_enum, default_value = "full")]
@@ -199,6 +209,8 @@ where
     };
     let outcome = match cli.command {
         Command::Serve(options) => runtime.block_on(serve(options, open_backend)),
+        Command::Gateway(options) => runtime.block_on(gateway::run(options)),
+        Command::Node(options) => runtime.block_on(node::run(options)),
         Command::Template(options) => runtime.block_on(template::run(options, open_backend)),
         Command::Prune(options) => runtime.block_on(prune::run(options, open_backend)),
         Command::Doctor => runtime.block_on(doctor(open_backend)),
@@ -239,6 +251,7 @@ where
         (None, Some(directory)) => directory,
         (None, None) => default_state()?,
     };
+    let membership = join::join(options.join, &directory).await?;
     let store = Store::open(&directory).map_err(|e| e.to_string())?;
     let store = match options.durability {
         Durability::Full => store,
@@ -248,9 +261,10 @@ where
     let directory = directory
         .canonicalize()
         .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
-    let key = match given_key {
-        Some(key) => key.to_owned(),
-        None => running::key(&directory)
+    let key = match (given_key, &membership) {
+        (_, Some(membership)) => membership.key(),
+        (Some(key), None) => key.to_owned(),
+        (None, None) => running::key(&directory)
             .map_err(|e| format!("cannot keep a key in {}: {e}", directory.display()))?,
     };
     let asked = options.port.map(|port| format!("127.0.0.1:{port}"));
@@ -284,7 +298,12 @@ where
     for note in &notes {
         tracing::warn!("{note}");
     }
-    let engine = Engine::open(store, backend).await.map_err(|e| e.to_string())?;
+    let ids = membership
+        .as_ref()
+        .map_or_else(Ids::default, |membership| Ids::tagged(membership.tag()));
+    let engine = Engine::open(store, backend, ids)
+        .await
+        .map_err(|e| e.to_string())?;
     if options.allow_private_webhooks {
         engine.allow_private_webhooks();
     }
@@ -292,6 +311,10 @@ where
     let access = Access::new(&key, address)
         .with_hosts(options.allow_host)
         .with_origins(origins);
+    let access = match membership {
+        Some(_) => access.of_node(),
+        None => access,
+    };
     let faults = options.faults.then(Faults::new);
     if faults.is_some() {
         tracing::warn!("--faults: this engine fails when it is told to");
@@ -304,13 +327,18 @@ where
     running::Running::here(&url, &key, options.log_file.as_deref(), &notes)
         .announce(&directory)
         .map_err(|e| format!("cannot write to {}: {e}", directory.display()))?;
-    announce(&url, given_key.is_none().then_some(&key));
+    match &membership {
+        Some(membership) => join::announce(&url, membership),
+        None => announce(&url, given_key.is_none().then_some(&key)),
+    }
+    let drained = join::take_part(membership, engine.clone());
 
     let closing = engine.closing().clone();
     tokio::select! {
         name = signals.next() => tracing::info!("{name}: ending all machines"),
         () = end_of_input(options.end_with_stdin) => tracing::info!("standard input ended: ending all machines"),
         () = closing.cancelled() => {}
+        () = drained => {}
     }
     // Nobody shall find it any more.
     running::forget(&directory);

@@ -82,7 +82,7 @@ impl Engine {
         // Held until the machine is known: a volume that somebody is about to use cannot be deleted.
         let _volumes = self.volumes.read().await;
         let volumes = self.mounts_of(&plan, &origin).await?;
-        let record = record(&plan, &origin, checkout, volumes);
+        let record = record(self.ids.machine(), &plan, &origin, checkout, volumes);
         let secrets = plan.secrets.secrets.clone();
         let snapshot_of = origin.snapshot.as_ref();
         let happened = |id: &str| match snapshot_of {
@@ -411,6 +411,7 @@ fn overlay(template: &Template, envs: &Envs) -> Envs {
 
 /// The record of a machine that is about to be made.
 fn record(
+    id: String,
     plan: &Plan,
     origin: &Origin,
     checkout: Option<WarmPoolCheckoutResult>,
@@ -428,7 +429,7 @@ fn record(
     let mut envs = origin.envs.clone();
     envs.extend(plan.secrets.envs.clone());
     Record {
-        id: ids::machine(),
+        id,
         status: MachineStatus::Creating,
         config: origin.config.clone(),
         template: origin.template.clone(),

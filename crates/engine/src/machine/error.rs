@@ -63,6 +63,14 @@ pub enum Kind {
     CapacityExceeded,
     /// The engine is shutting down.
     ShuttingDown,
+    /// The node of the cluster that has what was asked for does not answer.
+    NodeUnreachable,
+    /// No node of the cluster has room for the machine.
+    NoCapacity,
+    /// The cluster's database does not answer.
+    DatabaseUnavailable,
+    /// The key has used up what it may have; waits so many seconds.
+    RateLimited(u64),
     /// The engine or the computer failed; the engine's log has the cause.
     Internal,
 }
@@ -96,6 +104,10 @@ impl Kind {
             Kind::Build(_) => "build_error",
             Kind::CapacityExceeded => "capacity_exceeded",
             Kind::ShuttingDown => "no_eligible_runtime_host",
+            Kind::NodeUnreachable => "node_unreachable",
+            Kind::NoCapacity => "no_capacity",
+            Kind::DatabaseUnavailable => "database_unavailable",
+            Kind::RateLimited(_) => "rate_limit_exceeded",
             Kind::Internal => "internal_error",
         }
     }
@@ -109,6 +121,10 @@ impl Kind {
                 | Kind::WarmPoolUnavailable
                 | Kind::CapacityExceeded
                 | Kind::ShuttingDown
+                | Kind::NodeUnreachable
+                | Kind::NoCapacity
+                | Kind::DatabaseUnavailable
+                | Kind::RateLimited(_)
                 | Kind::Internal
         )
     }
@@ -322,6 +338,10 @@ mod tests {
             Kind::Build("build_step"),
             Kind::CapacityExceeded,
             Kind::ShuttingDown,
+            Kind::NodeUnreachable,
+            Kind::NoCapacity,
+            Kind::DatabaseUnavailable,
+            Kind::RateLimited(1),
             Kind::Internal,
         ] {
             let code = kind.code();

@@ -34,7 +34,7 @@ impl Engine {
         // None of its volumes may be deleted before the child holds them too.
         let _volumes = self.volumes.read().await;
         let mut record = parent.read(|parent| Record {
-            id: ids::machine(),
+            id: self.ids.machine(),
             status: MachineStatus::Creating,
             created_at: clock::now(),
             started_at: None,

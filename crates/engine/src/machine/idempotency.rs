@@ -70,6 +70,21 @@ impl Ticket {
         }))
     }
 
+    /// The key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Digest of the body it was given for.
+    pub fn fingerprint(&self) -> &[u8] {
+        &self.fingerprint
+    }
+
+    /// The key was given for another body.
+    pub fn mismatch(&self) -> Error {
+        mismatch(&self.key)
+    }
+
     /// Keeps the answer. To be called in the transaction of the work.
     pub fn keep(&self, connection: &rusqlite::Connection, body: &str) -> rusqlite::Result<()> {
         keys::put(

@@ -1,13 +1,40 @@
 //! Names of things: a prefix that says what it is, then random hexadecimal digits.
 
-/// `mch_` and 20 digits. Short enough to be a host name too.
-pub fn machine() -> String {
-    make("mch")
+/// Digits after the prefix. Short enough to be a host name too.
+const DIGITS: usize = 20;
+
+/// Makes the ids by which a request finds its way to a node of a cluster: the first digits are the node's tag. An engine of
+/// its own has none.
+#[derive(Debug, Clone, Default)]
+pub struct Ids {
+    tag: String,
 }
 
-/// `snap_` and 20 digits.
-pub fn snapshot() -> String {
-    make("snap")
+impl Ids {
+    /// Of a node with this tag.
+    pub fn tagged(tag: &str) -> Self {
+        Self { tag: tag.to_owned() }
+    }
+
+    /// `mch_` and 20 digits.
+    pub fn machine(&self) -> String {
+        self.make("mch")
+    }
+
+    /// `snap_` and 20 digits.
+    pub fn snapshot(&self) -> String {
+        self.make("snap")
+    }
+
+    /// `vol_` and 20 digits.
+    pub fn volume(&self) -> String {
+        self.make("vol")
+    }
+
+    fn make(&self, prefix: &str) -> String {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        format!("{prefix}_{}{}", self.tag, &random[..DIGITS - self.tag.len()])
+    }
 }
 
 /// `layer_` and 20 digits. Never shown.
@@ -28,11 +55,6 @@ pub fn template() -> String {
 /// `tb_` and 20 digits.
 pub fn build() -> String {
     make("tb")
-}
-
-/// `vol_` and 20 digits.
-pub fn volume() -> String {
-    make("vol")
 }
 
 /// `vat_` and 20 digits.
@@ -72,6 +94,18 @@ pub fn secret(prefix: &str) -> String {
 }
 
 fn make(prefix: &str) -> String {
-    let digits = uuid::Uuid::new_v4().simple().to_string();
-    format!("{prefix}_{}", &digits[..20])
+    Ids::default().make(prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_node_begin_with_its_tag_and_are_as_long_as_others() {
+        let (own, tagged) = (Ids::default().machine(), Ids::tagged("0a1f").machine());
+        assert!(tagged.starts_with("mch_0a1f"), "{tagged}");
+        assert_eq!(own.len(), tagged.len());
+        assert_eq!(own.len(), "mch_".len() + DIGITS);
+    }
 }

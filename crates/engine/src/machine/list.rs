@@ -44,29 +44,29 @@ impl Engine {
         }
     }
 
-    /// A page of machines, newest first. Pages hold each machine that lives through the walk exactly once, whatever
-    /// is made or destroyed meanwhile.
-    pub async fn list(&self, request: ListRequest) -> Result<ListMachinesResponse> {
-        let limit = match request.limit {
-            None => DEFAULT_LIMIT,
-            Some(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
-            Some(limit) => {
-                let text = format!("is {limit}: give 1 to {MAX_LIMIT}, such as {DEFAULT_LIMIT}");
-                return Err(Error::invalid("limit", text));
-            }
-        };
-        let filter = MachineFilter {
+    /// What the store looks for: the newest of those made before `before`, a page of them.
+    pub(super) fn machine_filter(&self, request: &ListRequest, before: Option<i64>) -> Result<MachineFilter> {
+        Ok(MachineFilter {
             states: states(request.state.as_deref().unwrap_or_default())?,
-            template: request.template,
+            template: request.template.clone(),
             metadata: request
                 .metadata
                 .iter()
                 .map(|(k, v)| (k.clone(), canonical(v)))
                 .collect(),
-            before: request.next_token.as_deref().map(read_token).transpose()?,
-            // One more than asked tells whether another page follows.
-            limit: limit + 1,
-        };
+            before,
+            limit: page_size(request)?,
+        })
+    }
+
+    /// A page of machines, newest first. Pages hold each machine that lives through the walk exactly once, whatever
+    /// is made or destroyed meanwhile.
+    pub async fn list(&self, request: ListRequest) -> Result<ListMachinesResponse> {
+        let limit = page_size(&request)?;
+        let before = request.next_token.as_deref().map(read_token).transpose()?;
+        let mut filter = self.machine_filter(&request, before)?;
+        // One more than asked tells whether another page follows.
+        filter.limit = limit + 1;
         let mut rows = self.store.call(move |c| machines::list(c, &filter)).await?;
         let has_next = rows.len() > limit;
         rows.truncate(limit);
@@ -86,11 +86,24 @@ impl Engine {
     }
 }
 
+/// Machines a page.
+pub fn page_size(request: &ListRequest) -> Result<usize> {
+    match request.limit {
+        None => Ok(DEFAULT_LIMIT),
+        Some(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            let text = format!("is {limit}: give 1 to {MAX_LIMIT}, such as {DEFAULT_LIMIT}");
+            Err(Error::invalid("limit", text))
+        }
+    }
+}
+
 fn stored(row: &str) -> Result<Record> {
     serde_json::from_str(row).map_err(|e| Error::internal("reading a machine", e))
 }
 
-fn states(text: &str) -> Result<Vec<&'static str>> {
+/// The names of states, checked.
+pub fn states(text: &str) -> Result<Vec<&'static str>> {
     let mut states = Vec::new();
     for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
         let Some(state) = status::from_name(name) else {

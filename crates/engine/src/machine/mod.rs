@@ -14,7 +14,9 @@
 //! - [`templates`]: what machines start from; [`builds`] makes them; [`start_command`]: what runs in them then
 //! - [`pool`]: one warm pool; `refill` decides what it needs
 //! - [`idempotency`]: one key, one machine
+//! - [`names`]: no two living machines share one
 //! - `room`: what is kept free of the disk
+//! - [`contents`]: all that an engine has, for the gateways of a cluster
 //! - [`events`]: what happened
 //! - [`monitor`]: all machines, looked at again and again
 //! - [`webhooks`]: who is told of it; `webhooks_sender` tells them, `webhooks_reach` says where they may be
@@ -26,6 +28,7 @@ pub mod archive;
 pub mod builds;
 pub mod clock;
 pub mod code;
+pub mod contents;
 mod create;
 mod destroy;
 pub mod egress;
@@ -43,7 +46,7 @@ pub mod list;
 pub mod live;
 pub mod metrics;
 pub mod monitor;
-mod names;
+pub mod names;
 pub mod output;
 mod pause;
 pub mod pool;
@@ -83,7 +86,7 @@ use tokio_util::task::TaskTracker;
 
 pub use clock::{now, unix_micros, unix_seconds};
 pub use error::{Error, Kind, Result};
-pub use ids::secret;
+pub use ids::{secret, Ids};
 
 use crate::images::{self, Images, Room};
 use crate::isolation::remove::Trash;
@@ -97,6 +100,7 @@ const EVENT_BACKLOG: usize = 1024;
 
 /// The engine: all machines of one state directory.
 pub struct Engine {
+    ids: Ids,
     store: Store,
     backend: Arc<dyn Backend>,
     live: Mutex<HashMap<String, Arc<Machine>>>,
@@ -131,20 +135,20 @@ pub struct Engine {
 impl Engine {
     /// An engine that only works on what is stored: it starts no machine and fills no pool.
     pub fn offline(store: Store, backend: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self::new(store, backend))
+        Arc::new(Self::new(store, backend, Ids::default()))
     }
 
     /// Opens an engine over a store: ends what an earlier run left, notes which machines died with it, and lets the
     /// warm pools fill.
-    pub async fn open(store: Store, backend: Arc<dyn Backend>) -> Result<Arc<Self>> {
-        let engine = Arc::new(Self::new(store, backend));
+    pub async fn open(store: Store, backend: Arc<dyn Backend>, ids: Ids) -> Result<Arc<Self>> {
+        let engine = Arc::new(Self::new(store, backend, ids));
         engine.recover().await?;
         engine.start_sender().await?;
         engine.load_pools().await?;
         Ok(engine)
     }
 
-    fn new(store: Store, backend: Arc<dyn Backend>) -> Self {
+    fn new(store: Store, backend: Arc<dyn Backend>, ids: Ids) -> Self {
         // More starts at once than this only lengthen each other.
         let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
         let trash = Arc::new(Trash::new(store.directory().join("trash")));
@@ -153,6 +157,7 @@ impl Engine {
         let room: Room = Arc::new(move || room::look(&looked_at).map_err(|error| error.message));
         let images = Images::new(backend.clone(), directory, room, images::Options::default());
         Self {
+            ids,
             store,
             backend,
             live: Mutex::default(),

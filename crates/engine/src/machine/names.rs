@@ -31,11 +31,13 @@ pub fn check(metadata: Option<&JsonObject>) -> Result<()> {
     }
 }
 
-fn name_of(metadata: &JsonObject) -> Option<&str> {
+/// The name in metadata.
+pub fn name_of(metadata: &JsonObject) -> Option<&str> {
     metadata.get(NAME_KEY)?.as_str()
 }
 
-fn taken(name: &str, id: &str) -> Error {
+/// A living machine has the name.
+pub fn taken(name: &str, id: &str) -> Error {
     Error::new(
         Kind::Conflict,
         format!("the name {name:?} is that of machine {id}, which lives"),

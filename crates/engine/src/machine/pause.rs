@@ -53,7 +53,7 @@ impl Engine {
         let size_bytes = running.usage().await.map_or(0, |usage| usage.memory_bytes);
         let frozen = running.freeze().await;
         frozen.map_err(|e| Error::isolation("pausing the machine", e))?;
-        let snapshot = machine.read(|record| Snapshot::of_pause(record, size_bytes));
+        let snapshot = machine.read(|record| Snapshot::of_pause(record, self.ids.snapshot(), size_bytes));
         let (id, json, subject) = (snapshot.id.clone(), snapshot.to_json(), machine.id.clone());
         let stored = machine
             .update_with(

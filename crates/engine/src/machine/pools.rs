@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use nullspace_wire::machine::MachineConfig;
 use nullspace_wire::warm_pool::{
-    CheckoutMode, CreateWarmPoolRequest, DegradedReason, PoolResources, PoolState, UpdateWarmPoolRequest,
-    VersionPolicy, WarmPool,
+    CheckoutMode, CreateWarmPoolRequest, DegradedReason, PoolCounts, PoolResources, PoolState,
+    UpdateWarmPoolRequest, VersionPolicy, WarmPool,
 };
 use serde_json::Value;
 
@@ -184,6 +184,19 @@ impl Engine {
         lock(&self.pools).get(id).cloned().ok_or_else(|| no_pool(id))
     }
 
+    pub(super) fn all_pools(&self) -> Vec<Arc<Pool>> {
+        lock(&self.pools).values().cloned().collect()
+    }
+
+    /// How many machines each pool has, by id.
+    pub fn pool_counts(&self) -> Vec<(String, PoolCounts)> {
+        let pools = self.all_pools();
+        pools
+            .iter()
+            .map(|pool| (pool.id.clone(), pool.info().status))
+            .collect()
+    }
+
     /// Pools that match, newest first.
     pub async fn list_pools(&self, filter: PoolFilter) -> Result<Vec<WarmPool>> {
         let wanted = match &filter.template {
@@ -194,7 +207,7 @@ impl Engine {
             },
             None => None,
         };
-        let mut pools: Vec<Arc<Pool>> = lock(&self.pools).values().cloned().collect();
+        let mut pools = self.all_pools();
         pools.retain(|p| wanted.as_ref().is_none_or(|id| p.read(|s| s.template.id == *id)));
         let mut infos: Vec<WarmPool> = pools.iter().map(|p| p.info()).collect();
         infos.retain(|pool| {
@@ -391,7 +404,7 @@ impl Engine {
     fn warm(self: &Arc<Self>, pool: &Arc<Pool>, generation: u64) {
         let (engine, pool) = (self.clone(), pool.clone());
         self.tasks.spawn(async move {
-            let id = ids::machine();
+            let id = engine.ids.machine();
             let (config, template) = pool.read(|s| (s.resources.clone(), s.template.clone()));
             let spec = StartSpec {
                 id: id.clone(),
@@ -458,7 +471,7 @@ impl Engine {
 
     /// Gives pools that follow a tag of the template what it means now: their machines of another build are replaced.
     pub(super) async fn roll_pools(&self, template: &str) {
-        let pools: Vec<Arc<Pool>> = lock(&self.pools).values().cloned().collect();
+        let pools = self.all_pools();
         for pool in pools {
             let follows =
                 |s: &Settings| s.template.id == template && s.version_policy == VersionPolicy::TrackTag;

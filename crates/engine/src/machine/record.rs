@@ -7,8 +7,8 @@ use nullspace_wire::network::{MachineNetwork, MachineSecret, NetworkEgressPolicy
 use nullspace_wire::{Envs, JsonObject, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::status;
 use super::volumes::{self, Attachment};
+use super::{clock, status};
 use crate::store::machines::NewMachine;
 
 /// A machine as stored. Everything that `GET` shows, and what commands and forks of it need.
@@ -141,6 +141,7 @@ impl Record {
     /// Its row.
     pub fn row(&self) -> NewMachine {
         NewMachine {
+            made_at: clock::unix_micros(&self.created_at.0).unwrap_or_default(),
             id: self.id.clone(),
             status: status::name(self.status),
             template: self.template.clone(),

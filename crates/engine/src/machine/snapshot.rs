@@ -19,7 +19,7 @@ use super::live::Machine;
 use super::record::{canonical, Record};
 use super::status::Rules;
 use super::volumes::Attachment;
-use super::{clock, ids, names, Engine};
+use super::{clock, names, Engine};
 use crate::isolation::Layer;
 use crate::store::documents::{self, Kind as Document};
 
@@ -93,7 +93,7 @@ impl Snapshot {
     }
 
     /// The snapshot that a pause is.
-    pub(super) fn of_pause(record: &Record, size_bytes: u64) -> Self {
+    pub(super) fn of_pause(record: &Record, id: String, size_bytes: u64) -> Self {
         let none = Layer {
             name: String::new(),
             size_bytes,
@@ -101,7 +101,7 @@ impl Snapshot {
         Self {
             is_pause: true,
             layers: Vec::new(),
-            ..Self::of(record, ids::snapshot(), &none)
+            ..Self::of(record, id, &none)
         }
     }
 
@@ -128,7 +128,7 @@ impl Snapshot {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    fn from_json(text: &str) -> Result<Self> {
+    pub(super) fn from_json(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|e| Error::internal("reading a snapshot", e))
     }
 }
@@ -138,6 +138,14 @@ fn no_snapshot(id: &str) -> Error {
         Kind::SnapshotNotFound,
         format!("there is no snapshot {id}: it never was, it was deleted, or its machine was resumed"),
     )
+}
+
+/// Whether a snapshot has these entries in its metadata.
+pub fn has_metadata(info: &SnapshotInfo, wanted: &JsonObject) -> bool {
+    let own = |key| info.metadata.as_ref().and_then(|metadata| metadata.get(key));
+    wanted
+        .iter()
+        .all(|(key, value)| own(key).is_some_and(|own| canonical(own) == canonical(value)))
 }
 
 impl Engine {
@@ -204,7 +212,7 @@ impl Engine {
         let (name, pin) = self.new_layer().await?;
         let copied = machine.running()?.snapshot(&name).await;
         let layer = copied.map_err(|e| Error::isolation("copying the machine's files", e))?;
-        let snapshot = machine.read(|record| Snapshot::of(record, ids::snapshot(), &layer));
+        let snapshot = machine.read(|record| Snapshot::of(record, self.ids.snapshot(), &layer));
         self.flatten(snapshot, pin).await
     }
 
@@ -283,11 +291,7 @@ impl Engine {
         let mut found = Vec::new();
         for row in rows.await? {
             let info = Snapshot::from_json(&row)?.info();
-            let has = |(key, value): (&String, &Value)| {
-                let own = info.metadata.as_ref().and_then(|m| m.get(key));
-                own.is_some_and(|own| canonical(own) == canonical(value))
-            };
-            if metadata.iter().all(has) {
+            if has_metadata(&info, metadata) {
                 found.push(info);
             }
         }

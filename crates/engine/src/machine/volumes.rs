@@ -128,7 +128,14 @@ pub fn shown(record: &Record, attachment: &Attachment) -> VolumeAttachment {
 
 impl Error {
     /// There is no volume of an id or a name.
-    pub(super) fn no_volume(wanted: &str) -> Self {
+    /// A volume has this name already.
+    pub fn volume_exists(name: &str) -> Self {
+        Self::new(Kind::Conflict, format!("there is a volume {name:?} already"))
+            .with_action("take it up by its name, or give another name")
+    }
+
+    /// No volume has this id or name.
+    pub fn no_volume(wanted: &str) -> Self {
         Self::new(
             Kind::NotFound,
             format!("there is no volume {wanted:?}: it never was, or it was deleted"),
@@ -173,7 +180,7 @@ impl Engine {
     pub async fn create_volume(self: &Arc<Self>, name: &str) -> Result<VolumeInfo> {
         check_name(name)?;
         let volume = Volume {
-            id: ids::volume(),
+            id: self.ids.volume(),
             name: name.to_owned(),
             created_at: clock::now(),
         };
@@ -208,11 +215,7 @@ impl Engine {
         if stored.await? {
             return Ok(());
         }
-        Err(Error::new(
-            Kind::Conflict,
-            format!("there is a volume {:?} already", volume.name),
-        )
-        .with_action("take it up by its name, or give another name"))
+        Err(Error::volume_exists(&volume.name))
     }
 
     /// The volume of an id.
@@ -571,7 +574,7 @@ fn tidy(top: &Path, began: i64) {
     }
 }
 
-fn read(row: &str) -> Result<Volume> {
+pub(super) fn read(row: &str) -> Result<Volume> {
     serde_json::from_str(row).map_err(|e| Error::internal("reading a volume", e))
 }
 

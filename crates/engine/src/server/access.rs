@@ -30,8 +30,9 @@ use crate::machine::{Error, Kind};
 /// Subprotocol of all WebSockets, for clients that must offer one.
 pub const SUBPROTOCOL: &str = "nullspace.v1";
 /// Prefix of the subprotocol that carries the key.
-const BEARER_SUBPROTOCOL: &str = "nullspace.bearer.";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const BEARER_SUBPROTOCOL: &str = "nullspace.bearer.";
+/// Names a request in answers.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ALLOWED_METHODS: &str = "GET, POST, PUT, PATCH, DELETE";
 const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, traceparent, tracestate, \
                                x-nullspace-dispatch-proof, x-nullspace-part-sha256, \
@@ -44,34 +45,85 @@ const PREFLIGHT_SECONDS: &str = "600";
 #[derive(Clone)]
 pub struct RequestId(pub String);
 
+/// Digest of a key, so that comparing takes the same time for every length.
+pub type KeyDigest = [u8; 32];
+
+/// The digest of a key.
+pub fn digest(key: &[u8]) -> KeyDigest {
+    Sha256::digest(key).into()
+}
+
+/// Whose key a request showed, in its extensions. An engine has one key and no names.
+#[derive(Debug, Clone, Default)]
+pub struct Holder(pub Arc<str>);
+
+/// The keys that are good.
+pub trait Keys: Send + Sync {
+    /// Whose key this is.
+    fn holder(&self, key: &KeyDigest) -> Option<Holder>;
+}
+
+/// The key of an engine.
+struct OneKey(KeyDigest);
+
+impl Keys for OneKey {
+    fn holder(&self, key: &KeyDigest) -> Option<Holder> {
+        bool::from(key.ct_eq(&self.0)).then(Holder::default)
+    }
+}
+
 /// What is let in.
 pub struct Access {
-    /// Digest of the key, so that comparing takes the same time for every length.
-    key: [u8; 32],
+    keys: Arc<dyn Keys>,
     port: u16,
     /// `name` or `name:port`, besides loopback.
     hosts: Vec<String>,
     origins: Vec<String>,
     /// Addresses in `Host` are taken whatever they are: only names can be rebound.
     any_address: bool,
-    signer: Signer,
+    /// A gateway of the cluster asks, for whoever asked it: it checked the `Host`, and named the request.
+    is_node: bool,
+    /// Checks addresses of files that need no key; a gateway leaves that to the node.
+    signer: Option<Signer>,
 }
 
 impl Access {
     /// Lets in who has `key` and reaches this engine by a loopback name or address and the port of `listen`.
     pub fn new(key: &str, listen: SocketAddr) -> Self {
+        let keys = Arc::new(OneKey(digest(key.as_bytes())));
         Self {
-            key: Sha256::digest(key).into(),
+            signer: Some(Signer::new(key)),
+            ..Self::with_keys(keys, listen)
+        }
+    }
+
+    /// Lets in who has one of several keys.
+    pub fn with_keys(keys: Arc<dyn Keys>, listen: SocketAddr) -> Self {
+        Self {
+            keys,
             port: listen.port(),
             hosts: Vec::new(),
             origins: Vec::new(),
             any_address: !listen.ip().is_loopback(),
-            signer: Signer::new(key),
+            is_node: false,
+            signer: None,
         }
     }
 
+    /// Of an engine that gateways of a cluster ask.
+    #[must_use]
+    pub fn of_node(mut self) -> Self {
+        self.is_node = true;
+        self
+    }
+
+    /// Whether gateways ask.
+    pub fn is_node(&self) -> bool {
+        self.is_node
+    }
+
     /// Makes addresses of files that need no key.
-    pub fn signer(&self) -> Signer {
+    pub fn signer(&self) -> Option<Signer> {
         self.signer.clone()
     }
 
@@ -113,7 +165,7 @@ impl Access {
 
     fn check_host(&self, request: &Request) -> Result<(), Error> {
         let names = hosts(request)?;
-        if !names.is_empty() && names.iter().all(|name| self.knows_host(name)) {
+        if self.is_node || !names.is_empty() && names.iter().all(|name| self.knows_host(name)) {
             return Ok(());
         }
         let shown = names.first().copied().unwrap_or("(none)");
@@ -124,10 +176,19 @@ impl Access {
         .with_action("start the engine with --allow-host NAME if it is reached by another name"))
     }
 
+    /// The id that a gateway gave the request, so that its log and that of the node name it alike.
+    fn given_id(&self, headers: &HeaderMap) -> Option<String> {
+        let id = headers.get(REQUEST_ID).filter(|_| self.is_node)?.to_str().ok()?;
+        let is_ours = id.starts_with("req_")
+            && id.len() == 36
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        is_ours.then(|| id.to_owned())
+    }
+
     /// The `Origin` of the request if there is one and it is allowed.
     fn check_origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Error> {
         let mut allowed = None;
-        for origin in headers.get_all(header::ORIGIN) {
+        for origin in headers.get_all(header::ORIGIN).iter().filter(|_| !self.is_node) {
             let text = origin.to_str().unwrap_or_default().to_ascii_lowercase();
             if !self.origins.contains(&text) {
                 return Err(Error::new(
@@ -141,7 +202,7 @@ impl Access {
         Ok(allowed)
     }
 
-    fn check_key(&self, request: &Request) -> Result<(), Error> {
+    fn check_key(&self, request: &Request) -> Result<Holder, Error> {
         let headers = request.headers();
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
             let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
@@ -154,14 +215,10 @@ impl Access {
             let message = "no API key: send `Authorization: Bearer KEY` with the key that the engine printed";
             return Err(Error::new(Kind::Unauthorized, message).with_action("set NULLSPACE_API_KEY"));
         };
-        let digest: [u8; 32] = Sha256::digest(given).into();
-        if bool::from(digest.ct_eq(&self.key)) {
-            return Ok(());
-        }
-        Err(
+        self.keys.holder(&digest(&given)).ok_or_else(|| {
             Error::new(Kind::Unauthorized, "the API key is not the one of this engine")
-                .with_action("set NULLSPACE_API_KEY to the key that the engine printed"),
-        )
+                .with_action("set NULLSPACE_API_KEY to the key that the engine printed")
+        })
     }
 }
 
@@ -227,7 +284,9 @@ fn subprotocol_key(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// Lets a request in or refuses it, and completes the answer.
 pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    let request_id = format!("req_{}", uuid::Uuid::new_v4().simple());
+    let request_id = access
+        .given_id(request.headers())
+        .unwrap_or_else(|| format!("req_{}", uuid::Uuid::new_v4().simple()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", id = %request_id);
     let mut request = request;
@@ -277,10 +336,15 @@ async fn admit(access: &Access, mut request: Request, next: Next) -> (Option<Hea
     }
     let admitted = match request.uri().path() {
         "/healthz" => Ok(()),
-        path if signed_files::is_signed(path) => access.signer.check(&request).map(|grant| {
-            request.extensions_mut().insert(grant);
+        path if signed_files::is_signed(path) => match &access.signer {
+            Some(signer) => signer.check(&request).map(|grant| {
+                request.extensions_mut().insert(grant);
+            }),
+            None => Ok(()),
+        },
+        _ => access.check_key(&request).map(|holder| {
+            request.extensions_mut().insert(holder);
         }),
-        _ => access.check_key(&request),
     };
     if let Err(error) = admitted {
         return (origin, Failure(error).into_response());

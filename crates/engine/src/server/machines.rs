@@ -4,7 +4,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use nullspace_wire::api;
 use nullspace_wire::machine::{
-    CreateMachineRequest, DestroyMachineResponse, MachineStatus, SetTimeoutRequest,
+    CreateMachineRequest, DestroyMachineResponse, ListMachinesResponse, MachineInfo, MachineStatus,
+    SetTimeoutRequest,
 };
 use nullspace_wire::network::{UpdateEgressRequest, UpdateEgressResponse};
 use serde_json::{json as value, Value};
@@ -77,17 +78,26 @@ async fn create(State(engine): Shared, headers: HeaderMap, body: Body<CreateMach
     Ok(json_text(StatusCode::CREATED, made))
 }
 
+impl ListRequest {
+    /// What a query asks for.
+    pub fn of(params: &Params) -> Result<Self, Error> {
+        Ok(Self {
+            state: params.text("state"),
+            template: params.text("template"),
+            metadata: params.object("metadata")?,
+            limit: params.parsed("limit", "100")?,
+            next_token: params.text("next_token"),
+        })
+    }
+}
+
 async fn list(State(engine): Shared, params: Params) -> Answer {
-    let fields = params.fields(&FIELDS)?;
-    let request = ListRequest {
-        state: params.text("state"),
-        template: params.text("template"),
-        metadata: params.object("metadata")?,
-        limit: params.parsed("limit", "100")?,
-        next_token: params.text("next_token"),
-    };
-    let page = engine.list(request).await?;
-    let Some(fields) = fields else {
+    page(&params, engine.list(ListRequest::of(&params)?).await?)
+}
+
+/// A page with the fields that were asked for.
+pub fn page(params: &Params, page: ListMachinesResponse) -> Answer {
+    let Some(fields) = params.fields(&FIELDS)? else {
         return Ok(json(StatusCode::OK, &page));
     };
     let items: Vec<Value> = page.items.iter().map(|item| project(item, &fields)).collect();
@@ -99,11 +109,14 @@ async fn list(State(engine): Shared, params: Params) -> Answer {
 }
 
 async fn show(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
-    let fields = params.fields(&FIELDS)?;
-    let info = engine.get(&id).await?;
-    Ok(match fields {
-        Some(fields) => json(StatusCode::OK, &project(&info, &fields)),
-        None => json(StatusCode::OK, &info),
+    shown(&params, &engine.get(&id).await?)
+}
+
+/// A machine with the fields that were asked for.
+pub fn shown(params: &Params, info: &MachineInfo) -> Answer {
+    Ok(match params.fields(&FIELDS)? {
+        Some(fields) => json(StatusCode::OK, &project(info, &fields)),
+        None => json(StatusCode::OK, info),
     })
 }
 

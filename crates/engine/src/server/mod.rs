@@ -8,11 +8,12 @@
 //!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
+//! - [`node`]: what the gateways of a cluster ask
 //! - [`faults`]: what goes wrong because a test asked for it
 
 pub mod access;
 pub mod batch;
-mod body;
+pub mod body;
 pub mod builds;
 pub mod code;
 pub mod connections;
@@ -26,6 +27,7 @@ pub mod lifecycle;
 pub mod lifecycle_socket;
 pub mod machines;
 pub mod monitor_socket;
+pub mod node;
 mod owner;
 pub mod params;
 pub mod pools;
@@ -34,7 +36,7 @@ pub mod previews;
 pub mod pty;
 pub mod pty_socket;
 pub mod reply;
-mod routes;
+pub mod routes;
 pub mod signed_files;
 pub mod snapshots;
 pub mod socket;
@@ -88,8 +90,11 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
         .merge(lifecycle::routes())
         .merge(webhooks::routes())
         .merge(ssh_access::routes());
+    let mut routes = routes.into_router();
+    if access.is_node() {
+        routes = routes.merge(node::routes());
+    }
     let routes = routes
-        .into_router()
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .with_state(engine);
@@ -97,8 +102,11 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
         Some(faults) => faults::add(routes, faults),
         None => routes,
     };
+    let routes = match access.signer() {
+        Some(signer) => routes.layer(axum::Extension(signer)),
+        None => routes,
+    };
     routes
-        .layer(axum::Extension(access.signer()))
         .layer(axum::Extension(door))
         .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
 }

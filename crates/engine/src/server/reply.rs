@@ -31,6 +31,11 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status(self.0.kind);
+        if let Kind::RateLimited(seconds) = self.0.kind {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -69,7 +74,12 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::ExecFailed => StatusCode::BAD_GATEWAY,
         Kind::ExecTimeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::CapacityExceeded | Kind::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::CapacityExceeded
+        | Kind::ShuttingDown
+        | Kind::NodeUnreachable
+        | Kind::NoCapacity
+        | Kind::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -11,13 +11,13 @@ use nullspace_wire::api::{Route, Verb, ROUTES};
 use super::reply::Failure;
 use crate::machine::{Engine, Error};
 
-/// Rows of the table with what answers them.
-pub struct Routes {
-    router: Router<Arc<Engine>>,
+/// Rows of the table with what answers them; `S`: what every handler gets.
+pub struct Routes<S = Arc<Engine>> {
+    router: Router<S>,
     answered: HashSet<&'static str>,
 }
 
-impl Routes {
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// None.
     #[allow(clippy::new_without_default)] // it is only the start of a chain
     pub fn new() -> Self {
@@ -28,14 +28,14 @@ impl Routes {
     }
 
     /// Answers a row of the table.
-    pub fn on<T: 'static>(mut self, route: &Route, handler: impl Handler<T, Arc<Engine>>) -> Self {
+    pub fn on<T: 'static>(mut self, route: &Route, handler: impl Handler<T, S>) -> Self {
         self.router = self.router.route(route.path, on(filter(route.verb), handler));
         self.answered.insert(route.id);
         self
     }
 
     /// Answers a path that the API's description leaves to the server.
-    pub fn outside(mut self, path: &str, methods: MethodRouter<Arc<Engine>>) -> Self {
+    pub fn outside(mut self, path: &str, methods: MethodRouter<S>) -> Self {
         self.router = self.router.route(path, methods);
         self
     }
@@ -48,17 +48,24 @@ impl Routes {
     }
 
     /// The router. Rows that nothing answers are refused with 501 and their name, not with a bare 404.
-    pub fn into_router(self) -> Router<Arc<Engine>> {
-        let mut router = self.router;
-        for route in ROUTES.iter().filter(|route| !self.answered.contains(route.id)) {
+    pub fn into_router(self) -> Router<S> {
+        self.or_else(|route| {
             let refuse = move || async move { Failure(Error::not_implemented(route.name)) };
-            router = router.route(route.path, on(filter(route.verb), refuse));
-        }
-        router
+            on(filter(route.verb), refuse)
+        })
+    }
+
+    /// The router; `other` answers the rows that nothing else does.
+    pub fn or_else(self, other: impl Fn(&'static Route) -> MethodRouter<S>) -> Router<S> {
+        let rest = ROUTES.iter().filter(|route| !self.answered.contains(route.id));
+        rest.fold(self.router, |router, route| {
+            router.route(route.path, other(route))
+        })
     }
 }
 
-fn filter(verb: Verb) -> MethodFilter {
+/// The method of a row.
+pub fn filter(verb: Verb) -> MethodFilter {
     match verb {
         Verb::Get => MethodFilter::GET,
         Verb::Post => MethodFilter::POST,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Body as Bytes;
 use axum::extract::{Extension, Request, State};
-use axum::http::{header, HeaderMap, Method, StatusCode};
+use axum::http::{header, HeaderMap, Method, StatusCode, Uri};
 use axum::routing::get;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine as _;
@@ -154,6 +154,16 @@ fn volume_of(path: &str) -> Option<&str> {
     let id = path.strip_prefix("/v1/volumes/")?.strip_suffix("/file")?;
     // Not a volume by its name, `/v1/volumes/by-name/file`, which needs the key.
     (id != "by-name" && !id.contains('/')).then_some(id)
+}
+
+/// Whose file an address leads to, as far as it says: a gateway passes it to that node, which checks the rest.
+pub fn whose(uri: &Uri) -> Option<String> {
+    let (_, token) = form_urlencoded::parse(uri.query()?.as_bytes()).find(|(name, _)| name == "token")?;
+    let (payload, _) = token.split_once('.')?;
+    let grant: Grant = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    Some(match grant.owner {
+        Owner::Machine(id) | Owner::Volume(id) => id,
+    })
 }
 
 /// Whether what leads to a path needs no key but a token.

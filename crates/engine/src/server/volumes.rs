@@ -2,7 +2,6 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::Response;
 use nullspace_wire::api;
 use nullspace_wire::machine::VolumeMountRequest;
 use nullspace_wire::volume::{CreateVolumeRequest, VolumeInfo};
@@ -53,9 +52,12 @@ async fn create(State(engine): Shared, body: Body<CreateVolumeRequest>) -> Answe
 }
 
 async fn list(State(engine): Shared, params: Params) -> Answer {
-    let fields = params.fields(&FIELDS)?;
-    let all = engine.list_volumes().await?;
-    Ok(match fields {
+    listed(&params, engine.list_volumes().await?)
+}
+
+/// Volumes with the fields that were asked for.
+pub fn listed(params: &Params, all: Vec<VolumeInfo>) -> Answer {
+    Ok(match params.fields(&FIELDS)? {
         Some(fields) => {
             let rows: Vec<Value> = all.iter().map(|volume| project(volume, &fields)).collect();
             json(StatusCode::OK, &rows)
@@ -65,22 +67,21 @@ async fn list(State(engine): Shared, params: Params) -> Answer {
 }
 
 async fn show(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
-    let fields = params.fields(&FIELDS)?;
     let volume = engine.volume(&id).await?;
-    Ok(described(&engine.describe_volume(volume).await?, fields))
+    shown(&params, &engine.describe_volume(volume).await?)
 }
 
 async fn by_name(State(engine): Shared, Path(name): Path<String>, params: Params) -> Answer {
-    let fields = params.fields(&FIELDS)?;
     let volume = engine.volume_by_name(&name).await?;
-    Ok(described(&engine.describe_volume(volume).await?, fields))
+    shown(&params, &engine.describe_volume(volume).await?)
 }
 
-fn described(info: &VolumeInfo, fields: Option<Vec<String>>) -> Response {
-    match fields {
+/// A volume with the fields that were asked for.
+pub fn shown(params: &Params, info: &VolumeInfo) -> Answer {
+    Ok(match params.fields(&FIELDS)? {
         Some(fields) => json(StatusCode::OK, &project(info, &fields)),
         None => json(StatusCode::OK, info),
-    }
+    })
 }
 
 async fn destroy(State(engine): Shared, Path(id): Path<String>) -> Answer {

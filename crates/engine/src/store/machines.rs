@@ -17,6 +17,8 @@ pub struct MachineRow {
 /// What a row is made of.
 #[derive(Debug, Clone)]
 pub struct NewMachine {
+    /// Unix microseconds. Its place in the order of creation, or the next free one: pages of several engines fit together.
+    pub made_at: i64,
     /// `mch_...`
     pub id: String,
     /// Wire name of the status.
@@ -47,8 +49,12 @@ pub struct MachineFilter {
 /// Adds a machine.
 pub fn insert(connection: &Connection, machine: &NewMachine) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT INTO machines (id, status, template, record) VALUES (?, ?, ?, ?)")?
+        .prepare_cached(
+            "INSERT INTO machines (seq, id, status, template, record) VALUES \
+             (max(?, (SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'machines')), ?, ?, ?, ?)",
+        )?
         .execute(params![
+            machine.made_at,
             machine.id,
             machine.status,
             machine.template,
@@ -98,6 +104,14 @@ pub fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>
         .prepare_cached("SELECT record FROM machines WHERE id = ?")?
         .query_row(params![id], |row| row.get(0))
         .optional()
+}
+
+/// All machines, oldest first.
+pub fn all(connection: &Connection) -> rusqlite::Result<Vec<MachineRow>> {
+    connection
+        .prepare_cached("SELECT seq, id, record FROM machines ORDER BY seq")?
+        .query_map([], read)?
+        .collect()
 }
 
 /// Machines in any of these states, oldest first.
@@ -219,6 +233,7 @@ mod tests {
         insert(
             connection,
             &NewMachine {
+                made_at: 0,
                 id: id.into(),
                 status,
                 template: template.into(),

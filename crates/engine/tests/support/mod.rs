@@ -7,7 +7,7 @@ pub mod folders;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nullspace_engine::machine::Engine;
+use nullspace_engine::machine::{Engine, Ids};
 use nullspace_engine::server::{self, access::Access, faults::Faults};
 use nullspace_engine::store::Store;
 use reqwest::Method;
@@ -109,7 +109,9 @@ impl Served {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        let engine = Engine::open(store, backend.clone()).await.unwrap();
+        let engine = Engine::open(store, backend.clone(), Ids::default())
+            .await
+            .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = open(Access::new(KEY, address));

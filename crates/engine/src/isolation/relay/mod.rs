@@ -21,7 +21,7 @@ mod said;
 mod share;
 mod tcp;
 
-pub use refused::{is_host_service, is_own};
+pub use refused::{is_host_service, is_own, refuse_cluster};
 
 use std::collections::HashMap;
 use std::io;

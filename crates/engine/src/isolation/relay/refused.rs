@@ -1,6 +1,7 @@
 //! Destinations that no policy allows.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{PoisonError, RwLock};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -56,7 +57,22 @@ fn is_in(ranges: &[(Ipv4Addr, u8)], address: Ipv4Addr) -> bool {
 ///
 /// The interfaces are read anew for each call (some 50 microseconds), because addresses come and go.
 pub(super) fn is_refused(address: IpAddr, extra: &[IpNet]) -> bool {
-    is_refused_here(address, extra) || own_addresses().is_none_or(|own| own.contains(&address.to_canonical()))
+    is_refused_here(address, extra)
+        || is_of_cluster(address)
+        || own_addresses().is_none_or(|own| own.contains(&address.to_canonical()))
+}
+
+/// Addresses of the cluster's own parts, which come and go.
+static CLUSTER: RwLock<Vec<IpAddr>> = RwLock::new(Vec::new());
+
+/// Refuses these too, on the whole computer, in place of those of the last call.
+pub fn refuse_cluster(addresses: Vec<IpAddr>) {
+    *CLUSTER.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+}
+
+fn is_of_cluster(address: IpAddr) -> bool {
+    let cluster = CLUSTER.read().unwrap_or_else(PoisonError::into_inner);
+    cluster.contains(&address.to_canonical())
 }
 
 /// The part that needs no look at the computer.

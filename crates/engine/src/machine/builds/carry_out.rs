@@ -23,7 +23,7 @@ use crate::machine::exec::user_environment;
 use crate::machine::files::{make_working_directory, within};
 use crate::machine::live::lock;
 use crate::machine::templates::WORKSPACE;
-use crate::machine::{ids, Engine};
+use crate::machine::Engine;
 
 /// A step may take so long.
 const LONGEST_STEP: Duration = Duration::from_secs(3600);
@@ -166,7 +166,7 @@ impl Engine {
         phase: &'static str,
     ) -> Done<Arc<dyn Running>> {
         let spec = StartSpec {
-            id: ids::machine(),
+            id: self.ids.machine(),
             layers: layers.to_vec(),
             whole_root,
             vcpus: definition.config.vcpus,

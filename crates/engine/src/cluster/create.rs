@@ -1,0 +1,482 @@
+//! Makes machines: checks the body as an engine does, chooses a node, and sees to it that one key makes one machine.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Request, State};
+use axum::http::{header, HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use nullspace_wire::machine::{CreateMachineRequest, CreateMachineResponse, VolumeMountRequest};
+use nullspace_wire::volume::CreateVolumeRequest;
+use serde_json::Value;
+use tokio_postgres::types::Json;
+
+use super::claims::{self, Claim};
+use super::nodes::Node;
+use super::place::{choose, Need};
+use super::proxy::{self, Passed};
+use super::Cluster;
+use crate::machine::idempotency::{Makes, Ticket};
+use crate::machine::names::name_of;
+use crate::machine::validate::{self, Plan, Source};
+use crate::machine::{unix_micros, Error, Kind, Result};
+use crate::node::client::error_of;
+use crate::node::messages::State as NodeState;
+use crate::server::access::{Holder, RequestId};
+use crate::server::body::Body as JsonBody;
+use crate::server::machines::idempotency_key;
+use crate::server::reply::{json_text, Answer};
+
+/// Nodes that are tried for a machine: the others are full, too, if that many are.
+const TRIES: usize = 4;
+/// Headers that go on to the node.
+const PASSED_ON: [&str; 2] = ["traceparent", "tracestate"];
+
+/// Where a machine can be made.
+struct Wanted {
+    need: Need,
+    /// Only there: its volumes are.
+    only: Option<String>,
+    /// There if it fits: it has the snapshot, or a ready machine.
+    first: HashSet<String>,
+}
+
+/// `POST /v1/machines`
+pub async fn machine(
+    State(cluster): State<Arc<Cluster>>,
+    Extension(holder): Extension<Holder>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: JsonBody<CreateMachineRequest>,
+) -> Answer {
+    let ticket = Ticket::new(Makes::Machine, "create", idempotency_key(&headers)?, &body.raw)?;
+    let plan = validate::check(body.value, &body.raw)?;
+    let wanted = cluster.wanted(&plan).await?;
+    let call = Call {
+        cluster: cluster.clone(),
+        holder,
+        id,
+        headers,
+        body: body.raw.to_string(),
+        name: name_of(&plan.metadata).map(str::to_owned),
+        wanted,
+    };
+    // A create that was begun runs to its end, whether or not its client stays: what it made is written down.
+    let made = tokio::spawn(async move {
+        match ticket {
+            Some(ticket) => call.once(&ticket).await,
+            None => call.freely().await,
+        }
+    });
+    Ok(made
+        .await
+        .unwrap_or_else(|error| Err(Error::internal("a create", error)))?)
+}
+
+/// `POST /v1/volumes`
+pub async fn volume(
+    State(cluster): State<Arc<Cluster>>,
+    Extension(id): Extension<RequestId>,
+    body: JsonBody<CreateVolumeRequest>,
+) -> Answer {
+    let held = cluster.hold_volume_name(&body.value.name).await?;
+    let node = choose(&cluster.fitting(Need::default()), &mut rand::rng()).cloned();
+    let passed = match node {
+        Some(node) => {
+            let request = request("/v1/volumes", &HeaderMap::new(), &id, None, body.raw.to_string());
+            proxy::forward(&cluster.client, &node, request).await
+        }
+        None => Err(cluster.no_room()),
+    };
+    cluster.release(held).await;
+    Ok(passed?)
+}
+
+/// `POST /v1/machines/{id}/fork`: beside its parent. It is written down as one that was made.
+pub async fn fork(
+    State(cluster): State<Arc<Cluster>>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Answer {
+    let node = cluster.node_of(&id)?;
+    let response = proxy::forward(&cluster.client, &node, request).await?;
+    if response.status() != StatusCode::CREATED {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let (status, bytes) = proxy::read(Response::from_parts(parts.clone(), body)).await?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if let Ok(Value::Object(made)) = serde_json::from_str(&text) {
+        if let Some(id) = made.get("id").and_then(Value::as_str) {
+            cluster.note_owner(&node, id, &holder).await;
+        }
+    }
+    Ok(json_text(status, text))
+}
+
+/// A create on its way.
+struct Call {
+    cluster: Arc<Cluster>,
+    holder: Holder,
+    id: RequestId,
+    headers: HeaderMap,
+    body: String,
+    name: Option<String>,
+    wanted: Wanted,
+}
+
+/// How a try on a node ended.
+enum Tried {
+    /// It is over: a machine, or an error that another node would give, too.
+    Over(Response, Option<Box<CreateMachineResponse>>),
+    /// The node made nothing, and has no room.
+    Full(Response),
+    /// The node did not see it.
+    Unsent,
+    /// The node may have made it.
+    Unknown,
+}
+
+impl Call {
+    /// With an idempotency key.
+    async fn once(&self, ticket: &Ticket) -> Result<Response> {
+        let cluster = &self.cluster;
+        let mut tried = HashSet::new();
+        let first = self.choose(&tried)?;
+        let mut claim = claims::take(&cluster.db, &self.holder.0, ticket, &first.tag).await?;
+        let mut refusal = None;
+        for _ in 0..TRIES {
+            let node = match cluster.nodes.by_tag(&claim.node) {
+                Some(node) if node.state() != NodeState::Lost => node,
+                // Given up, or forgotten: whatever it made counts as ended.
+                _ => {
+                    claim = self.move_on(ticket, &claim, &tried).await?;
+                    continue;
+                }
+            };
+            tried.insert(node.tag.clone());
+            match self.named(&node, &claim).await? {
+                Tried::Over(response, Some(made)) => {
+                    self.note(&node, &made).await;
+                    // The row of the machine tells the same if this fails; a repeat asks the node.
+                    let _ = claims::made(&cluster.db, &claim, &made.machine.id).await;
+                    return Ok(response);
+                }
+                Tried::Over(response, None) => {
+                    if !claim.is_made && is_final(response.status()) {
+                        let _ = claims::drop(&cluster.db, &claim).await;
+                    }
+                    return Ok(response);
+                }
+                Tried::Full(response) => refusal = Some(response),
+                // Only the request that wrote the claim knows that nobody else was sent there.
+                Tried::Unsent if claim.is_new => {}
+                Tried::Unsent | Tried::Unknown => return Err(node.unreachable()),
+            }
+            claim = match self.move_on(ticket, &claim, &tried).await {
+                Ok(claim) => claim,
+                Err(error) => return refusal.ok_or(error),
+            };
+        }
+        refusal.ok_or_else(|| cluster.no_room())
+    }
+
+    /// Without one.
+    async fn freely(&self) -> Result<Response> {
+        let mut tried = HashSet::new();
+        let mut refusal = None;
+        for _ in 0..TRIES {
+            let node = match self.choose(&tried) {
+                Ok(node) => node,
+                Err(error) => return refusal.ok_or(error),
+            };
+            tried.insert(node.tag.clone());
+            // The key is one of ours, so that the node knows a repeat of ours, and nobody else's.
+            let claim = Claim::of_nobody(&node.tag);
+            match self.named(&node, &claim).await? {
+                Tried::Over(response, made) => {
+                    if let Some(made) = made {
+                        self.note(&node, &made).await;
+                    }
+                    return Ok(response);
+                }
+                Tried::Full(response) => refusal = Some(response),
+                Tried::Unsent => {}
+                Tried::Unknown => return Err(node.unreachable()),
+            }
+        }
+        refusal.ok_or_else(|| self.cluster.no_room())
+    }
+
+    /// Tries a node while nobody else makes a machine of the name.
+    async fn named(&self, node: &Arc<Node>, claim: &Claim) -> Result<Tried> {
+        let held = match &self.name {
+            Some(name) if !claim.is_made => {
+                let own = (!claim.is_new).then_some(node.tag.as_str());
+                match self.cluster.hold_machine_name(name, &claim.node_key(), own).await {
+                    Ok(held) => Some(held),
+                    Err(error) => {
+                        // Nothing was made, so the key is free again.
+                        if claim.is_new {
+                            let _ = claims::drop(&self.cluster.db, claim).await;
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            _ => None,
+        };
+        let tried = self.try_on(node, claim).await;
+        if let Some(held) = held {
+            self.cluster.release(held).await;
+        }
+        tried
+    }
+
+    async fn try_on(&self, node: &Arc<Node>, claim: &Claim) -> Result<Tried> {
+        node.link.place(self.wanted.need.memory_mb);
+        let request = request(
+            "/v1/machines",
+            &self.headers,
+            &self.id,
+            Some(&claim.node_key()),
+            self.body.clone(),
+        );
+        let response = match proxy::pass(&self.cluster.client, node, request).await {
+            Passed::Answered(response) => response,
+            Passed::Unsent => return Ok(Tried::Unsent),
+            Passed::Broken => return Ok(Tried::Unknown),
+        };
+        // Headers such as `Retry-After` stay.
+        let (mut parts, body) = response.into_parts();
+        let (status, bytes) = match proxy::read(Response::from_parts(parts.clone(), body)).await {
+            Ok(read) => read,
+            Err(_) => return Ok(Tried::Unknown),
+        };
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let made = (status == StatusCode::CREATED)
+            .then(|| serde_json::from_slice(&bytes))
+            .transpose();
+        let made = made.map_err(|e| Error::internal("reading the answer of a node", e))?;
+        let is_full = status == StatusCode::SERVICE_UNAVAILABLE
+            && [Kind::CapacityExceeded.code(), Kind::ShuttingDown.code()]
+                .contains(&error_of(&bytes, status).code.as_str());
+        let response = Response::from_parts(parts, Body::from(bytes));
+        Ok(match is_full {
+            true => Tried::Full(response),
+            false => Tried::Over(response, made),
+        })
+    }
+
+    /// Gives the key to another node, or follows who did.
+    async fn move_on(&self, ticket: &Ticket, claim: &Claim, tried: &HashSet<String>) -> Result<Claim> {
+        let next = self.choose(tried)?;
+        match claims::give(&self.cluster.db, claim, &next.tag).await? {
+            Some(moved) => Ok(moved),
+            None => claims::take(&self.cluster.db, &self.holder.0, ticket, &next.tag).await,
+        }
+    }
+
+    fn choose(&self, tried: &HashSet<String>) -> Result<Arc<Node>> {
+        self.cluster.place(&self.wanted, tried)
+    }
+
+    /// Writes a machine down before its maker hears of it: it is listed even if its node is never heard of again.
+    async fn note(&self, node: &Node, made: &CreateMachineResponse) {
+        self.cluster.note_machine(node, made, &self.holder).await;
+    }
+}
+
+/// Whether an error says that nothing was made, and nothing will be.
+fn is_final(status: StatusCode) -> bool {
+    status.is_client_error()
+}
+
+/// A request of a gateway to a node.
+fn request(path: &str, headers: &HeaderMap, id: &RequestId, key: Option<&str>, body: String) -> Request {
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    request.extensions_mut().insert(id.clone());
+    let to = request.headers_mut();
+    to.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for name in PASSED_ON {
+        if let Some(value) = headers.get(name) {
+            to.insert(name, value.clone());
+        }
+    }
+    if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
+        to.insert("idempotency-key", key);
+    }
+    request
+}
+
+impl Cluster {
+    /// Where a machine of this plan can be made.
+    async fn wanted(&self, plan: &Plan) -> Result<Wanted> {
+        let mut first = HashSet::new();
+        let need = match &plan.source {
+            Source::Template {
+                vcpus,
+                memory_mb,
+                disk_mb,
+                template,
+                ..
+            } => Need {
+                vcpus: vcpus.unwrap_or(1),
+                memory_mb: memory_mb.unwrap_or_else(|| validate::default_memory_mb(template)),
+                disk_mb: disk_mb.unwrap_or(0),
+            },
+            Source::Snapshot(id) => {
+                first.extend(self.homes(id).await?);
+                Need::default()
+            }
+        };
+        if let Some(pool) = plan.checkout.as_ref().and_then(|checkout| checkout.id.as_ref()) {
+            let with_ready = |node: &Arc<Node>| node.pools.get(pool).is_some_and(|share| share.ready > 0);
+            first.extend(
+                self.nodes
+                    .all()
+                    .iter()
+                    .filter(|node| with_ready(node))
+                    .map(|node| node.tag.clone()),
+            );
+        }
+        let only = match &plan.volumes {
+            Some(mounts) => Some(self.node_of_volumes(mounts).await?),
+            None => None,
+        };
+        Ok(Wanted { need, only, first })
+    }
+
+    /// The one node that has all volumes of a create: they live where they were made.
+    async fn node_of_volumes(&self, mounts: &[VolumeMountRequest]) -> Result<String> {
+        let all = self.volumes().await?;
+        let mut found: Option<(String, String)> = None;
+        for mount in mounts {
+            let volume = all
+                .iter()
+                .find(|v| v.id == mount.reference || v.name == mount.reference);
+            let volume = volume.ok_or_else(|| Error::no_volume(&mount.reference))?;
+            let tag = self
+                .nodes
+                .of_id(&volume.id)
+                .map(|node| node.tag.clone())
+                .unwrap_or_default();
+            match &found {
+                Some((other, name)) if *other != tag => {
+                    return Err(Error::invalid(
+                        "volumes",
+                        format_args!(
+                            "has {name:?} and {:?}, which are on different nodes of the cluster: a machine can use volumes of one node",
+                            volume.name
+                        ),
+                    ));
+                }
+                _ => found = Some((tag, volume.name.clone())),
+            }
+        }
+        Ok(found.map(|(tag, _)| tag).unwrap_or_default())
+    }
+
+    /// Nodes that have a snapshot and answer.
+    async fn homes(&self, snapshot: &str) -> Result<Vec<String>> {
+        let rows = self
+            .db
+            .get()
+            .await?
+            .query(
+                "SELECT node FROM things WHERE kind = 'snapshot' AND id = $1",
+                &[&snapshot],
+            )
+            .await?;
+        let mut homes: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        // It may be younger than the last heartbeat.
+        homes.extend(self.nodes.of_id(snapshot).map(|node| node.tag.clone()));
+        Ok(homes)
+    }
+
+    /// Nodes on which a machine fits.
+    fn fitting(&self, need: Need) -> Vec<Arc<Node>> {
+        self.nodes
+            .all()
+            .into_iter()
+            .filter(|node| node.fits(need))
+            .collect()
+    }
+
+    fn place(&self, wanted: &Wanted, tried: &HashSet<String>) -> Result<Arc<Node>> {
+        if let Some(only) = &wanted.only {
+            let node = self.nodes.by_tag(only).ok_or_else(|| self.no_room())?;
+            return match node.is_reached() && !tried.contains(only) {
+                true => Ok(node),
+                false => Err(node.unreachable()),
+            };
+        }
+        let mut fitting = self.fitting(wanted.need);
+        fitting.retain(|node| !tried.contains(&node.tag));
+        let first: Vec<_> = fitting
+            .iter()
+            .filter(|node| wanted.first.contains(&node.tag))
+            .cloned()
+            .collect();
+        let among = if first.is_empty() { &fitting } else { &first };
+        choose(among, &mut rand::rng())
+            .cloned()
+            .ok_or_else(|| self.no_room())
+    }
+
+    /// Why no node takes a machine.
+    fn no_room(&self) -> Error {
+        let nodes = self.nodes.all();
+        let ready = nodes
+            .iter()
+            .filter(|node| node.state() == NodeState::Ready)
+            .count();
+        let text = match (nodes.len(), ready) {
+            (0, _) => "the cluster has no nodes yet".to_owned(),
+            (all, 0) => format!("none of the cluster's {all} nodes is ready"),
+            (_, ready) => format!("none of the {ready} nodes that are ready has room for the machine"),
+        };
+        Error::new(Kind::NoCapacity, text)
+            .with_action("ask for less memory, destroy machines that nobody needs, or add a node; repeat the call in a moment")
+    }
+
+    /// Writes a new machine down. What fails here comes with the node's next heartbeat.
+    async fn note_machine(&self, node: &Node, made: &CreateMachineResponse, holder: &Holder) {
+        let noted = async {
+            let info = Json(&made.machine);
+            let seq = unix_micros(&made.machine.created_at.0).unwrap_or_default();
+            self.db
+                .get()
+                .await?
+                .execute(
+                    "INSERT INTO things (id, node, kind, seq, info, owner) VALUES ($1, $2, 'machine', $3, $4, $5) \
+                     ON CONFLICT (id, node) DO UPDATE SET owner = excluded.owner",
+                    &[&made.machine.id, &node.tag, &seq, &info, &&*holder.0],
+                )
+                .await?;
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(machine = %made.machine.id, %error, "a new machine was not written down; the next heartbeat tells of it");
+        }
+    }
+
+    /// The same for a fork, of which the answer tells little.
+    async fn note_owner(&self, node: &Node, id: &str, holder: &Holder) {
+        let path = format!("/v1/machines/{id}");
+        let told: std::result::Result<nullspace_wire::machine::MachineInfo, _> = self
+            .ask(node, Method::GET, &path, None::<&()>, super::PATIENCE)
+            .await;
+        if let Ok(machine) = told {
+            let made = CreateMachineResponse {
+                machine,
+                traffic_access_token: None,
+            };
+            self.note_machine(node, &made, holder).await;
+        }
+    }
+}

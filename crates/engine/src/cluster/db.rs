@@ -1,0 +1,166 @@
+//! The cluster's PostgreSQL: connections, the schema, and what its errors mean.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::machine::{Error, Kind, Result};
+
+/// Connections of a gateway.
+const CONNECTIONS: usize = 16;
+/// How long a connection is waited for. Within that, a client of the API still waits for its answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a statement may take, as PostgreSQL spells it: everything a gateway asks is small.
+const STATEMENT_PATIENCE: &str = "-c statement_timeout=10s -c idle_in_transaction_session_timeout=15s";
+/// Each step brings the schema from its index to the next version.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+/// Held while the schema is changed, so that gateways that start together do it once.
+const MIGRATION_LOCK: i64 = 0x6e75_6c6c_0001;
+
+/// The database of a cluster.
+#[derive(Clone)]
+pub struct Db(Pool);
+
+impl Db {
+    /// Over TLS unless the URL says `sslmode=disable` or the server has none and the URL does not insist.
+    pub fn open(url: &str) -> std::result::Result<Self, String> {
+        // The URL holds a password, so errors do not repeat it.
+        let mut config: Config = url.parse().map_err(|_| {
+            "--database is no URL of PostgreSQL: give one such as postgresql://nullspace@db:5432/nullspace".to_owned()
+        })?;
+        config
+            .application_name("nullspace-gateway")
+            .connect_timeout(PATIENCE)
+            .options(STATEMENT_PATIENCE)
+            .keepalives_idle(Duration::from_secs(10))
+            .tcp_user_timeout(Duration::from_secs(10));
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = match config.get_ssl_mode() {
+            SslMode::Disable => Manager::from_config(config, NoTls, recycling),
+            _ => Manager::from_config(config, MakeRustlsConnect::new(tls()), recycling),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS)
+            .timeouts(Timeouts {
+                wait: Some(PATIENCE),
+                create: Some(PATIENCE),
+                recycle: Some(PATIENCE),
+            })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| format!("cannot use --database: {error}"))?;
+        Ok(Self(pool))
+    }
+
+    /// A connection.
+    pub async fn get(&self) -> Result<Object> {
+        self.0.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error.into(),
+            other => unavailable(&other),
+        })
+    }
+
+    /// Brings the schema to this version. A newer one is left alone: gateways are upgraded one after the other.
+    pub async fn migrate(&self) -> Result<()> {
+        let mut connection = self.get().await?;
+        let transaction = connection.transaction().await?;
+        transaction
+            .execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
+            .await?;
+        transaction
+            .batch_execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
+            .await?;
+        let row = transaction
+            .query_opt("SELECT version FROM schema_version", &[])
+            .await?;
+        let found = row.as_ref().map_or(0, |row| row.get::<_, i32>(0));
+        for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or_default()) {
+            transaction.batch_execute(step).await?;
+        }
+        let version = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX).max(found);
+        let write = match row {
+            Some(_) => "UPDATE schema_version SET version = $1",
+            None => "INSERT INTO schema_version VALUES ($1)",
+        };
+        transaction.execute(write, &[&version]).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+fn tls() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // One that cannot be read is one that signs nothing.
+        let _ = roots.add(certificate);
+    }
+    rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // Class 57: an administrator ends the server; 53: it is out of something; 08: the connection; 25006: it is read-only, as a
+        // standby is.
+        let is_passing = match error.code() {
+            None => error.is_closed() || error.as_db_error().is_none(),
+            Some(code) => {
+                *code == SqlState::READ_ONLY_SQL_TRANSACTION
+                    || ["57", "53", "08"]
+                        .iter()
+                        .any(|class| code.code().starts_with(class))
+            }
+        };
+        match is_passing {
+            true => unavailable(&error),
+            false => Error::internal("asking the cluster's database", describe(&error)),
+        }
+    }
+}
+
+/// `Display` of a database's error says "db error" and nothing else.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => format!("{}: {}", error.code().code(), error.message()),
+        None => error.to_string(),
+    }
+}
+
+fn unavailable(cause: &dyn std::fmt::Display) -> Error {
+    tracing::warn!(%cause, "the cluster's database does not answer");
+    Error::new(
+        Kind::DatabaseUnavailable,
+        "the cluster's database does not answer at the moment; machines go on, and so do calls to them",
+    )
+    .with_action("repeat the call in a moment, with the same idempotency key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_url_is_named_and_not_repeated() {
+        let refused = Db::open("postgresql://u:8675309@[::").err().unwrap();
+        assert!(
+            refused.contains("--database") && !refused.contains("8675309"),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_not_there_is_a_retryable_error() {
+        let db = Db::open("postgresql://nobody@127.0.0.1:1/none?sslmode=disable").unwrap();
+        let error = db.get().await.err().unwrap();
+        assert_eq!(error.kind, Kind::DatabaseUnavailable);
+        assert!(error.kind.is_retryable());
+    }
+}

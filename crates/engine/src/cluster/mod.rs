@@ -1,0 +1,273 @@
+//! The gateway of a cluster: the API of an engine, over many engines on many computers.
+//!
+//! A gateway holds nothing. Ids tell their node, so most calls are passed on without a look anywhere, also while the database is
+//! away; everything that the cluster must agree on is in PostgreSQL, whose transactions and unique keys agree for it.
+//!
+//! - [`db`]: the database; [`keys`]: who may ask
+//! - [`nodes`]: who is there; [`members`]: what nodes say
+//! - [`proxy`]: passes calls on
+//! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
+//! - `lists`: what all nodes have
+//! - `lost`: what is said of machines whose node was given up
+//! - [`operate`]: what operators do with nodes
+
+pub mod claims;
+mod create;
+pub mod db;
+pub mod keys;
+mod lists;
+mod lost;
+pub mod members;
+mod names;
+pub mod nodes;
+pub mod operate;
+pub mod place;
+pub mod proxy;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{get, on, MethodRouter};
+use axum::Router;
+use nullspace_wire::api::{self, Route};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::machine::{Error, Kind, Result};
+use crate::node::client::{Client, Unanswered};
+use crate::node::messages::State as NodeState;
+use crate::server::access::{self, Access};
+use crate::server::reply::{json, Answer, Failure};
+use crate::server::routes::{filter, Routes};
+use crate::server::{connections, signed_files};
+
+use db::Db;
+use keys::Keyring;
+use nodes::{Limits, Node, Nodes};
+
+/// How long a node may take for a small question of ours.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks for what is old.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// What a gateway is told on the command line.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Shared with the nodes.
+    pub token: String,
+    /// When a silent node counts as gone.
+    pub limits: Limits,
+    /// Addresses of the cluster's own parts that are not nodes: no machine reaches them.
+    pub protected: Vec<IpAddr>,
+}
+
+/// A gateway.
+pub struct Cluster {
+    db: Db,
+    keys: Arc<Keyring>,
+    nodes: Nodes,
+    client: Client,
+    token: String,
+    protected: Vec<IpAddr>,
+    closing: CancellationToken,
+}
+
+impl Cluster {
+    /// Opens the database, and brings its schema to this version.
+    pub async fn open(db: Db, options: Options) -> Result<Arc<Self>> {
+        db.migrate().await?;
+        let cluster = Arc::new(Self {
+            nodes: Nodes::new(&options.token, options.limits),
+            keys: Arc::default(),
+            client: Client::new(),
+            token: options.token,
+            protected: options.protected,
+            closing: CancellationToken::new(),
+            db,
+        });
+        cluster.look(Instant::now()).await?;
+        Ok(cluster)
+    }
+
+    /// Keys that are good.
+    pub fn keys(&self) -> Arc<Keyring> {
+        self.keys.clone()
+    }
+
+    /// Nodes as this gateway knows them.
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// Cancelled when the gateway is to end.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    async fn look(&self, last: Instant) -> Result<()> {
+        // The nodes first: that look says whether the database is there.
+        self.nodes.refresh(&self.db, last).await?;
+        self.keys.refresh(&self.db).await
+    }
+
+    /// Looks after the cluster, beside the other gateways, until this one ends.
+    async fn look_after(self: Arc<Self>) {
+        let mut looked = Instant::now();
+        let mut tidied = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(nodes::LOOK) => {}
+                () = self.closing.cancelled() => return,
+            }
+            let last = std::mem::replace(&mut looked, Instant::now());
+            let cared = async {
+                self.look(last).await?;
+                self.nodes.give_up_lost(&self.db).await?;
+                if tidied.elapsed() > TIDY {
+                    tidied = Instant::now();
+                    claims::prune(&self.db).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = cared.await {
+                tracing::warn!(%error, "looking after the cluster failed; trying again");
+            }
+        }
+    }
+
+    /// The node that an id is of, if it can be asked.
+    fn node_of(&self, id: &str) -> Result<Arc<Node>> {
+        let node = self.nodes.of_id(id).ok_or_else(|| no_thing(id))?;
+        match node.is_reached() {
+            true => Ok(node),
+            false => Err(node.unreachable()),
+        }
+    }
+
+    /// Asks a node a small question.
+    async fn ask<T: Serialize, A: DeserializeOwned>(
+        &self,
+        node: &Node,
+        method: Method,
+        path: &str,
+        body: Option<&T>,
+        patience: Duration,
+    ) -> std::result::Result<A, Unanswered> {
+        let url = format!("{}{path}", node.url);
+        self.client.ask(method, &url, &node.key, body, patience).await
+    }
+}
+
+/// No node of the cluster has made this id.
+fn no_thing(id: &str) -> Error {
+    match id.split_once('_').map(|(prefix, _)| prefix) {
+        Some("snap") => Error::new(
+            Kind::SnapshotNotFound,
+            format!("there is no snapshot {id}: it never was, or it was deleted"),
+        ),
+        Some("vol") => Error::no_volume(id),
+        _ => Error::no_machine(id),
+    }
+}
+
+/// All routes of a gateway.
+pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
+    let routes: Routes<Arc<Cluster>> = Routes::new()
+        .on(&api::HEALTH_CHECK, health)
+        .on(&api::LIST_MACHINES, lists::machines)
+        .on(&api::CREATE_MACHINE, create::machine)
+        .on(&api::GET_MACHINE, lost::show)
+        .on(&api::DESTROY_MACHINE, lost::destroy)
+        .on(&api::FORK_MACHINE, create::fork)
+        .on(&api::LIST_SNAPSHOTS, lists::all_snapshots)
+        .on(&api::LIST_VOLUMES, lists::all_volumes)
+        .on(&api::CREATE_VOLUME, create::volume)
+        .on(&api::GET_VOLUME_BY_NAME, lists::volume_by_name)
+        .outside(signed_files::PATH, axum::routing::any(signed_file));
+    let api = routes
+        .or_else(by_id)
+        .fallback(unknown_path)
+        .with_state(cluster.clone())
+        .layer(middleware::from_fn_with_state(Arc::new(access), access::guard));
+    // Beside the API: neither is for users.
+    Router::new()
+        .route("/readyz", get(ready))
+        .with_state(cluster.clone())
+        .merge(members::routes(cluster.clone()))
+        .merge(api)
+}
+
+/// What is about a machine, a snapshot or a volume goes to the node whose tag its id has.
+fn by_id(route: &'static Route) -> MethodRouter<Arc<Cluster>> {
+    let has_node = ["/v1/machines/{id}", "/v1/snapshots/{id}", "/v1/volumes/{id}"]
+        .iter()
+        .any(|start| route.path.starts_with(start));
+    match has_node {
+        true => on(filter(route.verb), pass_on),
+        false => {
+            let refuse = move || async move { Failure(Error::not_implemented(route.name)) };
+            on(filter(route.verb), refuse)
+        }
+    }
+}
+
+async fn pass_on(State(cluster): State<Arc<Cluster>>, params: RawPathParams, request: Request) -> Answer {
+    let id = params.iter().find(|(name, _)| *name == "id");
+    let id = id.map(|(_, id)| id.to_owned()).unwrap_or_default();
+    let node = cluster.nodes.of_id(&id).ok_or_else(|| no_thing(&id))?;
+    if node.state() == NodeState::Lost {
+        return Err(cluster.why_not(&id, &node).await.into());
+    }
+    Ok(proxy::forward(&cluster.client, &node, request).await?)
+}
+
+/// An address of a file that needs no key: the node made it, and checks it.
+async fn signed_file(State(cluster): State<Arc<Cluster>>, request: Request) -> Answer {
+    let id = signed_files::whose(request.uri()).unwrap_or_default();
+    let node = cluster.node_of(&id)?;
+    Ok(proxy::forward(&cluster.client, &node, request).await?)
+}
+
+/// The process lives.
+async fn health() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+/// It can take creates, too: a load balancer sends them to another gateway while it cannot.
+async fn ready(State(cluster): State<Arc<Cluster>>) -> Response {
+    match cluster.db.get().await {
+        Ok(_) => json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
+        Err(error) => json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &serde_json::json!({ "status": error.message }),
+        ),
+    }
+}
+
+async fn unknown_path(uri: Uri) -> Failure {
+    let text = format!(
+        "the API has no path {}; see the paths of spec/openapi.json",
+        uri.path()
+    );
+    Failure(Error::new(Kind::NotFound, text))
+}
+
+/// Serves until the gateway is to end; requests that are under way then are finished.
+pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access) {
+    let caring = tokio::spawn(cluster.clone().look_after());
+    let closing = cluster.closing.clone();
+    connections::serve(listener, router(&cluster, access), async move {
+        closing.cancelled().await
+    })
+    .await;
+    // It looks at the same token.
+    let _ = caring.await;
+}

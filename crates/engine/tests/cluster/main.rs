@@ -1,0 +1,10 @@
+//! Gateways over several engines, in one process: nodes over a backend that isolates nothing, and a real PostgreSQL.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
+mod create;
+mod lists;
+mod loss;
+mod postgres;
