@@ -513,7 +513,7 @@ export interface MachineInfo {
   readonly warmPoolCheckout?: WarmPoolCheckout;
   /** What the machine may reach now, and what secrets it uses. Hosted servers leave it out. */
   readonly network?: { readonly egress: EgressPolicy; readonly secrets?: MachineSecret[] };
-  /** What the local engine could not enforce on this computer. */
+  /** What the local engine does not enforce on this computer. */
   readonly warnings?: readonly string[];
   /** Why the machine is in `error` (local engine). */
   readonly errorMessage?: string;

@@ -241,7 +241,7 @@ pub struct MachineInfo {
     /// What it may reach (local engine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<MachineNetwork>,
-    /// What this host could not enforce (local engine, `--best-effort`).
+    /// What this host does not enforce (local engine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
     /// Why the machine is in `error` (local engine).

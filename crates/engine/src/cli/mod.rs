@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
-use crate::isolation::{descriptors, remove, Backend};
+use crate::isolation::{descriptors, remove, Backend, Limit};
 use crate::machine::{Engine, Ids};
 use crate::server::{self, access::Access, faults::Faults};
 use crate::store::Store;
@@ -130,7 +130,7 @@ struct Serve {
     #[arg(long)]
     faults: bool,
 
-    /// Where this computer cannot enforce a limit, start the machine with a warning instead of an error.
+    /// Where this computer cannot enforce a size that is asked for, start the machine with a warning instead of an error.
     #[arg(long)]
     best_effort: bool,
 
@@ -382,12 +382,15 @@ where
     // After the backend, which removes what its first machine had.
     let _ = remove::directory(&directory);
     let found = found?;
-    let word = |able: bool| if able { "enforced" } else { "not enforced" };
+    let word = |limit| match found.enforces(limit) {
+        true => "enforced",
+        false => "not enforced",
+    };
     println!("isolation   {}", found.backend);
-    println!("memory_mb   {}", word(found.memory));
-    println!("vcpus       {}", word(found.cpu));
-    println!("processes   {}", word(found.pids));
-    println!("disk_mb     {}", word(found.disk));
+    println!("memory_mb   {}", word(Limit::Memory));
+    println!("vcpus       {}", word(Limit::Cpu));
+    println!("processes   {}", word(Limit::Pids));
+    println!("disk_mb     {}", word(Limit::Disk));
     println!("open files  {}", descriptors::limit());
     println!("users       {}", if found.users { "all" } else { "root only" });
     for feature in &found.features {

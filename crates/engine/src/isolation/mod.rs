@@ -35,9 +35,9 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum IsolationError {
-    /// This computer cannot enforce a limit that was asked for (and the engine was not told `--best-effort`).
+    /// The engine has no right to do this on this computer.
     #[error("{0}")]
-    Unenforceable(String),
+    Unprivileged(String),
     /// The caller asked for something impossible: no such user, executable, pid.
     #[error("{0}")]
     Invalid(String),
@@ -69,20 +69,88 @@ pub type Result<T> = std::result::Result<T, IsolationError>;
 pub struct Capabilities {
     /// Name of the backend and how it runs, such as `namespaces (root)`.
     pub backend: String,
-    /// Memory limits.
-    pub memory: bool,
-    /// Processor limits.
-    pub cpu: bool,
-    /// Limits of the number of processes.
-    pub pids: bool,
-    /// Exact disk limits.
-    pub disk: bool,
+    /// What it cannot enforce, in the order in which a person can mend it.
+    pub gaps: Vec<Gap>,
+    /// Whether machines start where a size that was asked for cannot be enforced, with a warning.
+    pub best_effort: bool,
     /// Commands as other users than root.
     pub users: bool,
     /// What a person should know: one sentence each, with a way to change it where there is one.
     pub notes: Vec<String>,
     /// What the promises need of the kernel.
     pub features: Vec<Feature>,
+}
+
+impl Capabilities {
+    /// Why a limit does not hold; `None` = it does.
+    pub fn gap(&self, limit: Limit) -> Option<&Gap> {
+        self.gaps.iter().find(|gap| gap.limit == limit)
+    }
+
+    /// Whether a limit holds.
+    pub fn enforces(&self, limit: Limit) -> bool {
+        self.gap(limit).is_none()
+    }
+}
+
+/// A limit of machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Memory.
+    Memory,
+    /// Processor time.
+    Cpu,
+    /// The number of processes.
+    Pids,
+    /// Disk.
+    Disk,
+}
+
+impl Limit {
+    /// What the API calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory_mb",
+            Self::Cpu => "vcpus",
+            Self::Pids => "the number of processes",
+            Self::Disk => "disk_mb",
+        }
+    }
+}
+
+/// A limit that this computer cannot enforce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Which one.
+    pub limit: Limit,
+    /// Why not: a clause.
+    pub reason: String,
+    /// What a person does about it: a clause that begins with a verb.
+    pub mend: String,
+}
+
+impl Gap {
+    /// A sentence for each reason, with all limits that it takes away.
+    pub fn sentences(gaps: &[Self]) -> Vec<String> {
+        let mut sentences: Vec<String> = Vec::new();
+        for (place, gap) in gaps.iter().enumerate() {
+            let is_same = |other: &&Self| (&other.reason, &other.mend) == (&gap.reason, &gap.mend);
+            if gaps[..place].iter().any(|other| is_same(&other)) {
+                continue;
+            }
+            let names: Vec<&str> = gaps.iter().filter(is_same).map(|gap| gap.limit.name()).collect();
+            let names = match names.as_slice() {
+                [one] => format!("{one} is"),
+                [rest @ .., last] => format!("{} and {last} are", rest.join(", ")),
+                [] => continue,
+            };
+            sentences.push(format!(
+                "{names} not enforced: {}. To mend it, {}.",
+                gap.reason, gap.mend
+            ));
+        }
+        sentences
+    }
 }
 
 /// Something of the kernel that a promise needs.
@@ -274,7 +342,7 @@ pub trait Backend: Send + Sync + 'static {
 /// A started machine. Dropping the last reference ends it in the background.
 #[async_trait]
 pub trait Running: Send + Sync + 'static {
-    /// What this host could not enforce for it (`--best-effort` only).
+    /// What this host does not enforce for it.
     fn warnings(&self) -> &[String];
 
     /// Starts a process.
@@ -333,4 +401,32 @@ pub trait Running: Send + Sync + 'static {
 
     /// Resolves when the machine has ended, by [`stop`](Running::stop) or by itself.
     async fn ended(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_share_a_reason_share_a_sentence() {
+        let gap = |limit, reason: &str| Gap {
+            limit,
+            reason: reason.into(),
+            mend: "run the engine as root".into(),
+        };
+        let gaps = [
+            gap(Limit::Memory, "no group"),
+            gap(Limit::Disk, "no loop device"),
+            gap(Limit::Cpu, "no group"),
+            gap(Limit::Pids, "no group"),
+        ];
+        assert_eq!(
+            Gap::sentences(&gaps),
+            [
+                "memory_mb, vcpus and the number of processes are not enforced: no group. To mend it, run the engine as root.",
+                "disk_mb is not enforced: no loop device. To mend it, run the engine as root.",
+            ]
+        );
+        assert!(Gap::sentences(&[]).is_empty());
+    }
 }

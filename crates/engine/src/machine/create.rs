@@ -20,6 +20,7 @@ use super::layers::Pin;
 use super::live::Machine;
 use super::pool::Ready;
 use super::record::Record;
+use super::sizes::{Asked, UNSAID_VCPUS};
 use super::snapshot::Snapshot;
 use super::start_command::StartCommand;
 use super::templates::{Template, WORKSPACE};
@@ -115,6 +116,8 @@ impl Engine {
             } => {
                 let (template, pin) = self.pinned_template(reference).await?;
                 template.check_disk(*disk_mb)?;
+                Asked::for_template(&template.name, *vcpus, *memory_mb, *disk_mb)
+                    .check(self.backend.capabilities())?;
                 let pool = self.pool_config(plan.checkout.as_ref()).await?;
                 let own = template.config.as_ref();
                 let or_pool =
@@ -124,7 +127,7 @@ impl Engine {
                         vcpus: or_pool(
                             vcpus,
                             pool.as_ref().map(|p| p.vcpus),
-                            own.map_or(1, |own| own.vcpus),
+                            own.map_or(UNSAID_VCPUS, |own| own.vcpus),
                         ),
                         memory_mb: or_pool(
                             memory_mb,
@@ -395,6 +398,7 @@ impl Engine {
 
     /// Starts an isolated machine. So many at once only lengthen each other, so they take turns.
     pub(super) async fn start_spec(&self, spec: StartSpec) -> Result<Arc<dyn Running>> {
+        Asked::in_start(spec.vcpus, spec.memory_mb, spec.disk_mb).check(self.backend.capabilities())?;
         self.refuse_without_room().await?;
         let _permit = self.starts.acquire().await.map_err(|_| Error::shutting_down())?;
         let started = self.backend.start(spec).await;

@@ -259,8 +259,9 @@ impl Error {
     /// Isolation refused or failed while `doing`.
     pub fn isolation(doing: &str, error: IsolationError) -> Self {
         match error {
-            IsolationError::Unenforceable(text) => Self::new(Kind::FeatureUnavailable, text)
-                .with_action("ask for less, or start the engine with --best-effort to get a warning instead"),
+            IsolationError::Unprivileged(text) => {
+                Self::new(Kind::FeatureUnavailable, text).with_action("start the engine as root")
+            }
             IsolationError::Invalid(text) | IsolationError::Directory(text) => {
                 Self::new(Kind::InvalidRequest, text)
             }

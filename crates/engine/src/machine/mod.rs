@@ -60,6 +60,7 @@ mod room;
 pub mod secrets;
 pub mod shells;
 mod shutdown;
+mod sizes;
 pub mod snapshot;
 pub mod start_command;
 pub mod status;

@@ -13,6 +13,7 @@ use super::error::{Error, Kind, Result};
 use super::live::lock;
 use super::pool::{Pool, Ready, Settings};
 use super::record::canonical;
+use super::sizes::Asked;
 use super::validate::{self, Checkout};
 use super::{clock, ids, Engine};
 use crate::isolation::{EgressRules, Secrets, StartSpec};
@@ -173,10 +174,16 @@ impl Engine {
             drain_requested_at: None,
         };
         settings.template.check_disk(settings.resources.disk_mb)?;
+        self.check_pool_sizes(&settings.template.name, &settings.resources)?;
         let pool = Pool::new(settings);
         self.save_pool(&pool).await?;
         self.add_pool(pool.clone());
         Ok(pool.info())
+    }
+
+    fn check_pool_sizes(&self, template: &str, sizes: &PoolResources) -> Result<()> {
+        let asked = Asked::for_template(template, Some(sizes.vcpus), Some(sizes.memory_mb), sizes.disk_mb);
+        asked.check(self.backend.capabilities())
     }
 
     /// One pool.
@@ -264,7 +271,10 @@ impl Engine {
                 self.template(&wanted).await?
             }
         };
-        template.check_disk(body.resources.as_ref().and_then(|r| r.disk_mb))?;
+        if let Some(resources) = &body.resources {
+            template.check_disk(resources.disk_mb)?;
+            self.check_pool_sizes(&template.name, resources)?;
+        }
         pool.set(|s| {
             let resources = body.resources.unwrap_or_else(|| s.resources.clone());
             if resources != s.resources || template != s.template {

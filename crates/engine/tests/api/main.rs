@@ -23,6 +23,7 @@ mod monitor;
 mod pools;
 mod previews;
 mod program;
+mod sizes;
 mod snapshots;
 mod sockets;
 mod ssh;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nullspace_engine::isolation::{Backend, StartSpec};
+use nullspace_engine::isolation::{Backend, Limit, StartSpec};
 
 use crate::lab::{groups, run, sh, spec, Lab};
 
@@ -134,7 +134,7 @@ async fn buffers_of_connections_have_a_limit_beside_the_memory() {
 #[tokio::test]
 async fn a_full_memory_ends_processes_and_not_the_machine() {
     let Some(lab) = Lab::open().await else { return };
-    if !lab.backend.capabilities().memory {
+    if !lab.backend.capabilities().enforces(Limit::Memory) {
         return eprintln!("skipped: memory cannot be limited here");
     }
     let machine = lab
@@ -213,5 +213,5 @@ async fn what_the_promises_need_of_the_kernel_is_named_and_looked_for() {
         .iter()
         .find(|f| f.promise.contains("disk_mb"))
         .unwrap();
-    assert_eq!(disk.is_there, found.disk);
+    assert_eq!(disk.is_there, found.enforces(Limit::Disk));
 }

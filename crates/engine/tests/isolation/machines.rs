@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{finish, processes, run, sh, shell, spec, traces, until, Lab};
 use nullspace_engine::isolation::files::{EntryKind, Files, Op};
-use nullspace_engine::isolation::{Backend, ExecSpec, IsolationError, PtySize, Running, StartSpec};
+use nullspace_engine::isolation::{Backend, ExecSpec, IsolationError, Limit, PtySize, Running, StartSpec};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn terminals_have_the_size_they_are_given() {
 async fn limits_of_processes_and_memory_hold_for_their_machine_only() {
     let Some(lab) = Lab::open().await else { return };
     let other = lab.start(spec("neighbour")).await;
-    if lab.backend.capabilities().pids {
+    if lab.backend.capabilities().enforces(Limit::Pids) {
         let bomb = lab
             .start(StartSpec {
                 memory_mb: 1024,
@@ -270,7 +270,7 @@ async fn limits_of_processes_and_memory_hold_for_their_machine_only() {
     } else {
         eprintln!("skipped: the number of processes cannot be limited here");
     }
-    if lab.backend.capabilities().memory {
+    if lab.backend.capabilities().enforces(Limit::Memory) {
         let hog = lab
             .start(StartSpec {
                 memory_mb: 64,
@@ -299,7 +299,7 @@ async fn limits_of_processes_and_memory_hold_for_their_machine_only() {
 #[tokio::test]
 async fn a_disk_of_limited_size_is_full_at_its_size_and_can_be_copied() {
     let Some(lab) = Lab::open().await else { return };
-    if !lab.backend.capabilities().disk {
+    if !lab.backend.capabilities().enforces(Limit::Disk) {
         eprintln!("skipped: disks cannot be limited here");
         return;
     }

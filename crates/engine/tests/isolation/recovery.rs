@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::lab::{backend, processes, sh, shell, spec, traces, until, Lab};
-use nullspace_engine::isolation::{Backend, StartSpec};
+use nullspace_engine::isolation::{Backend, Limit, StartSpec};
 
 /// Names the state directory to the process that is going to be killed.
 const STATE: &str = "NULLSPACE_TEST_STATE";
@@ -17,7 +17,7 @@ async fn victim(state: PathBuf) {
     let mut running = Vec::new();
     for name in ["works", "paused", "disk"] {
         let mut wanted = spec(name);
-        if name == "disk" && backend.capabilities().disk {
+        if name == "disk" && backend.capabilities().enforces(Limit::Disk) {
             wanted = StartSpec {
                 disk_mb: Some(64),
                 ..wanted

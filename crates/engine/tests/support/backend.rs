@@ -49,10 +49,15 @@ pub struct Machine {
 
 impl Plain {
     pub fn new() -> Arc<Self> {
+        Self::on(Capabilities::default())
+    }
+
+    /// On a computer that can do this much.
+    pub fn on(capabilities: Capabilities) -> Arc<Self> {
         Arc::new(Self {
             capabilities: Capabilities {
                 backend: "plain".into(),
-                ..Default::default()
+                ..capabilities
             },
             layers: tempfile::tempdir().unwrap(),
             machines: Mutex::default(),

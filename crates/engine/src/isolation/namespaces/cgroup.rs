@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use nullspace_agent::message::Sizes;
 use sha2::{Digest, Sha256};
 
+use crate::isolation::{Gap, Limit};
+
 /// Share of its memory that a machine's TCP and UDP buffers may take with version 1, which counts them apart.
 const SOCKET_SHARE: u64 = 4;
 /// Limit of those buffers, version 1. Without a limit they are not even counted.
@@ -40,6 +42,8 @@ pub struct Groups {
     pids: Option<Tree>,
     /// Freezing, and with version 2 killing.
     freeze: Option<Tree>,
+    /// How a person gets what is missing.
+    mend: &'static str,
 }
 
 /// The groups of one machine.
@@ -92,7 +96,8 @@ impl Groups {
         groups.cpu = groups
             .cpu
             .take()
-            .or_else(|| v1("cpu").filter(|tree| works(tree, "cpu.cfs_quota_us", "100000")));
+            // A group of the engine may have little itself: no group below it gets more.
+            .or_else(|| v1("cpu").filter(|tree| works(tree, "cpu.cfs_quota_us", "1000")));
         groups.usage = groups.usage.take().or_else(|| v1("cpuacct"));
         groups.pids = groups
             .pids
@@ -103,19 +108,8 @@ impl Groups {
             .freeze
             .take()
             .or_else(|| v1("freezer").filter(|tree| works(tree, "freezer.state", "THAWED")));
+        groups.mend = mend(&mounts);
         groups
-    }
-
-    pub fn memory(&self) -> bool {
-        self.memory.is_some()
-    }
-
-    pub fn cpu(&self) -> bool {
-        self.cpu.is_some()
-    }
-
-    pub fn pids(&self) -> bool {
-        self.pids.is_some()
     }
 
     pub fn freezer(&self) -> bool {
@@ -143,28 +137,34 @@ impl Groups {
         !has_swap || tree.group.join(file).exists()
     }
 
-    /// What cannot be limited or counted, one sentence each.
-    pub fn notes(&self) -> Vec<String> {
-        let uncounted = [
-            (self.memory() && !self.sockets(), "Buffers of TCP and UDP sockets are not counted in memory_mb: this kernel's control groups do not know them. Use control groups version 2."),
-            (self.memory() && !self.swap(), "Swap is not counted in memory_mb: this kernel does not account it. Boot with swapaccount=1, or use control groups version 2."),
-        ];
-        let uncounted = uncounted.into_iter().filter(|(missing, _)| *missing);
-        let mut notes = self.unlimited();
-        notes.extend(uncounted.map(|(_, note)| note.to_owned()));
-        notes
-    }
-
-    fn unlimited(&self) -> Vec<String> {
+    /// What cannot be limited.
+    pub fn gaps(&self) -> Vec<Gap> {
         [
-            (self.memory.is_none(), "memory_mb is not enforced: this engine may make no control group with the memory controller."),
-            (self.cpu.is_none(), "vcpus is not enforced: this engine may make no control group with the cpu controller."),
-            (self.pids.is_none(), "The number of processes is not limited: this engine may make no control group with the pids controller."),
+            (Limit::Memory, self.memory.is_none()),
+            (Limit::Cpu, self.cpu.is_none()),
+            (Limit::Pids, self.pids.is_none()),
         ]
         .into_iter()
-        .filter(|(missing, _)| *missing)
-        .map(|(_, note)| format!("{note} Run the engine as root, or in a delegated group (systemd-run --user -p Delegate=yes)."))
+        .filter(|(_, missing)| *missing)
+        .map(|(limit, _)| Gap {
+            limit,
+            reason: "this engine may make no control group with the controller for it".to_owned(),
+            mend: self.mend.to_owned(),
+        })
         .collect()
+    }
+
+    /// What is limited but not counted, one sentence each.
+    pub fn uncounted(&self) -> Vec<String> {
+        let uncounted = [
+            (!self.sockets(), "Buffers of TCP and UDP sockets are not counted in memory_mb: this kernel's control groups do not know them. Use control groups version 2."),
+            (!self.swap(), "Swap is not counted in memory_mb: this kernel does not account it. Boot with swapaccount=1, or use control groups version 2."),
+        ];
+        let limits_memory = self.memory.is_some();
+        let uncounted = uncounted
+            .into_iter()
+            .filter(|(missing, _)| limits_memory && *missing);
+        uncounted.map(|(_, note)| note.to_owned()).collect()
     }
 
     fn trees(&self) -> Vec<&Tree> {
@@ -213,7 +213,11 @@ impl Groups {
                 fs::write(path.join("cpu.max"), format!("{quota} {period}"))?;
             } else {
                 fs::write(path.join("cpu.cfs_period_us"), period.to_string())?;
-                fs::write(path.join("cpu.cfs_quota_us"), quota.to_string())?;
+                match fs::write(path.join("cpu.cfs_quota_us"), quota.to_string()) {
+                    // More than the engine's own group has: that one's limit is the lower, and holds.
+                    Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                    written => written?,
+                }
             }
         }
         if let Some((path, _)) = place(&self.pids) {
@@ -385,6 +389,27 @@ fn freeze(path: &Path, v2: bool, frozen: bool) -> io::Result<()> {
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// How somebody gets an engine that may make groups with all controllers, on a computer with these mounts.
+fn mend(mounts: &str) -> &'static str {
+    let is_read_only =
+        |kind: &str, options: &str| kind.starts_with("cgroup") && options.split(',').any(|one| one == "ro");
+    if rustix::process::geteuid().is_root() {
+        return match mount_of(mounts, is_read_only) {
+            Some(_) => "mount /sys/fs/cgroup with rights to write (docker: -v /sys/fs/cgroup:/sys/fs/cgroup:rw)",
+            None => "boot with the controllers memory, cpu and pids (cgroup_enable=memory), and let the engine write to /sys/fs/cgroup",
+        };
+    }
+    // Only version 2 can be handed to somebody else than root.
+    let has_controllers = mount_of(mounts, |kind, _| kind == "cgroup2").is_some_and(|top| {
+        fs::read_to_string(top.join("cgroup.controllers")).is_ok_and(|list| list.contains("memory"))
+    });
+    if has_controllers {
+        "start the engine in a control group of its own (systemd-run --user --scope -p Delegate=yes nullspace-engine serve), or as root"
+    } else {
+        "start the engine as root: control groups version 1 can be used by root only"
+    }
 }
 
 /// Lets groups below this one have its controllers.

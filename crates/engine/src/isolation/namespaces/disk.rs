@@ -15,15 +15,56 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// Tries to get a loop device that somebody else takes first.
 const TRIES: u32 = 20;
 
-/// Whether images can be made and attached here.
-pub fn available() -> bool {
-    Path::new("/dev/loop-control").exists()
-        && Command::new("mkfs.ext4")
-            .arg("-V")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+/// Why images cannot be used, and what a person does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    pub reason: &'static str,
+    pub mend: &'static str,
+}
+
+/// Whether images can be made and attached here, found by attaching one.
+pub fn available(folder: &Path) -> std::result::Result<(), Missing> {
+    let mkfs = Command::new("mkfs.ext4")
+        .arg("-V")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !mkfs.is_ok_and(|status| status.success()) {
+        return Err(Missing {
+            reason: "mkfs.ext4 is missing",
+            mend: "install e2fsprogs",
+        });
+    }
+    if !Path::new("/dev/loop-control").exists() {
+        return Err(Missing {
+            reason: "there are no loop devices",
+            mend: "load the kernel's module loop; a container needs --device /dev/loop-control and --device /dev/loop0 and so on",
+        });
+    }
+    match probe(folder) {
+        // Devices that are all in use are there.
+        Ok(()) | Err(Failed::Full) => Ok(()),
+        Err(Failed::Attach(error)) => {
+            tracing::debug!(%error, "a disk image cannot be attached");
+            Err(Missing {
+                reason: "this engine may attach no disk image to a loop device",
+                mend: "let it use /dev/loop*; a container needs the devices (--device /dev/loop-control, --device /dev/loop0 and so on) and CAP_SYS_ADMIN",
+            })
+        }
+    }
+}
+
+fn probe(folder: &Path) -> std::result::Result<(), Failed> {
+    let file = folder.join(format!("probe-{}.img", std::process::id()));
+    let image = fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&file)
+        .and_then(|image| image.set_len(1 << 20).map(|()| image));
+    let _ = fs::remove_file(&file);
+    take_device(&image.map_err(Failed::Attach)?).map(drop)
 }
 
 /// An attached image. The device stays as long as this or a mount of it lives.
@@ -64,14 +105,33 @@ pub fn make(file: &Path, mb: u32) -> Result<Disk> {
             String::from_utf8_lossy(&output.stderr).trim()
         )));
     }
+    let (device, open) = take_device(&image).map_err(|failure| match failure {
+        Failed::Full => IsolationError::Exhausted(
+            "no loop device is free for a disk: end machines that have one".to_owned(),
+        ),
+        Failed::Attach(error) => failed("attach a disk image")(error),
+    })?;
+    Ok(Disk { device, _open: open })
+}
+
+/// Why an image has no device.
+enum Failed {
+    /// All are in use.
+    Full,
+    Attach(io::Error),
+}
+
+fn take_device(image: &fs::File) -> std::result::Result<(PathBuf, OwnedFd), Failed> {
     for _ in 0..TRIES {
-        match attach(&image) {
-            Ok((device, open)) => return Ok(Disk { device, _open: open }),
+        match attach(image) {
+            Ok(taken) => return Ok(taken),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
-            Err(error) => return Err(failed("attach a disk image")(error)),
+            // The kernel has one more, but a container has files for a few only.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Failed::Full),
+            Err(error) => return Err(Failed::Attach(error)),
         }
     }
-    Err(IsolationError::Failed("no loop device is free".to_owned()))
+    Err(Failed::Full)
 }
 
 /// `struct loop_config` with `struct loop_info64` in it.

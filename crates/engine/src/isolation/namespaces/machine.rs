@@ -26,8 +26,8 @@ use crate::isolation::meter::Meter;
 use crate::isolation::relay::{Relay, RelayOptions};
 use crate::isolation::remove::Trash;
 use crate::isolation::{
-    EgressRules, ExecSpec, Exit, IsolationError, Layer, Mount, Process, PtySize, Result, Running, StartSpec,
-    Usage,
+    EgressRules, ExecSpec, Exit, Gap, IsolationError, Layer, Limit, Mount, Process, PtySize, Result, Running,
+    StartSpec, Usage,
 };
 
 /// Share of the memory that `/dev/shm` and `/run` may take each.
@@ -69,26 +69,9 @@ struct Killer {
 
 /// Starts a machine. Dropped half-way, or after a failure, nothing is left: the parts clean up after themselves.
 pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Running>> {
-    let mut warnings = Vec::new();
-    if let Some(mb) = spec.disk_mb {
-        if !shared.root || !disk::available() {
-            let text =
-                format!("disk_mb ({mb}) cannot be enforced on this computer: see `nullspace-engine doctor`");
-            if !shared.options.best_effort {
-                return Err(IsolationError::Unenforceable(text));
-            }
-            warnings.push(text);
-        }
-    }
-    if spec.disk_mb.is_none() {
-        warnings.push(
-            "this machine has no disk limit of its own, and can fill the engine's disk: give disk_mb for one"
-                .to_owned(),
-        );
-    }
-    warnings.extend(shared.groups.notes());
+    let limited = spec.disk_mb.filter(|_| shared.capabilities.enforces(Limit::Disk));
+    let warnings = warnings(&shared, spec.disk_mb);
     let folder = shared.machine(&spec.id);
-    let limited = spec.disk_mb.filter(|_| shared.root && disk::available());
     let (folder, group, disk) = {
         let (shared, spec) = (shared.clone(), spec.clone());
         blocking(move || {
@@ -185,6 +168,25 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         frozen: tokio::sync::Mutex::new(false),
         meter: Meter::default(),
     }))
+}
+
+/// What does not hold for a machine with a disk of so many MiB.
+fn warnings(shared: &Shared, disk_mb: Option<u32>) -> Vec<String> {
+    let mut gaps = shared.capabilities.gaps.clone();
+    let mut warnings = Vec::new();
+    if disk_mb.is_none() {
+        gaps.retain(|gap| gap.limit != Limit::Disk);
+        let mend = match shared.capabilities.enforces(Limit::Disk) {
+            true => ": give disk_mb for one",
+            false => "",
+        };
+        warnings.push(format!(
+            "this machine has no disk limit of its own, and can fill the engine's disk{mend}"
+        ));
+    }
+    warnings.extend(Gap::sentences(&gaps));
+    warnings.extend(shared.groups.uncounted());
+    warnings
 }
 
 /// The volumes that a machine began with.
@@ -336,8 +338,11 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
         counted: shared.counted.clone(),
         shm_bytes: (u64::from(spec.memory_mb) << 20) / SHM_SHARE,
         sizes: Sizes {
-            memory: shared.groups.memory().then(|| u64::from(spec.memory_mb) << 20),
-            processors: shared.groups.cpu().then_some(spec.vcpus),
+            memory: shared
+                .capabilities
+                .enforces(Limit::Memory)
+                .then(|| u64::from(spec.memory_mb) << 20),
+            processors: shared.capabilities.enforces(Limit::Cpu).then_some(spec.vcpus),
         },
     })
 }
@@ -387,7 +392,7 @@ impl Machine {
     /// The machine as its volumes are changed.
     fn inside(&self) -> Result<Inside> {
         let (pid, id_base) = self.inside.ok_or_else(|| {
-            IsolationError::Unenforceable(
+            IsolationError::Unprivileged(
                 "this engine runs unprivileged, and such an engine cannot change the volumes of a machine that runs"
                     .to_owned(),
             )

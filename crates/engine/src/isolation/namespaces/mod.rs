@@ -11,9 +11,8 @@
 //! As root every machine has a block of 65536 ids of its own; its root is nobody outside. An unprivileged engine does
 //! the same in a user namespace of its own, with one id, a read-only `/usr` and no disk limits.
 //!
-//! What this computer cannot enforce: a create always carries `vcpus` and `memory_mb`, since every client sends its
-//! defaults, so where these cannot be limited the machine starts and says so in its warnings. An explicit `disk_mb`
-//! that cannot be enforced is an error, unless the engine runs with `--best-effort`.
+//! What this computer cannot enforce is in the capabilities. The rule about sizes that are asked for all the same is that
+//! of the rooms above: here a machine starts, and its warnings say what does not hold.
 
 mod base;
 mod cgroup;
@@ -44,7 +43,9 @@ use tokio_util::sync::CancellationToken;
 pub use base::NAMES;
 
 use super::remove::Trash;
-use super::{Backend, Capabilities, Fill, IsolationError, Layer, Result, Running, StartSpec, VolumeFiles};
+use super::{
+    Backend, Capabilities, Fill, Gap, IsolationError, Layer, Limit, Result, Running, StartSpec, VolumeFiles,
+};
 use cgroup::Groups;
 use spawner::Spawner;
 
@@ -76,7 +77,6 @@ pub struct Options {
 
 /// The backend.
 pub struct Namespaces {
-    capabilities: Capabilities,
     shared: Arc<Shared>,
 }
 
@@ -88,6 +88,7 @@ struct Shared {
     /// `/usr` of `base`: this computer's, or a copy where that cannot be mounted for other ids.
     usr: PathBuf,
     root: bool,
+    capabilities: Capabilities,
     trash: Arc<Trash>,
     spawner: Spawner,
     groups: Groups,
@@ -131,7 +132,7 @@ impl Namespaces {
         let usr = base::usr(&base);
         let groups = Groups::open(&options.state_dir);
         let spawner = Spawner::start(!root).map_err(failed("start the spawner"))?;
-        let capabilities = capabilities(root, &groups);
+        let capabilities = capabilities(root, &groups, &options);
         let shared = Shared {
             filters: filter::programs().map_err(IsolationError::Failed)?,
             counted: filter::counted().map_err(IsolationError::Failed)?,
@@ -139,6 +140,7 @@ impl Namespaces {
             base,
             usr,
             root,
+            capabilities,
             trash,
             spawner,
             groups,
@@ -150,7 +152,6 @@ impl Namespaces {
             options,
         };
         Ok(Self {
-            capabilities,
             shared: Arc::new(shared),
         })
     }
@@ -177,7 +178,7 @@ impl Namespaces {
 #[async_trait]
 impl Backend for Namespaces {
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        &self.shared.capabilities
     }
 
     async fn start(&self, spec: StartSpec) -> Result<Arc<dyn Running>> {
@@ -323,26 +324,35 @@ impl Drop for Block {
     }
 }
 
-fn capabilities(root: bool, groups: &Groups) -> Capabilities {
-    let mut notes = groups.notes();
-    let features = features::all(root, groups);
-    let disk = root && disk::available();
+fn capabilities(root: bool, groups: &Groups, options: &Options) -> Capabilities {
+    let disk = if root {
+        disk::available(&options.state_dir)
+    } else {
+        Err(disk::Missing {
+            reason: "only root may attach disk images",
+            mend: "start the engine as root",
+        })
+    };
+    let mut gaps = groups.gaps();
+    gaps.extend(disk.as_ref().err().map(|missing| Gap {
+        limit: Limit::Disk,
+        reason: missing.reason.to_owned(),
+        mend: missing.mend.to_owned(),
+    }));
+    let mut notes = Gap::sentences(&gaps);
+    notes.extend(groups.uncounted());
     if !root {
         notes.push(
-            "The engine runs unprivileged: /usr is read-only inside, commands run as root only, and disk_mb cannot be enforced. Run it as root for all of these.".to_owned(),
+            "The engine runs unprivileged: /usr is read-only inside, and commands run as root only. Start it as root for more.".to_owned(),
         );
-    } else if !disk {
-        notes.push("disk_mb cannot be enforced: mkfs.ext4 or loop devices are missing. On Debian, install e2fsprogs.".to_owned());
     }
     Capabilities {
         backend: format!("namespaces ({})", if root { "root" } else { "unprivileged" }),
-        memory: groups.memory(),
-        cpu: groups.cpu(),
-        pids: groups.pids(),
-        disk,
+        features: features::all(root, groups, disk.is_ok()),
+        gaps,
+        best_effort: options.best_effort,
         users: root,
         notes,
-        features,
     }
 }
 

@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{Error, Kind, Result};
 use super::live::lock;
+use super::sizes::Asked;
 use super::templates::{Reference, Template, LOCAL};
 use super::{clock, ids, Engine};
 use crate::store::{builds as store, documents, templates};
@@ -227,6 +228,7 @@ impl Engine {
                 format!("`{name}` comes with the engine: give the template another name"),
             ));
         }
+        Asked::in_build(&definition.config).check(self.backend.capabilities())?;
         // A template must be there now: a build that waits may find it gone, one that is asked for may not. An image is looked for
         // by the build itself, since a registry takes its time.
         let source = self.look_at_base(&definition.base).await?.1;
@@ -548,7 +550,10 @@ impl Engine {
         let checked = match definition::check(request, false) {
             Ok((definition, _)) => {
                 warnings = definition.warnings;
-                self.look_at_base(&definition.base).await.map(drop)
+                match Asked::in_build(&definition.config).check(self.backend.capabilities()) {
+                    Ok(()) => self.look_at_base(&definition.base).await.map(drop),
+                    refused => refused,
+                }
             }
             Err(error) => Err(error),
         };

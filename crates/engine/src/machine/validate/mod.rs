@@ -269,11 +269,16 @@ pub fn disk_mb(value: u32) -> Result<u32> {
 
 /// Memory in MiB when none is asked for. Source: schema, `memory_mb`.
 pub fn default_memory_mb(template: &str) -> u32 {
-    if matches!(template, CODE_INTERPRETER | "desktop") {
-        2048
+    if is_large(template) {
+        limits::DEFAULT_MEMORY_LARGE_MB as u32
     } else {
         256
     }
+}
+
+/// Whether machines of a template have more memory by default.
+pub fn is_large(template: &str) -> bool {
+    matches!(template, CODE_INTERPRETER | "desktop")
 }
 
 fn check_snapshot_rules(body: &CreateMachineRequest) -> Result<()> {
