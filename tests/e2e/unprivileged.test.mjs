@@ -126,12 +126,26 @@ test('a size that cannot be held is refused, unless the engine may do its best; 
   assert.equal(exitCode, isHeld('memory_mb') ? 137 : 0);
 });
 
+test('a machine has 1024 processes and its neighbours have theirs, without a control group', async (t) => {
+  const engine = await unprivilegedEngine(t, []);
+  t.after(() => engine.stop());
+  const [full, neighbour] = await Promise.all([engine.Machine.create(ANY), engine.Machine.create(ANY)]);
+  // The shell ends at a fork that fails.
+  const storm = 'i=0; while [ $i -lt 1500 ]; do sleep 60 > /dev/null 2>&1 & i=$((i+1)); echo $i; done | tail -n 1';
+  const started = Number((await full.commands.run(storm, { shell: true, timeout: 60 })).stdout);
+  assert.ok(started > 500 && started <= 1024, `${started} processes`);
+  assert.equal(await sh(neighbour, 'sh -c "echo fine"'), 'fine');
+  await Promise.all([full.kill(), neighbour.kill()]);
+});
+
 test('who cannot be another user says so', async (t) => {
   const engine = await unprivilegedEngine(t, ['--best-effort']);
   t.after(() => engine.stop());
   const machine = await engine.Machine.create(ANY);
   const refused = (error) =>
-    error instanceof NullspaceError && error.code === 'permission_denied' && /`nobody`/.test(error.message);
+    error instanceof NullspaceError &&
+    error.code === 'permission_denied' &&
+    /`nobody`.*when the engine runs as root/.test(error.message);
   await assert.rejects(machine.files.list('/', { user: 'nobody' }), refused);
   const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f';
   await assert.rejects(machine.createSshAccess({ publicKey: key, user: 'nobody' }), refused);

@@ -87,6 +87,10 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
             step("map the id", fs::write("/proc/self/setgroups", "deny"))?;
             step("map the id", fs::write("/proc/self/uid_map", "0 0 1"))?;
             step("map the group id", fs::write("/proc/self/gid_map", "0 0 1"))?;
+            // After the namespace was made, whose own limit would count all that the user runs.
+            if let Some(most) = setup.processes {
+                step("bound processes", limits::bound_processes(most))?;
+            }
         }
     }
     become_root(KEPT)?;

@@ -36,19 +36,30 @@ const FIRST_TO_END: &str = "100";
 /// Lowers the limits of this process and of all that it starts. System calls only: it may run in a fork.
 pub fn lower() -> io::Result<()> {
     for (resource, most) in COUNTS {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: live structures; the numbers are those of resources.
-        unsafe {
-            check(libc::getrlimit(resource, &raw mut limit))?;
-            limit.rlim_max = limit.rlim_max.min(most);
-            limit.rlim_cur = limit.rlim_cur.min(limit.rlim_max);
-            check(libc::setrlimit(resource, &raw const limit))?;
-        }
+        lower_one(resource, most)?;
     }
     Ok(())
+}
+
+/// Lowers what this process and all that it starts have of processes and threads together, as the kernel counts them for an
+/// id in its user namespace. No such limit exists of memory or processor time: those of a process say nothing of many, and
+/// address space, which Node.js and Java reserve by the gigabyte, is not memory.
+pub fn bound_processes(most: u32) -> io::Result<()> {
+    lower_one(libc::RLIMIT_NPROC, most.into())
+}
+
+fn lower_one(resource: Resource, most: libc::rlim_t) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: live structures; the numbers are those of resources.
+    unsafe {
+        check(libc::getrlimit(resource, &raw mut limit))?;
+        limit.rlim_max = limit.rlim_max.min(most);
+        limit.rlim_cur = limit.rlim_cur.min(limit.rlim_max);
+        check(libc::setrlimit(resource, &raw const limit)).map(drop)
+    }
 }
 
 /// Bounds what the inter-process communication of the machine can hold when no process is left to be ended for it.

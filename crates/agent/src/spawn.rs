@@ -71,7 +71,10 @@ pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
                 Ok(()) => nullspace_agent::files::serve(theirs),
                 Err(error) => nullspace_agent::files::refuse(
                     theirs,
-                    &format!("files are not open to `{}` here: {error}", user.unwrap_or("root")),
+                    &format!(
+                        "files are not open to `{}` here: {error}. Machines have other users than root when the engine runs as root",
+                        user.unwrap_or("root")
+                    ),
                 ),
             }
         }

@@ -20,7 +20,7 @@ const SOCKET_SHARE: u64 = 4;
 /// Limit of those buffers, version 1. Without a limit they are not even counted.
 const SOCKET_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 /// Processes and threads of one machine.
-const MAX_PROCESSES: u32 = 1024;
+pub const MAX_PROCESSES: u32 = 1024;
 /// How long the end of a group may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -137,21 +137,27 @@ impl Groups {
         !has_swap || tree.group.join(file).exists()
     }
 
+    /// Whether groups hold a limit.
+    pub fn limits(&self, limit: Limit) -> bool {
+        match limit {
+            Limit::Memory => self.memory.is_some(),
+            Limit::Cpu => self.cpu.is_some(),
+            Limit::Pids => self.pids.is_some(),
+            Limit::Disk => false,
+        }
+    }
+
     /// What cannot be limited.
     pub fn gaps(&self) -> Vec<Gap> {
-        [
-            (Limit::Memory, self.memory.is_none()),
-            (Limit::Cpu, self.cpu.is_none()),
-            (Limit::Pids, self.pids.is_none()),
-        ]
-        .into_iter()
-        .filter(|(_, missing)| *missing)
-        .map(|(limit, _)| Gap {
-            limit,
-            reason: "this engine may make no control group with the controller for it".to_owned(),
-            mend: self.mend.to_owned(),
-        })
-        .collect()
+        [Limit::Memory, Limit::Cpu, Limit::Pids]
+            .into_iter()
+            .filter(|limit| !self.limits(*limit))
+            .map(|limit| Gap {
+                limit,
+                reason: "this engine may make no control group with the controller for it".to_owned(),
+                mend: self.mend.to_owned(),
+            })
+            .collect()
     }
 
     /// What is limited but not counted, one sentence each.

@@ -111,6 +111,11 @@ pub fn all(root: bool, groups: &Groups, disk: bool) -> Vec<Feature> {
     features
 }
 
+/// Whether the kernel counts processes for each id of a user namespace, and not for all that the user runs.
+pub fn counts_processes() -> bool {
+    is_at_least((5, 14))
+}
+
 fn has_line(path: &str, word: &str) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines()

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::cgroup::Group;
+use super::cgroup::{Group, MAX_PROCESSES};
 use super::control::{Answer, Control};
 use super::disk::{self, Disk};
 use super::volumes::{self, Inside, Mounted};
@@ -322,6 +322,7 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
         upper: text(folder.join("u"))?,
         image: disk.map(|disk| text(disk.device.clone())).transpose()?,
         id_base,
+        processes: shared.counts_processes.then_some(MAX_PROCESSES),
         mounts: spec
             .mounts
             .iter()

@@ -89,6 +89,8 @@ struct Shared {
     usr: PathBuf,
     root: bool,
     capabilities: Capabilities,
+    /// Whether the number of processes is that of the user namespace, not of a control group.
+    counts_processes: bool,
     trash: Arc<Trash>,
     spawner: Spawner,
     groups: Groups,
@@ -140,6 +142,7 @@ impl Namespaces {
             base,
             usr,
             root,
+            counts_processes: !root && !groups.limits(Limit::Pids) && features::counts_processes(),
             capabilities,
             trash,
             spawner,
@@ -334,6 +337,9 @@ fn capabilities(root: bool, groups: &Groups, options: &Options) -> Capabilities 
         })
     };
     let mut gaps = groups.gaps();
+    if !root && features::counts_processes() {
+        gaps.retain(|gap| gap.limit != Limit::Pids);
+    }
     gaps.extend(disk.as_ref().err().map(|missing| Gap {
         limit: Limit::Disk,
         reason: missing.reason.to_owned(),
