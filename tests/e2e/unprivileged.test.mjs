@@ -1,7 +1,7 @@
 // The engine of a user without rights.
 
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
@@ -18,8 +18,8 @@ const isRoot = process.getuid() === 0;
 
 const ANY = { timeout: 120 };
 
-async function unprivilegedEngine(t, args) {
-  if (!isRoot) return engineForTests({ args });
+async function unprivilegedEngine(t, args, env = {}) {
+  if (!isRoot) return engineForTests({ args, env: { HOME: process.env.HOME, ...env } });
   // Under /tmp for every user: the repository may be in a home directory that others cannot enter.
   const directory = temporaryDirectory('unprivileged');
   t.after(() => removeDirectory(directory));
@@ -34,7 +34,7 @@ async function unprivilegedEngine(t, args) {
     binary,
     args,
     state: path.join(home, 'state'),
-    env: { HOME: home },
+    env: { HOME: home, ...env },
     wrapper: ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups'],
   });
 }
@@ -124,6 +124,41 @@ test('a size that cannot be held is refused, unless the engine may do its best; 
   const script = 'head -c 200000000 /dev/zero | tail > /dev/null; exit ${PIPESTATUS[1]}';
   const { exitCode } = await machine.commands.run('bash', { args: ['-c', script] });
   assert.equal(exitCode, isHeld('memory_mb') ? 137 : 0);
+});
+
+test('an engine starts itself again in a scope of the systemd of its user, and without one it starts all the same', async (t) => {
+  const directory = temporaryDirectory('scope');
+  t.after(() => removeDirectory(directory));
+  const seen = path.join(directory, 'seen');
+  mkdirSync(path.join(directory, 'systemd'));
+  for (const name of ['systemd/private', 'seen']) writeFileSync(path.join(directory, name), '');
+  // As the real one: it does what it is told about the scope and becomes the program.
+  const runner = path.join(directory, 'systemd-run');
+  const script = (last) => `#!/bin/sh\necho "$$ $*" >> ${seen}\nwhile [ "$1" != -- ]; do shift; done\nshift\n${last}\n`;
+  chmodSync(directory, 0o755);
+  chmodSync(seen, 0o666);
+  const env = { XDG_RUNTIME_DIR: directory, PATH: `${directory}:${process.env.PATH}` };
+  const options = '--user --scope --quiet --collect --property=Delegate=yes --';
+  for (const [last, calls] of [
+    ['exec "$@"', 2],
+    ['exit 1', 1],
+  ]) {
+    writeFileSync(seen, '');
+    writeFileSync(runner, script(last), { mode: 0o755 });
+    const engine = await unprivilegedEngine(t, [], env);
+    t.after(() => engine.stop());
+    const lines = readFileSync(seen, 'utf8').trim().split('\n');
+    assert.equal(lines.length, calls, lines.join('\n'));
+    assert.ok(lines[0].endsWith(` ${options} true`), lines[0]);
+    if (calls === 2) {
+      // The process that was started is the engine: who ends it needs no other number.
+      assert.ok(lines[1].startsWith(`${engine.pid} ${options} /`), lines[1]);
+      assert.match(lines[1], /nullspace-engine serve --listen 127\.0\.0\.1:0 .* --end-with-stdin/);
+    }
+    const machine = await engine.Machine.create(ANY);
+    assert.equal(await sh(machine, 'id -u'), '0');
+    await engine.stop();
+  }
 });
 
 test('a machine has 1024 processes and its neighbours have theirs, without a control group', async (t) => {

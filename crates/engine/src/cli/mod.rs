@@ -9,6 +9,7 @@ mod log;
 mod node;
 mod prune;
 mod running;
+mod scope;
 mod template;
 mod temporary;
 
@@ -190,7 +191,8 @@ pub fn run<F>(
 where
     F: Future<Output = Outcome<Arc<dyn Backend>>>,
 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         // Help and version come this way too; clap knows where each goes and which code it gives.
         Err(error) => {
@@ -198,6 +200,9 @@ where
             return ExitCode::from(error.exit_code() as u8);
         }
     };
+    if matches!(cli.command, Command::Serve(_) | Command::Doctor) {
+        scope::enter(&arguments);
+    }
     // Before anything is opened: clients, machines and their connections take descriptors by the thousand.
     descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -108,7 +108,7 @@ impl Groups {
             .freeze
             .take()
             .or_else(|| v1("freezer").filter(|tree| works(tree, "freezer.state", "THAWED")));
-        groups.mend = mend(&mounts);
+        groups.mend = mend(&mounts, groups.freeze.as_ref().is_some_and(|tree| tree.v2));
         groups
     }
 
@@ -397,8 +397,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// How somebody gets an engine that may make groups with all controllers, on a computer with these mounts.
-fn mend(mounts: &str) -> &'static str {
+/// How somebody gets an engine that may make groups with all controllers, on a computer with these mounts. `has_group`: it may
+/// make some, of version 2.
+fn mend(mounts: &str, has_group: bool) -> &'static str {
     let is_read_only =
         |kind: &str, options: &str| kind.starts_with("cgroup") && options.split(',').any(|one| one == "ro");
     if rustix::process::geteuid().is_root() {
@@ -411,7 +412,9 @@ fn mend(mounts: &str) -> &'static str {
     let has_controllers = mount_of(mounts, |kind, _| kind == "cgroup2").is_some_and(|top| {
         fs::read_to_string(top.join("cgroup.controllers")).is_ok_and(|list| list.contains("memory"))
     });
-    if has_controllers {
+    if has_controllers && has_group {
+        "let systemd hand all controllers to users (`sudo systemctl edit user@.service`, in it [Service] and Delegate=cpu memory pids, then log in again), or start the engine as root"
+    } else if has_controllers {
         "start the engine in a control group of its own (systemd-run --user --scope -p Delegate=yes nullspace-engine serve), or as root"
     } else {
         "start the engine as root: control groups version 1 can be used by root only"
