@@ -5,13 +5,13 @@
 //! - [`Auth`]: credentials; `sigv4` signs for those of AWS
 //! - `client`: requests, redirects, tokens, tries
 //! - `manifest`: what registries say of images
-//! - `unpack`: a layer's archive becomes a directory; `finish` adds what every machine needs
+//! - `archive`: a layer's archive on its way, which `unpack` makes a directory of; `finish` adds what every machine needs
 //!
 //! A layer is kept under the digest of its unpacked archive, once, for all images that have it. It is put in its place
 //! whole, and only after both of its digests were checked. Knows nothing of templates and of the store.
 
+mod archive;
 mod auth;
-mod blob;
 mod client;
 mod error;
 mod finish;
@@ -23,7 +23,6 @@ mod unpack;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use nullspace_agent::trees::Chain;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use archive::Download;
 use crate::isolation::{meter, Backend, IsolationError};
 use client::{Client, Repository, Told};
 use manifest::{Configuration, Descriptor, Manifest};
@@ -70,8 +70,6 @@ pub type Room = Arc<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
 pub struct Images {
     client: Client,
     backend: Arc<dyn Backend>,
-    /// For archives on their way: on the file system of the layers.
-    directory: PathBuf,
     room: Room,
     /// Layers of images that somebody holds, or that are being pulled.
     held: Mutex<Vec<Weak<BTreeSet<String>>>>,
@@ -197,22 +195,12 @@ fn layer_name(diff_id: &str) -> String {
     format!("{PREFIX}{FORMAT}_{}", diff_id.trim_start_matches("sha256:"))
 }
 
-/// Gives up what is under way when nobody waits for it any more.
-struct Abandon(Arc<AtomicBool>);
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Images {
     /// Images whose layers are kept by a backend.
-    pub fn new(backend: Arc<dyn Backend>, directory: PathBuf, room: Room, options: Options) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, room: Room, options: Options) -> Self {
         Self {
             client: Client::new(options),
             backend,
-            directory,
             room,
             held: Mutex::default(),
             gate: tokio::sync::RwLock::default(),
@@ -241,14 +229,10 @@ impl Images {
         let names = chain(&configuration.diff_ids);
         let end = end_name(&names);
         let hold = self.hold(names.iter().chain([&end]).cloned().collect()).await;
-        let is_over = Abandon(Arc::default());
         let pairs: BTreeMap<String, Descriptor> = configuration.diff_ids.into_iter().zip(archives).collect();
-        let (repository, is_over) = (&repository, &is_over.0);
+        let repository = &repository;
         let layers = stream::iter(pairs)
-            .map(|(diff_id, archive)| async move {
-                self.layer(repository, &diff_id, &archive, tell, is_over.clone())
-                    .await
-            })
+            .map(|(diff_id, archive)| async move { self.layer(repository, &diff_id, &archive, tell).await })
             .buffer_unordered(AT_ONCE);
         let warnings: Vec<Vec<String>> = layers.try_collect().await?;
         self.end(&end, &names).await?;
@@ -332,7 +316,6 @@ impl Images {
         diff_id: &str,
         archive: &Descriptor,
         tell: Told<'_>,
-        is_over: Arc<AtomicBool>,
     ) -> Result<Vec<String>> {
         let name = layer_name(diff_id);
         let place = || format!("layer {}", archive.digest);
@@ -343,29 +326,31 @@ impl Images {
             });
             return Ok(Vec::new());
         }
-        let file = self
-            .download(repository, archive)
-            .await
-            .map_err(|e| e.at(place()))?;
-        tell(Progress::Downloaded {
-            digest: archive.digest.clone(),
-            bytes: archive.size,
-        });
-        let (limits, packed, expected) = (self.client.options.limits, archive.size, diff_id.to_owned());
+        let (download, mut packed) = Download::new(repository, archive);
+        let (limits, size, expected) = (self.client.options.limits, archive.size, diff_id.to_owned());
         let room = self.room.clone();
         let unpack = move |root: &std::path::Path| {
             let room = || room().map_err(|text| Error::new(Kind::NoRoom, text));
-            let unpacked = unpack::layer(file, packed, root, &limits, &is_over, &room)?;
-            if unpacked.diff_id != expected {
-                let text = format!(
-                    "it unpacks to {}, and the image says {expected}",
-                    unpacked.diff_id
-                );
-                return Err(Error::refused(text));
+            let unpacked = unpack::layer(&mut packed, size, root, &limits, &room)
+                .and_then(|unpacked| unpacked.check(&expected));
+            if !matches!(&unpacked, Err(error) if error.kind != Kind::Refused) {
+                // To its end: whether it is what was asked for counts more than what is in it.
+                std::io::copy(&mut packed, &mut std::io::sink()).map_err(unpack::broken)?;
             }
-            Ok(unpacked)
+            unpacked
         };
-        let (unpacked, bytes) = self.make(name, turn, unpack).await.map_err(|e| e.at(place()))?;
+        let download = async {
+            if download.run().await? {
+                tell(Progress::Downloaded {
+                    digest: archive.digest.clone(),
+                    bytes: archive.size,
+                });
+            }
+            Ok(())
+        };
+        let (downloaded, made) = tokio::join!(download, self.make(name, turn, unpack));
+        // Who unpacks knows of a failed download only that there is one.
+        let (unpacked, bytes) = downloaded.and(made).map_err(|e| e.at(place()))?;
         tell(Progress::Unpacked {
             digest: archive.digest.clone(),
             bytes,

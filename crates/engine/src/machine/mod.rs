@@ -154,9 +154,8 @@ impl Engine {
         let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
         let trash = Arc::new(Trash::new(store.directory().join("trash")));
         let directory = store.directory().to_owned();
-        let looked_at = directory.clone();
-        let room: Room = Arc::new(move || room::look(&looked_at).map_err(|error| error.message));
-        let images = Images::new(backend.clone(), directory, room, images::Options::default());
+        let room: Room = Arc::new(move || room::look(&directory).map_err(|error| error.message));
+        let images = Images::new(backend.clone(), room, images::Options::default());
         Self {
             ids,
             store,

@@ -76,9 +76,8 @@ impl Backend for Shelf {
 
     async fn layer_names(&self) -> Isolated<Vec<String>> {
         let entries = std::fs::read_dir(&self.layers).unwrap();
-        Ok(entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect())
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        Ok(names.filter(|name| !name.ends_with(".new")).collect())
     }
 
     async fn remove_layer(&self, name: &str) -> Isolated<()> {
@@ -122,7 +121,7 @@ impl Place {
             ..options
         };
         let room = Arc::new(|| Ok(()));
-        let images = Images::new(backend.clone(), folder.path().to_owned(), room, options);
+        let images = Images::new(backend.clone(), room, options);
         Self {
             registry: Registry::start().await,
             images,

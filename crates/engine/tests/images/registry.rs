@@ -27,6 +27,8 @@ pub enum Fault {
     /// The connection ends after so many bytes.
     Cut(usize),
     /// Other bytes.
+    /// All from the begin, whatever part is wanted.
+    NoRange,
     Lie(Vec<u8>),
     /// A redirect.
     Redirect(String),
@@ -247,13 +249,14 @@ async fn answer(
         Some(thing) => thing,
         None => return StatusCode::NOT_FOUND.into_response(),
     };
-    let mut cut = None;
+    let (mut cut, mut range) = (None, range);
     match fault {
         None => {}
         Some(Fault::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
         Some(Fault::RetryAfter(seconds)) => {
             return (
                 StatusCode::TOO_MANY_REQUESTS,
+        Some(Fault::NoRange) => range = None,
                 [(header::RETRY_AFTER, seconds.to_string())],
             )
                 .into_response()

@@ -153,12 +153,7 @@ async fn without_room_nothing_is_pulled() {
     let place = Place::new().await;
     place.publish_one("app", archive("app"));
     let room = Arc::new(|| Err("the disk is full: free some".to_owned()));
-    let images = nullspace_engine::images::Images::new(
-        place.backend.clone(),
-        place.folder().to_owned(),
-        room,
-        Default::default(),
-    );
+    let images = nullspace_engine::images::Images::new(place.backend.clone(), room, Default::default());
     let wanted = nullspace_engine::images::Pull {
         reference: nullspace_engine::images::Reference::parse(&place.registry.name("app")).unwrap(),
         auth: None,
