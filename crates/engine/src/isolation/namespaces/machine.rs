@@ -544,8 +544,8 @@ impl Running for Machine {
         }
         let copied = copied?;
         // The machine goes on meanwhile.
-        let (shared, name) = (self.shared.clone(), name.to_owned());
-        blocking(move || shared.settle(&name)).await?;
+        let shared = self.shared.clone();
+        blocking(move || shared.settle()).await?;
         Ok(copied)
     }
 

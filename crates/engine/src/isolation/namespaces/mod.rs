@@ -219,7 +219,7 @@ impl Backend for Namespaces {
         let (shared, name, source) = (self.shared.clone(), name.to_owned(), source.to_owned());
         blocking(move || {
             let layer = layers::import(&shared.layer(&name), &name, &source, &shared.trash)?;
-            shared.settle(&name).map(|()| layer)
+            shared.settle().map(|()| layer)
         })
         .await
     }
@@ -227,8 +227,10 @@ impl Backend for Namespaces {
     async fn make_layer(&self, name: &str, fill: Fill) -> Result<Layer> {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         blocking(move || {
-            let layer = layers::make(&shared.layer(&name), &name, &shared.trash, fill)?;
-            shared.settle(&name).map(|()| layer)
+            // On the disk before it has its name: who finds the name takes it for whole, also after a power cut.
+            let settled = |folder: &Path| fill(folder).and_then(|()| shared.settle());
+            let layer = layers::make(&shared.layer(&name), &name, &shared.trash, settled)?;
+            shared.settle_names().map(|()| layer)
         })
         .await
     }
@@ -247,7 +249,10 @@ impl Backend for Namespaces {
         let folders: Vec<PathBuf> = layers.iter().map(|layer| self.shared.layer(layer)).collect();
         blocking(move || {
             let merged = layers::merge(&shared.layer(&name), &name, &folders, &shared.trash)?;
-            shared.settle(&name).map(|()| merged)
+            if merged.is_some() {
+                shared.settle()?;
+            }
+            Ok(merged)
         })
         .await
     }
@@ -277,14 +282,22 @@ impl Shared {
         self.options.state_dir.join("layers").join(name)
     }
 
-    /// Waits until the layers are on the disk, this one included: who is told of it may cut the power.
-    fn settle(&self, name: &str) -> Result<()> {
-        if !self.options.durable || !self.layer(name).exists() {
+    /// Waits until the files of all layers are on the disk: who is told of one may cut the power.
+    fn settle(&self) -> Result<()> {
+        self.sync_layers(|layers| Ok(rustix::fs::syncfs(layers)?))
+    }
+
+    /// The same for the names of layers whose files are there.
+    fn settle_names(&self) -> Result<()> {
+        self.sync_layers(fs::File::sync_all)
+    }
+
+    fn sync_layers(&self, sync: impl FnOnce(&fs::File) -> std::io::Result<()>) -> Result<()> {
+        if !self.options.durable {
             return Ok(());
         }
-        let settled = fs::File::open(self.options.state_dir.join("layers"))
-            .and_then(|layers| Ok(rustix::fs::syncfs(layers)?));
-        settled.map_err(failed("write a layer to the disk"))
+        let synced = fs::File::open(self.options.state_dir.join("layers")).and_then(|layers| sync(&layers));
+        synced.map_err(failed("write a layer to the disk"))
     }
 
     fn take_block(self: &Arc<Self>) -> Result<Option<Block>> {
