@@ -4,18 +4,29 @@
 #[allow(dead_code)] // the program of the images uses all of it
 #[path = "images/archives.rs"]
 mod archives;
+mod netns;
 #[path = "support/process.rs"]
 mod process;
 #[allow(dead_code)]
 #[path = "images/registry.rs"]
 mod registry;
 
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use archives::{gzip, with_program, Archive, Entry};
 use process::{holding, names, Engine};
 use registry::{digest, Door, Fault, Registry, GZIP};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{json, Value};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{server::TlsStream, TlsAcceptor};
 
 const PASSWORD: &str = "hunter2-8f0d3b61";
 
@@ -85,6 +96,13 @@ fn body(registry: &Registry, password: &str) -> Value {
             "command": "while read -r line; do echo \"$line, built\"; done < hello > built; [ ! -e /etc/gone ] && echo \"$PATH\" >> built"
         }]
     })
+}
+
+/// The same for a registry that everybody may read.
+fn public(registry: &Registry) -> Value {
+    let mut body = body(registry, "");
+    body.as_object_mut().unwrap().remove("base_image_auth");
+    body
 }
 
 /// The build once it is over.
@@ -176,8 +194,7 @@ async fn an_engine_that_is_killed_while_it_pulls_leaves_nothing() {
     for blob in &blobs {
         registry.fail(blob, [Fault::Silence]);
     }
-    let mut request = body(&registry, PASSWORD);
-    request.as_object_mut().unwrap().remove("base_image_auth");
+    let mut request = public(&registry);
     let started = engine.post("/v1/templates/builds", request.clone()).await;
     let begun = Instant::now();
     while blobs.iter().all(|blob| registry.seen(blob).is_empty()) {
@@ -209,4 +226,196 @@ async fn an_engine_that_is_killed_while_it_pulls_leaves_nothing() {
     request["base_image"] = json!(registry.name("1"));
     let built = over(&engine, request).await;
     assert_eq!(built["build"]["status"], "ready", "{built:#}");
+}
+
+/// An address of the network of the test that is not this computer by its name.
+const ELSEWHERE: &str = "192.0.2.1";
+
+/// Certificates of one authority, made by openssl.
+struct Authority(PathBuf);
+
+impl Authority {
+    fn new(folder: &Path) -> Self {
+        let made = Self(folder.to_owned());
+        let own = [
+            "-keyout",
+            "own.key",
+            "-out",
+            "own.pem",
+            "-subj",
+            "/CN=An Authority",
+        ];
+        made.openssl(&[&["req", "-x509", "-days", "2"], &NEW_KEY[..], &own].concat());
+        made
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("own.pem")
+    }
+
+    /// What a server needs that is called so.
+    fn certify(&self, address: &str) -> TlsAcceptor {
+        std::fs::write(self.0.join("names"), format!("subjectAltName=IP:{address}\n")).unwrap();
+        let request = ["-keyout", "key", "-out", "request", "-subj", "/CN=registry"];
+        self.openssl(&[&["req"], &NEW_KEY[..], &request].concat());
+        let sign = [
+            "x509",
+            "-req",
+            "-in",
+            "request",
+            "-CA",
+            "own.pem",
+            "-CAkey",
+            "own.key",
+            "-CAcreateserial",
+        ];
+        self.openssl(&[&sign[..], &["-days", "2", "-extfile", "names", "-out", "pem"]].concat());
+        let chain = vec![CertificateDer::from_pem_file(self.0.join("pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(self.0.join("key")).unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Arc::new(config.unwrap()).into()
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let output = Command::new("openssl")
+            .current_dir(&self.0)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "openssl {arguments:?}: {output:?}");
+    }
+}
+
+const NEW_KEY: [&str; 5] = [
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:prime256v1",
+    "-nodes",
+];
+
+/// Connections whose handshake succeeded.
+struct Secure(TcpListener, TlsAcceptor);
+
+impl axum::serve::Listener for Secure {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.0.accept().await.unwrap();
+            if let Ok(stream) = self.1.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+/// A registry elsewhere: with a certificate, or without encryption.
+async fn elsewhere(certificate: Option<TlsAcceptor>) -> Registry {
+    let listener = TcpListener::bind((ELSEWHERE, 0)).await.unwrap();
+    let registry = match certificate {
+        Some(certificate) => Registry::on(Secure(listener, certificate)).await,
+        None => Registry::on(listener).await,
+    };
+    publish(&registry);
+    registry
+}
+
+fn in_a_network(test: impl Future<Output = ()> + Send + 'static) {
+    let network = netns::Network::new();
+    network.ip("link set lo up");
+    network.ip(&format!("addr add {ELSEWHERE}/32 dev lo"));
+    network.run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test);
+    });
+}
+
+/// Why a build on the image of a registry failed: the reason, and what a person reads.
+async fn why(engine: &Engine, registry: &Registry) -> (String, String) {
+    let failed = over(engine, public(registry)).await;
+    let detail = &failed["build"]["error_detail"];
+    assert_eq!(
+        (&detail["phase"], &detail["retryable"]),
+        (&json!("prepare"), &json!(false)),
+        "{failed:#}"
+    );
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&detail["details"]["reason"]), text(&detail["message"]))
+}
+
+#[test]
+fn a_registry_is_trusted_when_its_authority_is() {
+    if !is_root() {
+        return;
+    }
+    in_a_network(async {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path());
+        let registry = elsewhere(Some(authority.certify(ELSEWHERE))).await;
+
+        let engine = Engine::start(&folder.path().join("wary"));
+        let (reason, error) = why(&engine, &registry).await;
+        assert_eq!(reason, "registry_untrusted");
+        for part in [ELSEWHERE, "does not trust", "SSL_CERT_FILE"] {
+            assert!(error.contains(part), "{part:?} is not in {error}");
+        }
+        assert!(registry.seen("/").is_empty(), "{:?}", registry.seen("/"));
+        drop(engine);
+
+        let engine = Engine::trusting(&folder.path().join("state"), Some(&authority.file()));
+        let built = over(&engine, public(&registry)).await;
+        assert_eq!(built["build"]["status"], "ready", "{built:#}");
+        let out = said(&engine, "read -r line < hello; echo \"$line\"").await;
+        assert_eq!(out["stdout"], "of the image\n", "{out}");
+
+        let other = elsewhere(Some(authority.certify("192.0.2.2"))).await;
+        let (reason, error) = why(&engine, &other).await;
+        assert_eq!(reason, "registry_untrusted");
+        assert!(
+            error.contains("does not hold") && error.contains("192.0.2.2"),
+            "{error}"
+        );
+        assert!(other.seen("/").is_empty());
+    });
+}
+
+#[test]
+fn no_registry_elsewhere_is_spoken_to_without_encryption() {
+    if !is_root() {
+        return;
+    }
+    in_a_network(async {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path());
+        let engine = Engine::trusting(&folder.path().join("state"), Some(&authority.file()));
+
+        let plain = elsewhere(None).await;
+        let (reason, error) = why(&engine, &plain).await;
+        assert_eq!(reason, "registry_untrusted");
+        assert!(error.contains("does not speak TLS"), "{error}");
+        assert!(plain.seen("/").is_empty());
+
+        // Nor where one that does sends it.
+        let here = Registry::start().await;
+        let blob = publish(&here).remove(0);
+        let secure = elsewhere(Some(authority.certify(ELSEWHERE))).await;
+        secure.fail(
+            &blob,
+            [Fault::Redirect(format!("http://{}/v2/app{blob}", here.address))],
+        );
+        let (_, error) = why(&engine, &secure).await;
+        assert!(
+            error.contains("without encryption, which is not followed"),
+            "{error}"
+        );
+        assert!(here.seen("/").is_empty());
+    });
 }

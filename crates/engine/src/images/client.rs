@@ -136,7 +136,12 @@ impl Client {
             |why: String| Error::new(Kind::Unreachable, format!("{host} cannot be reached: {why}"));
         match timeout(HEAD_PATIENCE, self.http.request(request)).await {
             Err(_) => Err(unreachable(format!("no answer within {} s", HEAD_PATIENCE.as_secs())).into()),
-            Ok(Err(error)) => Err(unreachable(root_cause(&error)).into()),
+            Ok(Err(error)) => {
+                let untrusted = tls_fault(&error).and_then(|fault| untrusted(&host, fault));
+                Err(untrusted
+                    .unwrap_or_else(|| unreachable(root_cause(&error)))
+                    .into())
+            }
             Ok(Ok(response)) => Ok(response),
         }
     }
@@ -187,6 +192,43 @@ impl Client {
         };
         Err(Failed { error, after })
     }
+}
+
+/// What TLS says of a connection that there is not.
+fn tls_fault<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref() {
+            return Some(fault);
+        }
+        // An error of I/O has another one in it, which is not its source.
+        let inner = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Why a server is not believed to be the one that was meant, if that is it.
+fn untrusted(host: &str, fault: &rustls::Error) -> Option<Error> {
+    use rustls::CertificateError::UnknownIssuer;
+    use rustls::Error::{InvalidCertificate, InvalidMessage};
+    let text = match fault {
+        InvalidCertificate(UnknownIssuer) => format!(
+            "{host} shows a certificate of an authority that this computer does not trust: add the authority to those of \
+             the system, or start the engine with SSL_CERT_FILE=authority.pem SSL_CERT_DIR=/etc/ssl/certs"
+        ),
+        InvalidCertificate(fault) => format!("{host} shows a certificate that does not hold: {fault}"),
+        InvalidMessage(_) => format!(
+            "{host} does not speak TLS: registries are spoken to without it on this computer only, as `localhost`"
+        ),
+        _ => return None,
+    };
+    Some(Error::new(Kind::Untrusted, text))
 }
 
 /// What a connection failed of, without the chain of who says so.

@@ -14,6 +14,8 @@ pub enum Kind {
     RateLimited,
     /// The registry did not answer, or not as one does.
     Unreachable,
+    /// The registry cannot show that it is the one that was meant.
+    Untrusted,
     /// The image is hostile, broken or of a kind that is not supported.
     Refused,
     /// There is no room for it.

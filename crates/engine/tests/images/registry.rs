@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use axum::Router;
 use nullspace_engine::images::Platform;
 use serde_json::{json, Value};
@@ -26,9 +27,9 @@ pub enum Fault {
     RetryAfter(u64),
     /// The connection ends after so many bytes.
     Cut(usize),
-    /// Other bytes.
     /// All from the begin, whatever part is wanted.
     NoRange,
+    /// Other bytes.
     Lie(Vec<u8>),
     /// A redirect.
     Redirect(String),
@@ -105,7 +106,10 @@ pub fn basic(username: &str, password: &str) -> String {
 
 impl Registry {
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap()).await
+    }
+
+    pub async fn on(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let address = listener.local_addr().unwrap();
         let inner = Arc::new(Mutex::new(Inner::default()));
         let app = Router::new()
@@ -252,11 +256,11 @@ async fn answer(
     let (mut cut, mut range) = (None, range);
     match fault {
         None => {}
+        Some(Fault::NoRange) => range = None,
         Some(Fault::Status(status)) => return StatusCode::from_u16(status).unwrap().into_response(),
         Some(Fault::RetryAfter(seconds)) => {
             return (
                 StatusCode::TOO_MANY_REQUESTS,
-        Some(Fault::NoRange) => range = None,
                 [(header::RETRY_AFTER, seconds.to_string())],
             )
                 .into_response()

@@ -62,7 +62,8 @@ impl Network {
         result.recv().expect("the job panicked; see above")
     }
 
-    fn ip(&self, arguments: &str) {
+    /// Runs ip(8) in this network.
+    pub fn ip(&self, arguments: &str) {
         let words: Vec<String> = arguments.split(' ').map(Into::into).collect();
         let output = self.run(move || Command::new("ip").args(words).output().expect("needs ip(8)"));
         assert!(output.status.success(), "ip {arguments}: {output:?}");

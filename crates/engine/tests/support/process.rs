@@ -30,9 +30,17 @@ impl Drop for Engine {
 
 impl Engine {
     pub fn start(state: &Path) -> Self {
+        Self::trusting(state, None)
+    }
+
+    /// One that trusts an authority, instead of those of the system.
+    pub fn trusting(state: &Path, authority: Option<&Path>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_nullspace-engine"))
             .args(["serve", "--listen", "127.0.0.1:0", "--api-key", KEY, "--state"])
             .arg(state)
+            .env_remove("SSL_CERT_DIR")
+            .env_remove("SSL_CERT_FILE")
+            .envs(authority.map(|file| ("SSL_CERT_FILE", file)))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -270,6 +270,13 @@ pub fn not_pulled(error: images::Error) -> (&'static str, &'static str, Error) {
             "registry_unavailable",
             failed("prepare").with_action("build again in a while: layers that came are kept"),
         ),
+        Why::Untrusted => (
+            "prepare",
+            "registry_untrusted",
+            failed("prepare").with_action(
+                "see docs/templates.md for how the engine comes to trust a registry, then build again",
+            ),
+        ),
         Why::NoRoom => (
             "prepare",
             "no_room",
