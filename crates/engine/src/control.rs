@@ -34,8 +34,11 @@ pub enum Order {
     InspectTemplate(String),
     /// Delete one.
     DeleteTemplate(String),
-    /// Remove layers of images that nothing uses.
-    Prune,
+    /// Remove layers of images that nothing uses, and with `cache` what only the cache of builds uses.
+    Prune {
+        /// The cache too.
+        cache: bool,
+    },
 }
 
 /// What is answered.
@@ -60,8 +63,8 @@ impl Order {
             }
             Order::InspectTemplate(name) => value(engine.template(&name).await?),
             Order::DeleteTemplate(name) => value(engine.delete_template(&name).await?),
-            Order::Prune => {
-                let pruned = engine.prune().await?;
+            Order::Prune { cache } => {
+                let pruned = engine.prune(cache).await?;
                 serde_json::to_value(pruned).map_err(|e| Error::internal("describing what was removed", e))
             }
         }

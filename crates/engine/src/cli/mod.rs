@@ -62,7 +62,7 @@ enum Command {
     Node(node::Node),
     /// Import, list, inspect and delete templates.
     Template(template::Template),
-    /// Remove layers of images that no template, snapshot or machine uses.
+    /// Remove layers of images that nothing uses, and with --cache also what only the cache of builds keeps.
     Prune(prune::Prune),
     /// Say what this computer can isolate and limit. Exit code 1 if it cannot isolate at all.
     Doctor,

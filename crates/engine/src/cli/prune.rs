@@ -1,5 +1,6 @@
-//! `nullspace-engine prune`: layers of images that nothing uses any more.
+//! `nullspace-engine prune`: layers of images that nothing uses any more, and the cache of builds.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use clap::Args;
 
 use super::{default_state, template, BackendOptions, Outcome};
 use crate::control::Order;
-use crate::images::Pruned;
 use crate::isolation::Backend;
+use crate::machine::layers::Pruned;
 
 #[derive(Args)]
 pub struct Prune {
@@ -18,7 +19,11 @@ pub struct Prune {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
-    /// As JSON: bytes of each layer that was removed, and of each that was kept.
+    /// Also what only the cache of builds keeps: the next builds do all their steps.
+    #[arg(long)]
+    cache: bool,
+
+    /// As JSON: bytes of each layer that was removed, kept, or kept for the cache of builds alone.
     #[arg(long)]
     json: bool,
 }
@@ -29,7 +34,8 @@ where
     F: Future<Output = Outcome<Arc<dyn Backend>>>,
 {
     let directory = options.state.map_or_else(default_state, Ok)?;
-    let answer = template::carry_out(&directory, Order::Prune, open_backend).await?;
+    let order = Order::Prune { cache: options.cache };
+    let answer = template::carry_out(&directory, order, open_backend).await?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&answer).unwrap_or_default());
         return Ok(());
@@ -47,13 +53,19 @@ fn table(pruned: &Pruned) -> String {
         .iter()
         .map(|(name, bytes)| format!("{name:<80} {:>9.1} MiB", mib(*bytes)))
         .collect();
+    let sum =
+        |layers: &BTreeMap<String, u64>| format!("{}, {:.1} MiB", layers.len(), mib(layers.values().sum()));
     lines.push(format!(
-        "{} layers of images removed, {:.1} MiB; {} are in use, {:.1} MiB",
-        pruned.removed.len(),
-        mib(pruned.removed.values().sum()),
-        pruned.kept.len(),
-        mib(pruned.kept.values().sum())
+        "layers removed: {}; of images in use: {}",
+        sum(&pruned.removed),
+        sum(&pruned.kept)
     ));
+    if !pruned.cached.is_empty() {
+        lines.push(format!(
+            "kept for the cache of builds alone: {} (`--cache` removes them, too)",
+            sum(&pruned.cached)
+        ));
+    }
     lines.join("\n")
 }
 
@@ -70,6 +82,7 @@ mod tests {
             ]
             .into(),
             kept: [("image_1_c".to_owned(), 10 << 20)].into(),
+            cached: [("layer_d".to_owned(), 1 << 20)].into(),
         };
         let text = table(&pruned);
         let lines: Vec<&str> = text.lines().collect();
@@ -78,12 +91,15 @@ mod tests {
             "{text}"
         );
         assert_eq!(
-            lines[2],
-            "2 layers of images removed, 3.5 MiB; 1 are in use, 10.0 MiB"
+            lines[2..],
+            [
+                "layers removed: 2, 3.5 MiB; of images in use: 1, 10.0 MiB",
+                "kept for the cache of builds alone: 1, 1.0 MiB (`--cache` removes them, too)"
+            ]
         );
         assert_eq!(
             table(&Pruned::default()),
-            "0 layers of images removed, 0.0 MiB; 0 are in use, 0.0 MiB"
+            "layers removed: 0, 0.0 MiB; of images in use: 0, 0.0 MiB"
         );
     }
 }

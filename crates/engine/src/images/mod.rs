@@ -28,11 +28,10 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use nullspace_agent::trees::Chain;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use archive::Download;
 use crate::isolation::{meter, Backend, IsolationError};
+use archive::Download;
 use client::{Client, Repository, Told};
 use manifest::{Configuration, Descriptor, Manifest};
 
@@ -178,7 +177,7 @@ impl fmt::Display for Progress {
 }
 
 /// What was given up, and what stayed.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Layers that were removed, with their bytes on the disk.
     pub removed: BTreeMap<String, u64>,

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
 use super::live::lock;
 use super::{ids, Engine};
-use crate::images::Pruned;
 use crate::store::builds;
 use crate::store::documents::{self, Kind as Document};
 
@@ -21,6 +20,38 @@ pub struct Layers {
     pins: Arc<Mutex<BTreeMap<String, usize>>>,
     /// Held while layers are collected, and while a user is looked up and pinned.
     collector: tokio::sync::Mutex<()>,
+}
+
+/// What was removed, and what stays: layers, with their bytes on the disk.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Nothing used them.
+    pub removed: BTreeMap<String, u64>,
+    /// Of images: templates, machines or snapshots are made of them, or somebody pulls them.
+    pub kept: BTreeMap<String, u64>,
+    /// Of images and of steps: for builds that take the same steps.
+    pub cached: BTreeMap<String, u64>,
+}
+
+/// Layers that are used.
+#[derive(Default)]
+struct Used {
+    /// By anything but the cache of builds.
+    layers: BTreeSet<String>,
+    /// By the cache.
+    cached: BTreeSet<String>,
+    /// Those of the cache that its steps made, and their bytes.
+    steps: BTreeMap<String, u64>,
+}
+
+impl Used {
+    fn has(&self, name: &str) -> bool {
+        self.layers.contains(name) || self.cached.contains(name)
+    }
+
+    fn all(&self) -> BTreeSet<String> {
+        self.layers.union(&self.cached).cloned().collect()
+    }
 }
 
 /// Keeps layers until it is dropped.
@@ -79,7 +110,7 @@ impl Engine {
 
     /// Layers that anything uses. The caller keeps users from coming meanwhile: see
     /// [`Layers::collector`].
-    async fn used_layers(&self) -> Result<BTreeSet<String>> {
+    async fn used_layers(&self) -> Result<Used> {
         #[derive(Deserialize)]
         struct User {
             layers: Vec<String>,
@@ -88,9 +119,12 @@ impl Engine {
         struct Pool {
             template: User,
         }
-        let mut used: BTreeSet<String> = lock(&self.layers.pins).keys().cloned().collect();
+        let mut used = Used {
+            layers: lock(&self.layers.pins).keys().cloned().collect(),
+            ..Used::default()
+        };
         for machine in self.all_live() {
-            used.extend(machine.read(|r| r.layers.clone()));
+            used.layers.extend(machine.read(|r| r.layers.clone()));
         }
         let rows = self.store.call(|c| {
             let mut rows = documents::list(c, Document::Snapshot, None)?;
@@ -103,33 +137,62 @@ impl Engine {
         let unreadable = |error| Error::internal("reading what uses a layer", error);
         let (rows, pools, cached) = rows.await?;
         for row in rows {
-            used.extend(serde_json::from_str::<User>(&row).map_err(unreadable)?.layers);
+            used.layers
+                .extend(serde_json::from_str::<User>(&row).map_err(unreadable)?.layers);
         }
         for row in pools {
-            used.extend(
+            used.layers.extend(
                 serde_json::from_str::<Pool>(&row)
                     .map_err(unreadable)?
                     .template
                     .layers,
             );
         }
-        for row in cached {
-            used.extend(serde_json::from_str::<Vec<String>>(&row).map_err(unreadable)?);
+        for (row, bytes) in cached {
+            let layers = serde_json::from_str::<Vec<String>>(&row).map_err(unreadable)?;
+            if let Some(nearest) = layers.first().filter(|_| bytes > 0) {
+                used.steps.insert(nearest.clone(), bytes);
+            }
+            used.cached.extend(layers);
         }
         Ok(used)
     }
 
-    /// Removes layers of images that nothing uses any more.
-    pub async fn prune(&self) -> Result<Pruned> {
+    /// Removes layers of images that nothing uses any more; with `cache` also those that only cached steps of builds use, and
+    /// these steps.
+    pub async fn prune(&self, cache: bool) -> Result<Pruned> {
         let _collector = self.layers.collector().await;
+        let before = self.used_layers().await?;
+        match cache {
+            true => self.empty_cache().await?,
+            false => self.trim_cache().await?,
+        }
+        self.collect().await;
         let used = self.used_layers().await?;
-        let pruned = self.images.prune(&used).await;
-        pruned.map_err(|e| Error::internal("removing layers of images", e))
+        let images = self.images.prune(&used.all()).await;
+        let images = images.map_err(|e| Error::internal("removing layers of images", e))?;
+        let steps = before.steps.into_iter().filter(|(name, _)| !used.has(name));
+        let is_cached = |name: &String| used.cached.contains(name) && !used.layers.contains(name);
+        let (cached, kept) = images.kept.into_iter().partition(|(name, _)| is_cached(name));
+        let mut pruned = Pruned {
+            removed: images.removed.into_iter().chain(steps).collect(),
+            kept,
+            cached,
+        };
+        let steps = used.steps.iter().filter(|(name, _)| is_cached(name));
+        pruned
+            .cached
+            .extend(steps.map(|(name, bytes)| (name.clone(), *bytes)));
+        Ok(pruned)
     }
 
     /// Removes layers that nothing uses.
     pub(super) async fn collect_layers(&self) {
         let _collector = self.layers.collector().await;
+        self.collect().await;
+    }
+
+    async fn collect(&self) {
         let Ok(known) = self
             .store
             .call(|c| documents::list(c, Document::Layer, None))
@@ -147,7 +210,7 @@ impl Engine {
             .iter()
             .filter_map(|k| serde_json::from_str::<String>(k).ok())
         {
-            if used.contains(&name) {
+            if used.has(&name) {
                 continue;
             }
             if let Err(error) = self.backend.remove_layer(&name).await {

@@ -40,7 +40,7 @@ mod fork;
 pub mod git;
 pub mod idempotency;
 mod ids;
-mod layers;
+pub mod layers;
 pub mod lease;
 pub mod list;
 pub mod live;

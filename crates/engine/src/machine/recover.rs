@@ -79,6 +79,7 @@ impl Engine {
         }
         self.recover_volumes().await?;
         self.recover_builds().await?;
+        self.trim_cache().await?;
         self.collect_layers().await;
         Ok(())
     }

@@ -182,22 +182,29 @@ pub fn cache(
     Ok(())
 }
 
-/// Forgets what was used longest ago, until so many entries and bytes are left.
-pub fn trim_cache(connection: &Connection, entries: usize, bytes: u64) -> rusqlite::Result<usize> {
+/// Forgets what was not used since `before`, Unix microseconds, and what was used longest ago, until so many entries and bytes
+/// are left.
+pub fn trim_cache(connection: &Connection, before: i64, entries: usize, bytes: u64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "DELETE FROM template_cache WHERE key IN (SELECT key FROM (SELECT key, \
+            "DELETE FROM template_cache WHERE key IN (SELECT key FROM (SELECT key, used_at, \
              row_number() OVER newest AS place, sum(size_bytes) OVER newest AS total \
-             FROM template_cache WINDOW newest AS (ORDER BY used_at DESC, key)) WHERE place > ? OR total > ?)",
+             FROM template_cache WINDOW newest AS (ORDER BY used_at DESC, key)) \
+             WHERE used_at < ? OR place > ? OR total > ?)",
         )?
-        .execute(params![entries as i64, i64::try_from(bytes).unwrap_or(i64::MAX)])
+        .execute(params![
+            before,
+            entries as i64,
+            i64::try_from(bytes).unwrap_or(i64::MAX)
+        ])?;
+    Ok(())
 }
 
-/// JSON of the layers that the cache keeps.
-pub fn cached_layers(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+/// JSON of the layers that the cache keeps, and bytes of the nearest; 0 when it is that of a step before.
+pub fn cached_layers(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     connection
-        .prepare_cached("SELECT layers FROM template_cache")?
-        .query_map([], |row| row.get(0))?
+        .prepare_cached("SELECT layers, size_bytes FROM template_cache")?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
         .collect()
 }
 
@@ -267,10 +274,15 @@ mod tests {
             cache(&db, key, "[]", "", 10, used).unwrap();
         }
         assert!(cached(&db, "a", 4).unwrap().is_some());
-        assert_eq!(trim_cache(&db, 2, 1000).unwrap(), 1);
+        trim_cache(&db, 0, 2, 1000).unwrap();
+        assert_eq!(cached_layers(&db).unwrap().len(), 2);
         assert!(cached(&db, "b", 5).unwrap().is_none());
-        assert_eq!(trim_cache(&db, 2, 19).unwrap(), 1);
+        trim_cache(&db, 0, 2, 19).unwrap();
         assert!(cached(&db, "a", 6).unwrap().is_some());
+        trim_cache(&db, 6, 2, 19).unwrap();
+        assert_eq!(cached_layers(&db).unwrap(), [("[]".to_owned(), 10)]);
+        trim_cache(&db, 7, 2, 19).unwrap();
+        assert_eq!(cached_layers(&db).unwrap(), []);
     }
 
     #[test]

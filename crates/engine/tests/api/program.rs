@@ -221,13 +221,14 @@ fn prune_is_done_by_the_engine_that_runs_or_without_one() {
         assert!(ended.is_success, "{}", ended.log);
         ended.out
     };
-    let told = "0 layers of images removed, 0.0 MiB; 0 are in use, 0.0 MiB\n";
+    let told = "layers removed: 0, 0.0 MiB; of images in use: 0, 0.0 MiB\n";
     assert!(prune(&[]).contains(told));
     let mut engine = start(state.path(), &["--listen", "127.0.0.1:0"]);
     let mut out = BufReader::new(engine.0.stdout.take().unwrap());
     engine.line(&mut out, "NULLSPACE_API_URL=");
     assert!(prune(&[]).contains(told));
-    assert!(prune(&["--json"]).contains("\"removed\": {}"));
+    assert!(prune(&["--cache"]).contains(told));
+    assert!(prune(&["--json"]).contains("\"cached\": {}"));
     engine.signal(Signal::TERM);
     assert!(engine.end().is_success);
 }

@@ -114,7 +114,7 @@ async fn layers_stay_while_something_holds_them_and_go_with_a_prune() {
     );
     let (_, info) = built(&served, body(&registry.name("1"), json!([]))).await;
 
-    let pruned = served.engine.prune().await.unwrap();
+    let pruned = served.engine.prune(false).await.unwrap();
     assert_eq!(pruned.removed.keys().cloned().collect::<BTreeSet<_>>(), of_failed);
     assert_eq!(pruned.kept.len(), 2, "{pruned:?}");
     let machine = served

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use nullspace_engine::control::Order;
 use nullspace_engine::images::Kind;
 use nullspace_engine::isolation::Backend;
+use nullspace_engine::machine::clock::now_micros;
 use nullspace_engine::machine::Engine;
-use nullspace_engine::store::{documents, Store};
+use nullspace_engine::store::{builds, documents, Store};
 
 use crate::archives::{gzip, Archive};
 use crate::registry::{digest, Fault};
@@ -135,7 +136,7 @@ async fn an_engine_prunes_what_no_template_uses() {
     let put = store.call(move |c| documents::put(c, documents::Kind::Template, "tmpl_x", "x", &template));
     put.await.unwrap();
     let engine = Engine::offline(store, place.backend.clone());
-    let answer = Order::Prune.run(&engine).await.unwrap();
+    let answer = Order::Prune { cache: false }.run(&engine).await.unwrap();
     let names = |part: &str| {
         answer[part]
             .as_object()
@@ -146,6 +147,59 @@ async fn an_engine_prunes_what_no_template_uses() {
     };
     assert_eq!(names("removed"), gone.into_iter().collect());
     assert_eq!(names("kept"), kept.into_iter().collect());
+}
+
+/// What a step made on an image, as the engine keeps it: the layers.
+async fn cache_step(place: &Place, store: &Store, image: &str, used_at: i64) -> BTreeSet<String> {
+    place.publish_one(image, archive(image));
+    let base = place.pull(image).await.unwrap().layers.clone();
+    let own = format!("layer_{image}");
+    let fill = Box::new(|folder: &std::path::Path| {
+        fs::create_dir(folder.join("root"))
+            .map_err(|e| nullspace_engine::isolation::IsolationError::Failed(e.to_string()))
+    });
+    place.backend.make_layer(&own, fill).await.unwrap();
+    let layers: Vec<String> = [own.clone()].into_iter().chain(base).collect();
+    let (text, key) = (serde_json::to_string(&layers).unwrap(), image.to_owned());
+    let put = store.call(move |c| {
+        documents::put(c, documents::Kind::Layer, &own, "", &format!("{own:?}"))?;
+        builds::cache(c, &key, &text, "", 7, used_at)
+    });
+    put.await.unwrap();
+    layers.into_iter().collect()
+}
+
+#[tokio::test]
+async fn what_only_cached_steps_use_goes_a_week_later_or_when_it_is_said() {
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+    let place = Place::real().await;
+    let store = Store::open(&place.folder().join("state")).unwrap();
+    let now = now_micros();
+    let old = cache_step(&place, &store, "old", now - 8 * DAY).await;
+    let fresh = cache_step(&place, &store, "fresh", now - 6 * DAY).await;
+    let used = cache_step(&place, &store, "used", now).await;
+    let template = serde_json::json!({ "layers": used }).to_string();
+    let put = store.call(move |c| documents::put(c, documents::Kind::Template, "tmpl_x", "x", &template));
+    put.await.unwrap();
+    let engine = Engine::offline(store, place.backend.clone());
+    let names = |part: &serde_json::Value| part.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let of_images = |layers: &BTreeSet<String>| {
+        let of_images = layers.iter().filter(|name| name.starts_with("image_"));
+        of_images.cloned().collect::<BTreeSet<_>>()
+    };
+
+    let answer = Order::Prune { cache: false }.run(&engine).await.unwrap();
+    assert_eq!(names(&answer["removed"]), old);
+    assert_eq!(names(&answer["cached"]), fresh);
+    assert_eq!(names(&answer["kept"]), of_images(&used));
+    assert_eq!(answer["removed"]["layer_old"], 7);
+    let left = fresh.union(&used).cloned().collect::<Vec<_>>();
+    assert_eq!(place.on_disk(), left);
+
+    let answer = Order::Prune { cache: true }.run(&engine).await.unwrap();
+    assert_eq!(names(&answer["removed"]), fresh);
+    assert_eq!(names(&answer["cached"]), BTreeSet::new());
+    assert_eq!(place.on_disk(), used.into_iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]

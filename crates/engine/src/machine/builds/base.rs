@@ -281,7 +281,7 @@ pub fn not_pulled(error: images::Error) -> (&'static str, &'static str, Error) {
             "prepare",
             "no_room",
             Error::new(Kind::CapacityExceeded, text.clone()).with_action(
-                "make room: `nullspace-engine prune` removes layers of images that nothing uses",
+                "make room: `nullspace-engine prune` removes layers of images that nothing uses, with `--cache` also the cache of builds",
             ),
         ),
         Why::Invalid | Why::Refused => (

@@ -14,7 +14,8 @@ use crate::machine::live::lock;
 use crate::machine::{clock, Engine};
 use crate::store::builds as store;
 
-/// What the cache keeps: steps, and bytes of their layers.
+/// What the cache keeps: steps that were used this many microseconds ago at most, how many, and bytes of their layers.
+const LIFETIME: i64 = 7 * 24 * 3600 * 1_000_000;
 const MOST_CACHED: usize = 1000;
 const MOST_CACHED_BYTES: u64 = 10 << 30;
 
@@ -63,20 +64,25 @@ impl Engine {
     ) -> Result<()> {
         let layers = serde_json::to_string(layers).map_err(|e| Error::internal("writing the cache", e))?;
         let (key, record) = (key.to_owned(), record.to_owned());
-        let kept = self.store.call(move |c| {
-            let transaction = c.transaction()?;
-            store::cache(
-                &transaction,
-                &key,
-                &layers,
-                &record,
-                size_bytes,
-                clock::now_micros(),
-            )?;
-            store::trim_cache(&transaction, MOST_CACHED, MOST_CACHED_BYTES)?;
-            transaction.commit()
-        });
-        Ok(kept.await?)
+        let kept = self
+            .store
+            .call(move |c| store::cache(c, &key, &layers, &record, size_bytes, clock::now_micros()));
+        kept.await?;
+        self.trim_cache().await
+    }
+
+    /// Forgets steps that no build used for long, and those over the bounds. Their layers go with the next collection.
+    pub(in crate::machine) async fn trim_cache(&self) -> Result<()> {
+        let before = clock::now_micros() - LIFETIME;
+        let trimmed = self
+            .store
+            .call(move |c| store::trim_cache(c, before, MOST_CACHED, MOST_CACHED_BYTES));
+        Ok(trimmed.await?)
+    }
+
+    /// Forgets all steps.
+    pub(in crate::machine) async fn empty_cache(&self) -> Result<()> {
+        Ok(self.store.call(|c| store::trim_cache(c, i64::MAX, 0, 0)).await?)
     }
 }
 
