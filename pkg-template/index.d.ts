@@ -16,6 +16,15 @@
  * @packageDocumentation
  */
 
+/** What the SDK uses of a `WebSocket`, whoever made it: browsers, Node, the package `ws`. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  send(data: string): void;
+  close(): void;
+  addEventListener(...heard: never): void;
+}
+
 /** What a `fetch` of your own must be able to do: it is called with the URL's text and plain options. */
 export type FetchFunction = (url: string, init: RequestInit) => Promise<Response>;
 
@@ -74,7 +83,7 @@ export interface ClientOptions {
   WebSocket?: new (
     url: string,
     protocols?: string[],
-  ) => WebSocket;
+  ) => WebSocketLike;
   /**
    * Headers added to every request. `Authorization` cannot be replaced.
    *
@@ -2365,7 +2374,13 @@ export type UploadSource =
   | ArrayBufferView
   | ReadableStream<Uint8Array>
   | Iterable<File>
-  | { readonly kind: 'directory'; readonly name: string; entries(): AsyncIterable<[string, unknown]> };
+  | DirectoryHandle;
+
+/** The `FileSystemDirectoryHandle` of a browser: a type that programs for Node do not have. */
+export interface DirectoryHandle {
+  readonly kind: 'directory';
+  readonly name: string;
+}
 
 /** How far an upload is. What is sent as a whole counts as one part. */
 export interface UploadProgress {
@@ -3122,9 +3137,9 @@ export function defaultBuildLogger(options?: {
 }): (entry: TemplateBuildLogEntry) => void;
 
 /** Where files of a template come from: a path (Node), the `FileList` of a directory input, files, a directory handle. */
-export type TemplateFileContext = string | FileList | readonly File[] | FileSystemDirectoryHandle;
+export type TemplateFileContext = string | Iterable<File> | DirectoryHandle;
 /** What {@link Template.copy} takes: a path below the file context (or, without one, of the working directory), a file, a directory handle. */
-export type TemplateCopySource = string | File | FileSystemDirectoryHandle;
+export type TemplateCopySource = string | File | DirectoryHandle;
 
 /** Who may read an image. No log and no error holds it. */
 export type TemplateRegistryAuth =
@@ -3519,14 +3534,14 @@ export class Template {
    * so an image without a shell cannot have them.
    */
   copy(
-    sources: TemplateCopySource | readonly TemplateCopySource[] | FileList,
+    sources: TemplateCopySource | Iterable<TemplateCopySource>,
     destination: string,
     options?: TemplateCopyOptions,
   ): Template;
   /** Several copies in one step. @param options for those that say nothing else */
   copyItems(
     items: readonly ({
-      source: TemplateCopySource | readonly TemplateCopySource[] | FileList;
+      source: TemplateCopySource | Iterable<TemplateCopySource>;
       destination: string;
     } & TemplateCopyOptions)[],
     options?: TemplateCopyOptions,

@@ -89,7 +89,8 @@ export const startEngine = async (options = {}) => {
   const ended = new Promise((resolve) => child.once('close', resolve));
   const url = await address(child, () => said, startTimeout);
   // What is left open is no reason for the tests to go on.
-  for (const handle of [child, child.stdin, child.stdout, child.stderr]) handle.unref();
+  // Streams of Bun have no `unref`, and keep nothing alive.
+  for (const handle of [child, child.stdin, child.stdout, child.stderr]) handle.unref?.();
 
   const engine = { url, apiKey, pid: child.pid, client: { baseUrl: url, apiKey }, log: () => said };
   const takeBack = env ? setVariables(engine) : () => {};

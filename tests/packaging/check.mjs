@@ -45,9 +45,14 @@ const RESOLUTIONS = [
   ['bundler, preserve', { module: 'preserve', moduleResolution: 'bundler' }, 'ts'],
 ];
 
-const types = async (settings, extension, skipLibCheck) => {
+const typesFolder = async () => {
   const folder = path.join(project, `types-${Math.random().toString(36).slice(2)}`);
   await mkdir(folder);
+  return folder;
+};
+
+const types = async (settings, extension, skipLibCheck) => {
+  const folder = await typesFolder();
   for (const name of ['must-compile', 'must-not-compile'])
     await cp(path.join(here, 'types', `${name}.ts`), path.join(folder, `${name}.${extension}`));
   const compilerOptions = {
@@ -63,6 +68,27 @@ const types = async (settings, extension, skipLibCheck) => {
   };
   await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*'] }));
   await run(bin('tsc'), ['--project', folder], folder);
+};
+
+/** A program for Node alone, whose compiler is told nothing of browsers. What it says of other packages' declarations is theirs. */
+const typesOfNode = async () => {
+  const folder = await typesFolder();
+  await cp(path.join(here, 'types', 'node.ts'), path.join(folder, 'node.mts'));
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2022',
+    lib: ['es2022'],
+    types: ['node'],
+    typeRoots: [path.join(root, 'node_modules/@types')],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noEmit: true,
+    skipLibCheck: false,
+  };
+  await writeFile(path.join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*'] }));
+  const said = await run(bin('tsc'), ['--project', folder], folder).catch((error) => error.message);
+  const ours = said.split('\n').filter((line) => /^(node\.mts|\S*node_modules\/nullspace\/)/.test(line));
+  if (ours.length > 0) throw new Error(ours.join('\n'));
 };
 
 /** Names of the members that the declarations give a class, by class. */
@@ -179,6 +205,8 @@ for (const [name, settings, extension] of RESOLUTIONS) {
   for (const skip of [false, true])
     checks[`types: ${name}${skip ? ', skipLibCheck' : ''}`] = () => types(settings, extension, skip);
 }
+
+checks['types: Node without those of browsers'] = typesOfNode;
 
 function compare(what, left, right) {
   if (JSON.stringify(left) !== JSON.stringify(right)) {

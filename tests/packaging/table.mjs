@@ -42,6 +42,7 @@ const SHOWS = {
   parcel: ['Parcel', installed('parcel'), MACHINE],
   plain: ['`<script type="module">`, no bundler', chromiumVersion, MACHINE],
   rollup: ['Rollup', installed('rollup'), MACHINE],
+  'testing-bun': ['`nullspace/testing` in `bun test`', installed('bun'), `${MACHINE}, on an engine of the file`],
   'testing-jest': [
     '`nullspace/testing` in Jest',
     installed('jest'),

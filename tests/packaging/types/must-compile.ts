@@ -111,7 +111,7 @@ export async function clients(): Promise<void> {
     fetch,
     onResponse: ({ status }) => void status,
   };
-  const client = new Nullspace(options);
+  const client = new Nullspace({ ...options, WebSocket });
   const machine: Machine = await client.Machine.create({ timeout: 60 });
   const rows = await client.Machine.list({ fields: ['id'] });
   same<Pick<MachineInfo, 'id'>[], typeof rows>(true);
