@@ -68,7 +68,7 @@ const describe = (engine, { title, foreground = false }) => {
       version,
       process: pid,
       container: container && `${container.name} of ${container.cli}, made of ${container.image}`,
-      'not here': notes.length > 0 ? notes.join('; ') : undefined,
+      'not here': notes,
     })}`;
   });
 };

@@ -101,9 +101,12 @@ export const showAll = (items, columns, quiet = false) => {
 
 /** Names and values, one a line. */
 export const fields = (all) => {
-  const known = Object.entries(all).filter(([, value]) => value !== undefined && value !== '');
+  const known = Object.entries(all).filter(([, value]) => value !== undefined && value !== '' && value.length !== 0);
   const width = Math.max(...known.map(([name]) => name.length));
-  const text = (value) => (value instanceof Date ? localTime(value) : shown(value));
+  const text = (value) => {
+    if (Array.isArray(value)) return value.map(shown).join(`\n${' '.repeat(width + 2)}`);
+    return value instanceof Date ? localTime(value) : shown(value);
+  };
   return known.map(([name, value]) => `${bold(name.padEnd(width))}  ${text(value)}`).join('\n');
 };
 

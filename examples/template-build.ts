@@ -1,6 +1,6 @@
 // A template of an own web server: built once, and kept while it serves. Machines of it serve from their first moment on.
 //
-//   export NULLSPACE_API_URL=... NULLSPACE_API_KEY=...   (an engine prints both: `npm run engine`)
+//   npx nullspace engine --background      (or set NULLSPACE_API_URL and NULLSPACE_API_KEY of another engine)
 //   npx tsx template-build.ts
 
 import { BuildError, defaultBuildLogger, Machine, Template, waitForUrl } from 'nullspace';

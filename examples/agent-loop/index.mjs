@@ -2,7 +2,7 @@
 // An agent with a machine for each conversation: the model asks for commands, a machine runs them, and a web client hears all of it
 // as server-sent events.
 //
-//   export NULLSPACE_API_URL=... NULLSPACE_API_KEY=...          (an engine prints both: `npm run engine`)
+//   npx nullspace engine --background      (or set NULLSPACE_API_URL and NULLSPACE_API_KEY of another engine)
 //   export MODEL_URL=https://api.openai.com/v1 MODEL_KEY=... MODEL=gpt-5   (any server with chat completions and tools)
 //   node index.mjs
 //   curl -N http://127.0.0.1:8080/conversations/one -d 'How many prime numbers are below 1000?'
@@ -11,6 +11,8 @@ import { createServer } from 'node:http';
 import { Machine, NullspaceError } from 'nullspace';
 
 const { MODEL_URL, MODEL_KEY = '', MODEL = 'gpt-5', PORT = '8080' } = process.env;
+if (!MODEL_URL)
+  throw new Error('MODEL_URL is not set: give a server with chat completions, such as https://api.openai.com/v1');
 const LEASE = 900; // seconds a conversation may be silent before its machine ends
 const MAX_TURNS = 20;
 const MAX_OUTPUT = 8000; // characters of a command that the model is shown

@@ -2,8 +2,9 @@
 // A page with a terminal in a machine. The page speaks to the engine itself; this server gives it the files, and a machine.
 //
 //   npm install path/to/nullspace-0.1.0.tgz @xterm/xterm @xterm/addon-fit
-//   npm run engine -- --allow-origin http://127.0.0.1:8090      in the repository; paste both lines that it prints here
-//   node server.mjs                                             and open http://127.0.0.1:8090
+//   npx nullspace engine --background --allow-origin http://127.0.0.1:8090
+//   eval "$(npx nullspace engine env)"      address and key, which the page is given
+//   node server.mjs                         and open http://127.0.0.1:8090
 
 import { createReadStream, existsSync } from 'node:fs';
 import { createServer } from 'node:http';

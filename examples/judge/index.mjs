@@ -2,7 +2,7 @@
 // A judge of programs that strangers send in: each runs in a machine of its own, without network, with limits of memory and time,
 // and gets a verdict for each test.
 //
-//   export NULLSPACE_API_URL=... NULLSPACE_API_KEY=...   (an engine prints both: `npm run engine`)
+//   npx nullspace engine --background      (or set NULLSPACE_API_URL and NULLSPACE_API_KEY of another engine)
 //   node index.mjs solution.py            runs it against the tests below
 
 import { readFile } from 'node:fs/promises';

@@ -2,7 +2,7 @@
 // A program that needs a service with a key runs in a machine that has no key: the engine adds it on the way out. The machine
 // reaches that service and nothing else.
 //
-//   export NULLSPACE_API_URL=... NULLSPACE_API_KEY=...   (an engine prints both: `npm run engine`)
+//   npx nullspace engine --background      (or set NULLSPACE_API_URL and NULLSPACE_API_KEY of another engine)
 //   SERVICE_HOST=api.openai.com SERVICE_API_KEY=sk-... node index.mjs /v1/models
 
 import { Machine, NetworkEgressPolicy } from 'nullspace';

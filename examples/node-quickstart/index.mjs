@@ -1,7 +1,7 @@
 // @ts-check
 // A first tour: make a machine, run commands, close its network, take one out of a warm pool.
 //
-//   export NULLSPACE_API_URL=... NULLSPACE_API_KEY=...   (an engine prints both: `npm run engine`)
+//   npx nullspace engine --background      (or set NULLSPACE_API_URL and NULLSPACE_API_KEY of another engine)
 //   node index.mjs
 
 import { Machine, NetworkEgressPolicy, TemplateWarmPool } from 'nullspace';

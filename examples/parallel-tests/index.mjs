@@ -2,7 +2,7 @@
 // Runs the test files of a project side by side, each in a machine of its own. The project is prepared once, and each machine
 // starts from a snapshot of that, so no test sees what another one did.
 //
-//   export NULLSPACE_API_URL=... NULLSPACE_API_KEY=...   (an engine prints both: `npm run engine`)
+//   npx nullspace engine --background      (or set NULLSPACE_API_URL and NULLSPACE_API_KEY of another engine)
 //   node index.mjs PROJECT --prepare 'pip install -r requirements.txt' --run 'python3 -m unittest' tests/*.py
 
 import { availableParallelism } from 'node:os';

@@ -1,6 +1,7 @@
 // A running engine: used by `npm start` and by the tests. Needs nothing of this repository but the binary.
 
 import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 
 import { end, removeDirectory, start, temporaryDirectory } from './cleanup.mjs';
@@ -89,5 +90,29 @@ export async function startEngine({ binary, state, apiKey, durability = 'fast', 
       if (ownState) removeDirectory(path.dirname(directory));
       return how;
     },
+  };
+}
+
+/** No user of this computer: nothing belongs to it. */
+const STRANGER = 54_321;
+
+/**
+ * Options of `startEngine` for an engine of a user without rights, whoever runs the tests. Its files are in `directory`, an empty one
+ * that is outside of home directories, which such a user cannot enter.
+ */
+export function withoutRights(binary, directory) {
+  if (process.getuid() !== 0) return { binary };
+  chmodSync(directory, 0o755);
+  const copy = path.join(directory, 'nullspace-engine');
+  copyFileSync(binary, copy);
+  chmodSync(copy, 0o755);
+  const home = path.join(directory, 'home');
+  mkdirSync(home);
+  chownSync(home, STRANGER, STRANGER);
+  return {
+    binary: copy,
+    state: path.join(home, 'state'),
+    env: { HOME: home },
+    wrapper: ['setpriv', '--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups'],
   };
 }

@@ -202,6 +202,14 @@ test('a user without rights has an engine of the same kind', {
   const { home, cli, json, run } = person(t, { uid: UID });
   const started = await json('engine', ...START);
   assert.ok(started.pid > 0);
+  // What it cannot do here is for people to read: a line each.
+  const { stdout } = await cli('engine', 'status');
+  const [, lines] = stdout.match(/^not here {2}((?:.*\n {10})*.*)$/m) ?? [];
+  assert.ok(started.notes.length > 1, stdout);
+  assert.deepEqual(
+    lines?.split('\n').map((line) => line.trim()),
+    started.notes,
+  );
   assert.match((await run([first(home, HELLO)])).stdout, /^hello/);
   assert.match((await cli('doctor')).stdout, /API +answers/);
   assert.equal((await json('engine', 'stop')).stopped, true);

@@ -1,42 +1,25 @@
 // The engine of a user without rights.
 
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
 import { Nullspace, NullspaceError } from 'nullspace';
 
 import { endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import { withoutRights } from '../../scripts/lib/engine.mjs';
 import { engineForTests, sh } from './support/engine.mjs';
 
 after(endAll);
 
-/** No user of this computer: nothing belongs to it. */
-const UID = 54321;
-const isRoot = process.getuid() === 0;
-
 const ANY = { timeout: 120 };
 
 async function unprivilegedEngine(t, args, env = {}) {
-  if (!isRoot) return engineForTests({ args, env: { HOME: process.env.HOME, ...env } });
-  // Under /tmp for every user: the repository may be in a home directory that others cannot enter.
   const directory = temporaryDirectory('unprivileged');
   t.after(() => removeDirectory(directory));
-  chmodSync(directory, 0o755);
-  const binary = path.join(directory, 'nullspace-engine');
-  copyFileSync(process.env.NULLSPACE_TEST_ENGINE, binary);
-  chmodSync(binary, 0o755);
-  const home = path.join(directory, 'home');
-  mkdirSync(home);
-  chownSync(home, UID, UID);
-  return engineForTests({
-    binary,
-    args,
-    state: path.join(home, 'state'),
-    env: { HOME: home, ...env },
-    wrapper: ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups'],
-  });
+  const start = withoutRights(process.env.NULLSPACE_TEST_ENGINE, directory);
+  return engineForTests({ ...start, args, env: { HOME: process.env.HOME, ...start.env, ...env } });
 }
 
 test('files of a volume are worked on without root', async (t) => {

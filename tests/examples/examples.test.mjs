@@ -1,11 +1,13 @@
 // The examples, as somebody runs them who copied them into a project.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createServer } from 'node:http';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 
 import { chromium } from 'playwright-core';
 
@@ -14,6 +16,7 @@ import { cleanUpOnSignals, end, endAll, start, temporaryDirectory } from '../../
 import { startEngine } from '../../scripts/lib/engine.mjs';
 
 const examples = process.env.NULLSPACE_TEST_EXAMPLES;
+const run = promisify(execFile);
 const inExamples = (...parts) => path.join(examples, ...parts);
 const BROWSER_PORT = 8090;
 
@@ -71,6 +74,13 @@ test('no example is long', () => {
     const lines = readFileSync(inExamples(file), 'utf8').split('\n').length - 1;
     assert.ok(lines <= 120, `${file} has ${lines} lines`);
   }
+});
+
+test('agent-loop: says what it needs before anybody waits for an answer', async () => {
+  const { MODEL_URL, ...env } = process.env;
+  await assert.rejects(run(process.execPath, [inExamples('agent-loop/index.mjs')], { env }), {
+    stderr: /MODEL_URL is not set: .*https:/,
+  });
 });
 
 test('agent-loop: each conversation has a machine, and its client hears the model and the commands', async () => {

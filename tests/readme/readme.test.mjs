@@ -1,4 +1,5 @@
-// Every code block of README.md and of docs/ runs, each as a program of its own, against an engine.
+// Every code block of README.md and of docs/ runs, each as a program of its own, against an engine of an ordinary user: that is what
+// somebody has who installed the package and typed the first command.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -8,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
 import { cleanUpOnSignals, endAll, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { startEngine } from '../../scripts/lib/engine.mjs';
+import { startEngine, withoutRights } from '../../scripts/lib/engine.mjs';
 import { blocks, documents } from './extract.mjs';
 
 const run = promisify(execFile);
@@ -20,7 +21,7 @@ cleanUpOnSignals();
 let engine;
 let folder;
 before(async () => {
-  engine = await startEngine({ binary: process.env.NULLSPACE_TEST_ENGINE });
+  engine = await startEngine(withoutRights(process.env.NULLSPACE_TEST_ENGINE, temporaryDirectory('engine')));
   // The folder of a project, which has a folder `src`.
   folder = temporaryDirectory('docs');
   mkdirSync(path.join(folder, 'src'));
