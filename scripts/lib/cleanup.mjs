@@ -78,6 +78,8 @@ export function cleanUpOnSignals() {
     process.on(signal, () => {
       if (stopping) return;
       stopping = true;
+      // Whoever read this may be gone already, and an error of it would end the process here.
+      for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
       process.stderr.write(`\n${signal}: stopping\n`);
       endAll().finally(() => process.exit(INTERRUPTED));
     });

@@ -9,8 +9,11 @@ import { canInstall, foundVersions, missingRequirements } from './requirements.m
 import { isUnchanged, stamp } from './stamps.mjs';
 import { StepError, step } from './steps.mjs';
 
-/** Everything, and then what tests need beside it. The package and the engine share nothing that is built: each fills the pauses of the other. */
-export async function prepare({ tests = false, needs = [] } = {}) {
+/**
+ * The package and the engine, side by side: they share nothing that is built, and each fills the pauses of the other. For tests also
+ * what they `needs`. Whoever gives `onPackage` has it run as soon as there is a package, while the engine compiles.
+ */
+export async function prepare({ tests = false, needs = [], onPackage = () => {} } = {}) {
   await checkRequirements({ engine: true, tests });
   const makePackage = async () => {
     await wasmToolchain();
@@ -19,6 +22,7 @@ export async function prepare({ tests = false, needs = [] } = {}) {
     await packPackage();
     if (tests) await findBrowser();
     for (const need of needs) await need();
+    await onPackage();
   };
   await Promise.all([makePackage(), tests ? buildTests() : buildEngine()]);
 }

@@ -1,4 +1,4 @@
-// What `npm test` runs, in order: cheap and telling first.
+// What `npm test` runs, in order: cheap and telling first. Suites run side by side, and what they run takes turns.
 
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -13,12 +13,19 @@ import { playgroundPackages } from './playground.mjs';
 import { pythonFor } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
 import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
+import { turns } from './turns.mjs';
 
-/** A suite that is one command: it passes or fails as a whole. */
+/** Programs of tests at once, of all suites together: more than there are processors, since they wait for most of their time. */
+const turn = turns(2 * os.availableParallelism());
+/** Suites that run side by side, so that what is left of one does not keep the next one waiting. */
+export const SIDE_BY_SIDE = 3;
+
+/** A suite that is one command, which needs no engine: it passes or fails as a whole. */
 const command = (title, program, args) => ({
   title,
+  early: true,
   async run(step) {
-    const { code } = await step.try(program, args);
+    const { code } = await turn(() => step.try(program, args));
     return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
   },
 });
@@ -28,7 +35,10 @@ const biome = inRoot('node_modules', '.bin', 'biome');
 /** Many tests of the engine wait for a machine or a time: twice as many at once as there are processors. */
 const THREADS = ['--test-threads', String(2 * os.availableParallelism())];
 
-/** All suites by name. `run(step)` resolves with counts; what it `needs` is made while the engine compiles. What is `apart` runs only when it is asked for. */
+/**
+ * All suites by name. `run(step)` resolves with counts; what it `needs` is made while the engine compiles. One that is `early` needs no
+ * engine and runs meanwhile, too. What is `apart` runs only when it is asked for.
+ */
 export const suites = {
   rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
   biome: command('biome (JavaScript format and lint)', biome, ['check', '--error-on-warnings', '.']),
@@ -38,10 +48,9 @@ export const suites = {
     title: 'cargo test',
     async run(step) {
       // `--no-fail-fast`, so that the sum is one of all tests.
-      const { code, output } = await step.try('cargo', ['test', ...TESTED, '--no-fail-fast', '--', ...THREADS], {
-        env: CHECKED,
-      });
-      const tools = await step.try('cargo', ['test', ...TESTED_TOOLS], { env: CHECKED });
+      const cargo = (args) => turn(() => step.try('cargo', ['test', ...args], { env: CHECKED }));
+      const { code, output } = await cargo([...TESTED, '--no-fail-fast', '--', ...THREADS]);
+      const tools = await cargo(TESTED_TOOLS);
       return cargoCounts(output + tools.output, code || tools.code);
     },
   },
@@ -59,6 +68,7 @@ export const suites = {
   },
   types: {
     title: 'types of the examples and tests',
+    early: true,
     async run(step) {
       const project = await consumerProject(step, [
         'examples',
@@ -77,6 +87,7 @@ export const suites = {
   },
   wasm: {
     title: 'the package against a scripted server (tests/wasm)',
+    early: true,
     needs: [buildTraps],
     run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root }),
   },
@@ -145,7 +156,8 @@ export const suites = {
     title: 'the Python SDK against the engine (tests/contract)',
     async run(step) {
       const python = await pythonFor(step, 'tests/contract');
-      const { code, output } = await step.try('node', ['tests/contract/run.mjs', python], { env: testEnvironment() });
+      const run = ['tests/contract/run.mjs', python];
+      const { code, output } = await turn(() => step.try('node', run, { env: testEnvironment() }));
       return pythonCounts(output, code);
     },
   },
@@ -198,11 +210,12 @@ export const suites = {
   },
   reference: {
     title: 'the site of the documentation (tests/site), and the report of the public surface',
+    early: true,
     needs: [referencePackages],
     async run(step) {
       const counts = { passed: 0, failed: 0, failures: [] };
       for (const [program, ...args] of referenceSteps()) {
-        const { code, output } = await step.try(program, args, { cwd: inRoot('reference') });
+        const { code, output } = await turn(() => step.try(program, args, { cwd: inRoot('reference') }));
         counts[code === 0 ? 'passed' : 'failed'] += 1;
         if (code === 0) continue;
         const isReport = program.endsWith('api-extractor');
@@ -222,13 +235,14 @@ export const suites = {
       const counts = { passed: 0, failed: 0 };
       const consumers = everything ? ['run.mjs', '--all', '--write', inRoot('docs', 'runtimes.md')] : ['run.mjs'];
       const engine = ['engine.mjs', ...(everything ? ['--all'] : [])];
-      for (const [program, ...flags] of [['check.mjs'], ['newcomer.mjs'], engine, consumers]) {
+      const parts = [['check.mjs'], ['newcomer.mjs'], engine, consumers].map(async ([program, ...flags]) => {
         const args = [`tests/packaging/${program}`, '--tarball', tarball(), ...flags];
-        const { code, output } = await step.try('node', args, { env });
+        const { code, output } = await turn(() => step.try('node', args, { env, together: true }));
         const { passed, failed } = lineCounts(output, code);
         counts.passed += passed;
         counts.failed += failed;
-      }
+      });
+      await Promise.all(parts);
       return counts;
     },
   },
@@ -308,24 +322,21 @@ const testFiles = (directory) =>
 /** For one test. The long forms of `npm run soak` take longer. Milliseconds. */
 const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
 
-/** Runs test files side by side, each with the wrapper to itself: more than there are processors, since many wait. */
+/** Runs test files side by side, each with the wrapper to itself. */
 async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
-  const waiting = [...files];
   const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
-  const worker = async () => {
-    for (let file = waiting.shift(); file; file = waiting.shift()) {
-      // A test that waits for ever fails and is named, instead of stopping all.
-      const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, file];
-      const [program, ...rest] = [...wrapper, process.execPath, ...args];
-      const { code, output } = await step.try(program, rest, { cwd, env, together: true });
-      const counts = nodeCounts(output, code);
-      for (const key of Object.keys(total)) {
-        if (Array.isArray(total[key])) total[key].push(...counts[key]);
-        else total[key] += counts[key];
-      }
+  const runFile = async (file) => {
+    // A test that waits for ever fails and is named, instead of stopping all.
+    const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, file];
+    const [program, ...rest] = [...wrapper, process.execPath, ...args];
+    const { code, output } = await step.try(program, rest, { cwd, env, together: true });
+    const counts = nodeCounts(output, code);
+    for (const key of Object.keys(total)) {
+      if (Array.isArray(total[key])) total[key].push(...counts[key]);
+      else total[key] += counts[key];
     }
   };
-  await Promise.all(Array.from({ length: Math.ceil(1.5 * os.availableParallelism()) }, worker));
+  await Promise.all(files.map((file) => turn(() => runFile(file))));
   return total;
 }
 

@@ -1,4 +1,4 @@
-// `npm start` and `npm run engine`, stopped in the middle: nothing may be left.
+// `npm start`, `npm test` and `npm run engine`, stopped in the middle: nothing may be left.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -15,7 +15,8 @@ function startScript(t, file, { args = [], env } = {}) {
   const tmp = mkdtempSync(path.join(os.tmpdir(), 'interrupt-'));
   const child = spawn(process.execPath, [path.join(root, 'scripts', file), ...args], {
     cwd: root,
-    env: { ...process.env, TMPDIR: tmp, INTERRUPT_TEST: tmp, ...env },
+    // Tests that it starts are no part of this one.
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, TMPDIR: tmp, INTERRUPT_TEST: tmp, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -71,6 +72,18 @@ for (const [signal, moment, env] of [
     assert.ok(!script.output().includes('FAILED'), script.output());
   });
 }
+
+test('npm test, SIGINT while suites run side by side: exit code 130, nothing left', async (t) => {
+  const script = startScript(t, 'test.mjs', { args: ['examples', 'replay', 'readme'] });
+  for (const title of [/Test: the examples/, /Test: recorded requests/, /Test: blocks of README/])
+    await printed(script, title);
+  await sleep(2000); // engines run by then
+  script.child.kill('SIGINT');
+  assert.equal(await script.ended, 130, script.output());
+  assert.deepEqual(readdirSync(script.tmp), []);
+  assert.deepEqual(marked(script.tmp), []);
+  assert.ok(!script.output().includes('FAILED'), script.output());
+});
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
   test(`npm run engine passes flags through and ${signal} on`, async (t) => {
