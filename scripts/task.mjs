@@ -91,6 +91,15 @@ const tasks = {
     );
     await show(['bench/run.mjs', ...rest]);
   },
+  /** What the pages of the project weigh and how soon they are there. */
+  async 'bench-pages'() {
+    await tasks.docs();
+    await tasks.pack();
+    await findBrowser();
+    await buildEngine();
+    await playgroundPackages();
+    await show(['bench/pages.mjs', ...rest]);
+  },
   async playground() {
     await tasks.pack();
     await buildEngine();

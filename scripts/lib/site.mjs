@@ -90,7 +90,7 @@ export function brokenLinks(directory = site) {
   return broken;
 }
 
-const TYPES = {
+export const TYPES = {
   '.css': 'text/css',
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript',
