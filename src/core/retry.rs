@@ -12,6 +12,13 @@ const DEFAULT_RETRY_AFTER: f64 = 1.0;
 const RATE_LIMIT_REQUESTS: u32 = 4;
 /// Tries of a create.
 const CREATE_TRIES: u32 = 30;
+/// A create that is answered so may work in a moment; with the same key it makes one machine. The last two are a cluster's.
+const CREATE_CODES: [&str; 4] = [
+    "transition_in_progress",
+    "transition_recovery_required",
+    "node_unreachable",
+    "database_unavailable",
+];
 /// Tries of the command of `runOnce`.
 pub const RUN_ONCE_TRIES: u32 = 5;
 /// Between them.
@@ -35,9 +42,7 @@ pub fn after_rate_limit(sent: u32, retry_after: f64) -> Option<Duration> {
 /// How long to wait before a create is tried again; `None` = the error stands. `tried` counts from 1.
 pub fn after_failed_create(tried: u32, failure: CreateFailure<'_>) -> Option<Duration> {
     let again = match failure {
-        CreateFailure::Api(error) => {
-            ["transition_in_progress", "transition_recovery_required"].contains(&error.code.as_str())
-        }
+        CreateFailure::Api(error) => CREATE_CODES.contains(&error.code.as_str()),
         // The server may have made the machine. Without a connection it has not, and nobody may be there at all.
         CreateFailure::Transport(error) => matches!(error.phase, Phase::Read | Phase::Protocol),
     };
@@ -99,6 +104,13 @@ mod tests {
         assert_eq!(delays, [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]);
         assert!(after_failed_create(29, CreateFailure::Api(&busy)).is_some());
         assert_eq!(after_failed_create(30, CreateFailure::Api(&busy)), None);
+        for code in CREATE_CODES {
+            let passing = Error::new(Kind::Other, code, "in a moment");
+            assert!(
+                after_failed_create(1, CreateFailure::Api(&passing)).is_some(),
+                "{code}"
+            );
+        }
         let other = Error::new(Kind::Other, "invalid_request", "no");
         assert_eq!(after_failed_create(1, CreateFailure::Api(&other)), None);
     }

@@ -4,8 +4,10 @@
 
 use sha2::{Digest, Sha256};
 
+use tokio_postgres::GenericClient;
+
 use super::db::Db;
-use crate::machine::idempotency::Ticket;
+use crate::machine::idempotency::{expired, Ticket};
 use crate::machine::{secret, Error, Kind, Result};
 
 /// How long keys are kept; as long as a single engine keeps them.
@@ -78,7 +80,7 @@ pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str) -> Result<C
         }
         let row = connection
             .query_opt(
-                "SELECT node, attempt, fingerprint, machine IS NOT NULL FROM claims WHERE owner = $1 AND key = $2",
+                "SELECT node, attempt, fingerprint, machine, ended FROM claims WHERE owner = $1 AND key = $2",
                 &[&owner, &key],
             )
             .await?;
@@ -86,7 +88,11 @@ pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str) -> Result<C
             if row.get::<_, &[u8]>(2) != fingerprint {
                 return Err(ticket.mismatch());
             }
-            return Ok(claim(row.get(0), row.get(1), false, row.get(3)));
+            let machine: Option<&str> = row.get(3);
+            if row.get(4) {
+                return Err(expired(key, "machine", machine.unwrap_or_default()));
+            }
+            return Ok(claim(row.get(0), row.get(1), false, machine.is_some()));
         }
     }
     Err(Error::new(
@@ -96,14 +102,16 @@ pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str) -> Result<C
     .with_action("repeat the call in a moment"))
 }
 
-/// Gives a key to another node; `None`: somebody else moved it first.
-pub async fn give(db: &Db, claim: &Claim, node: &str) -> Result<Option<Claim>> {
+/// Gives a key to another node; `None`: somebody else moved it first, or its machine is made. `is_lost`: what its node made counts as
+/// ended.
+pub async fn give(db: &Db, claim: &Claim, node: &str, is_lost: bool) -> Result<Option<Claim>> {
     let moved = db
         .get()
         .await?
         .execute(
-            "UPDATE claims SET node = $4, attempt = attempt + 1, machine = NULL WHERE owner = $1 AND key = $2 AND attempt = $3",
-            &[&claim.owner, &claim.key, &claim.attempt, &node],
+            "UPDATE claims SET node = $4, attempt = attempt + 1, machine = NULL \
+             WHERE owner = $1 AND key = $2 AND attempt = $3 AND (machine IS NULL OR $5)",
+            &[&claim.owner, &claim.key, &claim.attempt, &node, &is_lost],
         )
         .await?;
     Ok((moved == 1).then(|| Claim {
@@ -126,14 +134,27 @@ pub async fn drop(db: &Db, claim: &Claim) -> Result<()> {
     Ok(())
 }
 
-/// Notes that the machine is made, also when a request with the same key failed meanwhile and gave it back.
-pub async fn made(db: &Db, claim: &Claim, machine: &str) -> Result<()> {
-    db.get()
+/// Notes that the machine is made, also when a request with the same key failed meanwhile and gave it back. `false`: the key was
+/// given to another node meanwhile, so this machine is one too many.
+pub async fn made(db: &Db, claim: &Claim, machine: &str) -> Result<bool> {
+    let noted = db
+        .get()
         .await?
         .execute(
             "INSERT INTO claims (owner, key, fingerprint, node, attempt, machine) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (owner, key) DO UPDATE SET machine = excluded.machine WHERE claims.attempt = excluded.attempt",
             &[&claim.owner, &claim.key, &claim.fingerprint, &claim.node, &claim.attempt, &machine],
+        )
+        .await?;
+    Ok(noted == 1)
+}
+
+/// Notes that machines were ended: their keys make no others, whatever becomes of their node.
+pub async fn ended(connection: &impl GenericClient, machines: &[String]) -> Result<()> {
+    connection
+        .execute(
+            "UPDATE claims SET ended = true WHERE machine = ANY ($1)",
+            &[&machines],
         )
         .await?;
     Ok(())

@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{header, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use nullspace_wire::machine::{CreateMachineRequest, CreateMachineResponse, VolumeMountRequest};
+use nullspace_wire::machine::{
+    CreateMachineRequest, CreateMachineResponse, MachineInfo, MachineStatus, VolumeMountRequest,
+};
 use nullspace_wire::volume::CreateVolumeRequest;
 use serde_json::Value;
 use tokio_postgres::types::Json;
@@ -16,12 +18,12 @@ use super::claims::{self, Claim};
 use super::nodes::Node;
 use super::place::{choose, Need};
 use super::proxy::{self, Passed};
-use super::Cluster;
+use super::{Cluster, PATIENCE};
 use crate::machine::idempotency::{Makes, Ticket};
 use crate::machine::names::name_of;
 use crate::machine::validate::{self, Plan, Source};
 use crate::machine::{unix_micros, Error, Kind, Result};
-use crate::node::client::error_of;
+use crate::node::client::{error_of, Unanswered};
 use crate::node::messages::State as NodeState;
 use crate::server::access::{Holder, RequestId};
 use crate::server::body::Body as JsonBody;
@@ -152,16 +154,23 @@ impl Call {
                 Some(node) if node.state() != NodeState::Lost => node,
                 // Given up, or forgotten: whatever it made counts as ended.
                 _ => {
-                    claim = self.move_on(ticket, &claim, &tried).await?;
+                    claim = self.move_on(ticket, &claim, &tried, true).await?;
                     continue;
                 }
             };
-            tried.insert(node.tag.clone());
             match self.named(&node, &claim).await? {
                 Tried::Over(response, Some(made)) => {
+                    if self.is_dead(&node, &claim, &made.machine.id).await {
+                        claim = self.move_on(ticket, &claim, &tried, false).await?;
+                        continue;
+                    }
                     self.note(&node, &made).await;
-                    // The row of the machine tells the same if this fails; a repeat asks the node.
-                    let _ = claims::made(&cluster.db, &claim, &made.machine.id).await;
+                    // Without the database the machine counts all the same: a repeat asks its node.
+                    if let Ok(false) = claims::made(&cluster.db, &claim, &made.machine.id).await {
+                        cluster.end(&node, &made.machine.id).await;
+                        claim = claims::take(&cluster.db, &self.holder.0, ticket, &node.tag).await?;
+                        continue;
+                    }
                     return Ok(response);
                 }
                 Tried::Over(response, None) => {
@@ -171,16 +180,30 @@ impl Call {
                     return Ok(response);
                 }
                 Tried::Full(response) => refusal = Some(response),
-                // Only the request that wrote the claim knows that nobody else was sent there.
+                // A repeat may have been sent there by another gateway; whoever wrote the claim finds out when it moves it.
                 Tried::Unsent if claim.is_new => {}
                 Tried::Unsent | Tried::Unknown => return Err(node.unreachable()),
             }
-            claim = match self.move_on(ticket, &claim, &tried).await {
+            tried.insert(node.tag.clone());
+            claim = match self.move_on(ticket, &claim, &tried, false).await {
                 Ok(claim) => claim,
                 Err(error) => return refusal.ok_or(error),
             };
         }
         refusal.ok_or_else(|| cluster.no_room())
+    }
+
+    /// Whether a repeat was answered with a machine that ended with its node's process before its maker ever heard of it.
+    async fn is_dead(&self, node: &Node, claim: &Claim, id: &str) -> bool {
+        if claim.is_new || claim.is_made {
+            return false;
+        }
+        let is_dead =
+            matches!(self.cluster.told(node, id).await, Ok(info) if info.status == MachineStatus::Error);
+        if is_dead {
+            self.cluster.end(node, id).await;
+        }
+        is_dead
     }
 
     /// Without one.
@@ -271,9 +294,15 @@ impl Call {
     }
 
     /// Gives the key to another node, or follows who did.
-    async fn move_on(&self, ticket: &Ticket, claim: &Claim, tried: &HashSet<String>) -> Result<Claim> {
+    async fn move_on(
+        &self,
+        ticket: &Ticket,
+        claim: &Claim,
+        tried: &HashSet<String>,
+        is_lost: bool,
+    ) -> Result<Claim> {
         let next = self.choose(tried)?;
-        match claims::give(&self.cluster.db, claim, &next.tag).await? {
+        match claims::give(&self.cluster.db, claim, &next.tag, is_lost).await? {
             Some(moved) => Ok(moved),
             None => claims::take(&self.cluster.db, &self.holder.0, ticket, &next.tag).await,
         }
@@ -467,16 +496,28 @@ impl Cluster {
 
     /// The same for a fork, of which the answer tells little.
     async fn note_owner(&self, node: &Node, id: &str, holder: &Holder) {
-        let path = format!("/v1/machines/{id}");
-        let told: std::result::Result<nullspace_wire::machine::MachineInfo, _> = self
-            .ask(node, Method::GET, &path, None::<&()>, super::PATIENCE)
-            .await;
-        if let Ok(machine) = told {
+        if let Ok(machine) = self.told(node, id).await {
             let made = CreateMachineResponse {
                 machine,
                 traffic_access_token: None,
             };
             self.note_machine(node, &made, holder).await;
+        }
+    }
+
+    /// A machine as its node tells of it.
+    async fn told(&self, node: &Node, id: &str) -> std::result::Result<MachineInfo, Unanswered> {
+        let path = format!("/v1/machines/{id}");
+        self.ask(node, Method::GET, &path, None::<&()>, PATIENCE).await
+    }
+
+    /// Ends a machine that nobody has.
+    async fn end(&self, node: &Node, id: &str) {
+        let path = format!("/v1/machines/{id}");
+        let ended: std::result::Result<Value, _> =
+            self.ask(node, Method::DELETE, &path, None::<&()>, PATIENCE).await;
+        if let Err(error) = ended {
+            tracing::warn!(machine = %id, %error, "a machine that nobody has was not ended; its lease ends it");
         }
     }
 }

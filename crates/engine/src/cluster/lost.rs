@@ -10,7 +10,7 @@ use nullspace_wire::machine::{DestroyMachineResponse, MachineInfo, MachineStatus
 use tokio_postgres::types::Json;
 
 use super::nodes::{Node, LOST_MACHINE};
-use super::{no_thing, proxy, Cluster};
+use super::{claims, no_thing, proxy, Cluster};
 use crate::machine::live::not_ready;
 use crate::machine::{Error, Result};
 use crate::node::messages::State as NodeState;
@@ -42,22 +42,15 @@ pub async fn destroy(
     request: Request,
 ) -> Answer {
     if let Some(response) = cluster.of_its_node(&id, request).await? {
+        // Should its node be lost before it tells of this, the machine must not come back as one that was lost.
+        if response.status().is_success() && cluster.nodes.has_database() {
+            let _ = cluster.forget(&id).await;
+        }
         return Ok(response);
     }
-    let removed = cluster
-        .db
-        .get()
-        .await
-        .map_err(crate::server::reply::Failure)?
-        .execute(
-            "DELETE FROM things WHERE id = $1 AND kind = 'machine' AND given_up",
-            &[&id],
-        )
-        .await
-        .map_err(Error::from)?;
-    match removed {
-        0 => Err(Error::no_machine(&id).into()),
-        _ => {
+    match cluster.forget(&id).await? {
+        false => Err(Error::no_machine(&id).into()),
+        true => {
             let status = MachineStatus::Destroyed;
             Ok(json(StatusCode::OK, &DestroyMachineResponse { id, status }))
         }
@@ -78,6 +71,14 @@ impl Cluster {
             true => Ok(None),
             false => Ok(Some(response)),
         }
+    }
+
+    /// Removes what was told of a machine, which somebody ended; `false` if nothing was.
+    async fn forget(&self, id: &str) -> Result<bool> {
+        let connection = self.db.get().await?;
+        claims::ended(&**connection, &[id.to_owned()]).await?;
+        let forget = "DELETE FROM things WHERE id = $1 AND kind = 'machine'";
+        Ok(connection.execute(forget, &[&id]).await? > 0)
     }
 
     /// A machine that was given up with its node.

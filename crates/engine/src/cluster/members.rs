@@ -17,7 +17,7 @@ use tokio_postgres::types::Json;
 use tokio_postgres::Transaction;
 
 use super::place::MOST_CLOCK_OFF_MS;
-use super::Cluster;
+use super::{claims, Cluster};
 use crate::machine::{Error, Kind, Result};
 use crate::node::messages::{
     Heartbeat, Inventory, Join, Joined, Orders, HEARTBEAT, JOIN, PROTOCOL, TAG_DIGITS,
@@ -283,6 +283,9 @@ async fn take_inventory(transaction: &Transaction<'_>, tag: &str, inventory: Inv
                 &[&tag, &inventory.gone],
             )
             .await?;
+    }
+    if !inventory.gone.is_empty() {
+        claims::ended(transaction, &inventory.gone).await?;
     }
     if ids.is_empty() {
         return Ok(());

@@ -112,6 +112,11 @@ impl Cluster {
         &self.closing
     }
 
+    /// Reads what is new now, as the gateway does by itself every second.
+    pub async fn look_now(&self) -> Result<()> {
+        self.look(Instant::now()).await
+    }
+
     async fn look(&self, last: Instant) -> Result<()> {
         // The nodes first: that look says whether the database is there.
         self.nodes.refresh(&self.db, last).await?;

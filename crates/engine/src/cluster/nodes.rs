@@ -179,6 +179,7 @@ pub struct Nodes {
     token: String,
     limits: Limits,
     map: RwLock<BTreeMap<String, Arc<Node>>>,
+    turn: tokio::sync::Mutex<()>,
     /// Since when this gateway has looked at the database without a gap; `None` while it cannot.
     trusted_since: RwLock<Option<Instant>>,
 }
@@ -195,6 +196,7 @@ impl Nodes {
             token: token.to_owned(),
             limits,
             map: RwLock::default(),
+            turn: tokio::sync::Mutex::default(),
             trusted_since: RwLock::new(None),
         }
     }
@@ -228,6 +230,11 @@ impl Nodes {
         self.all().into_iter().filter(|node| node.is_reached()).collect()
     }
 
+    /// Whether the database answered when it was looked at last.
+    pub fn has_database(&self) -> bool {
+        self.trusted().is_some()
+    }
+
     /// How long heartbeats would have been heard, had there been some.
     fn trusted(&self) -> Option<Duration> {
         let since = self.trusted_since.read().unwrap_or_else(PoisonError::into_inner);
@@ -236,6 +243,8 @@ impl Nodes {
 
     /// Reads the nodes; without the database they stay as they were. `last`: when that was last tried.
     pub async fn refresh(&self, db: &Db, last: Instant) -> Result<()> {
+        // One after the other: an older look must not hide what a newer one saw.
+        let _turn = self.turn.lock().await;
         let rows = async {
             let connection = db.get().await?;
             let rows = connection
@@ -308,7 +317,7 @@ impl Nodes {
         let mut given_up = Vec::new();
         for node in self.all() {
             let is_silent = node.silent.min(trusted) > self.limits.lost_after && node.state() != State::Lost;
-            if is_silent && give_up(db, &node, self.limits).await? {
+            if is_silent && give_up(db, &node.tag, Some(self.limits.lost_after)).await? {
                 given_up.push(node.tag.clone());
             }
         }
@@ -336,16 +345,17 @@ impl Nodes {
 /// What is said of a machine whose node was given up.
 pub const LOST_MACHINE: &str = "its node was lost: the cluster did not hear of it for too long";
 
-/// Whether it was this gateway that did it: another one, or a heartbeat, may have come first.
-async fn give_up(db: &Db, node: &Node, limits: Limits) -> Result<bool> {
+/// Gives a node up: its machines count as ended. Whether it was this call that did it: another gateway, or a heartbeat since
+/// `silent_for`, may have come first.
+pub async fn give_up(db: &Db, tag: &str, silent_for: Option<Duration>) -> Result<bool> {
     let mut connection = db.get().await?;
     let transaction = connection.transaction().await?;
-    let seconds = limits.lost_after.as_secs_f64();
+    let seconds = silent_for.map_or(0.0, |silent| silent.as_secs_f64());
     let lost = transaction
         .execute(
-            "UPDATE nodes SET lost = true, epoch = epoch + 1 WHERE id = $1 AND NOT lost \
-             AND coalesce(heard_at, joined_at) < clock_timestamp() - make_interval(secs => $2)",
-            &[&node.id, &seconds],
+            "UPDATE nodes SET lost = true, epoch = epoch + 1 WHERE tag = $1 AND NOT lost \
+             AND coalesce(heard_at, joined_at) <= clock_timestamp() - make_interval(secs => $2)",
+            &[&tag, &seconds],
         )
         .await?;
     if lost == 0 {
@@ -357,11 +367,18 @@ async fn give_up(db: &Db, node: &Node, limits: Limits) -> Result<bool> {
             "UPDATE things SET given_up = true, \
              info = CASE WHEN info->>'status' = 'error' THEN info ELSE info - 'remaining_ms' || $2 END \
              WHERE node = $1 AND kind = 'machine'",
-            &[&node.tag, &Json(error)],
+            &[&tag, &Json(error)],
+        )
+        .await?;
+    // Its keys begin anew, here or elsewhere: what they made counts as ended.
+    transaction
+        .execute(
+            "UPDATE claims SET attempt = attempt + 1, machine = NULL WHERE node = $1 AND NOT ended",
+            &[&tag],
         )
         .await?;
     transaction.commit().await?;
-    tracing::warn!(node = %node.name, tag = %node.tag, "a node is lost: its machines count as ended");
+    tracing::warn!(%tag, "a node is lost: its machines count as ended");
     Ok(true)
 }
 

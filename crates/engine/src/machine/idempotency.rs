@@ -214,15 +214,19 @@ impl Engine {
         if is_there {
             return Ok(());
         }
-        Err(Error::new(
-            Kind::IdempotencyKeyExpired,
-            format!(
-                "the idempotency key {:?} made {what} {id}, which is gone: a key makes one thing, and is kept for a day",
-                ticket.key
-            ),
-        )
-        .with_action("use a new key to make another one"))
+        Err(expired(&ticket.key, what, &id))
     }
+}
+
+/// What a key made is gone.
+pub fn expired(key: &str, what: &str, id: &str) -> Error {
+    Error::new(
+        Kind::IdempotencyKeyExpired,
+        format!(
+            "the idempotency key {key:?} made {what} {id}, which is gone: a key makes one thing, and is kept for a day"
+        ),
+    )
+    .with_action("use a new key to make another one")
 }
 
 #[cfg(test)]

@@ -7,4 +7,5 @@ mod cluster;
 mod create;
 mod lists;
 mod loss;
+mod model;
 mod postgres;

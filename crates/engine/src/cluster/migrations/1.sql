@@ -50,10 +50,12 @@ CREATE TABLE claims (
   node         text NOT NULL,                  -- tag
   attempt      integer NOT NULL DEFAULT 1,
   machine      text,                           -- once it is made
+  ended        boolean NOT NULL DEFAULT false, -- somebody ended it: the key makes no other one
   made_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (owner, key)
 );
 CREATE INDEX claims_by_age ON claims (made_at);
+CREATE INDEX claims_of_machine ON claims (machine);
 
 -- Names of machines that are being made: no two creates of one name at once.
 CREATE TABLE names (
