@@ -97,37 +97,16 @@ struct Scope {
 /// How what is built is to be run; also what a base brings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Environment.
-    pub envs: BTreeMap<String, String>,
-    /// Where commands start; `/` if nothing says.
-    pub workdir: String,
-    /// As whom: empty (root), `name`, `name:group` or numbers.
-    pub user: String,
-    /// What is run, in front of `cmd`.
-    pub entrypoint: Vec<String>,
-    /// What is run, or the arguments of `entrypoint`.
-    pub cmd: Vec<String>,
-    /// What commands in shell form are given to; empty means `/bin/sh -c`.
-    pub shell: Vec<String>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Instructions that the base wants to be run, which is not supported.
-    pub on_build: Vec<String>,
+    /// What an image would say of it.
+    pub run: ImageConfig,
     /// Whether `CMD` or `ENTRYPOINT` is of a Dockerfile, not of its base image.
     pub has_own_command: bool,
 }
 
-impl From<&ImageConfig> for Config {
-    fn from(image: &ImageConfig) -> Self {
+impl From<ImageConfig> for Config {
+    fn from(run: ImageConfig) -> Self {
         Self {
-            envs: image.envs.clone(),
-            workdir: image.workdir.clone(),
-            user: image.user.clone(),
-            entrypoint: image.entrypoint.clone(),
-            cmd: image.cmd.clone(),
-            shell: image.shell.clone(),
-            labels: image.labels.clone(),
-            on_build: image.on_build.clone(),
+            run,
             has_own_command: false,
         }
     }
@@ -137,7 +116,7 @@ impl Config {
     /// `ENTRYPOINT` and `CMD` as text for a shell; `None` where the Dockerfile has neither: what its base image would run,
     /// mostly a shell, is nobody's wish.
     pub fn start_command(&self) -> Option<String> {
-        let argv: Vec<&String> = self.entrypoint.iter().chain(&self.cmd).collect();
+        let argv: Vec<&String> = self.run.entrypoint.iter().chain(&self.run.cmd).collect();
         if !self.has_own_command || argv.is_empty() {
             return None;
         }
@@ -214,7 +193,7 @@ pub struct Run {
     pub envs: BTreeMap<String, String>,
     /// Where it starts.
     pub cwd: String,
-    /// As whom: see [`Config::user`].
+    /// As whom: see [`ImageConfig::user`].
     pub user: String,
     /// Secrets that it may read.
     pub secrets: Vec<SecretMount>,

@@ -20,7 +20,7 @@ impl Stage {
     /// What is to be done on top of a base, whose configuration is given: that of its image or stage, or the default for
     /// `scratch`.
     pub fn resolve(&self, base: &Config) -> Result<Built, Fault> {
-        if let Some(first) = base.on_build.first() {
+        if let Some(first) = base.run.on_build.first() {
             let message = format!("the image wants {first:?} to be run (ONBUILD), which is not supported");
             return Err(Fault::new(self.line, "FROM", message));
         }
@@ -31,8 +31,8 @@ impl Stage {
             has_own_cmd: false,
             steps: Vec::new(),
         };
-        if building.config.workdir.is_empty() {
-            building.config.workdir = "/".into();
+        if building.config.run.workdir.is_empty() {
+            building.config.run.workdir = "/".into();
         }
         for name in PREDEFINED {
             if let Some(value) = self.scope.args.get(name) {
@@ -65,7 +65,7 @@ impl Building<'_> {
 
     fn expand_in(&self, line: usize, text: &str, quotes: Quotes) -> Result<String, Fault> {
         let value_of = |name: &str| {
-            let env = self.config.envs.get(name);
+            let env = self.config.run.envs.get(name);
             env.or_else(|| self.args.get(name)).cloned()
         };
         expand(text, self.scope.escape, quotes, &value_of)
@@ -93,11 +93,11 @@ impl Building<'_> {
                 {
                     return Err(Fault::new(line, name, "is no name of a variable"));
                 }
-                self.config.envs.extend(pairs);
+                self.config.run.envs.extend(pairs);
             }
             What::Label(text) => {
                 let pairs = self.pairs(line, text)?;
-                self.config.labels.extend(pairs);
+                self.config.run.labels.extend(pairs);
             }
             What::Run { flags, command } => self.run(item, flags, command)?,
             What::Copy {
@@ -115,9 +115,9 @@ impl Building<'_> {
                         "there is no path: give one such as `WORKDIR /app`",
                     ));
                 }
-                self.config.workdir = joined(&self.config.workdir, &path);
-                let path = self.config.workdir.clone();
-                let owner = Some(self.config.user.clone()).filter(|user| !user.is_empty());
+                self.config.run.workdir = joined(&self.config.run.workdir, &path);
+                let path = self.config.run.workdir.clone();
+                let owner = Some(self.config.run.user.clone()).filter(|user| !user.is_empty());
                 self.step(item, Action::MakeDirectory { path, owner });
             }
             What::User(text) => {
@@ -131,20 +131,20 @@ impl Building<'_> {
                         "is no user: give `name`, `name:group` or numbers",
                     ));
                 }
-                self.config.user = user;
+                self.config.run.user = user;
             }
-            What::Shell(words) => self.config.shell.clone_from(words),
+            What::Shell(words) => self.config.run.shell.clone_from(words),
             What::Cmd(command) => {
-                self.config.cmd = self.argv(command);
+                self.config.run.cmd = self.argv(command);
                 self.config.has_own_command = true;
                 self.has_own_cmd = true;
             }
             What::Entrypoint(command) => {
-                self.config.entrypoint = self.argv(command);
+                self.config.run.entrypoint = self.argv(command);
                 self.config.has_own_command = true;
                 // Arguments for the base's program are none for this one.
                 if !self.has_own_cmd {
-                    self.config.cmd.clear();
+                    self.config.run.cmd.clear();
                 }
             }
             What::Expose(words) => {
@@ -171,7 +171,7 @@ impl Building<'_> {
                 }
             }
             What::Maintainer(name) => {
-                self.config.labels.insert("maintainer".into(), name.clone());
+                self.config.run.labels.insert("maintainer".into(), name.clone());
             }
             What::From { .. } | What::StopSignal | What::HealthCheck | What::OnBuild => {}
         }
@@ -205,9 +205,9 @@ impl Building<'_> {
             Line::Exec(argv) => return argv.clone(),
             Line::Shell(text) | Line::Script(text) => text,
         };
-        let mut argv = match self.config.shell.is_empty() {
+        let mut argv = match self.config.run.shell.is_empty() {
             true => vec!["/bin/sh".to_owned(), "-c".to_owned()],
-            false => self.config.shell.clone(),
+            false => self.config.run.shell.clone(),
         };
         argv.push(text.clone());
         argv
@@ -220,7 +220,7 @@ impl Building<'_> {
             has_network,
         } = run_flags(item.line, flags)?;
         for path in caches {
-            let path = joined(&self.config.workdir, &path);
+            let path = joined(&self.config.run.workdir, &path);
             self.step(item, Action::MakeDirectory { path, owner: None });
         }
         let argv = match command {
@@ -240,12 +240,12 @@ impl Building<'_> {
             return Err(Fault::new(item.line, "RUN", "there is no command"));
         }
         let mut envs = self.args.clone();
-        envs.extend(self.config.envs.clone());
+        envs.extend(self.config.run.envs.clone());
         let run = Run {
             argv,
             envs,
-            cwd: self.config.workdir.clone(),
-            user: self.config.user.clone(),
+            cwd: self.config.run.workdir.clone(),
+            user: self.config.run.user.clone(),
             secrets,
             has_network,
         };
@@ -301,7 +301,7 @@ impl Building<'_> {
             return Err(Fault::new(line, dst, "there is no destination"));
         }
         let is_directory = wanted.ends_with('/') || matches!(wanted.rsplit('/').next(), Some("." | ".."));
-        let mut target = joined(&self.config.workdir, &wanted);
+        let mut target = joined(&self.config.run.workdir, &wanted);
         if is_directory && target != "/" {
             target.push('/');
         }

@@ -21,12 +21,13 @@ fn read(text: &str) -> Plan {
 
 /// What `ubuntu` and `python` bring.
 fn base() -> Config {
-    Config {
+    let run = ImageConfig {
         envs: args(&[("PATH", "/usr/bin:/bin")]),
         workdir: "/".into(),
         cmd: vec!["/bin/bash".into()],
-        ..Config::default()
-    }
+        ..ImageConfig::default()
+    };
+    run.into()
 }
 
 fn built_with(text: &str, given: &[(&str, &str)]) -> Built {
@@ -104,9 +105,9 @@ CMD ["uvicorn", "main:app", "--host", "0.0.0.0"]
             r#"copy Context ["."] to /app/ of Some("app:app") mode Some(488) unpack false"#,
         ]
     );
-    assert_eq!(built.config.envs["PATH"], "/opt/venv/bin:/usr/bin:/bin");
+    assert_eq!(built.config.run.envs["PATH"], "/opt/venv/bin:/usr/bin:/bin");
     assert_eq!(
-        (built.config.workdir.as_str(), built.config.user.as_str()),
+        (built.config.run.workdir.as_str(), built.config.run.user.as_str()),
         ("/app", "app")
     );
     assert_eq!(
@@ -164,7 +165,7 @@ COPY --from=busybox:musl /bin/busybox /bin/
     let stage = plan.stages[1]
         .resolve(&plan.stages[0].resolve(&base()).unwrap().config)
         .unwrap();
-    assert_eq!(stage.config.workdir, "/src");
+    assert_eq!(stage.config.run.workdir, "/src");
     assert!(stage.config.start_command().is_none());
 }
 
@@ -228,7 +229,7 @@ CMD echo done
         "{told:#?}"
     );
     assert_eq!(built.config.start_command().as_deref(), Some("echo done"));
-    assert_eq!(built.config.user, "app");
+    assert_eq!(built.config.run.user, "app");
     // Lines are those of the text, also behind documents that the parser does not know.
     assert_eq!(built.steps.last().unwrap().line, 29);
 }
@@ -295,7 +296,7 @@ LABEL v=$VERSION "quoted key"='single $x'
     ];
     assert_eq!(run(&stage, 0), args(&first));
     assert_eq!(run(&stage, 1)["LOCAL"], "env");
-    assert!(!stage.config.envs.contains_key("VERSION"));
+    assert!(!stage.config.run.envs.contains_key("VERSION"));
     let stage = one(&[
         ("VERSION", "2"),
         ("UNSET", ""),
@@ -316,7 +317,7 @@ LABEL v=$VERSION "quoted key"='single $x'
     let last = built(text);
     assert_eq!(run(&last, 0), args(&[path, ("TARGETARCH", "amd64")]));
     assert_eq!(
-        last.config.labels,
+        last.config.run.labels,
         args(&[("v", ""), ("quoted key", "single $x")])
     );
 }
@@ -351,7 +352,7 @@ ENTRYPOINT exec $WHO
             r#"run ["/bin/bash", "-o", "pipefail", "-c", "echo $WHO"] in /a b/other as "me:staff""#,
         ]
     );
-    assert_eq!(built.config.envs["OLD"], "form with  spaces");
+    assert_eq!(built.config.run.envs["OLD"], "form with  spaces");
     assert_eq!(
         built.config.start_command().as_deref(),
         Some("/bin/bash -o pipefail -c 'exec $WHO'")
@@ -360,10 +361,8 @@ ENTRYPOINT exec $WHO
 
 #[test]
 fn what_starts_is_what_the_dockerfile_says() {
-    let with_entrypoint = Config {
-        entrypoint: vec!["/entry".into()],
-        ..base()
-    };
+    let mut with_entrypoint = base();
+    with_entrypoint.run.entrypoint = vec!["/entry".into()];
     let start = |text: &str, base: &Config| {
         let plan = read(text);
         plan.stages[0].resolve(base).unwrap().config.start_command()
@@ -543,10 +542,8 @@ fn faults_have_their_line_and_say_what_to_do() {
 
 #[test]
 fn a_base_that_wants_instructions_to_be_run_is_refused() {
-    let wanting = Config {
-        on_build: vec!["RUN make".into()],
-        ..base()
-    };
+    let mut wanting = base();
+    wanting.run.on_build = vec!["RUN make".into()];
     let fault = read("FROM a\n").stages[0].resolve(&wanting).unwrap_err();
     assert!(fault.to_string().contains("RUN make"), "{fault}");
 }

@@ -170,7 +170,7 @@ pub struct ImageConfig {
     pub envs: BTreeMap<String, String>,
     /// Where commands start; `/` when the image says nothing.
     pub workdir: String,
-    /// As whom; empty means root.
+    /// As whom: empty (root), `name`, `name:group` or numbers.
     pub user: String,
     /// What is run, in front of `cmd`.
     pub entrypoint: Vec<String>,

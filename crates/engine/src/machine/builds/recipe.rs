@@ -11,7 +11,7 @@ use super::glob;
 use super::secrets::Secrets;
 use super::step::{check_user, Action, Copy, CopyFrom, Run, SecretMount, Step, Who};
 use crate::dockerfile::{self, Base, Built, Fault, Plan};
-use crate::images::{Auth, Platform, Reference};
+use crate::images::{Auth, ImageConfig, Platform, Reference};
 use crate::machine::error::{Error, Result};
 use crate::machine::templates::{is_local_reference, WORKSPACE};
 use crate::machine::validate;
@@ -134,7 +134,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Of a stage that begins in a line.
-    pub fn of(line: usize, config: &dockerfile::Config) -> Result<Self> {
+    pub fn of(line: usize, config: &ImageConfig) -> Result<Self> {
         Ok(Self {
             envs: config.envs.clone(),
             // See `Defaults`.
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_reserved_directory_is_refused_with_its_line() {
-        let config = dockerfile::Config {
+        let config = ImageConfig {
             workdir: "/workspace/.nullspace".into(),
             ..Default::default()
         };

@@ -13,6 +13,7 @@ use super::scene::Scene;
 use super::step::Action;
 use super::Build;
 use crate::dockerfile::{Base, Config, CopyFrom};
+use crate::images::ImageConfig;
 use crate::machine::error::{Error, Result};
 use crate::machine::start_command::StartCommand;
 use crate::machine::Engine;
@@ -92,7 +93,7 @@ impl Engine {
         let last = recipe.plan.stages.len() - 1;
         let line = recipe.plan.stages[last].line;
         let config = configs.remove(&last).unwrap_or_default();
-        let outcome = Outcome::of(line, &config).map_err(refused)?;
+        let outcome = Outcome::of(line, &config.run).map_err(refused)?;
 
         let mut scene = self
             .run_stages(build, definition, stages, &images, total as u32)
@@ -178,17 +179,17 @@ impl Engine {
         match recipe.named(line, name).map_err(refused)? {
             Named::Template(reference) => {
                 let scene = self.scene_of_template(&reference).await?;
-                let config = Config {
+                let config = ImageConfig {
                     envs: scene.envs.clone(),
                     workdir: scene.workdir.clone(),
                     user: scene.user.clone().unwrap_or_default(),
-                    ..Config::default()
+                    ..ImageConfig::default()
                 };
-                Ok((scene, config))
+                Ok((scene, config.into()))
             }
             Named::Image(reference, auth) => {
                 let (scene, config) = self.image_scene(build, &reference, auth.as_ref()).await?;
-                Ok((scene, Config::from(&config)))
+                Ok((scene, config.into()))
             }
         }
     }
