@@ -10,7 +10,7 @@ mod process;
 mod registry;
 
 use archives::{gzip, with_program, Archive};
-use process::{holding, names, Engine};
+use process::{holding, is_root, names, Engine};
 use registry::{Registry, GZIP};
 use serde_json::{json, Value};
 
@@ -58,23 +58,8 @@ fn body(dockerfile: &str) -> Value {
     })
 }
 
-async fn over(engine: &Engine, body: Value) -> Value {
-    let build = engine.post("/v1/templates/builds", body).await;
-    let Some(id) = build["build_id"].as_str() else {
-        panic!("{build:#}");
-    };
-    let is_over = |now: &Value| !["waiting", "building"].contains(&now["build"]["status"].as_str().unwrap());
-    engine.until(id, is_over).await
-}
-
 async fn said(engine: &Engine, command: &str) -> String {
-    let machine = engine
-        .post("/v1/machines", json!({ "template": "app", "memory_mb": 128 }))
-        .await;
-    let path = format!("/v1/machines/{}/exec", machine["id"].as_str().unwrap());
-    let said = engine
-        .post(&path, json!({ "command": command, "shell": true }))
-        .await;
+    let said = engine.said(command).await;
     assert_eq!(
         (&said["exit_code"], &said["stderr"]),
         (&json!(0), &json!("")),
@@ -85,8 +70,7 @@ async fn said(engine: &Engine, command: &str) -> String {
 
 #[tokio::test]
 async fn a_dockerfile_of_several_stages_becomes_a_template() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: real machines with all limits need root");
+    if !is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -127,7 +111,7 @@ RUN echo "$PWD" > where 2>/dev/null || echo not mine > /tmp/where
 ENTRYPOINT ["/bin/sh", "-c", "echo \"$GREETING\" > /tmp/started; cat /dev/null"]
 "#
     );
-    let built = over(&engine, body(&dockerfile)).await;
+    let built = engine.over(body(&dockerfile)).await;
     assert_eq!(built["build"]["status"], "ready", "{built:#}");
     assert_eq!(built["build"]["source_type"], "dockerfile");
     let script = "echo \"$PWD $GREETING $FROM_IMAGE\"; [ -z \"$VERSION$TOKEN\" ]; cat out/version out/form out/secret out/link other /etc/note; \
@@ -161,7 +145,7 @@ ENTRYPOINT ["/bin/sh", "-c", "echo \"$GREETING\" > /tmp/started; cat /dev/null"]
     assert_eq!(started, "hello world\napp\n");
 
     // Nothing runs twice, and a change in the last stage leaves the first one alone.
-    let again = over(&engine, body(&dockerfile)).await;
+    let again = engine.over(body(&dockerfile)).await;
     let counts = &again["build"]["cache_summary"];
     assert_eq!(
         (&counts["layer_misses"], &counts["final_artifact_hits"]),
@@ -169,7 +153,7 @@ ENTRYPOINT ["/bin/sh", "-c", "echo \"$GREETING\" > /tmp/started; cat /dev/null"]
         "{counts}"
     );
     let changed = dockerfile.replace("hello world", "bye");
-    let changed = over(&engine, body(&changed)).await;
+    let changed = engine.over(body(&changed)).await;
     assert_eq!(changed["build"]["status"], "ready", "{changed:#}");
     assert!(
         changed["build"]["cache_summary"]["layer_hits"].as_u64().unwrap() >= 4,
@@ -185,8 +169,7 @@ ENTRYPOINT ["/bin/sh", "-c", "echo \"$GREETING\" > /tmp/started; cat /dev/null"]
 
 #[tokio::test]
 async fn scratch_holds_what_is_copied_and_a_failed_step_names_its_command() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: real machines with all limits need root");
+    if !is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -194,11 +177,11 @@ async fn scratch_holds_what_is_copied_and_a_failed_step_names_its_command() {
     let engine = Engine::start(&state);
     let registry = published().await;
     let tools = registry.name("tools");
-    let failed = over(
-        &engine,
-        body(&format!("FROM {tools}\nRUN true\nRUN echo on its way; exit 9\n")),
-    )
-    .await;
+    let failed = engine
+        .over(body(&format!(
+            "FROM {tools}\nRUN true\nRUN echo on its way; exit 9\n"
+        )))
+        .await;
     let detail = &failed["build"]["error_detail"];
     assert_eq!(
         (
@@ -214,7 +197,7 @@ async fn scratch_holds_what_is_copied_and_a_failed_step_names_its_command() {
     let scratch = format!(
         "FROM {tools} AS all\nRUN echo kept > /kept\nFROM scratch\nENV PATH=/bin:/usr/bin\nCOPY --from=all / /\n"
     );
-    let built = over(&engine, body(&scratch)).await;
+    let built = engine.over(body(&scratch)).await;
     assert_eq!(built["build"]["status"], "ready", "{built:#}");
     assert_eq!(
         names(&state.join("machines/machines")),
@@ -229,8 +212,7 @@ async fn scratch_holds_what_is_copied_and_a_failed_step_names_its_command() {
 
 #[tokio::test]
 async fn a_cancelled_dockerfile_leaves_no_machine_of_any_stage() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: real machines with all limits need root");
+    if !is_root() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

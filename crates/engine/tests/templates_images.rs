@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use archives::{gzip, with_program, Archive, Entry};
-use process::{holding, names, Engine};
+use process::{holding, is_root, names, Engine};
 use registry::{digest, Door, Fault, Registry, GZIP};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,14 +29,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{server::TlsStream, TlsAcceptor};
 
 const PASSWORD: &str = "hunter2-8f0d3b61";
-
-fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: real machines with all limits need root");
-    }
-    is_root
-}
 
 /// An image with a shell, a user and a directory of that user: the blobs of its layers.
 fn publish(registry: &Registry) -> Vec<String> {
@@ -105,23 +97,6 @@ fn public(registry: &Registry) -> Value {
     body
 }
 
-/// The build once it is over.
-async fn over(engine: &Engine, body: Value) -> Value {
-    let build = engine.post("/v1/templates/builds", body).await;
-    let is_over = |now: &Value| !["waiting", "building"].contains(&now["build"]["status"].as_str().unwrap());
-    engine.until(build["build_id"].as_str().unwrap(), is_over).await
-}
-
-async fn said(engine: &Engine, command: &str) -> Value {
-    let machine = engine
-        .post("/v1/machines", json!({ "template": "app", "memory_mb": 128 }))
-        .await;
-    let path = format!("/v1/machines/{}/exec", machine["id"].as_str().unwrap());
-    engine
-        .post(&path, json!({ "command": command, "shell": true }))
-        .await
-}
-
 #[tokio::test]
 async fn a_machine_has_what_the_image_and_the_build_say() {
     if !is_root() {
@@ -137,7 +112,7 @@ async fn a_machine_has_what_the_image_and_the_build_say() {
     });
     publish(&registry);
 
-    let refused = over(&engine, body(&registry, "wrong-8f0d3b61")).await;
+    let refused = engine.over(body(&registry, "wrong-8f0d3b61")).await;
     assert_eq!(
         (&refused["build"]["status"], &refused["build"]["failure_phase"]),
         (&json!("error"), &json!("auth")),
@@ -145,11 +120,11 @@ async fn a_machine_has_what_the_image_and_the_build_say() {
     );
     assert_eq!(names(&state.join("machines/layers")), Vec::<String>::new());
 
-    let built = over(&engine, body(&registry, PASSWORD)).await;
+    let built = engine.over(body(&registry, PASSWORD)).await;
     assert_eq!(built["build"]["status"], "ready", "{built:#}");
     let script = "while read -r line; do echo \"$line\"; done < built; echo \"$PWD $GREETING\"; [ -O hello ] && echo own; \
                   set -- /srv/layers/*; echo $#";
-    let out = said(&engine, script).await;
+    let out = engine.said(script).await;
     assert_eq!(
         out["stdout"], "of the image, built\n/opt/tools:/usr/bin:/bin\n/srv/app hi\nown\n22\n",
         "{out}"
@@ -159,7 +134,7 @@ async fn a_machine_has_what_the_image_and_the_build_say() {
     let mut request = body(&registry, PASSWORD);
     request["runtime_config"] = json!({ "default_user": "root", "default_workdir": "/workspace", "default_envs": { "GREETING": "hello" } });
     request["start_cmd"] = json!("echo started > /run/mark");
-    let built = over(&engine, request).await;
+    let built = engine.over(request).await;
     assert_eq!(
         (
             &built["build"]["status"],
@@ -169,7 +144,7 @@ async fn a_machine_has_what_the_image_and_the_build_say() {
         "{built:#}"
     );
     let script = "echo \"$PWD $GREETING\"; [ -O /workspace ] && echo root; until [ -s /run/mark ]; do :; done; echo started";
-    let out = said(&engine, script).await;
+    let out = engine.said(script).await;
     assert_eq!(out["stdout"], "/workspace hello\nroot\nstarted\n", "{out}");
 
     for secret in [PASSWORD, "wrong-8f0d3b61"] {
@@ -224,7 +199,7 @@ async fn an_engine_that_is_killed_while_it_pulls_leaves_nothing() {
     let registry = Registry::start().await;
     publish(&registry);
     request["base_image"] = json!(registry.name("1"));
-    let built = over(&engine, request).await;
+    let built = engine.over(request).await;
     assert_eq!(built["build"]["status"], "ready", "{built:#}");
 }
 
@@ -340,7 +315,7 @@ fn in_a_network(test: impl Future<Output = ()> + Send + 'static) {
 
 /// Why a build on the image of a registry failed: the reason, and what a person reads.
 async fn why(engine: &Engine, registry: &Registry) -> (String, String) {
-    let failed = over(engine, public(registry)).await;
+    let failed = engine.over(public(registry)).await;
     let detail = &failed["build"]["error_detail"];
     assert_eq!(
         (&detail["phase"], &detail["retryable"]),
@@ -371,9 +346,9 @@ fn a_registry_is_trusted_when_its_authority_is() {
         drop(engine);
 
         let engine = Engine::trusting(&folder.path().join("state"), Some(&authority.file()));
-        let built = over(&engine, public(&registry)).await;
+        let built = engine.over(public(&registry)).await;
         assert_eq!(built["build"]["status"], "ready", "{built:#}");
-        let out = said(&engine, "read -r line < hello; echo \"$line\"").await;
+        let out = engine.said("read -r line < hello; echo \"$line\"").await;
         assert_eq!(out["stdout"], "of the image\n", "{out}");
 
         let other = elsewhere(Some(authority.certify("192.0.2.2"))).await;

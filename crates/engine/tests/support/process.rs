@@ -10,9 +10,18 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use folders::holding;
-use serde_json::Value;
+use serde_json::{json, Value};
 
 const KEY: &str = "test-key";
+
+/// Whether there can be machines with all limits; a test without says so.
+pub fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: real machines with all limits need root");
+    }
+    is_root
+}
 
 /// An engine that is a process of its own, killed with the test.
 pub struct Engine {
@@ -75,6 +84,26 @@ impl Engine {
             .bearer_auth(KEY)
             .json(&body);
         request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// A build once it is over.
+    pub async fn over(&self, body: Value) -> Value {
+        let build = self.post("/v1/templates/builds", body).await;
+        let Some(id) = build["build_id"].as_str() else {
+            panic!("{build:#}");
+        };
+        let is_over =
+            |now: &Value| !["waiting", "building"].contains(&now["build"]["status"].as_str().unwrap());
+        self.until(id, is_over).await
+    }
+
+    /// What a command says in a new machine of the template `app`.
+    pub async fn said(&self, command: &str) -> Value {
+        let machine = json!({ "template": "app", "memory_mb": 128 });
+        let machine = self.post("/v1/machines", machine).await;
+        let path = format!("/v1/machines/{}/exec", machine["id"].as_str().unwrap());
+        self.post(&path, json!({ "command": command, "shell": true }))
+            .await
     }
 
     /// A build as it is once it has this status.
