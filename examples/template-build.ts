@@ -18,7 +18,7 @@ const server = Template.fromTemplate('base')
 const serving = server.setStartCommand('python3 -m http.server 8080', waitForUrl('http://localhost:8080/index.html'));
 
 try {
-  const template = await Template.build(serving, 'example-server:stable', { vcpus: 1, onLog: defaultBuildLogger() });
+  const template = await Template.build(serving, 'example-server:stable', { onLog: defaultBuildLogger() });
   console.log(`built    ${template.name}:${template.tags?.join(',')}`);
 } catch (error) {
   // The step, its command and exit code, and the end of the log.
@@ -29,8 +29,6 @@ try {
 try {
   await using machine = await Machine.create({
     template: 'example-server:stable',
-    vcpus: 1,
-    memoryMb: 512,
     timeout: 60,
   });
   const { stdout } = await machine.commands.run('cat index.html stage; echo "$GREETING"', { shell: true });

@@ -8,8 +8,6 @@ import { Machine, NetworkEgressPolicy, TemplateWarmPool } from 'nullspace';
 
 const machine = await Machine.create({
   template: 'base',
-  vcpus: 1,
-  memoryMb: 256,
   timeout: 120,
   metadata: { example: 'node-quickstart' },
   network: { egress: NetworkEgressPolicy.denyAll() },
@@ -36,11 +34,11 @@ try {
 }
 
 // A warm pool holds machines ready, so that a create takes milliseconds.
-const pool = await TemplateWarmPool.create('base', { name: 'quickstart', vcpus: 1, memoryMb: 256, minReady: 1 });
+const pool = await TemplateWarmPool.create('base', { name: 'quickstart', minReady: 1 });
 try {
   await pool.waitUntilReady({ timeout: 60, intervalMs: 50 });
   const begun = performance.now();
-  const warm = await Machine.create({ vcpus: 1, memoryMb: 256, warmPool: pool, warmPoolMode: 'prefer', timeout: 120 });
+  const warm = await Machine.create({ warmPool: pool, warmPoolMode: 'prefer', timeout: 120 });
   const took = performance.now() - begun;
   try {
     const { warmPoolCheckout } = await warm.getInfo();

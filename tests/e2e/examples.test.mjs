@@ -1,16 +1,18 @@
-// The examples, as a user runs them.
+// The examples, as a user runs them: with an engine of their own, which has no rights.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
+import { temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import { withoutRights } from '../../scripts/lib/engine.mjs';
 import { engineForTests } from './support/engine.mjs';
 
 const run = promisify(execFile);
 let engine;
 before(async () => {
-  engine = await engineForTests();
+  engine = await engineForTests(withoutRights(process.env.NULLSPACE_TEST_ENGINE, temporaryDirectory('engine')));
 });
 after(() => engine?.stopWell());
 

@@ -130,6 +130,8 @@ test('the form makes a machine with its size, network policy and environment', a
   await field('Allowed ranges').fill('203.0.113.0/24');
   await field('Allowed names').fill('*.npmjs.org');
   await field('Denied names').fill('x.npmjs.org');
+  await field('Processors').fill('1');
+  await field('Memory, MiB').fill('256');
   await page.getByText('Environment and metadata').click();
   await field('Environment').fill('GREETING=hello');
   await field('Metadata').fill('team=blue');

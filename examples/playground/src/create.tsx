@@ -4,10 +4,8 @@ import { useEffect, useState } from 'preact/hooks';
 import { keep, sdk } from './client';
 import { did, literal, made, options } from './code';
 import { NetworkFields, NO_LIMIT, policyOf } from './network';
-import { Action, Field, message, optionError, Problem, RoomHead } from './parts';
+import { Action, Field, given, message, number, optionError, Problem, RoomHead } from './parts';
 import { go, linkTo } from './route';
-
-const number = (text: string) => (text.trim() === '' ? undefined : Number(text));
 
 /** `key=value` lines. */
 function entries(text: string) {
@@ -46,8 +44,8 @@ export function Create({ begins }: { begins: URLSearchParams }) {
     name: '',
     mountPath: '/data',
     template: 'base',
-    vcpus: '1',
-    memoryMb: '256',
+    vcpus: '',
+    memoryMb: '',
     diskMb: '',
     timeout: '600',
     envs: '',
@@ -103,7 +101,7 @@ export function Create({ begins }: { begins: URLSearchParams }) {
       warmPoolMode: pool ? mode : undefined,
       warmPoolWaitMs: pool ? 2000 : undefined,
     };
-    return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+    return given(all);
   };
 
   const create = async () => {
@@ -116,7 +114,7 @@ export function Create({ begins }: { begins: URLSearchParams }) {
 
   const makePool = async () => {
     setError(undefined);
-    const chosen = { minReady: 1, vcpus: number(text.vcpus), memoryMb: number(text.memoryMb) };
+    const chosen = given({ minReady: 1, vcpus: number(text.vcpus), memoryMb: number(text.memoryMb) });
     const template = text.template.trim() || 'base';
     setSaid('Making a pool …');
     try {
@@ -157,7 +155,7 @@ export function Create({ begins }: { begins: URLSearchParams }) {
                     checked={chosen}
                     onChange={() => {
                       setAnother(template === '');
-                      setText({ ...text, template, memoryMb: template === 'code-interpreter' ? '512' : '256' });
+                      setText({ ...text, template });
                     }}
                   />
                   <span>
@@ -180,10 +178,10 @@ export function Create({ begins }: { begins: URLSearchParams }) {
         {!snapshot && (
           <div class="pair">
             <Field label="Processors" error={errorOf('vcpus')}>
-              {(ids) => <input {...ids} inputMode="numeric" {...input('vcpus')} />}
+              {(ids) => <input {...ids} inputMode="numeric" placeholder="default" {...input('vcpus')} />}
             </Field>
             <Field label="Memory, MiB" error={errorOf('memoryMb')}>
-              {(ids) => <input {...ids} inputMode="numeric" {...input('memoryMb')} />}
+              {(ids) => <input {...ids} inputMode="numeric" placeholder="default" {...input('memoryMb')} />}
             </Field>
             <Field label="Disk, MiB" error={errorOf('diskMb')}>
               {(ids) => <input {...ids} inputMode="numeric" placeholder="default" {...input('diskMb')} />}

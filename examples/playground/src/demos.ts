@@ -33,7 +33,7 @@ const PAGE = `<!doctype html>
 `;
 
 const create = async (name: string, template: string) => {
-  const chosen = { template, vcpus: 1, memoryMb: template === 'base' ? 256 : 512, timeout: 1800, metadata: { name } };
+  const chosen = { template, timeout: 1800, metadata: { name } };
   const machine = keep(await sdk.Machine.create(chosen));
   return { machine, called: made('machine', `await Machine.create(${literal(chosen)})`, machine.id) };
 };

@@ -95,6 +95,13 @@ export function Field(props: {
   );
 }
 
+/** What a field for a number holds; an empty one is left to the server. */
+export const number = (text: string) => (text.trim() === '' ? undefined : Number(text));
+
+/** The options that somebody gave. */
+export const given = <Options extends object>(all: Options) =>
+  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Options;
+
 /**
  * What the SDK says of one option, for the field of it: `{ option: 'timeout', text: 'must be seconds …' }`. Other errors have no
  * field.

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 
 import { sdk } from './client';
 import { did, literal, made, options } from './code';
-import { Action, Field, optionError, RoomHead } from './parts';
+import { Action, Field, given, number, optionError, RoomHead } from './parts';
 import { Listed, useThings } from './things';
 
 /** Pools fill without a change of a machine that this page knows. Milliseconds. */
@@ -15,7 +15,7 @@ export function Pools() {
     () => sdk.TemplateWarmPool.list().then((found) => found.filter(({ state }) => state !== 'deleted')),
     LOOK_MS,
   );
-  const [text, setText] = useState({ template: 'base', minReady: '1', vcpus: '1', memoryMb: '256' });
+  const [text, setText] = useState({ template: 'base', minReady: '1', vcpus: '', memoryMb: '' });
   const [wrong, setWrong] = useState<{ option: string; text: string }>();
   const input = (name: keyof typeof text) => ({
     value: text[name],
@@ -24,7 +24,11 @@ export function Pools() {
   const errorOf = (option: string) => (wrong?.option === option ? wrong.text : undefined);
   const create = async () => {
     setWrong(undefined);
-    const chosen = { minReady: Number(text.minReady), vcpus: Number(text.vcpus), memoryMb: Number(text.memoryMb) };
+    const chosen = given({
+      minReady: number(text.minReady),
+      vcpus: number(text.vcpus),
+      memoryMb: number(text.memoryMb),
+    });
     const template = text.template.trim() || 'base';
     await sdk.TemplateWarmPool.create(template, chosen);
     made('pool', `await TemplateWarmPool.create(${literal(template)}${options(chosen)})`);
@@ -49,10 +53,10 @@ export function Pools() {
           {(ids) => <input {...ids} inputMode="numeric" class="short" {...input('minReady')} />}
         </Field>
         <Field label="Processors" error={errorOf('vcpus')}>
-          {(ids) => <input {...ids} inputMode="numeric" class="short" {...input('vcpus')} />}
+          {(ids) => <input {...ids} inputMode="numeric" class="short" placeholder="default" {...input('vcpus')} />}
         </Field>
         <Field label="Memory, MiB" error={errorOf('memoryMb')}>
-          {(ids) => <input {...ids} inputMode="numeric" class="short" {...input('memoryMb')} />}
+          {(ids) => <input {...ids} inputMode="numeric" class="short" placeholder="default" {...input('memoryMb')} />}
         </Field>
         <Action
           kind="primary"
