@@ -69,7 +69,7 @@ pub enum Kind {
     NoCapacity,
     /// The cluster's database does not answer.
     DatabaseUnavailable,
-    /// The key has used up what it may have; waits so many seconds.
+    /// The key has used up what it may have; it may ask again after the seconds of `Retry-After`.
     RateLimited(u64),
     /// The engine or the computer failed; the engine's log has the cause.
     Internal,
