@@ -94,7 +94,7 @@ export async function startEngine({ binary, state, apiKey, durability = 'fast', 
 }
 
 /** No user of this computer: nothing belongs to it. */
-const STRANGER = 54_321;
+export const STRANGER = 54_321;
 
 /**
  * Options of `startEngine` for an engine of a user without rights, whoever runs the tests. Its files are in `directory`, an empty one

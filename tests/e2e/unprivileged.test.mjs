@@ -1,25 +1,30 @@
 // The engine of a user without rights.
 
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
 import { Nullspace, NullspaceError } from 'nullspace';
 
 import { endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { withoutRights } from '../../scripts/lib/engine.mjs';
+import { STRANGER, withoutRights } from '../../scripts/lib/engine.mjs';
 import { engineForTests, sh } from './support/engine.mjs';
 
 after(endAll);
 
 const ANY = { timeout: 120 };
 
-async function unprivilegedEngine(t, args, env = {}) {
+async function unprivilegedEngine(t, args, { env = {}, wrapper = [] } = {}) {
   const directory = temporaryDirectory('unprivileged');
   t.after(() => removeDirectory(directory));
   const start = withoutRights(process.env.NULLSPACE_TEST_ENGINE, directory);
-  return engineForTests({ ...start, args, env: { HOME: process.env.HOME, ...start.env, ...env } });
+  return engineForTests({
+    ...start,
+    args,
+    env: { HOME: process.env.HOME, ...start.env, ...env },
+    wrapper: [...wrapper, ...(start.wrapper ?? [])],
+  });
 }
 
 test('files of a volume are worked on without root', async (t) => {
@@ -128,7 +133,7 @@ test('an engine starts itself again in a scope of the systemd of its user, and w
   ]) {
     writeFileSync(seen, '');
     writeFileSync(runner, script(last), { mode: 0o755 });
-    const engine = await unprivilegedEngine(t, [], env);
+    const engine = await unprivilegedEngine(t, [], { env });
     t.after(() => engine.stop());
     const lines = readFileSync(seen, 'utf8').trim().split('\n');
     assert.equal(lines.length, calls, lines.join('\n'));
@@ -154,6 +159,41 @@ test('a machine has 1024 processes and its neighbours have theirs, without a con
   assert.ok(started > 500 && started <= 1024, `${started} processes`);
   assert.equal(await sh(neighbour, 'sh -c "echo fine"'), 'fine');
   await Promise.all([full.kill(), neighbour.kill()]);
+});
+
+test('a user with subordinate ids has machines with other users, whose files are copied and removed', async (t) => {
+  const has = (tool) => process.env.PATH.split(':').some((folder) => existsSync(path.join(folder, tool)));
+  if (process.getuid() !== 0 || !has('newuidmap')) return t.skip('needs root, and newuidmap (Debian: uidmap)');
+  const directory = temporaryDirectory('subordinate');
+  t.after(() => removeDirectory(directory));
+  // Seen by the engine alone: no user of this computer gets ids.
+  const passwd = `${readFileSync('/etc/passwd', 'utf8')}tester:x:${STRANGER}:${STRANGER}::/nowhere:/bin/sh\n`;
+  writeFileSync(path.join(directory, 'passwd'), passwd);
+  for (const name of ['subuid', 'subgid']) writeFileSync(path.join(directory, name), 'tester:1879048192:65536\n');
+  const mounts = ['passwd', 'subuid', 'subgid'].map((name) => `mount --bind ${directory}/${name} /etc/${name}`);
+
+  const wrapper = ['unshare', '--mount', 'sh', '-c', `${mounts.join(' && ')} && exec "$@"`, 'sh'];
+  const engine = await unprivilegedEngine(t, [], { wrapper });
+  t.after(() => engine.stop());
+  const machine = await engine.Machine.create(ANY);
+  await machine.files.write('/tmp/theirs', 'of nobody', { user: 'nobody', mode: '0600' });
+  assert.equal(await sh(machine, 'stat -c %U /tmp/theirs /etc/passwd /workspace'), 'nobody\nroot\nroot');
+  const other = 'setpriv --reuid 12345 --regid 12345 --clear-groups';
+  const seen = `useradd --create-home ann && su ann -c "id -un; touch ~/x"; ${other} cat /tmp/theirs || echo shut`;
+  assert.equal(await sh(machine, seen), 'ann\nshut');
+  const child = await machine.fork();
+  assert.equal(await sh(child, 'stat -c %U:%a /tmp/theirs /home/ann/x'), 'nobody:600\nann:644');
+  await child.kill();
+
+  // The limit is that of all ids together.
+  const storm = 'i=0; while [ $i -lt 700 ]; do sleep 60 > /dev/null 2>&1 & i=$((i+1)); echo $i; done | tail -n 1';
+  const first = Number(await sh(machine, storm, { timeout: 60 }));
+  const second = Number(await sh(machine, `${other} sh -c '${storm}'`, { timeout: 60 }));
+  assert.ok(first === 700 && second > 100 && first + second <= 1024, `${first} and ${second} processes`);
+  await machine.kill();
+  const left = () => readdirSync(path.join(engine.state, 'machines', 'trash')).length;
+  for (let tries = 0; left() > 0 && tries < 100; tries++) await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(left(), 0, 'files of other users are removed');
 });
 
 test('who cannot be another user says so', async (t) => {

@@ -1,7 +1,7 @@
 //! How PID 1 gives up its rights: the machine's user namespace last, then capabilities and the system call filter.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nullspace_agent::limits;
@@ -71,6 +71,44 @@ fn enter(namespace: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+fn unshare_users() -> io::Result<()> {
+    // SAFETY: no pointers.
+    step(
+        "make the user namespace",
+        check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }),
+    )
+    .map(drop)
+}
+
+/// Makes a user namespace with so many ids. A child that stays outside maps them: inside nobody has the rights for it.
+fn unshare_with(ids: u32) -> io::Result<()> {
+    let (mut made, is_made) = io::pipe()?;
+    // SAFETY: this process has one thread.
+    let child = unsafe { libc::fork() };
+    if child == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    if child == 0 {
+        drop(is_made);
+        let map = limits::id_map(0, ids);
+        let is_mapped = made
+            .read_exact(&mut [0])
+            .and_then(|()| fs::write("/proc/1/uid_map", &map))
+            .and_then(|()| fs::write("/proc/1/gid_map", &map));
+        // SAFETY: no pointers.
+        unsafe { libc::_exit(i32::from(is_mapped.is_err())) };
+    }
+    drop(made);
+    unshare_users()?;
+    (&is_made).write_all(b"m")?;
+    let mut status = 0;
+    // SAFETY: a live number; a child of ours that was not collected.
+    match unsafe { libc::waitpid(child, &raw mut status, 0) } == child && status == 0 {
+        true => Ok(()),
+        false => Err(io::Error::other("the child that maps them failed")),
+    }
+}
+
 /// Enters the user namespace and confines this process and all its children.
 pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Counted> {
     match (setup.id_base, user_namespace) {
@@ -78,18 +116,19 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
         // The way below would make the machine's root the one of the computer.
         (Some(_), None) => return Err(io::Error::other("the machine's user namespace is missing")),
         (None, _) => {
-            // One id: the map of a process' own id needs no rights. Groups stay as they are, the kernel wants it so.
-            step(
-                "make the user namespace",
-                // SAFETY: no pointers.
-                check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }),
-            )?;
-            step("map the id", fs::write("/proc/self/setgroups", "deny"))?;
-            step("map the id", fs::write("/proc/self/uid_map", "0 0 1"))?;
-            step("map the group id", fs::write("/proc/self/gid_map", "0 0 1"))?;
-            // After the namespace was made, whose own limit would count all that the user runs.
+            // Before the namespace is made, whose limit, that of its maker, holds for all ids in it together: it counts in
+            // the namespace around it, which is this machine's alone.
             if let Some(most) = setup.processes {
                 step("bound processes", limits::bound_processes(most))?;
+            }
+            if setup.ids == 1 {
+                unshare_users()?;
+                // The map of a process' own id needs no rights. Groups stay as they are, the kernel wants it so.
+                step("map the id", fs::write("/proc/self/setgroups", "deny"))?;
+                step("map the id", fs::write("/proc/self/uid_map", "0 0 1"))?;
+                step("map the group id", fs::write("/proc/self/gid_map", "0 0 1"))?;
+            } else {
+                step("map the ids", unshare_with(setup.ids))?;
             }
         }
     }

@@ -42,10 +42,19 @@ pub fn lower() -> io::Result<()> {
 }
 
 /// Lowers what this process and all that it starts have of processes and threads together, as the kernel counts them for an
-/// id in its user namespace. No such limit exists of memory or processor time: those of a process say nothing of many, and
+/// id in its user namespace, and for all ids in a namespace that is made afterwards. No such limit exists of memory or processor time: those of a process say nothing of many, and
 /// address space, which Node.js and Java reserve by the gigabyte, is not memory.
 pub fn bound_processes(most: u32) -> io::Result<()> {
     lower_one(libc::RLIMIT_NPROC, most.into())
+}
+
+/// The map of a user namespace to the ids around it: root to `root`, the rest to the same numbers. Two lines, since a line must
+/// lie in one line of the map around it, where the user and the subordinate ids are two.
+pub fn id_map(root: u32, ids: u32) -> String {
+    match ids {
+        1 => format!("0 {root} 1"),
+        _ => format!("0 {root} 1\n1 1 {}", ids - 1),
+    }
 }
 
 fn lower_one(resource: Resource, most: libc::rlim_t) -> io::Result<()> {

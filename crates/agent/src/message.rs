@@ -40,8 +40,10 @@ pub struct Setup {
     /// First host id of the machine's block (root). `None`: the agent already lives in a user namespace that maps one
     /// id, layers belong to that id, and `/usr` is read-only.
     pub id_base: Option<u32>,
-    /// Processes and threads, where the kernel's count of the user namespace has to hold them: of a machine with one id, on
-    /// Linux 5.14 or later, without the control group for it.
+    /// Ids of a machine without a block: 1, or what its user namespace maps.
+    pub ids: u32,
+    /// Processes and threads, where the kernel's count of the user namespace has to hold them: of a machine without a block of
+    /// ids, on Linux 5.14 or later, without the control group for it.
     pub processes: Option<u32>,
     /// More directories of the host to mount.
     pub mounts: Vec<MountPoint>,

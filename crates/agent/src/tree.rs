@@ -295,7 +295,11 @@ fn devices(setup: &Setup) -> io::Result<()> {
     fs::create_dir("root/dev/pts")?;
     fs::create_dir("root/dev/shm")?;
     // The group of terminals is 5 everywhere; with one id mapped there is only 0.
-    let group = if setup.id_base.is_some() { base + 5 } else { 0 };
+    let group = if setup.id_base.is_some() || setup.ids > 1 {
+        base + 5
+    } else {
+        0
+    };
     let data = format!("newinstance,ptmxmode=0666,mode=0620,gid={group},max={MAX_TERMINALS}");
     step(
         "mount /dev/pts",

@@ -4,6 +4,7 @@
 
 mod container;
 mod gateway;
+mod ids;
 mod join;
 mod log;
 mod node;
@@ -203,6 +204,7 @@ where
     if matches!(cli.command, Command::Serve(_) | Command::Doctor) {
         scope::enter(&arguments);
     }
+    ids::enter();
     // Before anything is opened: clients, machines and their connections take descriptors by the thousand.
     descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::{Error, Kind, Result};
 use super::sigv4::hex;
+use crate::isolation::ids;
 
 /// What a layer may be.
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +134,8 @@ pub fn layer(
         top: top.map_err(failed)?,
         near: None,
         folders: BTreeMap::new(),
-        is_privileged: rustix::process::geteuid().is_root(),
+        is_privileged: ids::is_computers_root(),
+        has_ids: ids::is_computers_root() || ids::of_users_machine() > 1,
         left: limits.entries,
         most: limits.entries,
         piece: vec![0; PIECE],
@@ -247,8 +249,10 @@ struct Unpack<'a> {
     near: Option<(Vec<u8>, Rc<OwnedFd>)>,
     /// What directories get at the end, when nothing is made in them any more: mode and time.
     folders: BTreeMap<Vec<u8>, (u32, Timestamps)>,
-    /// Whether files can belong to anybody.
+    /// Whether this is the computer's root, whose overlays are of another kind.
     is_privileged: bool,
+    /// Whether files can belong to anybody.
+    has_ids: bool,
     /// Entries that may still come, of so many. Directories that no entry describes count too.
     left: u64,
     most: u64,
@@ -576,15 +580,23 @@ impl Unpack<'_> {
 
     /// Without rights to give files away, one belongs to this process, and runs as nobody else.
     fn mode(&self, attributes: &Attributes) -> Mode {
-        let kept = if self.is_privileged { 0o7777 } else { 0o1777 };
+        let kept = if self.has_ids { 0o7777 } else { 0o1777 };
         Mode::from_raw_mode(attributes.mode & kept)
     }
 
+    /// The ids of a user end at 65535; what belongs to a later one stays this process' own.
+    fn as_far_as_mapped(&self, owned: rustix::io::Result<()>) -> rustix::io::Result<()> {
+        match owned {
+            Err(rustix::io::Errno::INVAL) if !self.is_privileged => Ok(()),
+            owned => owned,
+        }
+    }
+
     fn own(&self, file: BorrowedFd<'_>, attributes: &Attributes) -> rustix::io::Result<()> {
-        if !self.is_privileged {
+        if !self.has_ids {
             return Ok(());
         }
-        fchown(file, Some(attributes.uid), Some(attributes.gid))
+        self.as_far_as_mapped(fchown(file, Some(attributes.uid), Some(attributes.gid)))
     }
 
     /// The same for what is not opened, and its time. Answers the mode that it may have.
@@ -594,9 +606,9 @@ impl Unpack<'_> {
         name: &CStr,
         attributes: &Attributes,
     ) -> rustix::io::Result<Mode> {
-        if self.is_privileged {
+        if self.has_ids {
             let (uid, gid) = (Some(attributes.uid), Some(attributes.gid));
-            chownat(near, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+            self.as_far_as_mapped(chownat(near, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
         }
         utimensat(near, name, &attributes.times, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(self.mode(attributes))
@@ -613,7 +625,7 @@ impl Unpack<'_> {
             };
             // A later entry may have put something else in its place.
             let Ok(directory) = opened else { continue };
-            let kept = if self.is_privileged { 0o7777 } else { 0o1777 };
+            let kept = if self.has_ids { 0o7777 } else { 0o1777 };
             fchmod(&directory, Mode::from_raw_mode(mode & kept)).map_err(failed)?;
             futimens(&directory, &times).map_err(failed)?;
         }

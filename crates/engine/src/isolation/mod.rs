@@ -4,7 +4,7 @@
 //! - [`Running`] is one started machine
 //! - [`namespaces`] makes real ones; [`relay`] is their only way out
 //! - [`files`]: files of a started machine
-//! - [`descriptors`]: how many the engine may have
+//! - [`descriptors`]: how many the engine may have; [`ids`]: which ids machines may have
 //! - [`Secrets`]: what a machine uses and never sees
 //! - [`meter`], [`remove`]: how much machines wrote, and its removal
 //!
@@ -13,6 +13,7 @@
 pub mod descriptors;
 mod egress;
 pub mod files;
+pub mod ids;
 pub mod meter;
 pub mod namespaces;
 pub mod relay;

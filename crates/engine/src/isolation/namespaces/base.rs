@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use crate::isolation::ids;
 use crate::isolation::remove::{self, Trash};
 
 /// Raised when the tree is made differently: an older one is made anew.
@@ -337,8 +338,11 @@ fn accounts(root: &Path) -> io::Result<()> {
 
 /// `cp -a`, which knows links, owners, times and attributes. Files that may not be read are left out.
 fn copy(source: &Path, target: &Path) -> io::Result<()> {
+    // The computer's root is somebody else in a user namespace, and its files would be theirs.
+    let owners = (!ids::is_computers_root()).then_some("--no-preserve=ownership");
     let output = Command::new("cp")
         .arg("-a")
+        .args(owners)
         .arg("--")
         .arg(source)
         .arg(target)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nullspace_agent::message::Sizes;
 use sha2::{Digest, Sha256};
 
-use crate::isolation::{Gap, Limit};
+use crate::isolation::{ids, Gap, Limit};
 
 /// Share of its memory that a machine's TCP and UDP buffers may take with version 1, which counts them apart.
 const SOCKET_SHARE: u64 = 4;
@@ -402,7 +402,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 fn mend(mounts: &str, has_group: bool) -> &'static str {
     let is_read_only =
         |kind: &str, options: &str| kind.starts_with("cgroup") && options.split(',').any(|one| one == "ro");
-    if rustix::process::geteuid().is_root() {
+    if ids::is_computers_root() {
         return match mount_of(mounts, is_read_only) {
             Some(_) => "mount /sys/fs/cgroup with rights to write (docker: -v /sys/fs/cgroup:/sys/fs/cgroup:rw)",
             None => "boot with the controllers memory, cpu and pids (cgroup_enable=memory), and let the engine write to /sys/fs/cgroup",

@@ -21,7 +21,8 @@ use super::cgroup::{Group, MAX_PROCESSES};
 use super::control::{Answer, Control};
 use super::disk::{self, Disk};
 use super::volumes::{self, Inside, Mounted};
-use super::{blocking, failed, layers, streams, Block, Shared, IDS};
+use super::{blocking, failed, layers, streams, Block, Shared};
+use crate::isolation::ids;
 use crate::isolation::meter::Meter;
 use crate::isolation::relay::{Relay, RelayOptions};
 use crate::isolation::remove::Trash;
@@ -93,11 +94,11 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
     };
     let block = shared.take_block()?;
     let lock = lock_file(&folder.0)?;
-    let ids = match &block {
+    let id_map = match &block {
         Some(block) => Some(
             shared
                 .spawner
-                .user_namespace(block.base(), IDS)
+                .user_namespace(block.base(), ids::IDS)
                 .await
                 .map_err(failed("make a user namespace"))?,
         ),
@@ -128,7 +129,7 @@ pub async fn start(shared: Arc<Shared>, spec: StartSpec) -> Result<Arc<dyn Runni
         .map_err(failed("put the machine into its control groups"))?;
 
     let mut descriptors = vec![lock.as_fd()];
-    descriptors.extend(ids.as_ref().map(AsFd::as_fd));
+    descriptors.extend(id_map.as_ref().map(AsFd::as_fd));
     let task = Task::Machine(Box::new(setup));
     let (control, tcp, udp) = Control::begin(engine_end, &task, &descriptors).await?;
     let mut options = RelayOptions {
@@ -322,6 +323,7 @@ fn set_up(shared: &Shared, spec: &StartSpec, disk: Option<&Disk>, id_base: Optio
         upper: text(folder.join("u"))?,
         image: disk.map(|disk| text(disk.device.clone())).transpose()?,
         id_base,
+        ids: ids::of_users_machine(),
         processes: shared.counts_processes.then_some(MAX_PROCESSES),
         mounts: spec
             .mounts

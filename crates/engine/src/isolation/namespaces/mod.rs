@@ -9,7 +9,7 @@
 //! - [`machine`]: one machine
 //!
 //! As root every machine has a block of 65536 ids of its own; its root is nobody outside. An unprivileged engine does
-//! the same in a user namespace of its own, with one id, a read-only `/usr` and no disk limits.
+//! the same in a user namespace of its own, with one id or those of its user, a read-only `/usr` and no disk limits.
 //!
 //! What this computer cannot enforce is in the capabilities. The rule about sizes that are asked for all the same is that
 //! of the rooms above: here a machine starts, and its warnings say what does not hold.
@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use base::NAMES;
 
+use super::ids::{self, IDS};
 use super::remove::Trash;
 use super::{
     Backend, Capabilities, Fill, Gap, IsolationError, Layer, Limit, Result, Running, StartSpec, VolumeFiles,
@@ -51,8 +52,6 @@ use spawner::Spawner;
 
 /// First host id of the first machine: above what distributions and other container engines give out, and below 2^31.
 const FIRST_ID: u32 = 0x7000_0000;
-/// Ids of one machine.
-const IDS: u32 = 65_536;
 /// Machines at once, by ids.
 const BLOCKS: u32 = 4_095;
 /// First host id of those that work on files of volumes: the block behind those of machines.
@@ -114,7 +113,7 @@ impl Namespaces {
     }
 
     fn open_blocking(options: Options) -> Result<Self> {
-        let root = rustix::process::geteuid().is_root();
+        let root = ids::is_computers_root();
         for name in ["machines", "layers"] {
             private_dir(&options.state_dir.join(name))?;
         }
@@ -133,7 +132,8 @@ impl Namespaces {
         };
         let usr = base::usr(&base);
         let groups = Groups::open(&options.state_dir);
-        let spawner = Spawner::start(!root).map_err(failed("start the spawner"))?;
+        let spawner =
+            Spawner::start((!root).then(ids::of_users_machine)).map_err(failed("start the spawner"))?;
         let capabilities = capabilities(root, &groups, &options);
         let shared = Shared {
             filters: filter::programs().map_err(IsolationError::Failed)?,
@@ -360,9 +360,14 @@ fn capabilities(root: bool, groups: &Groups, options: &Options) -> Capabilities 
     }));
     let mut notes = Gap::sentences(&gaps);
     notes.extend(groups.uncounted());
+    let users = root || ids::of_users_machine() > 1;
+    if !users {
+        notes.push("Machines have no other users than root: this user has no ids for them. Install newuidmap (Debian: uidmap), with 65536 ids for this user in /etc/subuid and /etc/subgid.".to_owned());
+    }
     if !root {
         notes.push(
-            "The engine runs unprivileged: /usr is read-only inside, and commands run as root only. Start it as root for more.".to_owned(),
+            "The engine runs unprivileged: /usr is read-only in machines. Start it as root to change that."
+                .to_owned(),
         );
     }
     Capabilities {
@@ -370,7 +375,7 @@ fn capabilities(root: bool, groups: &Groups, options: &Options) -> Capabilities 
         features: features::all(root, groups, disk.is_ok()),
         gaps,
         best_effort: options.best_effort,
-        users: root,
+        users,
         notes,
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::mpsc;
 
+use nullspace_agent::limits::id_map;
 use tokio::sync::oneshot;
 
 /// The agent, built by build.rs.
@@ -50,8 +51,9 @@ enum Work {
 pub struct Spawner(mpsc::Sender<Work>);
 
 impl Spawner {
-    /// Starts the thread. `unprivileged`: machines get a user namespace at once, since nothing works without.
-    pub fn start(unprivileged: bool) -> io::Result<Self> {
+    /// Starts the thread. `ids`, of an unprivileged engine: machines get a user namespace with so many at once, since nothing
+    /// works without.
+    pub fn start(ids: Option<u32>) -> io::Result<Self> {
         let agent = agent()?;
         let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         let (sender, work) = mpsc::channel();
@@ -61,7 +63,7 @@ impl Spawner {
                 for work in work {
                     match work {
                         Work::Machine { control, reply } => {
-                            let child = clone_machine(&agent, null.as_raw_fd(), &control, unprivileged);
+                            let child = clone_machine(&agent, null.as_raw_fd(), &control, ids);
                             // A start that was given up: its end of the control socket is closed, and so the agent ends.
                             let _ = reply.send(child);
                         }
@@ -115,14 +117,14 @@ fn agent() -> io::Result<OwnedFd> {
 
 const CONTROL: RawFd = 3;
 
-fn clone_machine(agent: &OwnedFd, null: RawFd, control: &OwnedFd, unprivileged: bool) -> io::Result<Child> {
+fn clone_machine(agent: &OwnedFd, null: RawFd, control: &OwnedFd, ids: Option<u32>) -> io::Result<Child> {
     let mut flags = libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWCGROUP;
-    if unprivileged {
+    if ids.is_some() {
         flags |= libc::CLONE_NEWUSER;
     }
     let (mapped, map_done) = pipe()?;
@@ -172,15 +174,19 @@ fn clone_machine(agent: &OwnedFd, null: RawFd, control: &OwnedFd, unprivileged: 
         }
     })?;
     drop(mapped);
-    if unprivileged {
-        let own = |id: u32| format!("0 {id} 1");
+    if let Some(ids) = ids {
         let (uid, gid) = (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
         );
-        fs::write(format!("/proc/{pid}/setgroups"), "deny")
-            .and_then(|()| fs::write(format!("/proc/{pid}/uid_map"), own(uid)))
-            .and_then(|()| fs::write(format!("/proc/{pid}/gid_map"), own(gid)))
+        // The map of one's own id needs no rights, but groups stay as they are then: the kernel wants it so.
+        let groups = match ids {
+            1 => fs::write(format!("/proc/{pid}/setgroups"), "deny"),
+            _ => Ok(()),
+        };
+        groups
+            .and_then(|()| fs::write(format!("/proc/{pid}/uid_map"), id_map(uid, ids)))
+            .and_then(|()| fs::write(format!("/proc/{pid}/gid_map"), id_map(gid, ids)))
             .inspect_err(|_| end(pid))?;
     }
     let mut go = fs::File::from(map_done);
