@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { inRoot } from './lib/project.mjs';
 import { commands } from './pages/commands.mjs';
+import { enforced } from './pages/enforced.mjs';
 import { classes, engineCodes, uploadReasons } from './pages/errors.mjs';
 import { limits } from './pages/limits.mjs';
 import { options } from './pages/options.mjs';
@@ -15,6 +16,7 @@ export const PARTS = {
   'command-line.md': { commands },
   'errors.md': { classes, 'engine-codes': engineCodes, 'upload-reasons': uploadReasons },
   'limits.md': { limits },
+  'local-engine.md': { enforced },
   'options.md': { options },
 };
 

@@ -1,0 +1,89 @@
+// The ways in which an engine can be started, as far as this computer can.
+
+import { execFile } from 'node:child_process';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+import { NAME, runArguments } from '../../cli/container/arguments.mjs';
+import { temporaryDirectory } from '../lib/cleanup.mjs';
+import { startEngine } from '../lib/engine.mjs';
+import { inRoot } from '../lib/project.mjs';
+
+const run = promisify(execFile);
+const isRoot = process.getuid() === 0;
+
+/** Where the memory controller of this computer is. */
+export const version = () =>
+  / - cgroup \S+ \S*\bmemory\b/.test(readFileSync('/proc/self/mountinfo', 'utf8')) ? 'version 1' : 'version 2';
+
+/** No user of this computer: nothing belongs to it. */
+const UID = 54321;
+
+/** A program and a home that an ordinary user can use. The repository may lie where only root can enter. */
+function asOrdinaryUser(binary) {
+  if (!isRoot) return { binary };
+  const directory = temporaryDirectory('limits');
+  chmodSync(directory, 0o755);
+  const copy = path.join(directory, 'nullspace-engine');
+  copyFileSync(binary, copy);
+  chmodSync(copy, 0o755);
+  const home = path.join(directory, 'home');
+  mkdirSync(home);
+  chownSync(home, UID, UID);
+  return {
+    binary: copy,
+    state: path.join(home, 'state'),
+    env: { HOME: home },
+    wrapper: ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups'],
+  };
+}
+
+const OWN = 'nullspace-limits';
+const docker = (...args) => run('docker', args).then(({ stdout }) => stdout.trim());
+
+/** An engine in a container, with the rights that `nullspace engine --container` gives it. */
+async function inContainer(image) {
+  const directory = temporaryDirectory('limits-container');
+  const keyFile = path.join(directory, 'env');
+  const apiKey = 'nsk_limits';
+  writeFileSync(keyFile, `NULLSPACE_API_KEY=${apiKey}\n`);
+  const port = 3917;
+  const seccomp = inRoot('deploy', 'docker', 'seccomp.json');
+  // The container and the volume of somebody's own engine have the other name.
+  const own = (argument) =>
+    argument === NAME || argument.startsWith(`${NAME}:/`) ? argument.replace(NAME, OWN) : argument;
+  await docker(...runArguments({ image, port, keyFile, seccomp }).map(own));
+  const url = `http://127.0.0.1:${port}`;
+  for (let tries = 0; ; tries++) {
+    const answers = await fetch(`${url}/healthz`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (answers) break;
+    if (tries === 300) throw new Error(`the container does not answer: ${await docker('logs', OWN)}`);
+    await sleep(200);
+  }
+  return {
+    url,
+    apiKey,
+    async stop() {
+      await docker('rm', '--force', OWN);
+      await docker('volume', 'rm', OWN);
+    },
+  };
+}
+
+/** Column, and how its engine is started; `undefined` where this computer cannot. */
+export async function ways(binary, image) {
+  const hasImage = await docker('image', 'inspect', image).then(
+    () => true,
+    () => false,
+  );
+  return {
+    [`root, ${version()}`]: isRoot ? () => startEngine({ binary }) : undefined,
+    'ordinary user': () => startEngine(asOrdinaryUser(binary)),
+    [`container, ${version()}`]: hasImage ? () => inContainer(image) : undefined,
+  };
+}
