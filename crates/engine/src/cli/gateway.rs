@@ -16,13 +16,13 @@ use crate::server::access::Access;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Gateway {
     #[command(subcommand)]
     command: Option<GatewayCommand>,
 
     #[command(flatten)]
-    serve: Option<Serve>,
+    serve: Serve,
 }
 
 #[derive(Subcommand)]
@@ -40,13 +40,20 @@ pub struct Database {
         env = "NULLSPACE_DATABASE_URL",
         hide_env_values = true
     )]
-    database: String,
+    database: Option<String>,
 }
 
 impl Database {
+    fn url(&self) -> Outcome<&str> {
+        self.database.as_deref().ok_or_else(|| {
+            "there is no --database (nor NULLSPACE_DATABASE_URL): give one such as postgresql://nullspace@db:5432/nullspace"
+                .to_owned()
+        })
+    }
+
     /// Opens it, with the schema of this version.
     pub async fn open(&self) -> Outcome<Db> {
-        let db = Db::open(&self.database)?;
+        let db = Db::open(self.url()?)?;
         db.migrate().await.map_err(|e| e.message)?;
         Ok(db)
     }
@@ -137,10 +144,9 @@ enum KeysCommand {
 
 /// Runs the command.
 pub async fn run(options: Gateway) -> Outcome<()> {
-    match (options.command, options.serve) {
-        (Some(GatewayCommand::Keys(options)), _) => keys(options.command).await,
-        (None, Some(options)) => serve(options).await,
-        (None, None) => Err("gateway needs --database".into()),
+    match options.command {
+        Some(GatewayCommand::Keys(options)) => keys(options.command).await,
+        None => serve(options.serve).await,
     }
 }
 
@@ -159,7 +165,7 @@ async fn serve(options: Serve) -> Outcome<()> {
         .iter()
         .map(|o| origin(o))
         .collect::<Outcome<Vec<_>>>()?;
-    let db = Db::open(&options.database.database)?;
+    let db = Db::open(options.database.url()?)?;
     let cluster = Cluster::open(
         db,
         cluster::Options {
@@ -241,5 +247,35 @@ async fn keys(command: KeysCommand) -> Outcome<()> {
             let db = database.open().await?;
             keys::revoke(&db, &name).await.map_err(|e| e.message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        gateway: Gateway,
+    }
+
+    #[test]
+    fn it_serves_with_a_database_alone_and_keys_are_commands() {
+        let parse = |words: &[&str]| Program::try_parse_from([&["gateway"], words].concat());
+        let serving = parse(&["--database", "postgresql://db/nullspace"])
+            .ok()
+            .unwrap()
+            .gateway;
+        assert!(serving.command.is_none());
+        assert_eq!(serving.serve.database.url(), Ok("postgresql://db/nullspace"));
+        let keys = parse(&["keys", "list", "--database", "postgresql://db/nullspace"]);
+        assert!(matches!(
+            keys.ok().unwrap().gateway.command,
+            Some(GatewayCommand::Keys(_))
+        ));
+        assert!(parse(&["--listen", "127.0.0.1:0", "keys", "list"]).is_err());
     }
 }
