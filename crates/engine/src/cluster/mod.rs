@@ -246,10 +246,17 @@ async fn health() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
-/// It can take creates, too: a load balancer sends them to another gateway while it cannot.
+/// It can take creates, too: a load balancer sends them to another gateway while it cannot. `nodes`: those that take machines.
 async fn ready(State(cluster): State<Arc<Cluster>>) -> Response {
     match cluster.db.get().await {
-        Ok(_) => json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
+        Ok(_) => {
+            let takes = |node: &Arc<Node>| node.state() == NodeState::Ready && node.capacity.memory_mb > 0;
+            let nodes = cluster.nodes.all().iter().filter(|node| takes(node)).count();
+            json(
+                StatusCode::OK,
+                &serde_json::json!({ "status": "ready", "nodes": nodes }),
+            )
+        }
         Err(error) => json(
             StatusCode::SERVICE_UNAVAILABLE,
             &serde_json::json!({ "status": error.message }),

@@ -71,8 +71,9 @@ pub struct Joined {
     pub tag: String,
 }
 
-/// What a node can hold, and what it holds.
+/// What a node can hold, and what it holds. Nothing of it is known between a node's join and its first heartbeat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Capacity {
     /// Processors: the largest machine.
     pub vcpus: u32,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
-use serde_json::json;
+use nullspace_engine::node::membership::{self, Membership};
+use serde_json::{json, Value};
 
-use crate::cluster::{tag, Whole};
+use crate::cluster::{tag, Whole, TOKEN};
 use crate::support::until;
 
 #[tokio::test]
@@ -228,4 +229,36 @@ async fn a_revoked_key_opens_nothing_within_seconds() {
     until("the key opens", async || ask().await == 200).await;
     keys::revoke(&db, "another").await.unwrap();
     until("the key opens nothing", async || ask().await == 401).await;
+}
+
+#[tokio::test]
+async fn a_node_that_joined_and_was_not_heard_yet_disturbs_nobody() {
+    let mut whole = Whole::start(1, 1).await;
+    let state = tempfile::tempdir().unwrap();
+    let options = membership::Options {
+        gateways: vec![whole.gateway().url.clone()],
+        token: TOKEN.into(),
+        url: "http://127.0.0.1:1".into(),
+        name: "silent".into(),
+        memory_mb: None,
+        end_when_isolated: None,
+    };
+    let silent = Membership::join(options, state.path()).await.unwrap();
+    until("the gateway knows it", async || {
+        whole.gateway().cluster.nodes().by_tag(silent.tag()).is_some()
+    })
+    .await;
+    // It still looks.
+    whole.add_node().await;
+    whole.until_ready(2).await;
+    for _ in 0..4 {
+        let id = whole.gateway().create(json!({})).await;
+        assert_ne!(tag(&id), silent.tag());
+    }
+    let answer = whole
+        .gateway()
+        .http
+        .get(format!("{}/readyz", whole.gateway().url));
+    let answer: Value = answer.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer, json!({ "status": "ready", "nodes": 2 }));
 }
