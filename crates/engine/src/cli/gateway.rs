@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{join, listen, log, origin, url, Outcome, Signals};
+use super::{end_of_input, join, listen, log, origin, url, Outcome, Signals};
 use crate::cluster::db::Db;
 use crate::cluster::nodes::Limits;
 use crate::cluster::{self, keys, Cluster};
 use crate::server::access::Access;
+use crate::server::preview_hosts::Domain;
 
 /// How long requests may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,6 +89,15 @@ struct Serve {
     /// Let pages of this origin use the cluster, such as https://app.example.com. Repeatable.
     #[arg(long, value_name = "URL")]
     allow_origin: Vec<String>,
+
+    /// Ports of machines have names below this domain: PORT-mch_ID.DOMAIN. Other domains than localhost are reached by https, which
+    /// a load balancer speaks; write http:// before one that has no TLS.
+    #[arg(long, value_name = "DOMAIN", default_value = "localhost")]
+    preview_domain: String,
+
+    /// End when standard input does, as it does with the program that holds its other end, however that ends.
+    #[arg(long)]
+    end_with_stdin: bool,
 
     /// An address of the cluster's own that no machine reaches, such as the database's. Those of nodes are refused anyway. Repeatable.
     #[arg(long, value_name = "ADDRESS")]
@@ -183,13 +193,17 @@ async fn serve(options: Serve) -> Outcome<()> {
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let access = Access::with_keys(cluster.keys(), address)
         .with_hosts(options.allow_host)
-        .with_origins(origins);
+        .with_origins(origins)
+        .with_preview_domain(Some(Domain::parse(&options.preview_domain, address.port())?));
     let serving = tokio::spawn(cluster::serve(listener, cluster.clone(), access));
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "NULLSPACE_API_URL={}", url(address));
     let _ = out.flush();
     drop(out);
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        () = end_of_input(options.end_with_stdin) => "end of standard input",
+    };
     tracing::info!("{name}: ending; machines go on");
     cluster.closing().cancel();
     tokio::select! {
@@ -271,6 +285,7 @@ mod tests {
             .gateway;
         assert!(serving.command.is_none());
         assert_eq!(serving.serve.database.url(), Ok("postgresql://db/nullspace"));
+        assert_eq!(serving.serve.preview_domain, "localhost");
         let keys = parse(&["keys", "list", "--database", "postgresql://db/nullspace"]);
         assert!(matches!(
             keys.ok().unwrap().gateway.command,

@@ -30,8 +30,10 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
 use crate::isolation::{descriptors, remove, Backend, Limit};
+use crate::machine::previews::Ports;
 use crate::machine::{Engine, Ids};
-use crate::server::{self, access::Access, faults::Faults};
+use crate::node::membership::Membership;
+use crate::server::{self, access::Access, faults::Faults, preview_hosts::Domain};
 use crate::store::Store;
 
 /// Where the SDKs look when they are told nothing. Source: PROTOCOL.md section 1.
@@ -122,6 +124,11 @@ struct Serve {
     /// Ports for previews, on all addresses, instead of free ones on loopback: FROM-TO. For containers, which publish them.
     #[arg(long, value_name = "RANGE", value_parser = port_range, requires = "allow_remote")]
     preview_ports: Option<RangeInclusive<u16>>,
+
+    /// Give ports of machines names on the engine's own port: PORT-mch_ID.DOMAIN. For containers, which publish it. Other domains
+    /// than localhost are reached by https, which something before the engine speaks; write http:// before one that has no TLS.
+    #[arg(long, value_name = "DOMAIN", conflicts_with_all = ["preview_ports", "join"])]
+    preview_domain: Option<String>,
 
     /// Port for SSH; without this option a free one, the same at each start.
     #[arg(long, value_name = "PORT")]
@@ -314,10 +321,19 @@ where
     if options.allow_private_webhooks {
         engine.allow_private_webhooks();
     }
-    engine.use_ports(options.preview_ports, options.ssh_port);
+    engine.use_ports(Ports {
+        previews: options.preview_ports,
+        ssh: options.ssh_port,
+        host: membership.as_ref().and_then(Membership::host),
+    });
+    let domain = options
+        .preview_domain
+        .map(|domain| Domain::parse(&domain, address.port()))
+        .transpose()?;
     let access = Access::new(&key, address)
         .with_hosts(options.allow_host)
-        .with_origins(origins);
+        .with_origins(origins)
+        .with_preview_domain(domain);
     let access = match membership {
         Some(_) => access.of_node(),
         None => access,

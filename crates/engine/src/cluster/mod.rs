@@ -5,7 +5,7 @@
 //!
 //! - [`db`]: the database; [`keys`]: who may ask
 //! - [`nodes`]: who is there; [`members`]: what nodes say
-//! - [`proxy`]: passes calls on
+//! - [`proxy`]: passes calls on; `previews`: and requests for ports of machines
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
 //! - `lists`: what all nodes have
 //! - `lost`: what is said of machines whose node was given up
@@ -22,6 +22,7 @@ mod names;
 pub mod nodes;
 pub mod operate;
 pub mod place;
+mod previews;
 pub mod proxy;
 
 use std::net::IpAddr;
@@ -157,6 +158,16 @@ impl Cluster {
         }
     }
 
+    /// The node that a call about an id is passed on to, which says itself if it does not answer; of a lost one, what became of
+    /// the machine.
+    async fn goes_to(&self, id: &str) -> Result<Arc<Node>> {
+        let node = self.nodes.of_id(id).ok_or_else(|| no_thing(id))?;
+        match node.state() {
+            NodeState::Lost => Err(self.why_not(id, &node).await),
+            _ => Ok(node),
+        }
+    }
+
     /// Asks a node a small question.
     async fn ask<T: Serialize, A: DeserializeOwned>(
         &self,
@@ -197,17 +208,22 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::CREATE_VOLUME, create::volume)
         .on(&api::GET_VOLUME_BY_NAME, lists::volume_by_name)
         .outside(signed_files::PATH, axum::routing::any(signed_file));
+    let access = Arc::new(access);
     let api = routes
         .or_else(by_id)
         .fallback(unknown_path)
         .with_state(cluster.clone())
-        .layer(middleware::from_fn_with_state(Arc::new(access), access::guard));
+        .layer(middleware::from_fn_with_state(access.clone(), access::guard));
     // Beside the API: neither is for users.
     Router::new()
         .route("/readyz", get(ready))
         .with_state(cluster.clone())
         .merge(members::routes(cluster.clone()))
         .merge(api)
+        .layer(middleware::from_fn_with_state(
+            (cluster.clone(), access),
+            previews::lead,
+        ))
 }
 
 /// What is about a machine, a snapshot or a volume goes to the node whose tag its id has.
@@ -227,10 +243,7 @@ fn by_id(route: &'static Route) -> MethodRouter<Arc<Cluster>> {
 async fn pass_on(State(cluster): State<Arc<Cluster>>, params: RawPathParams, request: Request) -> Answer {
     let id = params.iter().find(|(name, _)| *name == "id");
     let id = id.map(|(_, id)| id.to_owned()).unwrap_or_default();
-    let node = cluster.nodes.of_id(&id).ok_or_else(|| no_thing(&id))?;
-    if node.state() == NodeState::Lost {
-        return Err(cluster.why_not(&id, &node).await.into());
-    }
+    let node = cluster.goes_to(&id).await?;
     Ok(proxy::forward(&cluster.client, &node, request).await?)
 }
 

@@ -20,6 +20,7 @@ use crate::machine::{Error, Result};
 use crate::node::client::{Client, Unanswered};
 use crate::node::messages::State;
 use crate::server::access::{RequestId, BEARER_SUBPROTOCOL, REQUEST_ID};
+use crate::server::preview_hosts::{self, Domain, IsPreview};
 
 /// What became of a request that was passed on.
 pub enum Passed {
@@ -98,12 +99,24 @@ fn address(node: &Node, request: &mut Request) -> std::result::Result<(), String
         .map_err(|e| format!("{}: {e}", node.url))?;
     *request.uri_mut() = uri;
     let id = request.extensions().get::<RequestId>().cloned();
+    let domain = request.extensions().get::<Domain>().map(Domain::to_string);
+    let is_preview = request.extensions().get::<IsPreview>().is_some();
     let headers = request.headers_mut();
     let protocol = headers.get(header::UPGRADE).cloned();
     hops::end_hop(headers);
     if let Some(protocol) = protocol {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
+    }
+    if let Some(domain) = domain {
+        let domain = HeaderValue::from_str(&domain).map_err(|e| e.to_string())?;
+        headers.insert(preview_hosts::DOMAIN, domain);
+    }
+    if is_preview {
+        // All else is for the service.
+        let key = HeaderValue::from_str(&node.key).map_err(|e| e.to_string())?;
+        headers.insert(preview_hosts::NODE_KEY, key);
+        return Ok(());
     }
     without_user_key(headers);
     let key = HeaderValue::from_str(&format!("Bearer {}", node.key)).map_err(|e| e.to_string())?;

@@ -1,6 +1,6 @@
 //! Who may reach the ports of a machine from outside: grants and their tokens. The way itself is the server's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
@@ -60,6 +60,7 @@ pub struct Grant {
 pub struct Previews {
     grants: Mutex<Vec<Grant>>,
     addresses: Mutex<BTreeMap<u16, SocketAddr>>,
+    named: Mutex<BTreeSet<u16>>,
 }
 
 /// Why a token opens nothing. Wire codes: PROTOCOL.md section 2.
@@ -89,6 +90,16 @@ impl Previews {
     /// Notes where a port is reached. If somebody else was faster, theirs is answered.
     pub fn set_address(&self, port: u16, address: SocketAddr) -> SocketAddr {
         *lock(&self.addresses).entry(port).or_insert(address)
+    }
+
+    /// Lets a port be reached by its name.
+    pub fn open_name(&self, port: u16) {
+        lock(&self.named).insert(port);
+    }
+
+    /// Whether a port is reached by its name.
+    pub fn has_name(&self, port: u16) -> bool {
+        lock(&self.named).contains(&port)
     }
 
     /// Checks a token and counts its use.
@@ -168,12 +179,14 @@ pub struct Ports {
     pub previews: Option<RangeInclusive<u16>>,
     /// Of SSH.
     pub ssh: Option<u16>,
+    /// Where others reach this computer, if it is not the address that the API listens on.
+    pub host: Option<String>,
 }
 
 impl Engine {
     /// Takes these ports. Said once, before requests come.
-    pub fn use_ports(&self, previews: Option<RangeInclusive<u16>>, ssh: Option<u16>) {
-        let _ = self.ports.set(Ports { previews, ssh });
+    pub fn use_ports(&self, ports: Ports) {
+        let _ = self.ports.set(ports);
     }
 
     /// Ports that were asked for.

@@ -110,6 +110,12 @@ impl Membership {
         self.identity.tag.as_deref().unwrap_or_default()
     }
 
+    /// Name or address under which others reach the node.
+    pub fn host(&self) -> Option<String> {
+        let uri: axum::http::Uri = self.options.url.parse().ok()?;
+        Some(uri.host()?.trim_matches(['[', ']']).to_owned())
+    }
+
     /// What gateways and other nodes show to this one.
     pub fn key(&self) -> String {
         node_key(&self.options.token, &self.identity.node)

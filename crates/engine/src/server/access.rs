@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 use tracing::Instrument;
 
 use super::connections::Visitor;
+use super::preview_hosts::Domain;
 use super::reply::{envelope, json, status, Failure};
 use super::signed_files::{self, Signer};
 use crate::machine::{Error, Kind};
@@ -85,6 +86,8 @@ pub struct Access {
     is_node: bool,
     /// Checks addresses of files that need no key; a gateway leaves that to the node.
     signer: Option<Signer>,
+    /// Ports of machines have names below it.
+    preview_domain: Option<Domain>,
 }
 
 impl Access {
@@ -107,6 +110,7 @@ impl Access {
             any_address: !listen.ip().is_loopback(),
             is_node: false,
             signer: None,
+            preview_domain: None,
         }
     }
 
@@ -120,6 +124,23 @@ impl Access {
     /// Whether gateways ask.
     pub fn is_node(&self) -> bool {
         self.is_node
+    }
+
+    /// Ports of machines have names below this domain.
+    #[must_use]
+    pub fn with_preview_domain(mut self, domain: Option<Domain>) -> Self {
+        self.preview_domain = domain;
+        self
+    }
+
+    /// Where ports of machines have names.
+    pub fn preview_domain(&self) -> Option<Domain> {
+        self.preview_domain.clone()
+    }
+
+    /// Whether a key is good.
+    pub fn is_key(&self, key: &KeyDigest) -> bool {
+        self.keys.holder(key).is_some()
     }
 
     /// Makes addresses of files that need no key.
@@ -240,7 +261,7 @@ pub fn hosts(request: &Request) -> Result<Vec<&str>, Error> {
 }
 
 /// Name and port of a `Host`; without one it is 80, and `None` for what is no port.
-fn split_host(host: &str) -> (&str, Option<u16>) {
+pub fn split_host(host: &str) -> (&str, Option<u16>) {
     // The last colon starts the port, unless it belongs to a bare or bracketed IPv6 address.
     match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),

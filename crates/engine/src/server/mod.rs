@@ -5,7 +5,8 @@
 //! - [`connections`]: how many wait, and for how long
 //! - [`body`], [`params`], [`owner`], [`reply`]: requests into values, answers and errors into responses
 //! - [`machines`], [`exec`], [`files`], [`pty`], [`snapshots`], [`pools`], [`previews`], [`templates`], [`builds`],
-//!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine
+//!   [`volumes`], [`lifecycle`], [`webhooks`], [`code`], [`ssh_access`]: the resources; [`preview_proxy`]: the way to a port of a machine;
+//!   [`preview_hosts`]: names of ports
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
 //! - [`node`]: what the gateways of a cluster ask
@@ -31,6 +32,7 @@ pub mod node;
 mod owner;
 pub mod params;
 pub mod pools;
+pub mod preview_hosts;
 pub mod preview_proxy;
 pub mod previews;
 pub mod pty;
@@ -97,18 +99,23 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
     let routes = routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .with_state(engine);
+        .with_state(engine.clone());
     let routes = match faults {
         Some(faults) => faults::add(routes, faults),
         None => routes,
     };
+    let access = Arc::new(access);
     let routes = match access.signer() {
         Some(signer) => routes.layer(axum::Extension(signer)),
         None => routes,
     };
     routes
         .layer(axum::Extension(door))
-        .layer(middleware::from_fn_with_state(Arc::new(access), access::guard))
+        .layer(middleware::from_fn_with_state(access.clone(), access::guard))
+        .layer(middleware::from_fn_with_state(
+            (engine, access),
+            preview_hosts::lead,
+        ))
 }
 
 /// Serves until the engine begins to end; requests that are under way then are finished.

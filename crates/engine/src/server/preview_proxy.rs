@@ -1,5 +1,5 @@
 //! The way from outside to a port of a machine: an HTTP listener of its own on loopback for each port that is asked
-//! for, so that each is an origin of its own in a browser.
+//! for, or a name of its own on the port of the API, so that each is an origin of its own in a browser.
 //!
 //! Requests, answers and WebSockets are streamed through; nothing is held in memory. A machine whose
 //! `allow_public_traffic` is false wants its traffic token on every request; a token of a signed URL, a cookie or a proxy
@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 
 use super::access::{hosts, is_loopback_host};
 use super::connections::{self, Visitor};
+use super::preview_hosts::{Domain, Place};
 use super::reply::{envelope, json, status};
 use crate::hops;
 use crate::machine::live::{Busy, Machine};
@@ -43,17 +44,93 @@ const PAUSED_RETRY: &str = "5";
 /// How long a service may take to accept.
 const DIAL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where a listener leads.
+/// Where a listener or a name leads.
 struct Target {
     engine: Arc<Engine>,
     machine: Arc<Machine>,
     port: u16,
-    /// Of the listener.
-    address: SocketAddr,
+    way: Way,
 }
 
-/// Makes a port reachable, if it is not yet, and says where.
-pub async fn expose(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> Result<SocketAddr, Error> {
+/// How a port is reached.
+enum Way {
+    /// By a listener of its own, at this address.
+    Address(SocketAddr),
+    /// By a name below this domain.
+    Name(Domain),
+}
+
+/// Where a port is reached.
+pub struct Reached {
+    /// `name` or `address:port`.
+    pub host: String,
+    is_secure: bool,
+    /// It has a name, which can be reached from elsewhere.
+    pub has_name: bool,
+}
+
+impl Reached {
+    /// Address for HTTP requests, without a path.
+    pub fn url(&self) -> String {
+        format!(
+            "{}://{}",
+            if self.is_secure { "https" } else { "http" },
+            self.host
+        )
+    }
+
+    /// Address for WebSockets, without a path.
+    pub fn websocket_url(&self) -> String {
+        format!("{}://{}", if self.is_secure { "wss" } else { "ws" }, self.host)
+    }
+}
+
+/// Makes a port reachable, if it is not yet, and says where: by name where there is a domain.
+pub async fn expose(
+    engine: &Arc<Engine>,
+    machine: &Arc<Machine>,
+    port: u16,
+    domain: Option<&Domain>,
+) -> Result<Reached, Error> {
+    if let Some(domain) = domain {
+        machine.previews.open_name(port);
+        let machine = machine.id.clone();
+        return Ok(Reached {
+            host: domain.host(&Place { machine, port }),
+            is_secure: domain.is_secure(),
+            has_name: true,
+        });
+    }
+    let address = own_address(engine, machine, port).await?;
+    Ok(Reached {
+        host: address.to_string(),
+        is_secure: false,
+        has_name: false,
+    })
+}
+
+/// Leads a request for the name of a port to the machine.
+pub async fn lead(engine: Arc<Engine>, domain: Domain, place: Place, request: Request) -> Response {
+    let machine = match engine.machine_of_port(&place.machine).await {
+        Ok(machine) => machine,
+        Err(error) => return json(status(error.kind), &envelope(&error, "preview")),
+    };
+    // As with addresses: what nobody asked for is not reached from outside.
+    if !machine.previews.has_name(place.port) {
+        let text = format!("port {} of machine {} is not open", place.port, place.machine);
+        return refuse(StatusCode::NOT_FOUND, "not_found", &text);
+    }
+    let target = Target {
+        engine,
+        machine,
+        port: place.port,
+        way: Way::Name(domain),
+    };
+    relay(&target, request).await.unwrap_or_else(|refused| refused)
+}
+
+/// The address of a port's own listener, which is opened if there is none.
+async fn own_address(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> Result<SocketAddr, Error> {
     if let Some(address) = machine.previews.address(port) {
         return Ok(address);
     }
@@ -72,7 +149,7 @@ pub async fn expose(engine: &Arc<Engine>, machine: &Arc<Machine>, port: u16) -> 
         engine: engine.clone(),
         machine: machine.clone(),
         port,
-        address,
+        way: Way::Address(address),
     });
     let router = Router::new().fallback(forward).with_state(target);
     let (gone, closing) = (machine.gone.clone(), engine.closing().clone());
@@ -107,6 +184,13 @@ async fn listen(engine: &Engine) -> Result<TcpListener, Error> {
         .with_action("kill machines with previews, or start the engine with a longer --preview-ports"))
 }
 
+impl Target {
+    /// Whether browsers come over TLS.
+    fn is_secure(&self) -> bool {
+        matches!(&self.way, Way::Name(domain) if domain.is_secure())
+    }
+}
+
 async fn forward(State(target): State<Arc<Target>>, request: Request) -> Response {
     match relay(&target, request).await {
         Ok(response) => response,
@@ -117,19 +201,21 @@ async fn forward(State(target): State<Arc<Target>>, request: Request) -> Respons
 async fn relay(target: &Target, mut request: Request) -> Result<Response, Response> {
     let wrong = |text: &str| refuse(StatusCode::BAD_REQUEST, "invalid_request", text);
     let names = hosts(&request).map_err(|error| wrong(&error.message))?;
-    let foreign = names
-        .iter()
-        .find(|name| !is_loopback_host(name, target.address.port()));
-    let host = match (foreign, names.last()) {
-        (None, Some(host)) => (*host).to_owned(),
-        (foreign, _) => {
+    let foreign = names.iter().find(|name| match &target.way {
+        Way::Address(address) => !is_loopback_host(name, address.port()),
+        // The name led here.
+        Way::Name(_) => false,
+    });
+    let host = match (foreign, names.last(), &target.way) {
+        (None, Some(host), _) => (*host).to_owned(),
+        (foreign, _, Way::Address(address)) => {
             let text = format!(
-                "previews of this engine are reached at {}, not at {:?}",
-                target.address,
+                "previews of this engine are reached at {address}, not at {:?}",
                 foreign.copied().unwrap_or_default()
             );
             return Err(refuse(StatusCode::FORBIDDEN, "permission_denied", &text));
         }
+        (_, _, Way::Name(_)) => return Err(wrong("the request names no host")),
     };
     let is_upgrade = request.headers().contains_key(header::UPGRADE);
     let transport = if is_upgrade {
@@ -266,10 +352,16 @@ fn check_traffic_token(machine: &Machine, headers: &HeaderMap) -> Result<bool, B
 fn check_origin(target: &Target, headers: &HeaderMap) -> Result<(), Box<Response>> {
     for origin in headers.get_all(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
-        let is_own = origin.strip_prefix("http://").is_some_and(|host| {
-            let previews = &target.machine.previews;
-            previews.is_address(|address| is_loopback_host(host, address.port()))
-        });
+        let is_own = match &target.way {
+            Way::Address(_) => origin.strip_prefix("http://").is_some_and(|host| {
+                let previews = &target.machine.previews;
+                previews.is_address(|address| is_loopback_host(host, address.port()))
+            }),
+            Way::Name(domain) => {
+                let place = domain.place_of_origin(&origin);
+                place.is_some_and(|place| place.machine == target.machine.id)
+            }
+        };
         if !is_own && !target.engine.lets_in(&origin) {
             let text = format!(
                 "pages of origin {origin:?} may not use this port without a token: give them a signed preview URL, or \
@@ -383,12 +475,14 @@ fn rewrite(target: &Target, host: &str, request: &mut Request) {
             headers.insert(header::COOKIE, value);
         }
     }
+    let is_secure = target.is_secure();
     let forwarded = [
-        ("x-forwarded-host", host),
-        ("x-forwarded-proto", "http"),
-        ("x-forwarded-for", "127.0.0.1"),
+        Some(("x-forwarded-host", host)),
+        Some(("x-forwarded-proto", if is_secure { "https" } else { "http" })),
+        // Where a name is asked from, what is in front of us knows.
+        matches!(target.way, Way::Address(_)).then_some(("x-forwarded-for", "127.0.0.1")),
     ];
-    for (name, value) in forwarded {
+    for (name, value) in forwarded.into_iter().flatten() {
         if let (false, Ok(value)) = (headers.contains_key(name), HeaderValue::from_str(value)) {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -429,7 +523,8 @@ fn cookie(target: &Target, headers: &HeaderMap) -> Option<String> {
 
 fn set_cookie(target: &Target, grant: &Grant) -> Option<HeaderValue> {
     let (name, value) = (cookie_name(target), &grant.cookie);
-    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax")).ok()
+    let secure = if target.is_secure() { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
 }
 
 fn query_value(uri: &Uri, name: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::Extension;
 use nullspace_wire::api;
 use nullspace_wire::network::{GetHostRequest, GetHostResponse};
 use nullspace_wire::preview::{
@@ -18,13 +19,17 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::lifecycle::one_of;
 use super::params::Params;
-use super::preview_proxy::{dial, expose, EDGE_TOKEN, TRANSPORT_MARK};
+use super::preview_hosts::Domain;
+use super::preview_proxy::{dial, expose, Reached, EDGE_TOKEN, TRANSPORT_MARK};
 use super::reply::{json, Answer};
 use super::routes::Routes;
 use super::Shared;
 use crate::machine::live::Machine;
 use crate::machine::previews::{check_port, Grant, Mode, Transport};
 use crate::machine::{now, Engine, Error};
+
+/// The domain of previews, where they have names.
+type Names = Option<Extension<Domain>>;
 
 const BOTH: [Transport; 2] = [Transport::Http, Transport::WebSocket];
 /// Longest wait for a service.
@@ -51,15 +56,20 @@ fn port(text: &str) -> Result<u16, Error> {
     )
 }
 
-/// On one computer a port is reached directly: there is no URL with a token unless one is asked for.
-async fn host(State(engine): Shared, Path(id): Path<String>, body: Body<GetHostRequest>) -> Answer {
+/// There is no URL with a token unless one is asked for, and none at all where a port is reached by its address.
+async fn host(
+    State(engine): Shared,
+    domain: Names,
+    Path(id): Path<String>,
+    body: Body<GetHostRequest>,
+) -> Answer {
     let port = check_port(body.value.port)?;
     let machine = engine.machine_of_port(&id).await?;
-    let address = expose(&engine, &machine, port).await?;
+    let reached = expose(&engine, &machine, port, domain.as_deref()).await?;
     let answer = GetHostResponse {
-        host: address.to_string(),
-        url: None,
-        websocket_url: None,
+        url: reached.has_name.then(|| reached.url()),
+        websocket_url: reached.has_name.then(|| reached.websocket_url()),
+        host: reached.host,
         access_token_expires_at: None,
         access_token_transport: None,
     };
@@ -68,6 +78,7 @@ async fn host(State(engine): Shared, Path(id): Path<String>, body: Body<GetHostR
 
 async fn urls(
     engine: &Arc<Engine>,
+    domain: Names,
     id: &str,
     port: u16,
     seconds: Option<u64>,
@@ -76,41 +87,47 @@ async fn urls(
     let grant = engine
         .grant_preview(id, port, Mode::Direct, &BOTH, seconds)
         .await?;
-    let address = expose(engine, &machine, port).await?;
-    let url = |scheme: &str, token: &Option<String>| {
+    let reached = expose(engine, &machine, port, domain.as_deref()).await?;
+    let url = |base: String, token: &Option<String>| {
         let token = token.as_deref().unwrap_or_default();
-        format!("{scheme}://{address}/?{EDGE_TOKEN}={token}")
+        format!("{base}/?{EDGE_TOKEN}={token}")
     };
     Ok(PreviewUrlResponse {
-        url: url("http", &grant.http_token),
-        websocket_url: url("ws", &grant.websocket_token),
+        url: url(reached.url(), &grant.http_token),
+        websocket_url: url(reached.websocket_url(), &grant.websocket_token),
         access_token_expires_at: grant.info.expires_at.clone(),
         access_token_transport: "query".into(),
         grant: grant.info,
     })
 }
 
-async fn preview_url(State(engine): Shared, Path((id, number)): Path<(String, String)>) -> Answer {
+async fn preview_url(
+    State(engine): Shared,
+    domain: Names,
+    Path((id, number)): Path<(String, String)>,
+) -> Answer {
     Ok(json(
         StatusCode::OK,
-        &urls(&engine, &id, port(&number)?, None).await?,
+        &urls(&engine, domain, &id, port(&number)?, None).await?,
     ))
 }
 
 async fn signed(
     State(engine): Shared,
+    domain: Names,
     Path((id, number)): Path<(String, String)>,
     body: Body<CreateSignedPreviewUrlRequest>,
 ) -> Answer {
     let seconds = body.value.expires_in_seconds;
     Ok(json(
         StatusCode::OK,
-        &urls(&engine, &id, port(&number)?, seconds).await?,
+        &urls(&engine, domain, &id, port(&number)?, seconds).await?,
     ))
 }
 
 async fn proxy_target(
     State(engine): Shared,
+    domain: Names,
     Path((id, number)): Path<(String, String)>,
     body: Body<CreatePreviewProxyTargetRequest>,
 ) -> Answer {
@@ -125,20 +142,21 @@ async fn proxy_target(
     let grant = engine
         .grant_preview(&id, port, Mode::Proxy, &transports, seconds)
         .await?;
-    let address = expose(&engine, &machine, port).await?;
+    let reached = expose(&engine, &machine, port, domain.as_deref()).await?;
     Ok(json(
         StatusCode::OK,
-        &target(
-            &machine,
-            grant,
-            &address.to_string(),
-            wanted.include_traffic_token_hint,
-        ),
+        &target(&machine, grant, &reached, wanted.include_traffic_token_hint),
     ))
 }
 
-fn target(machine: &Machine, grant: Grant, address: &str, hint: Option<bool>) -> PreviewProxyTargetResponse {
-    let url = |scheme: &str| format!("{scheme}://{address}/?{TRANSPORT_MARK}=header");
+fn target(
+    machine: &Machine,
+    grant: Grant,
+    reached: &Reached,
+    hint: Option<bool>,
+) -> PreviewProxyTargetResponse {
+    let url = |base: String| format!("{base}/?{TRANSPORT_MARK}=header");
+    let warning = "the address is on this computer's loopback: the proxy must run here too";
     let is_private = machine.read(|r| r.traffic_access_token.is_some());
     let hints = hint.unwrap_or(true);
     PreviewProxyTargetResponse {
@@ -150,9 +168,15 @@ fn target(machine: &Machine, grant: Grant, address: &str, hint: Option<bool>) ->
         required_forwarded_headers: ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]
             .map(Into::into)
             .to_vec(),
-        warnings: vec!["the address is on this computer's loopback: the proxy must run here too".into()],
-        http_url: grant.http_token.is_some().then(|| url("http")),
-        websocket_url: grant.websocket_token.is_some().then(|| url("ws")),
+        warnings: (!reached.has_name)
+            .then(|| warning.to_owned())
+            .into_iter()
+            .collect(),
+        http_url: grant.http_token.is_some().then(|| url(reached.url())),
+        websocket_url: grant
+            .websocket_token
+            .is_some()
+            .then(|| url(reached.websocket_url())),
         http_token: grant.http_token,
         websocket_token: grant.websocket_token,
         traffic_access_required: hints.then_some(is_private),

@@ -111,6 +111,9 @@ impl Door {
 
     /// An address that means "all of them" is none to connect to.
     fn host(&self) -> String {
+        if let Some(host) = self.engine.ports().host {
+            return host;
+        }
         match self.address {
             IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".into(),
             IpAddr::V6(ip) if ip.is_unspecified() => "::1".into(),

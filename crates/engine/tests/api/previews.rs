@@ -1,11 +1,14 @@
 //! Preview ports: the way to a service inside a machine, and who may take it.
 
-use crate::support::Served;
+use std::sync::Arc;
+
+use crate::support::{Plain, Served};
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::Router;
 use futures_util::{SinkExt, StreamExt};
+use nullspace_engine::server::preview_hosts::Domain;
 use serde_json::{json, Value};
 use tokio_tungstenite::tungstenite::Message as ClientMessage;
 
@@ -507,5 +510,63 @@ async fn an_answer_that_is_streamed_keeps_its_machine_awake() {
         machine().await == "paused"
     })
     .await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_domain_ports_have_names_on_the_one_port() {
+    let domain = Domain::parse("previews.example.com", 0).unwrap();
+    let state = Arc::new(tempfile::tempdir().unwrap());
+    let served = Served::start_open(Plain::new(), state, |access| {
+        access.with_preview_domain(Some(domain))
+    })
+    .await;
+    let port = service().await;
+    let id = served.create(json!({})).await;
+    let answer = served
+        .post(&format!("/v1/machines/{id}/host"), json!({ "port": port }))
+        .await
+        .expect(200);
+    let host = format!("{port}-{id}.previews.example.com");
+    let urls =
+        json!({ "host": host, "url": format!("https://{host}"), "websocket_url": format!("wss://{host}") });
+    assert_eq!(answer, urls);
+
+    // Something in front of the engine ends TLS, and says who asked.
+    let named = [("host", host.as_str()), ("x-forwarded-for", "192.0.2.7")];
+    let (status, body, _) = visit(&served, &format!("{}/page", served.url), &named).await;
+    assert!(status == 200 && body.starts_with("/page\n"), "{status} {body}");
+    assert!(
+        body.contains("x-forwarded-proto: https") && body.contains("x-forwarded-for: 192.0.2.7"),
+        "{body}"
+    );
+    let body = json!({ "expires_in_seconds": 60 });
+    let path = format!("/v1/machines/{id}/ports/{port}/signed-preview-url");
+    let signed = served.post(&path, body).await.expect(200);
+    let query = signed["url"]
+        .as_str()
+        .unwrap()
+        .strip_prefix(&format!("https://{host}/"))
+        .unwrap()
+        .to_owned();
+    let (status, _, headers) = visit(&served, &format!("{}/{query}", served.url), &named).await;
+    let cookie = headers["set-cookie"].to_str().unwrap();
+    assert!(status == 200 && cookie.ends_with("; Secure"), "{status} {cookie}");
+    let page = [("host", host.as_str()), ("origin", "http://previews.example.com")];
+    assert_eq!(visit(&served, &served.url, &page).await.0, 403);
+
+    // Two names in one request must lead to the same place; what leads nowhere is not the API either.
+    let twice = [("host", host.as_str()), ("host", "localhost")];
+    assert_eq!(visit(&served, &served.url, &twice).await.0, 400);
+    let (status, body, _) = visit(&served, &served.url, &[("host", "previews.example.com")]).await;
+    assert_eq!((status, code(&body).as_str()), (403, "permission_denied"));
+    served.get("/v1/machines").await.expect(200);
+    // What a gateway would say to a node is nothing to an engine.
+    let forged = [
+        ("host", "8080-mch_0.evil.example"),
+        ("x-nullspace-preview-domain", "http://evil.example"),
+        ("x-nullspace-node-key", crate::support::KEY),
+    ];
+    assert_eq!(visit(&served, &served.url, &forged).await.0, 403);
     served.stop().await;
 }

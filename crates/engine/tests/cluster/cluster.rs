@@ -9,7 +9,7 @@ use nullspace_engine::cluster::nodes::Limits;
 use nullspace_engine::cluster::{self, keys, Cluster, Options};
 use nullspace_engine::machine::{Engine, Ids};
 use nullspace_engine::node::membership::{self, Membership};
-use nullspace_engine::server::{self, access::Access};
+use nullspace_engine::server::{self, access::Access, preview_hosts::Domain};
 use nullspace_engine::store::Store;
 use reqwest::Method;
 use serde_json::{json, Value};
@@ -174,7 +174,8 @@ impl Gateway {
         let cluster = Cluster::open(Db::open(database).unwrap(), options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let access = Access::with_keys(cluster.keys(), address);
+        let domain = Domain::parse("localhost", address.port()).unwrap();
+        let access = Access::with_keys(cluster.keys(), address).with_preview_domain(Some(domain));
         Self {
             url: format!("http://{address}"),
             key: key.to_owned(),

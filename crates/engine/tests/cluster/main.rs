@@ -9,3 +9,4 @@ mod lists;
 mod loss;
 mod model;
 mod postgres;
+mod previews;
