@@ -20,6 +20,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a computer that is gone is waited for on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What the kernel may hold of an answer that its reader does not take. It would hold tens of megabytes, and who sends it is to wait
+/// when nobody reads.
+const UNREAD: usize = 256 << 10;
 /// Most bytes of an answer that is read whole.
 const ANSWER_LIMIT: usize = 64 << 20;
 
@@ -49,6 +52,7 @@ impl Client {
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_PATIENCE));
         http.set_keepalive(Some(KEEPALIVE));
+        http.set_recv_buffer_size(Some(UNREAD));
         let builder = hyper_rustls::HttpsConnectorBuilder::new();
         let connector = match builder.with_native_roots() {
             Ok(builder) => builder.https_or_http().enable_http1().wrap_connector(http),
