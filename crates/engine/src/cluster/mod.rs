@@ -249,8 +249,9 @@ async fn pass_on(State(cluster): State<Arc<Cluster>>, params: RawPathParams, req
 
 /// An address of a file that needs no key: the node made it, and checks it.
 async fn signed_file(State(cluster): State<Arc<Cluster>>, request: Request) -> Answer {
-    let id = signed_files::whose(request.uri()).unwrap_or_default();
-    let node = cluster.node_of(&id)?;
+    let id = signed_files::whose(request.uri()).filter(|id| cluster.nodes.of_id(id).is_some());
+    let id = id.ok_or_else(|| signed_files::refusal(signed_files::NO_TOKEN))?;
+    let node = cluster.goes_to(&id).await?;
     Ok(proxy::forward(&cluster.client, &node, request).await?)
 }
 

@@ -73,12 +73,7 @@ impl Signer {
 
     /// What the token of a request allows, if it is one of ours and still holds.
     pub fn check(&self, request: &Request) -> Result<Grant, Error> {
-        let refused = |why: &str| {
-            Err(
-                Error::new(Kind::Unauthorized, format!("this address of a file {why}"))
-                    .with_action("make a new one with files.downloadUrl or files.uploadUrl"),
-            )
-        };
+        let refused = |why: &str| Err(refusal(why));
         let query = request.uri().query().unwrap_or_default();
         let wanted = match volume_of(request.uri().path()) {
             Some(_) => "grant",
@@ -93,13 +88,13 @@ impl Signer {
             ))
         });
         let Some((payload, mac)) = decoded else {
-            return refused("has no valid token");
+            return refused(NO_TOKEN);
         };
         if self.0.clone().chain_update(&payload).verify_slice(&mac).is_err() {
             return refused("was not made by this engine, or with another key");
         }
         let Ok(grant) = serde_json::from_slice::<Grant>(&payload) else {
-            return refused("has no valid token");
+            return refused(NO_TOKEN);
         };
         let is_here = match (&grant.owner, volume_of(request.uri().path())) {
             (Owner::Machine(_), None) => true,
@@ -154,6 +149,15 @@ fn volume_of(path: &str) -> Option<&str> {
     let id = path.strip_prefix("/v1/volumes/")?.strip_suffix("/file")?;
     // Not a volume by its name, `/v1/volumes/by-name/file`, which needs the key.
     (id != "by-name" && !id.contains('/')).then_some(id)
+}
+
+/// Why an address of a file that has no token, or none that can be read, is refused.
+pub const NO_TOKEN: &str = "has no valid token";
+
+/// An address of a file that opens nothing.
+pub fn refusal(why: &str) -> Error {
+    Error::new(Kind::Unauthorized, format!("this address of a file {why}"))
+        .with_action("make a new one with files.downloadUrl or files.uploadUrl")
 }
 
 /// Whose file an address leads to, as far as it says: a gateway passes it to that node, which checks the rest.
