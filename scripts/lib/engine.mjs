@@ -4,13 +4,13 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, copyFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 
-import { end, removeDirectory, start, temporaryDirectory } from './cleanup.mjs';
-
-/** The first start makes the file system of `base`. Milliseconds. */
-const START_MS = 60_000;
+import { removeDirectory, temporaryDirectory } from './cleanup.mjs';
+import { startCluster } from './cluster.mjs';
+import { startProcess } from './process.mjs';
 
 /**
- * Starts an engine on a free loopback port and waits until it answers.
+ * Starts an engine on a free loopback port and waits until it answers. With NULLSPACE_TEST_CLUSTER=3 it is a gateway over three
+ * nodes, for tests that talk to an engine through its API and cannot tell which it is.
  *
  * @param {object} options
  * @param {string} options.binary the program
@@ -25,68 +25,39 @@ export async function startEngine({ binary, state, apiKey, durability = 'fast', 
   const ownState = state === undefined;
   const directory = state ?? path.join(temporaryDirectory('engine'), 'state');
   const key = apiKey ?? `nsk_test_${randomBytes(16).toString('hex')}`;
-  const command = [
-    ...wrapper,
-    binary,
-    'serve',
-    ...['--listen', '127.0.0.1:0', '--state', directory, '--api-key', key, '--durability', durability],
-    // With this program, however that ends.
-    '--end-with-stdin',
-    ...args,
-  ];
-  const child = start(command[0], command.slice(1), { stdio: 'pipe', env: { PATH: process.env.PATH, ...env } });
-  child.stdin.on('error', () => {}); // it may end first
-  let log = '';
-  let stdout = '';
-  const ended = new Promise((resolve) => child.once('close', (code, signal) => resolve({ code, signal })));
-  const url = await new Promise((resolve, reject) => {
-    const failed = (why) => reject(new Error(`the engine ${why}; its log:\n${log.slice(-4000)}`));
-    const timer = setTimeout(() => {
-      failed(`gave no address within ${START_MS / 1000} s`);
-      end(child, 'SIGKILL');
-    }, START_MS);
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      log += text;
-    });
-    child.stdout.setEncoding('utf8').on('data', (text) => {
-      stdout += text;
-      const address = stdout.match(/^NULLSPACE_API_URL=(\S+)$/m)?.[1];
-      if (address) {
-        clearTimeout(timer);
-        resolve(address);
-      }
-    });
-    child.once('error', (error) => {
-      clearTimeout(timer);
-      failed(`did not start: ${error.message}`);
-    });
-    ended.then(({ code, signal }) => {
-      clearTimeout(timer);
-      failed(`ended with ${signal ?? `exit code ${code}`}`);
-    });
-  });
-
+  const nodes = Number(process.env.NULLSPACE_TEST_CLUSTER ?? 0);
+  const flags = ['--durability', durability, ...args];
+  const engine =
+    nodes > 0
+      ? await startCluster({ binary, nodes, directory, key, args: flags, env })
+      : await startProcess({
+          what: 'the engine',
+          // It ends with this program, however that ends.
+          command: [
+            ...[...wrapper, binary, 'serve', '--listen', '127.0.0.1:0', '--state', directory, '--api-key', key],
+            ...['--end-with-stdin', ...flags],
+          ],
+          ready: /^NULLSPACE_API_URL=(\S+)$/m,
+          env,
+        });
+  const url = engine.said[1];
   return {
     url,
     apiKey: key,
     state: directory,
-    pid: child.pid,
+    pid: engine.pid,
     /** Options that any call of the SDK takes. */
     client: { baseUrl: url, apiKey: key },
     /** stderr so far. */
-    log: () => log,
-    stdout: () => stdout,
+    log: engine.log,
+    stdout: engine.stdout,
     /** Resolves with `{ code, signal }` when the process is gone. */
-    ended,
+    ended: engine.ended,
     /** Sends a signal to the engine alone. */
-    signal: (name) => child.kill(name),
+    signal: engine.signal,
     /** SIGTERM, and waits. Removes the state if nobody gave it. Resolves with `{ code, signal }`. */
     async stop() {
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => end(child), 25_000);
-      const how = await ended;
-      clearTimeout(timer);
-      await end(child);
+      const how = await engine.stop();
       if (ownState) removeDirectory(path.dirname(directory));
       return how;
     },

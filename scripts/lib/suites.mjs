@@ -6,10 +6,12 @@ import path from 'node:path';
 
 import { browserPath } from './browser.mjs';
 import { temporaryDirectory } from './cleanup.mjs';
+import { namePattern, THROUGH_A_GATEWAY } from './cluster-files.mjs';
 import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { playgroundPackages } from './playground.mjs';
+import { makeData, postgresPrograms } from './postgres.mjs';
 import { pythonFor } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
 import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
@@ -110,16 +112,33 @@ export const suites = {
   e2e: {
     title: 'the packed package against the engine (tests/e2e)',
     async run(step) {
-      const project = await consumerProject(step, [
-        'tests/e2e',
-        'examples',
-        'scripts/lib',
-        'pkg-template/package.json',
-      ]);
-      await compileTypeScript(step, path.join(project, 'tests/e2e'));
-      await compileTypeScript(step, path.join(project, 'examples'));
-      const files = testFiles('tests/e2e').map((file) => file.replace(/\.ts$/, '.mjs'));
+      const { project, files } = await e2eProject(step);
       return nodeTest(step, files, { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
+    },
+  },
+  cluster: {
+    title: 'the same, and the Python SDK, against a gateway with three nodes',
+    async run(step) {
+      const { project, files } = await e2eProject(step);
+      const name = (file) => path.basename(file);
+      const wanted = files.filter((file) =>
+        everything || only ? name(file) in THROUGH_A_GATEWAY : THROUGH_A_GATEWAY[name(file)],
+      );
+      const env = clusterEnvironment();
+      const names = { NODE_OPTIONS: `--import ${path.join(project, 'scripts/lib/localhost-names.mjs')}` };
+      const counts = await nodeTest(step, wanted, {
+        cwd: project,
+        env: { ...env, ...names },
+        wrapper: ownNetwork(),
+        pattern: (file) => namePattern(name(file)),
+      });
+      if (only && !'contract'.includes(only)) return counts;
+      const python = await pythonFor(step, 'tests/contract');
+      const { code, output } = await turn(() => step.try('node', ['tests/contract/run.mjs', python], { env }));
+      const contract = pythonCounts(output, code);
+      for (const key of ['passed', 'failed', 'skipped']) counts[key] += contract[key] ?? 0;
+      for (const key of ['failures', 'skips']) counts[key].push(...(contract[key] ?? []));
+      return counts;
     },
   },
   cli: {
@@ -270,6 +289,15 @@ async function installedExamples(step) {
   return folder;
 }
 
+/** A project with the packed package and the files of tests/e2e, by their compiled names. */
+async function e2eProject(step) {
+  const project = await consumerProject(step, ['tests/e2e', 'examples', 'scripts/lib', 'pkg-template/package.json']);
+  await compileTypeScript(step, path.join(project, 'tests/e2e'));
+  await compileTypeScript(step, path.join(project, 'examples'));
+  const files = testFiles('tests/e2e').map((file) => file.replace(/\.ts$/, '.mjs'));
+  return { project, files };
+}
+
 /** A variable of whoever runs the tests, if it is set. */
 const given = (name) => (process.env[name] ? { [name]: process.env[name] } : {});
 
@@ -292,6 +320,18 @@ const testEnvironment = () =>
     ...given('NULLSPACE_FUZZ_ONLY'),
     NO_COLOR: '1',
   });
+
+/** Each engine that a test starts is a cluster. What takes long of its database is made once. */
+function clusterEnvironment() {
+  const data = path.join(temporaryDirectory('postgres'), 'data');
+  makeData(data);
+  return {
+    ...testEnvironment(),
+    NULLSPACE_TEST_CLUSTER: '3',
+    NULLSPACE_TEST_POSTGRES: postgresPrograms(),
+    NULLSPACE_TEST_POSTGRES_DATA: data,
+  };
+}
 
 /**
  * As root, tests run in a network namespace of their own: they may add addresses and servers there, and nothing of
@@ -323,15 +363,24 @@ const testFiles = (directory) =>
 /** For one test. The long forms of `npm run soak` take longer. Milliseconds. */
 const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
 
-/** Runs test files side by side, each with the wrapper to itself. */
-async function nodeTest(step, files, { cwd, env = process.env, wrapper = [] }) {
+/**
+ * Runs test files side by side, each with the wrapper to itself. `pattern` gives the names of a file's tests that run, where not all
+ * do: the others count as nothing.
+ */
+async function nodeTest(step, files, { cwd, env = process.env, wrapper = [], pattern = () => undefined }) {
   const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
   const runFile = async (file) => {
+    const named = pattern(file);
+    const chosen = named ? [`--test-name-pattern=${named}`] : [];
     // A test that waits for ever fails and is named, instead of stopping all.
-    const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, file];
+    const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, ...chosen, file];
     const [program, ...rest] = [...wrapper, process.execPath, ...args];
     const { code, output } = await step.try(program, rest, { cwd, env, together: true });
     const counts = nodeCounts(output, code);
+    const isChosen = (line) => !line.endsWith('test name does not match pattern');
+    counts.skipped -= counts.skips.length;
+    counts.skips = counts.skips.filter(isChosen);
+    counts.skipped += counts.skips.length;
     for (const key of Object.keys(total)) {
       if (Array.isArray(total[key])) total[key].push(...counts[key]);
       else total[key] += counts[key];

@@ -1,4 +1,5 @@
-// Starts an engine and runs the Python tests against it: `node tests/contract/run.mjs PYTHON [unittest arguments]`.
+// Starts an engine and runs the Python tests against it: `node tests/contract/run.mjs PYTHON [unittest arguments]`. With
+// NULLSPACE_TEST_CLUSTER=3 it is a gateway over three nodes.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -31,6 +32,8 @@ try {
         XDG_CONFIG_HOME: path.join(home, '.config'),
         PYTHONDONTWRITEBYTECODE: '1',
         NO_PROXY: '127.0.0.1,localhost',
+        // Previews of a cluster have names.
+        ...(process.env.NULLSPACE_TEST_CLUSTER ? { PYTHONPATH: path.join(here, 'names') } : {}),
         NULLSPACE_API_URL: engine.url,
         NULLSPACE_API_KEY: engine.apiKey,
       },
