@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{header, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use nullspace_wire::error::ErrorResponse;
 use nullspace_wire::machine::{
     CreateMachineRequest, CreateMachineResponse, MachineInfo, MachineStatus, VolumeMountRequest,
 };
@@ -17,17 +18,19 @@ use tokio_postgres::types::Json;
 use super::claims::{self, Claim};
 use super::nodes::Node;
 use super::place::{choose, Need};
+use super::pools::Search;
 use super::proxy::{self, Passed};
 use super::{Cluster, PATIENCE};
 use crate::machine::idempotency::{Makes, Ticket};
 use crate::machine::names::name_of;
-use crate::machine::validate::{self, Plan, Source};
+use crate::machine::validate::{self, Plan, PoolSearch, Source};
 use crate::machine::{unix_micros, Error, Kind, Result};
 use crate::node::client::{error_of, Unanswered};
 use crate::node::messages::State as NodeState;
 use crate::server::access::{Holder, RequestId};
 use crate::server::body::Body as JsonBody;
 use crate::server::machines::idempotency_key;
+use crate::server::node::POOL_SEARCH;
 use crate::server::reply::{json_text, Answer};
 
 /// Nodes that are tried for a machine: the others are full, too, if that many are.
@@ -40,7 +43,7 @@ struct Wanted {
     need: Need,
     /// Only there: its volumes are.
     only: Option<String>,
-    /// There if it fits: it has the snapshot, or a ready machine.
+    /// There if it fits: it has the snapshot, or knows the pool.
     first: HashSet<String>,
 }
 
@@ -54,7 +57,9 @@ pub async fn machine(
 ) -> Answer {
     let ticket = Ticket::new(Makes::Machine, "create", idempotency_key(&headers)?, &body.raw)?;
     let plan = validate::check(body.value, &body.raw)?;
-    let wanted = cluster.wanted(&plan).await?;
+    let (search, knowing) = cluster.search(&plan).await?;
+    let mut wanted = cluster.wanted(&plan).await?;
+    wanted.first.extend(knowing);
     let call = Call {
         cluster: cluster.clone(),
         holder,
@@ -67,8 +72,8 @@ pub async fn machine(
     // A create that was begun runs to its end, whether or not its client stays: what it made is written down.
     let made = tokio::spawn(async move {
         match ticket {
-            Some(ticket) => call.once(&ticket).await,
-            None => call.freely().await,
+            Some(ticket) => call.once(&ticket, search).await,
+            None => call.freely(search).await,
         }
     });
     Ok(made
@@ -135,6 +140,8 @@ enum Tried {
     Over(Response, Option<Box<CreateMachineResponse>>),
     /// The node made nothing, and has no room.
     Full(Response),
+    /// The node made nothing: it was asked for a machine that is ready, and has none.
+    NoneReady,
     /// The node did not see it.
     Unsent,
     /// The node may have made it.
@@ -143,25 +150,31 @@ enum Tried {
 
 impl Call {
     /// With an idempotency key.
-    async fn once(&self, ticket: &Ticket) -> Result<Response> {
+    async fn once(&self, ticket: &Ticket, mut search: Search) -> Result<Response> {
         let cluster = &self.cluster;
         let mut tried = HashSet::new();
-        let first = self.choose(&tried)?;
-        let mut claim = claims::take(&cluster.db, &self.holder.0, ticket, &first.tag).await?;
+        let (mut next, mut how) = self.next(&mut search, &tried).await?;
+        let mut claim = claims::take(&cluster.db, &self.holder.0, ticket, &next.tag).await?;
         let mut refusal = None;
-        for _ in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
             let node = match cluster.nodes.by_tag(&claim.node) {
                 Some(node) if node.state() != NodeState::Lost => node,
                 // Given up, or forgotten: whatever it made counts as ended.
                 _ => {
-                    claim = self.move_on(ticket, &claim, &tried, true).await?;
+                    (next, how) = self.next(&mut search, &tried).await?;
+                    claim = self.move_on(ticket, &claim, &next, true).await?;
+                    tries += 1;
                     continue;
                 }
             };
-            match self.named(&node, &claim).await? {
+            let is_search = is_search(how);
+            tries += usize::from(!is_search);
+            match self.named(&node, &claim, how).await? {
                 Tried::Over(response, Some(made)) => {
                     if self.is_dead(&node, &claim, &made.machine.id).await {
-                        claim = self.move_on(ticket, &claim, &tried, false).await?;
+                        (next, how) = self.next(&mut search, &tried).await?;
+                        claim = self.move_on(ticket, &claim, &next, false).await?;
                         continue;
                     }
                     self.note(&node, &made).await;
@@ -180,12 +193,19 @@ impl Call {
                     return Ok(response);
                 }
                 Tried::Full(response) => refusal = Some(response),
+                Tried::NoneReady => {}
                 // A repeat may have been sent there by another gateway; whoever wrote the claim finds out when it moves it.
                 Tried::Unsent if claim.is_new => {}
                 Tried::Unsent | Tried::Unknown => return Err(node.unreachable()),
             }
-            tried.insert(node.tag.clone());
-            claim = match self.move_on(ticket, &claim, &tried, false).await {
+            if !is_search {
+                tried.insert(node.tag.clone());
+            }
+            let moved = async {
+                (next, how) = self.next(&mut search, &tried).await?;
+                self.move_on(ticket, &claim, &next, false).await
+            };
+            claim = match moved.await {
                 Ok(claim) => claim,
                 Err(error) => return refusal.ok_or(error),
             };
@@ -207,18 +227,22 @@ impl Call {
     }
 
     /// Without one.
-    async fn freely(&self) -> Result<Response> {
+    async fn freely(&self, mut search: Search) -> Result<Response> {
         let mut tried = HashSet::new();
         let mut refusal = None;
-        for _ in 0..TRIES {
-            let node = match self.choose(&tried) {
-                Ok(node) => node,
+        let mut tries = 0;
+        while tries < TRIES {
+            let (node, how) = match self.next(&mut search, &tried).await {
+                Ok(next) => next,
                 Err(error) => return refusal.ok_or(error),
             };
-            tried.insert(node.tag.clone());
+            if !is_search(how) {
+                tried.insert(node.tag.clone());
+                tries += 1;
+            }
             // The key is one of ours, so that the node knows a repeat of ours, and nobody else's.
             let claim = Claim::of_nobody(&node.tag);
-            match self.named(&node, &claim).await? {
+            match self.named(&node, &claim, how).await? {
                 Tried::Over(response, made) => {
                     if let Some(made) = made {
                         self.note(&node, &made).await;
@@ -226,7 +250,7 @@ impl Call {
                     return Ok(response);
                 }
                 Tried::Full(response) => refusal = Some(response),
-                Tried::Unsent => {}
+                Tried::Unsent | Tried::NoneReady => {}
                 Tried::Unknown => return Err(node.unreachable()),
             }
         }
@@ -234,7 +258,7 @@ impl Call {
     }
 
     /// Tries a node while nobody else makes a machine of the name.
-    async fn named(&self, node: &Arc<Node>, claim: &Claim) -> Result<Tried> {
+    async fn named(&self, node: &Arc<Node>, claim: &Claim, how: Option<PoolSearch>) -> Result<Tried> {
         let held = match &self.name {
             Some(name) if !claim.is_made => {
                 let own = (!claim.is_new).then_some(node.tag.as_str());
@@ -251,22 +275,27 @@ impl Call {
             }
             _ => None,
         };
-        let tried = self.try_on(node, claim).await;
+        let tried = self.try_on(node, claim, how).await;
         if let Some(held) = held {
             self.cluster.release(held).await;
         }
         tried
     }
 
-    async fn try_on(&self, node: &Arc<Node>, claim: &Claim) -> Result<Tried> {
-        node.link.place(self.wanted.need.memory_mb);
-        let request = request(
+    async fn try_on(&self, node: &Arc<Node>, claim: &Claim, how: Option<PoolSearch>) -> Result<Tried> {
+        if !is_search(how) {
+            node.link.place(self.wanted.need.memory_mb);
+        }
+        let mut request = request(
             "/v1/machines",
             &self.headers,
             &self.id,
             Some(&claim.node_key()),
             self.body.clone(),
         );
+        if let Some(how) = how.and_then(|how| HeaderValue::from_str(&how.to_string()).ok()) {
+            request.headers_mut().insert(POOL_SEARCH, how);
+        }
         let response = match proxy::pass(&self.cluster.client, node, request).await {
             Passed::Answered(response) => response,
             Passed::Unsent => return Ok(Tried::Unsent),
@@ -283,6 +312,9 @@ impl Call {
             .then(|| serde_json::from_slice(&bytes))
             .transpose();
         let made = made.map_err(|e| Error::internal("reading the answer of a node", e))?;
+        if is_search(how) && !status.is_success() && is_empty(&error_of(&bytes, status)) {
+            return Ok(Tried::NoneReady);
+        }
         let is_full = status == StatusCode::SERVICE_UNAVAILABLE
             && [Kind::CapacityExceeded.code(), Kind::ShuttingDown.code()]
                 .contains(&error_of(&bytes, status).code.as_str());
@@ -293,29 +325,47 @@ impl Call {
         })
     }
 
-    /// Gives the key to another node, or follows who did.
-    async fn move_on(
+    /// The next node to try: one that has a ready machine, if there is such.
+    async fn next(
         &self,
-        ticket: &Ticket,
-        claim: &Claim,
+        search: &mut Search,
         tried: &HashSet<String>,
-        is_lost: bool,
-    ) -> Result<Claim> {
-        let next = self.choose(tried)?;
+    ) -> Result<(Arc<Node>, Option<PoolSearch>)> {
+        let found = match tried.is_empty() {
+            true => search.next(&self.cluster).await,
+            false => None,
+        };
+        let how = search.how(found.is_some());
+        let node = match found {
+            Some(node) => node,
+            None => self.cluster.place(&self.wanted, tried)?,
+        };
+        Ok((node, how))
+    }
+
+    /// Gives the key to another node, or follows who did.
+    async fn move_on(&self, ticket: &Ticket, claim: &Claim, next: &Node, is_lost: bool) -> Result<Claim> {
         match claims::give(&self.cluster.db, claim, &next.tag, is_lost).await? {
             Some(moved) => Ok(moved),
             None => claims::take(&self.cluster.db, &self.holder.0, ticket, &next.tag).await,
         }
     }
 
-    fn choose(&self, tried: &HashSet<String>) -> Result<Arc<Node>> {
-        self.cluster.place(&self.wanted, tried)
-    }
-
     /// Writes a machine down before its maker hears of it: it is listed even if its node is never heard of again.
     async fn note(&self, node: &Node, made: &CreateMachineResponse) {
         self.cluster.note_machine(node, made, &self.holder).await;
     }
+}
+
+/// Whether a node is only to give a machine that is ready.
+fn is_search(how: Option<PoolSearch>) -> bool {
+    how.is_some_and(|how| how.only_ready)
+}
+
+/// Whether an error says that a pool has no ready machine, and not that none of it can be what was asked for.
+fn is_empty(error: &ErrorResponse) -> bool {
+    let reason = error.details.as_ref().and_then(|details| details.get("reason"));
+    error.code == Kind::WarmPoolUnavailable.code() && reason.is_some_and(|reason| reason == "empty")
 }
 
 /// Whether an error says that nothing was made, and nothing will be.
@@ -363,16 +413,6 @@ impl Cluster {
                 Need::default()
             }
         };
-        if let Some(pool) = plan.checkout.as_ref().and_then(|checkout| checkout.id.as_ref()) {
-            let with_ready = |node: &Arc<Node>| node.pools.get(pool).is_some_and(|share| share.ready > 0);
-            first.extend(
-                self.nodes
-                    .all()
-                    .iter()
-                    .filter(|node| with_ready(node))
-                    .map(|node| node.tag.clone()),
-            );
-        }
         let only = match &plan.volumes {
             Some(mounts) => Some(self.node_of_volumes(mounts).await?),
             None => None,
@@ -458,7 +498,7 @@ impl Cluster {
     }
 
     /// Why no node takes a machine.
-    fn no_room(&self) -> Error {
+    pub(super) fn no_room(&self) -> Error {
         let nodes = self.nodes.all();
         let ready = nodes
             .iter()

@@ -8,6 +8,7 @@
 //! - [`proxy`]: passes calls on; `previews`: and requests for ports of machines
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
 //! - `lists`: what all nodes have
+//! - [`pools`]: warm pools, of which each node holds a share
 //! - `lost`: what is said of machines whose node was given up
 //! - [`operate`]: what operators do with nodes
 
@@ -22,6 +23,7 @@ mod names;
 pub mod nodes;
 pub mod operate;
 pub mod place;
+pub mod pools;
 mod previews;
 pub mod proxy;
 
@@ -53,6 +55,7 @@ use crate::server::{connections, signed_files};
 use db::Db;
 use keys::Keyring;
 use nodes::{Limits, Node, Nodes};
+use pools::Dealer;
 
 /// How long a node may take for a small question of ours.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,6 +78,7 @@ pub struct Cluster {
     db: Db,
     keys: Arc<Keyring>,
     nodes: Nodes,
+    dealer: Dealer,
     client: Client,
     token: String,
     protected: Vec<IpAddr>,
@@ -87,6 +91,7 @@ impl Cluster {
         db.migrate().await?;
         let cluster = Arc::new(Self {
             nodes: Nodes::new(&options.token, options.limits),
+            dealer: Dealer::new(),
             keys: Arc::default(),
             client: Client::new(),
             token: options.token,
@@ -207,6 +212,16 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::LIST_VOLUMES, lists::all_volumes)
         .on(&api::CREATE_VOLUME, create::volume)
         .on(&api::GET_VOLUME_BY_NAME, lists::volume_by_name)
+        .on(&api::LIST_TEMPLATE_WARM_POOLS, pools::list)
+        .on(&api::CREATE_TEMPLATE_WARM_POOL, pools::create)
+        .on(&api::GET_TEMPLATE_WARM_POOL, pools::show)
+        .on(&api::UPDATE_TEMPLATE_WARM_POOL, pools::update)
+        .on(&api::DELETE_TEMPLATE_WARM_POOL, pools::delete)
+        .on(&api::GET_TEMPLATE_WARM_POOL_STATUS, pools::status)
+        .on(&api::ENABLE_TEMPLATE_WARM_POOL, pools::enable)
+        .on(&api::DISABLE_TEMPLATE_WARM_POOL, pools::disable)
+        .on(&api::DRAIN_TEMPLATE_WARM_POOL, pools::drain)
+        .on(&api::RECONCILE_TEMPLATE_WARM_POOL, pools::reconcile)
         .outside(signed_files::PATH, axum::routing::any(signed_file));
     let access = Arc::new(access);
     let api = routes
@@ -289,11 +304,12 @@ async fn unknown_path(uri: Uri) -> Failure {
 /// Serves until the gateway is to end; requests that are under way then are finished.
 pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access) {
     let caring = tokio::spawn(cluster.clone().look_after());
+    let dealing = tokio::spawn(cluster.clone().keep_dealing());
     let closing = cluster.closing.clone();
     connections::serve(listener, router(&cluster, access), async move {
         closing.cancelled().await
     })
     .await;
-    // It looks at the same token.
-    let _ = caring.await;
+    // They look at the same token.
+    let _ = tokio::join!(caring, dealing);
 }

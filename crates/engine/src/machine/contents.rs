@@ -135,8 +135,8 @@ impl Engine {
             let counts = pool.info().status;
             pool.read(|s| {
                 add(
-                    s.resources.vcpus,
-                    s.resources.memory_mb,
+                    s.terms.resources.vcpus,
+                    s.terms.resources.memory_mb,
                     counts.ready + counts.warming,
                 )
             });

@@ -24,7 +24,7 @@ use super::sizes::{Asked, UNSAID_VCPUS};
 use super::snapshot::Snapshot;
 use super::start_command::StartCommand;
 use super::templates::{Template, WORKSPACE};
-use super::validate::{self, Checkout, Plan, Source};
+use super::validate::{self, Checkout, Plan, PoolSearch, Source};
 use super::volumes::Attachment;
 use super::{clock, egress, ids, Engine};
 use crate::isolation::{Running, Secrets, StartSpec};
@@ -49,7 +49,8 @@ pub(super) struct Origin {
 }
 
 impl Engine {
-    /// Makes a machine and answers JSON of a [`CreateMachineResponse`]. `raw` is the body as it came.
+    /// Makes a machine and answers JSON of a [`CreateMachineResponse`]. `raw` is the body as it came; `search` comes from
+    /// a gateway.
     ///
     /// Runs to its end once started: the caller may go away. A machine made for a caller that went away without an
     /// idempotency key keeps its lease and ends with it.
@@ -58,9 +59,13 @@ impl Engine {
         key: Option<&str>,
         body: CreateMachineRequest,
         raw: &Value,
+        search: Option<PoolSearch>,
     ) -> Result<String> {
         let ticket = Ticket::new(Makes::Machine, "create", key, raw)?;
-        let plan = validate::check(body, raw)?;
+        let mut plan = validate::check(body, raw)?;
+        if let Some(checkout) = &mut plan.checkout {
+            checkout.search = search;
+        }
         let engine = self.clone();
         self.run_to_end(async move {
             let work = engine.create_by_plan(plan, ticket.clone());
@@ -213,17 +218,20 @@ impl Engine {
             .map(str::to_owned)
             .or_else(|| pool.obstacle(origin));
         let begun = tokio::time::Instant::now();
+        let (wait, waited, only_ready) = match wanted.search {
+            Some(search) => (Duration::ZERO, search.waited, search.only_ready),
+            None => (wanted.wait, Duration::ZERO, false),
+        };
         let taken = match &obstacle {
             Some(_) => None,
-            None => pool.take(wanted.wait).await,
+            None => pool.take(wait).await,
         };
+        let waited = waited + begun.elapsed();
         match (taken, mode) {
-            (Some(ready), _) => Ok((
-                Some(result(CheckoutSource::ReadyInstance, begun.elapsed())),
-                Some(ready),
-            )),
+            (Some(ready), _) => Ok((Some(result(CheckoutSource::ReadyInstance, waited)), Some(ready))),
             (None, CheckoutMode::Require) => Err(unavailable(&pool.id, obstacle.as_deref())),
-            (None, _) => Ok((Some(result(CheckoutSource::ColdCreate, begun.elapsed())), None)),
+            (None, _) if only_ready && obstacle.is_none() => Err(unavailable(&pool.id, None)),
+            (None, _) => Ok((Some(result(CheckoutSource::ColdCreate, waited)), None)),
         }
     }
 

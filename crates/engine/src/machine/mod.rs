@@ -50,6 +50,7 @@ pub mod names;
 pub mod output;
 mod pause;
 pub mod pool;
+pub mod pool_terms;
 pub mod pools;
 pub mod previews;
 pub mod processes;
@@ -87,7 +88,7 @@ use tokio_util::task::TaskTracker;
 
 pub use clock::{now, unix_micros, unix_seconds};
 pub use error::{Error, Kind, Result};
-pub use ids::{secret, Ids};
+pub use ids::{pool as pool_id, secret, Ids};
 
 use crate::images::{self, Images, Room};
 use crate::isolation::remove::Trash;

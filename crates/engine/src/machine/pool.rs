@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use nullspace_wire::machine::MachineConfig;
-use nullspace_wire::warm_pool::{
-    CheckoutMode, DegradedReason, PoolCounts, PoolResources, PoolState, VersionPolicy, WarmPool,
-};
-use nullspace_wire::{JsonObject, Timestamp};
+use nullspace_wire::warm_pool::{CheckoutMode, DegradedReason, PoolCounts, PoolState, WarmPool};
+use nullspace_wire::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -19,6 +17,7 @@ use tokio::time::Instant;
 use super::clock;
 use super::create::Origin;
 use super::live::lock;
+use super::pool_terms::{Resolved, Terms};
 use super::refill::{self, Held, Wanted};
 use super::templates::Template;
 use crate::isolation::Running;
@@ -30,29 +29,20 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// Settings of a pool, as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Settings {
-    pub id: String,
-    pub name: String,
-    pub template_ref: String,
+    #[serde(flatten)]
+    pub terms: Terms,
     pub template: Template,
-    pub resources: PoolResources,
-    pub min_ready: u32,
-    pub max_ready: u32,
-    pub idle_timeout_seconds: u64,
-    pub stale_after_seconds: u64,
-    pub checkout_policy: CheckoutMode,
-    pub version_policy: VersionPolicy,
-    pub track_tag: Option<String>,
-    /// Grows when what the machines are made of changes.
-    pub generation: u64,
-    pub state: PoolState,
-    pub labels: JsonObject,
-    pub metadata: JsonObject,
     pub claimed: u32,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-    pub enabled_at: Option<Timestamp>,
-    pub disabled_at: Option<Timestamp>,
-    pub drain_requested_at: Option<Timestamp>,
+}
+
+impl Settings {
+    /// Gives other terms to it. Machines that are not what they ask for are replaced.
+    pub fn change(&mut self, terms: Terms, template: Template) {
+        let is_other = terms.resources != self.terms.resources || template != self.template;
+        let generation = self.terms.generation + u64::from(is_other);
+        self.terms = Terms { generation, ..terms };
+        self.template = template;
+    }
 }
 
 /// A started machine that nobody has yet.
@@ -109,7 +99,7 @@ struct Members {
 impl Pool {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
-            id: settings.id.clone(),
+            id: settings.terms.id.clone(),
             settings: Mutex::new(settings),
             members: Mutex::default(),
             changed: Notify::new(),
@@ -132,18 +122,18 @@ impl Pool {
 
     /// What a create without a mode does.
     pub fn checkout_policy(&self) -> CheckoutMode {
-        self.read(|s| s.checkout_policy)
+        self.read(|s| s.terms.checkout_policy)
     }
 
     /// Size of its machines.
     pub fn config(&self) -> MachineConfig {
-        self.read(|s| config(&s.resources))
+        self.read(|s| s.terms.config())
     }
 
     /// What keeps a machine of this pool from being what was asked for; the name of the option.
     pub(super) fn obstacle(&self, wanted: &Origin) -> Option<String> {
         self.read(|s| {
-            let own = config(&s.resources);
+            let own = s.terms.config();
             let same_files = s.template.layers == wanted.layers
                 && s.template.whole_root == wanted.whole_root
                 && s.template.start == wanted.start;
@@ -168,7 +158,7 @@ impl Pool {
             // Registered before the look, so that an arrival between the two is not missed.
             let mut arrived = std::pin::pin!(self.arrived.notified());
             arrived.as_mut().enable();
-            let (state, generation) = self.read(|s| (s.state, s.generation));
+            let (state, generation) = self.read(|s| (s.terms.state, s.terms.generation));
             if state != PoolState::Enabled {
                 return None;
             }
@@ -207,7 +197,8 @@ impl Pool {
         running: Arc<dyn Running>,
         generation: u64,
     ) -> Result<(), Arc<dyn Running>> {
-        let is_wanted = self.read(|s| s.state == PoolState::Enabled && s.generation == generation);
+        let is_wanted =
+            self.read(|s| s.terms.state == PoolState::Enabled && s.terms.generation == generation);
         let mut members = lock(&self.members);
         members.warming -= 1;
         if !is_wanted {
@@ -280,18 +271,18 @@ impl Pool {
         let mut members = lock(&self.members);
         members.last_reconciled_at = Some(at);
         let wanted = Wanted {
-            serves: settings.state == PoolState::Enabled && !closing,
-            min: settings.min_ready as usize,
-            max: settings.max_ready as usize,
-            idle: Duration::from_secs(settings.idle_timeout_seconds),
-            stale: Duration::from_secs(settings.stale_after_seconds),
+            serves: settings.terms.state == PoolState::Enabled && !closing,
+            min: settings.terms.min_ready as usize,
+            max: settings.terms.max_ready as usize,
+            idle: Duration::from_secs(settings.terms.idle_timeout_seconds),
+            stale: Duration::from_secs(settings.terms.stale_after_seconds),
         };
         let held: Vec<Held> = members
             .ready
             .iter()
             .map(|ready| Held {
                 since: ready.since,
-                is_current: ready.generation == settings.generation,
+                is_current: ready.generation == settings.terms.generation,
             })
             .collect();
         let plan = refill::plan(now, &held, members.warming as usize, members.retry_at, &wanted);
@@ -309,7 +300,7 @@ impl Pool {
             start: plan.start,
             stop,
             wake: plan.wake,
-            generation: settings.generation,
+            generation: settings.terms.generation,
         }
     }
 
@@ -317,60 +308,22 @@ impl Pool {
     pub fn info(&self) -> WarmPool {
         let settings = lock(&self.settings).clone();
         let members = lock(&self.members);
-        let is_enabled = settings.state == PoolState::Enabled;
-        WarmPool {
-            status: PoolCounts {
-                target: if is_enabled { settings.min_ready } else { 0 },
-                ready: members.ready.len() as u32,
-                warming: members.warming,
-                claimed: settings.claimed,
-                draining: members.draining,
-                failed: members.failed,
-                expired: members.expired,
-                unavailable: members.unavailable,
-            },
-            degraded_reason: match settings.state {
-                PoolState::Enabled => members.degraded,
-                PoolState::Disabled => Some(DegradedReason::ControllerDisabled),
-                PoolState::Draining => Some(DegradedReason::DrainActive),
-                PoolState::Deleted => None,
-            },
-            last_reconciled_at: members.last_reconciled_at.clone(),
-            id: settings.id,
-            name: settings.name,
-            resolved_template: match &settings.template.build_id {
-                Some(build) => format!("{}:{build}", settings.template.full_name()),
-                None => format!("nullspace/{}:latest", settings.template.name),
-            },
-            resolved_template_build_id: settings.template.build_id.clone(),
-            template_ref: settings.template_ref,
-            resources: settings.resources,
-            min_ready: settings.min_ready,
-            max_ready: settings.max_ready,
-            idle_timeout_seconds: settings.idle_timeout_seconds,
-            stale_after_seconds: settings.stale_after_seconds,
-            checkout_policy: settings.checkout_policy,
-            version_policy: settings.version_policy,
-            track_tag: settings.track_tag,
-            rollout_generation: settings.generation,
-            rollout_status: JsonObject::new(),
-            state: settings.state,
-            labels: settings.labels,
-            metadata: settings.metadata,
-            created_at: settings.created_at,
-            updated_at: settings.updated_at,
-            enabled_at: settings.enabled_at,
-            disabled_at: settings.disabled_at,
-            drain_requested_at: settings.drain_requested_at,
-            deleted_at: None,
-        }
-    }
-}
-
-fn config(resources: &PoolResources) -> MachineConfig {
-    MachineConfig {
-        vcpus: resources.vcpus,
-        memory_mb: resources.memory_mb,
-        disk_mb: resources.disk_mb,
+        let counts = PoolCounts {
+            target: settings.terms.target(),
+            ready: members.ready.len() as u32,
+            warming: members.warming,
+            claimed: settings.claimed,
+            draining: members.draining,
+            failed: members.failed,
+            expired: members.expired,
+            unavailable: members.unavailable,
+        };
+        let resolved = Resolved::of(&settings.template);
+        settings.terms.shown(
+            resolved,
+            counts,
+            members.degraded,
+            members.last_reconciled_at.clone(),
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! Warm pools: making, changing, listing, ending them, and the controller that keeps each filled.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use nullspace_wire::machine::MachineConfig;
@@ -12,9 +13,12 @@ use serde_json::Value;
 use super::error::{Error, Kind, Result};
 use super::live::lock;
 use super::pool::{Pool, Ready, Settings};
+pub use super::pool_terms::Turn;
+use super::pool_terms::{Resolved, Terms};
 use super::record::canonical;
 use super::sizes::Asked;
-use super::validate::{self, Checkout};
+use super::templates::Template;
+use super::validate::Checkout;
 use super::{clock, ids, Engine};
 use crate::isolation::{EgressRules, Secrets, StartSpec};
 use crate::store::documents::{self, Kind as Document};
@@ -22,13 +26,6 @@ use crate::store::documents::{self, Kind as Document};
 /// After a checkout, while others are ready, so long before the next machine starts: the one that was taken is about to run its
 /// first command, and what starts beside it would slow that down.
 const REFILL_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
-/// Most machines a pool may hold ready on one computer.
-pub const MAX_READY: u32 = nullspace_wire::limits::POOL_READY.max as u32;
-/// Source: PROTOCOL.md section 12.
-const DEFAULT_IDLE_SECONDS: u64 = 600;
-/// Source: PROTOCOL.md section 12.
-const DEFAULT_STALE_SECONDS: u64 = 900;
-
 /// Which pools to list. Absent = any.
 #[derive(Debug, Clone, Default)]
 pub struct PoolFilter {
@@ -44,146 +41,88 @@ pub struct PoolFilter {
     pub limit: Option<usize>,
 }
 
-/// A change of a pool's state by request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Serve.
-    Enable,
-    /// Do not serve; end the ready machines.
-    Disable,
-    /// Give up the ready machines and do not serve.
-    Drain,
-    /// Look after it now.
-    Reconcile,
+impl PoolFilter {
+    /// Whether a pool is shown, whatever its template.
+    pub fn holds(&self, pool: &WarmPool) -> bool {
+        self.state.is_none_or(|state| pool.state == state)
+            && self
+                .status
+                .as_deref()
+                .is_none_or(|status| status_name(pool) == status)
+            && self.labels.iter().all(|label| has_label(pool, label))
+    }
 }
 
-fn no_pool(id: &str) -> Error {
+/// There is none of this id.
+pub fn no_pool(id: &str) -> Error {
     Error::new(Kind::NotFound, format!("there is no warm pool {id}"))
-}
-
-fn check_sizes(min: u32, max: u32) -> Result<()> {
-    if max > MAX_READY {
-        return Err(Error::invalid(
-            "max_ready",
-            format_args!("is {max}: this engine holds at most {MAX_READY} a pool"),
-        ));
-    }
-    if max < min {
-        let text = format!("is {max}, less than `min_ready` {min}: give {min} or more");
-        return Err(Error::invalid("max_ready", text));
-    }
-    Ok(())
-}
-
-fn check_resources(resources: &PoolResources) -> Result<()> {
-    if !(1..=validate::MAX_VCPUS).contains(&resources.vcpus) {
-        return Err(Error::invalid(
-            "resources.vcpus",
-            format_args!("is {}: give 1 or more, such as 2", resources.vcpus),
-        ));
-    }
-    if !(1..=validate::MAX_MEMORY_MB).contains(&resources.memory_mb) {
-        let text = format!("is {}: give MiB such as 512", resources.memory_mb);
-        return Err(Error::invalid("resources.memory_mb", text));
-    }
-    resources.disk_mb.map(validate::disk_mb).transpose()?;
-    Ok(())
-}
-
-fn at_least_one(field: &str, value: Option<u64>, default: u64) -> Result<u64> {
-    match value.unwrap_or(default) {
-        0 => Err(Error::invalid(
-            field,
-            format_args!("is 0: give seconds such as {default}"),
-        )),
-        seconds => Ok(seconds),
-    }
-}
-
-fn check_tracking(policy: VersionPolicy, track_tag: Option<&str>, reference: &str) -> Result<()> {
-    let has_tag = track_tag.is_some_and(|t| !t.trim().is_empty()) || reference.contains(':');
-    if policy == VersionPolicy::TrackTag && !has_tag {
-        return Err(Error::invalid(
-            "track_tag",
-            "is missing: name the tag to follow, such as \"stable\"",
-        ));
-    }
-    Ok(())
-}
-
-fn check_placement(host_pool_id: Option<&String>, cell_id: Option<&String>) -> Result<()> {
-    let given = [("host_pool_id", host_pool_id), ("cell_id", cell_id)];
-    match given.into_iter().find(|(_, value)| value.is_some()) {
-        Some((field, _)) => Err(Error::invalid(
-            field,
-            "is for hosted Nullspace: this engine is one computer; leave it out",
-        )),
-        None => Ok(()),
-    }
 }
 
 impl Engine {
     /// Makes a pool. Its first machines begin to start at once.
     pub async fn create_pool(self: &Arc<Self>, body: CreateWarmPoolRequest) -> Result<WarmPool> {
+        self.put_pool(Terms::new(ids::pool(), body)?).await
+    }
+
+    /// Makes the pool of these terms, or gives them to it: a node of a cluster holds its share of the cluster's pools.
+    pub async fn put_pool(self: &Arc<Self>, terms: Terms) -> Result<WarmPool> {
         self.refuse_when_closing()?;
-        if body.name.trim().is_empty() {
-            return Err(Error::invalid("name", "is blank: give one such as \"web\""));
-        }
-        check_sizes(body.min_ready, body.max_ready)?;
-        check_resources(&body.resources)?;
-        check_placement(body.host_pool_id.as_ref(), body.cell_id.as_ref())?;
-        let version_policy = body.version_policy.unwrap_or(VersionPolicy::PinnedBuild);
-        check_tracking(version_policy, body.track_tag.as_deref(), &body.template_ref)?;
-        let now = clock::now();
-        let settings = Settings {
-            id: ids::pool(),
-            template: self
-                .template(&wanted_build(
-                    &body.template_ref,
-                    version_policy,
-                    body.track_tag.as_deref(),
-                ))
-                .await?,
-            idle_timeout_seconds: at_least_one(
-                "idle_timeout_seconds",
-                body.idle_timeout_seconds,
-                DEFAULT_IDLE_SECONDS,
-            )?,
-            stale_after_seconds: at_least_one(
-                "stale_after_seconds",
-                body.stale_after_seconds,
-                DEFAULT_STALE_SECONDS,
-            )?,
-            name: body.name,
-            template_ref: body.template_ref,
-            resources: body.resources,
-            min_ready: body.min_ready,
-            max_ready: body.max_ready,
-            checkout_policy: body.checkout_policy.unwrap_or(CheckoutMode::Prefer),
-            version_policy,
-            track_tag: body.track_tag,
-            generation: 1,
-            state: PoolState::Enabled,
-            labels: body.labels.unwrap_or_default(),
-            metadata: body.metadata.unwrap_or_default(),
-            claimed: 0,
-            created_at: now.clone(),
-            updated_at: now.clone(),
-            enabled_at: Some(now),
-            disabled_at: None,
-            drain_requested_at: None,
+        let known = self.pool(&terms.id).ok();
+        let template = match &known {
+            Some(pool) => {
+                let (old, template) = pool.read(|s| (s.terms.clone(), s.template.clone()));
+                self.build_of(&terms, &old, template).await?
+            }
+            None => self.template(&terms.build()).await?,
         };
-        settings.template.check_disk(settings.resources.disk_mb)?;
-        self.check_pool_sizes(&settings.template.name, &settings.resources)?;
-        let pool = Pool::new(settings);
+        template.check_disk(terms.resources.disk_mb)?;
+        self.check_pool_sizes(&template.name, &terms.resources)?;
+        let pool = match known {
+            Some(pool) => {
+                pool.set(|s| s.change(terms, template));
+                pool
+            }
+            None => {
+                let settings = Settings {
+                    terms,
+                    template,
+                    claimed: 0,
+                };
+                let pool = Pool::new(settings);
+                // Stored first: what is filled is known after a crash. Of two that come at once the second is the one that counts.
+                self.save_pool(&pool).await?;
+                match self.add_pool(pool.clone()) {
+                    None => return Ok(pool.info()),
+                    Some(other) => {
+                        let made = pool.read(Settings::clone);
+                        other.set(|s| s.change(made.terms, made.template));
+                        other
+                    }
+                }
+            }
+        };
         self.save_pool(&pool).await?;
-        self.add_pool(pool.clone());
         Ok(pool.info())
     }
 
     fn check_pool_sizes(&self, template: &str, sizes: &PoolResources) -> Result<()> {
         let asked = Asked::for_template(template, Some(sizes.vcpus), Some(sizes.memory_mb), sizes.disk_mb);
         asked.check(self.backend.capabilities())
+    }
+
+    /// The build of a pool's terms. A pinned one stays what it is until the pool is told otherwise.
+    async fn build_of(&self, terms: &Terms, old: &Terms, template: Template) -> Result<Template> {
+        match terms.keeps_build_of(old) {
+            true => Ok(template),
+            false => self.template(&terms.build()).await,
+        }
+    }
+
+    /// What a pool of these terms would hold.
+    pub async fn resolve_pool(&self, reference: &str, disk_mb: Option<u32>) -> Result<Resolved> {
+        let template = self.template(reference).await?;
+        template.check_disk(disk_mb)?;
+        Ok(Resolved::of(&template))
     }
 
     /// One pool.
@@ -217,14 +156,7 @@ impl Engine {
         let mut pools = self.all_pools();
         pools.retain(|p| wanted.as_ref().is_none_or(|id| p.read(|s| s.template.id == *id)));
         let mut infos: Vec<WarmPool> = pools.iter().map(|p| p.info()).collect();
-        infos.retain(|pool| {
-            filter.state.is_none_or(|state| pool.state == state)
-                && filter
-                    .status
-                    .as_deref()
-                    .is_none_or(|status| status_name(pool) == status)
-                && filter.labels.iter().all(|label| has_label(pool, label))
-        });
+        infos.retain(|pool| filter.holds(pool));
         infos.sort_by(|a, b| (&b.created_at, &b.id).cmp(&(&a.created_at, &a.id)));
         infos.truncate(filter.limit.unwrap_or(usize::MAX));
         Ok(infos)
@@ -233,64 +165,19 @@ impl Engine {
     /// Changes what is given. Ready machines of another size or template are replaced.
     pub async fn update_pool(&self, id: &str, body: UpdateWarmPoolRequest) -> Result<WarmPool> {
         let pool = self.pool(id)?;
-        let old = pool.read(Settings::clone);
-        if body.name.as_deref().is_some_and(|n| n.trim().is_empty()) {
-            return Err(Error::invalid("name", "is blank: give one such as \"web\""));
-        }
-        check_sizes(
-            body.min_ready.unwrap_or(old.min_ready),
-            body.max_ready.unwrap_or(old.max_ready),
-        )?;
-        body.resources.as_ref().map(check_resources).transpose()?;
-        check_placement(body.host_pool_id.as_ref(), body.cell_id.as_ref())?;
-        let idle = at_least_one(
-            "idle_timeout_seconds",
-            body.idle_timeout_seconds,
-            old.idle_timeout_seconds,
-        )?;
-        let stale = at_least_one(
-            "stale_after_seconds",
-            body.stale_after_seconds,
-            old.stale_after_seconds,
-        )?;
-        let reference = body
-            .template_ref
-            .or(body.template)
-            .unwrap_or_else(|| old.template_ref.clone());
-        let track_tag = body.track_tag.or(old.track_tag);
-        let version_policy = body.version_policy.unwrap_or(old.version_policy);
-        check_tracking(version_policy, track_tag.as_deref(), &reference)?;
-        let is_same = reference == old.template_ref
-            && version_policy == old.version_policy
-            && version_policy == VersionPolicy::PinnedBuild;
-        // A pinned build stays what it is until the pool is told otherwise.
-        let template = match is_same {
-            true => old.template,
-            false => {
-                let wanted = wanted_build(&reference, version_policy, track_tag.as_deref());
-                self.template(&wanted).await?
-            }
-        };
+        let (old, template) = pool.read(|s| (s.terms.clone(), s.template.clone()));
+        let terms = old.changed(&body)?;
+        let template = self.build_of(&terms, &old, template).await?;
+        template.check_disk(body.resources.as_ref().and_then(|r| r.disk_mb))?;
         if let Some(resources) = &body.resources {
-            template.check_disk(resources.disk_mb)?;
             self.check_pool_sizes(&template.name, resources)?;
         }
+        // Anew: something else of it may have changed meanwhile.
         pool.set(|s| {
-            let resources = body.resources.unwrap_or_else(|| s.resources.clone());
-            if resources != s.resources || template != s.template {
-                s.generation += 1;
-            }
-            s.name = body.name.unwrap_or_else(|| s.name.clone());
-            s.min_ready = body.min_ready.unwrap_or(s.min_ready);
-            s.max_ready = body.max_ready.unwrap_or(s.max_ready);
-            s.checkout_policy = body.checkout_policy.unwrap_or(s.checkout_policy);
-            s.labels = body.labels.unwrap_or_else(|| s.labels.clone());
-            s.metadata = body.metadata.unwrap_or_else(|| s.metadata.clone());
-            (s.resources, s.template, s.template_ref) = (resources, template, reference);
-            (s.idle_timeout_seconds, s.stale_after_seconds) = (idle, stale);
-            (s.version_policy, s.track_tag) = (version_policy, track_tag);
-            s.updated_at = clock::now();
-        });
+            let terms = s.terms.changed(&body)?;
+            s.change(terms, template);
+            Ok::<_, Error>(())
+        })?;
         self.save_pool(&pool).await?;
         Ok(pool.info())
     }
@@ -298,15 +185,8 @@ impl Engine {
     /// Changes whether a pool serves.
     pub async fn turn_pool(&self, id: &str, turn: Turn) -> Result<WarmPool> {
         let pool = self.pool(id)?;
-        let now = Some(clock::now());
-        pool.set(|s| match turn {
-            Turn::Enable => (s.state, s.enabled_at) = (PoolState::Enabled, now),
-            Turn::Disable => (s.state, s.disabled_at) = (PoolState::Disabled, now),
-            Turn::Drain => (s.state, s.drain_requested_at) = (PoolState::Draining, now),
-            Turn::Reconcile => {}
-        });
+        pool.set(|s| s.terms.turn(turn));
         if turn != Turn::Reconcile {
-            pool.set(|s| s.updated_at = clock::now());
             self.save_pool(&pool).await?;
         }
         Ok(pool.info())
@@ -315,7 +195,7 @@ impl Engine {
     /// Ends a pool and its ready machines; machines that were taken out of it live on.
     pub async fn delete_pool(&self, id: &str) -> Result<WarmPool> {
         let pool = lock(&self.pools).remove(id).ok_or_else(|| no_pool(id))?;
-        pool.set(|s| s.state = PoolState::Deleted);
+        pool.set(|s| s.terms.state = PoolState::Deleted);
         let deleted = id.to_owned();
         let deleted = self
             .store
@@ -339,7 +219,7 @@ impl Engine {
     async fn save_pool(&self, pool: &Pool) -> Result<()> {
         let sent = pool.read(|settings| {
             let (id, json) = (
-                settings.id.clone(),
+                settings.terms.id.clone(),
                 serde_json::to_string(settings).unwrap_or_default(),
             );
             self.store
@@ -362,10 +242,15 @@ impl Engine {
         Ok(())
     }
 
-    fn add_pool(self: &Arc<Self>, pool: Arc<Pool>) {
-        lock(&self.pools).insert(pool.id.clone(), pool.clone());
+    /// Begins to fill a pool; gives the one that has its id already.
+    fn add_pool(self: &Arc<Self>, pool: Arc<Pool>) -> Option<Arc<Pool>> {
+        match lock(&self.pools).entry(pool.id.clone()) {
+            Entry::Occupied(other) => return Some(other.get().clone()),
+            Entry::Vacant(free) => free.insert(pool.clone()),
+        };
         let engine = self.clone();
         self.tasks.spawn(async move { engine.control(pool).await });
+        None
     }
 
     /// Keeps a pool as it should be until it is deleted or the engine ends, and all of its machines are gone.
@@ -380,7 +265,7 @@ impl Engine {
             for _ in 0..step.start {
                 self.warm(&pool, step.generation);
             }
-            let is_over = closing || pool.read(|s| s.state == PoolState::Deleted);
+            let is_over = closing || pool.read(|s| s.terms.state == PoolState::Deleted);
             if is_over && pool.is_empty() {
                 return;
             }
@@ -415,7 +300,7 @@ impl Engine {
         let (engine, pool) = (self.clone(), pool.clone());
         self.tasks.spawn(async move {
             let id = engine.ids.machine();
-            let (config, template) = pool.read(|s| (s.resources.clone(), s.template.clone()));
+            let (config, template) = pool.read(|s| (s.terms.resources.clone(), s.template.clone()));
             let spec = StartSpec {
                 id: id.clone(),
                 layers: template.layers.clone(),
@@ -472,8 +357,8 @@ impl Engine {
         for row in rows {
             let settings: Settings =
                 serde_json::from_str(&row).map_err(|e| Error::internal("reading a warm pool", e))?;
-            if settings.template.id == template && settings.state != PoolState::Deleted {
-                found.push((settings.id, settings.name));
+            if settings.template.id == template && settings.terms.state != PoolState::Deleted {
+                found.push((settings.terms.id, settings.terms.name));
             }
         }
         Ok(found)
@@ -484,10 +369,8 @@ impl Engine {
         let pools = self.all_pools();
         for pool in pools {
             let follows =
-                |s: &Settings| s.template.id == template && s.version_policy == VersionPolicy::TrackTag;
-            let Some(wanted) = pool.read(|s| {
-                follows(s).then(|| wanted_build(&s.template_ref, s.version_policy, s.track_tag.as_deref()))
-            }) else {
+                |s: &Settings| s.template.id == template && s.terms.version_policy == VersionPolicy::TrackTag;
+            let Some(wanted) = pool.read(|s| follows(s).then(|| s.terms.build())) else {
                 continue;
             };
             // A tag that was removed leaves the pool with what it has.
@@ -497,8 +380,8 @@ impl Engine {
             let changed = pool.set(|s| {
                 let is_new = s.template.build_id != now.build_id;
                 if is_new {
-                    (s.template, s.updated_at) = (now, clock::now());
-                    s.generation += 1;
+                    (s.template, s.terms.updated_at) = (now, clock::now());
+                    s.terms.generation += 1;
                 }
                 is_new
             });
@@ -518,18 +401,6 @@ impl Engine {
             }
             pool.drained();
         });
-    }
-}
-
-/// The build that a pool holds: of the tag that it follows, or of its reference.
-fn wanted_build(reference: &str, policy: VersionPolicy, track_tag: Option<&str>) -> String {
-    let tag = track_tag.map(str::trim).filter(|tag| !tag.is_empty());
-    match (policy, tag) {
-        (VersionPolicy::TrackTag, Some(tag)) => {
-            let name = reference.split_once(':').map_or(reference, |(name, _)| name);
-            format!("{name}:{tag}")
-        }
-        _ => reference.to_owned(),
     }
 }
 

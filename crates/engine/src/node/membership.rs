@@ -253,6 +253,7 @@ fn pools(engine: &Engine) -> BTreeMap<String, PoolShare> {
             let share = PoolShare {
                 ready: counts.ready,
                 warming: counts.warming,
+                claimed: counts.claimed,
             };
             (id, share)
         })

@@ -96,6 +96,9 @@ pub struct PoolShare {
     pub ready: u32,
     /// On their way.
     pub warming: u32,
+    /// Taken since the pool was made.
+    #[serde(default)]
+    pub claimed: u32,
 }
 
 /// What kind of thing an entry is about.

@@ -11,6 +11,7 @@ use nullspace_wire::network::{UpdateEgressRequest, UpdateEgressResponse};
 use serde_json::{json as value, Value};
 
 use super::body::Body;
+use super::node::POOL_SEARCH;
 use super::params::{project, Params};
 use super::reply::{json, json_text, Answer};
 use super::routes::Routes;
@@ -74,7 +75,10 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
 
 async fn create(State(engine): Shared, headers: HeaderMap, body: Body<CreateMachineRequest>) -> Answer {
     let key = idempotency_key(&headers)?;
-    let made = engine.create(key, body.value, &body.raw).await?;
+    let search = headers
+        .get(POOL_SEARCH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let made = engine.create(key, body.value, &body.raw, search).await?;
     Ok(json_text(StatusCode::CREATED, made))
 }
 

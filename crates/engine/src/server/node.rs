@@ -1,15 +1,17 @@
 //! `/node/v1`: what only gateways and other nodes of a cluster ask. There is no such path on an engine of its own.
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::Router;
 use std::sync::Arc;
 
+use super::body::Body;
 use super::params::Params;
 use super::reply::{json, Answer};
 use super::Shared;
 use crate::machine::list::{ListRequest, MAX_LIMIT};
+use crate::machine::pool_terms::Terms;
 use crate::machine::Engine;
 use crate::node::messages::{MachinePage, PlacedMachine};
 
@@ -21,9 +23,31 @@ pub const BEFORE: &str = "before";
 /// At most so many.
 pub const LIMIT: &str = "limit";
 
+/// `PUT` of the node's share of a warm pool under its id.
+pub const POOLS: &str = "/node/v1/pools";
+/// What a reference to a template means.
+pub const TEMPLATE: &str = "/node/v1/template";
+/// Header of a create: see [`PoolSearch`](crate::machine::validate::PoolSearch).
+pub const POOL_SEARCH: &str = "nullspace-pool-search";
+
 /// Routes of this resource.
 pub fn routes() -> Router<Arc<Engine>> {
-    Router::new().route(MACHINES, get(machines))
+    Router::new()
+        .route(MACHINES, get(machines))
+        .route(&format!("{POOLS}/{{id}}"), put(put_pool))
+        .route(TEMPLATE, get(template))
+}
+
+async fn put_pool(State(engine): Shared, Path(id): Path<String>, body: Body<Terms>) -> Answer {
+    let terms = Terms { id, ..body.value };
+    Ok(json(StatusCode::OK, &engine.put_pool(terms).await?))
+}
+
+async fn template(State(engine): Shared, params: Params) -> Answer {
+    let reference = params.text("reference").unwrap_or_default();
+    let disk_mb = params.parsed("disk_mb", "1024")?;
+    let resolved = engine.resolve_pool(&reference, disk_mb).await?;
+    Ok(json(StatusCode::OK, &resolved))
 }
 
 async fn machines(State(engine): Shared, params: Params) -> Answer {

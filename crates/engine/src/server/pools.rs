@@ -40,26 +40,32 @@ async fn create(State(engine): Shared, body: Body<CreateWarmPoolRequest>) -> Ans
     Ok(json(StatusCode::CREATED, &engine.create_pool(body.value).await?))
 }
 
-async fn list(State(engine): Shared, params: Params) -> Answer {
-    let state = params.text("state").map(|text| {
-        serde_json::from_value(Value::String(text.clone())).map_err(|_| {
-            let text = format!("is {text:?}: give enabled, disabled, draining or deleted");
-            Error::invalid("state", text)
+impl PoolFilter {
+    /// What a query asks for.
+    pub fn of(params: &Params) -> Result<Self, Error> {
+        let state = params.text("state").map(|text| {
+            serde_json::from_value(Value::String(text.clone())).map_err(|_| {
+                let text = format!("is {text:?}: give enabled, disabled, draining or deleted");
+                Error::invalid("state", text)
+            })
+        });
+        let status = params.text("status");
+        if let Some(text) = status.as_deref().filter(|s| !STATUSES.contains(s)) {
+            let text = format!("is {text:?}: give {}", STATUSES.join(", "));
+            return Err(Error::invalid("status", text));
+        }
+        Ok(Self {
+            template: params.text("template"),
+            state: state.transpose()?,
+            status,
+            labels: params.all("label"),
+            limit: params.parsed("limit", "100")?,
         })
-    });
-    let status = params.text("status");
-    if let Some(text) = status.as_deref().filter(|s| !STATUSES.contains(s)) {
-        let text = format!("is {text:?}: give {}", STATUSES.join(", "));
-        return Err(Error::invalid("status", text).into());
     }
-    let filter = PoolFilter {
-        template: params.text("template"),
-        state: state.transpose()?,
-        status,
-        labels: params.all("label"),
-        limit: params.parsed("limit", "100")?,
-    };
-    let items = engine.list_pools(filter).await?;
+}
+
+async fn list(State(engine): Shared, params: Params) -> Answer {
+    let items = engine.list_pools(PoolFilter::of(&params)?).await?;
     Ok(json(StatusCode::OK, &ListWarmPoolsResponse { items }))
 }
 

@@ -51,6 +51,7 @@ pub struct Node {
     pub tag: String,
     pub url: String,
     pub engine: Arc<Engine>,
+    pub backend: Arc<Plain>,
     pub state: Arc<TempDir>,
     gateways: Vec<String>,
     port: u16,
@@ -287,7 +288,7 @@ impl Node {
         };
         let membership = Membership::join(options, state.path()).await.unwrap();
         let store = open(&state).await;
-        let engine = Engine::open(store, backend, Ids::tagged(membership.tag()))
+        let engine = Engine::open(store, backend.clone(), Ids::tagged(membership.tag()))
             .await
             .unwrap();
         let access = Access::new(&membership.key(), address).of_node();
@@ -299,6 +300,7 @@ impl Node {
             tag,
             url: format!("http://{address}"),
             engine,
+            backend,
             state,
             gateways,
             port: address.port(),

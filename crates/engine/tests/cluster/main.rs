@@ -8,5 +8,6 @@ mod create;
 mod lists;
 mod loss;
 mod model;
+mod pools;
 mod postgres;
 mod previews;

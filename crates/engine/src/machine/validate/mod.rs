@@ -108,6 +108,36 @@ pub struct Checkout {
     pub mode: Option<CheckoutMode>,
     /// How long to wait.
     pub wait: Duration,
+    /// Set on a node of a cluster.
+    pub search: Option<PoolSearch>,
+}
+
+/// How a node looks into its share of a pool: gateways ask one node after the other, and wait themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSearch {
+    /// A ready machine or none, whatever the mode says: another node may have one.
+    pub only_ready: bool,
+    /// How long the gateway has waited.
+    pub waited: Duration,
+}
+
+impl std::fmt::Display for PoolSearch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = if self.only_ready { "only-ready" } else { "last" };
+        write!(f, "{how} {}", self.waited.as_millis())
+    }
+}
+
+impl std::str::FromStr for PoolSearch {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let (how, waited) = text.split_once(' ').ok_or(())?;
+        Ok(Self {
+            only_ready: how == "only-ready",
+            waited: Duration::from_millis(waited.parse().map_err(|_| ())?),
+        })
+    }
 }
 
 /// Checks a body. `raw` is the same as JSON: typed reading drops unknown keys, which in a network policy would
@@ -333,6 +363,7 @@ fn checkout(body: &CreateMachineRequest) -> Result<Option<Checkout>> {
         id: id.map(str::to_owned),
         mode: pool.mode,
         wait: Duration::from_millis(wait_ms),
+        search: None,
     }))
 }
 
