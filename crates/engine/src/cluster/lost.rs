@@ -82,7 +82,7 @@ impl Cluster {
     }
 
     /// A machine that was given up with its node.
-    async fn given_up(&self, id: &str) -> Result<Option<MachineInfo>> {
+    pub(super) async fn given_up(&self, id: &str) -> Result<Option<MachineInfo>> {
         let row = self
             .db
             .get()

@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq;
 use tokio_postgres::types::Json;
 use tokio_postgres::Transaction;
 
+use super::events;
 use super::place::MOST_CLOCK_OFF_MS;
 use super::{claims, Cluster};
 use crate::machine::{Error, Kind, Result};
@@ -230,6 +231,7 @@ impl Cluster {
                 transaction
                     .execute("UPDATE nodes SET lost = false WHERE id = $1", &[&heartbeat.node])
                     .await?;
+                events::skip(&transaction, &tag, heartbeat.events).await?;
                 tracing::info!(%tag, "a node that was lost is back, without the machines it had");
             }
             take_inventory(&transaction, &tag, heartbeat.inventory).await?;

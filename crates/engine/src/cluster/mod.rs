@@ -8,6 +8,7 @@
 //! - [`proxy`]: passes calls on; `previews`: and requests for ports of machines
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
 //! - `lists`: what all nodes have
+//! - [`events`]: what happened, on whichever node
 //! - [`pools`]: warm pools, of which each node holds a share
 //! - `lost`: what is said of machines whose node was given up
 //! - [`operate`]: what operators do with nodes
@@ -15,6 +16,8 @@
 pub mod claims;
 mod create;
 pub mod db;
+mod duties;
+pub mod events;
 pub mod keys;
 mod lists;
 mod lost;
@@ -44,15 +47,16 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::{Error, Kind, Result};
+use crate::machine::{secret, Error, Kind, Result};
 use crate::node::client::{Client, Unanswered};
 use crate::node::messages::State as NodeState;
 use crate::server::access::{self, Access};
 use crate::server::reply::{json, Answer, Failure};
 use crate::server::routes::{filter, Routes};
-use crate::server::{connections, signed_files};
+use crate::server::{connections, lifecycle, signed_files, sockets};
 
 use db::Db;
+use events::Tail;
 use keys::Keyring;
 use nodes::{Limits, Node, Nodes};
 use pools::Dealer;
@@ -78,7 +82,10 @@ pub struct Cluster {
     db: Db,
     keys: Arc<Keyring>,
     nodes: Nodes,
+    /// Names it among the gateways.
+    name: String,
     dealer: Dealer,
+    tail: Tail,
     client: Client,
     token: String,
     protected: Vec<IpAddr>,
@@ -91,7 +98,9 @@ impl Cluster {
         db.migrate().await?;
         let cluster = Arc::new(Self {
             nodes: Nodes::new(&options.token, options.limits),
-            dealer: Dealer::new(),
+            name: secret("gateway"),
+            dealer: Dealer::default(),
+            tail: Tail::new(),
             keys: Arc::default(),
             client: Client::new(),
             token: options.token,
@@ -145,6 +154,7 @@ impl Cluster {
                 if tidied.elapsed() > TIDY {
                     tidied = Instant::now();
                     claims::prune(&self.db).await?;
+                    self.prune_events().await?;
                 }
                 Ok::<_, Error>(())
             };
@@ -222,6 +232,8 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::DISABLE_TEMPLATE_WARM_POOL, pools::disable)
         .on(&api::DRAIN_TEMPLATE_WARM_POOL, pools::drain)
         .on(&api::RECONCILE_TEMPLATE_WARM_POOL, pools::reconcile)
+        .merge(lifecycle::routes())
+        .merge(sockets::lifecycle_routes())
         .outside(signed_files::PATH, axum::routing::any(signed_file));
     let access = Arc::new(access);
     let api = routes
@@ -305,11 +317,12 @@ async fn unknown_path(uri: Uri) -> Failure {
 pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access) {
     let caring = tokio::spawn(cluster.clone().look_after());
     let dealing = tokio::spawn(cluster.clone().keep_dealing());
+    let reading = tokio::spawn(cluster.clone().keep_reading());
     let closing = cluster.closing.clone();
     connections::serve(listener, router(&cluster, access), async move {
         closing.cancelled().await
     })
     .await;
     // They look at the same token.
-    let _ = tokio::join!(caring, dealing);
+    let _ = tokio::join!(caring, dealing, reading);
 }

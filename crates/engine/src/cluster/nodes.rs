@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use nullspace_wire::JsonObject;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_postgres::types::Json;
 
 use super::db::Db;
+use super::events;
+use crate::machine::events::{Actor, Event, Operation};
 use crate::machine::{Error, Kind, Result};
 use crate::node::messages::{node_key, tag_of, Capacity, PoolShare, State};
 
@@ -350,6 +353,8 @@ pub const LOST_MACHINE: &str = "its node was lost: the cluster did not hear of i
 pub async fn give_up(db: &Db, tag: &str, silent_for: Option<Duration>) -> Result<bool> {
     let mut connection = db.get().await?;
     let transaction = connection.transaction().await?;
+    // Before the row of the node: whoever adds its events locks in this order.
+    events::lock(&transaction).await?;
     let seconds = silent_for.map_or(0.0, |silent| silent.as_secs_f64());
     let lost = transaction
         .execute(
@@ -361,6 +366,22 @@ pub async fn give_up(db: &Db, tag: &str, silent_for: Option<Duration>) -> Result
     if lost == 0 {
         return Ok(false);
     }
+    let rows = transaction
+        .query(
+            "SELECT id, info->'metadata' FROM things WHERE node = $1 AND kind = 'machine' AND NOT given_up \
+             AND info->>'status' <> 'error' ORDER BY seq",
+            &[&tag],
+        )
+        .await?;
+    let ended = rows.iter().map(|row| {
+        let metadata = row.get::<_, Option<Json<JsonObject>>>(1);
+        Event::of(Operation::Reconcile, row.get(0))
+            .by(Actor::Reconcile)
+            .because("node_lost")
+            .failed("node_lost", LOST_MACHINE)
+            .told(metadata.map(|json| json.0).unwrap_or_default())
+    });
+    events::add(&transaction, &ended.collect::<Vec<_>>()).await?;
     let error = serde_json::json!({ "status": "error", "error_message": LOST_MACHINE });
     transaction
         .execute(

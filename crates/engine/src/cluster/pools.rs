@@ -28,7 +28,7 @@ use super::Cluster;
 use crate::machine::pool_terms::{Resolved, Terms, Turn};
 use crate::machine::pools::{no_pool, PoolFilter};
 use crate::machine::validate::{Checkout, Plan, PoolSearch};
-use crate::machine::{pool_id, secret, Error, Kind, Result};
+use crate::machine::{pool_id, Error, Kind, Result};
 use crate::node::client::Unanswered;
 use crate::node::messages::State as NodeState;
 use crate::server::body::Body;
@@ -40,8 +40,6 @@ use crate::server::reply::{json, Answer};
 const LOCK: i64 = 0x6e75_6c6c_0002;
 /// How long a node may take to hear of its share.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The gateway that deals does so until it was silent for this long.
-const DUTY_SECONDS: f64 = 4.0;
 /// A share is told again after this.
 const AGAIN_SECONDS: f64 = 10.0;
 /// How long a change of a pool waits for nodes before it is answered.
@@ -54,22 +52,11 @@ const LOOKS: usize = 50;
 const NODE_POOLS: &str = "/v1/template-warm-pools";
 
 /// What a gateway keeps for its dealing.
+#[derive(Default)]
 pub struct Dealer {
-    /// Names the gateway among those that could have the duty.
-    name: String,
     /// Changes of pools here, and how many of them were dealt out.
     changes: AtomicU64,
     dealt: Mutex<u64>,
-}
-
-impl Dealer {
-    pub(super) fn new() -> Self {
-        Self {
-            name: secret("gateway"),
-            changes: AtomicU64::new(0),
-            dealt: Mutex::new(0),
-        }
-    }
 }
 
 /// A pool as the database has it.
@@ -458,20 +445,9 @@ impl Cluster {
     }
 
     async fn deal_on_duty(self: &Arc<Self>) -> Result<()> {
-        let has_duty = self
-            .db
-            .get()
-            .await?
-            .execute(
-                "INSERT INTO duties (duty, holder, until) VALUES ('pools', $1, clock_timestamp() + make_interval(secs => $2)) \
-                 ON CONFLICT (duty) DO UPDATE SET holder = excluded.holder, until = excluded.until \
-                 WHERE duties.holder = excluded.holder OR duties.until < clock_timestamp()",
-                &[&self.dealer.name, &DUTY_SECONDS],
-            )
-            .await?;
-        match has_duty {
-            0 => Ok(()),
-            _ => self.deal().await,
+        match self.has_duty("pools").await? {
+            true => self.deal().await,
+            false => Ok(()),
         }
     }
 

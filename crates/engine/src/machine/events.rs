@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use super::error::{Error, Result};
 use super::{clock, ids, Engine};
+use crate::node::messages::PlacedEvent;
 use crate::store::events::{self, EventFilter, NewEvent};
 use crate::store::{machines, webhooks_queue};
 
@@ -108,6 +109,12 @@ impl Event {
             error_code: None,
             error_message: None,
         })
+    }
+
+    /// As it is told; `metadata`: that of its machine.
+    pub fn told(mut self, metadata: JsonObject) -> LifecycleEventInfo {
+        self.0.metadata = metadata;
+        self.0
     }
 
     /// Who did it.
@@ -253,6 +260,23 @@ impl Engine {
         rows.iter()
             .map(|row| serde_json::from_str(row).map_err(|e| Error::internal("reading an event", e)))
             .collect()
+    }
+
+    /// Events after a place in their order, with their places: for gateways.
+    pub async fn events_after(&self, place: i64, limit: usize) -> Result<Vec<PlacedEvent>> {
+        let rows = self.store.call(move |c| events::after(c, place, limit)).await?;
+        rows.into_iter()
+            .map(|(seq, record)| {
+                let info =
+                    serde_json::from_str(&record).map_err(|e| Error::internal("reading an event", e))?;
+                Ok(PlacedEvent { seq, info })
+            })
+            .collect()
+    }
+
+    /// The place of the newest event.
+    pub async fn last_event(&self) -> Result<i64> {
+        Ok(self.store.call(|c| events::last(c)).await?)
     }
 
     /// Whether an event is stored.

@@ -98,7 +98,7 @@ use live::{lock, Machine};
 use pool::Pool;
 
 /// Events that a slow listener may lag behind.
-const EVENT_BACKLOG: usize = 1024;
+pub const EVENT_BACKLOG: usize = 1024;
 
 /// The engine: all machines of one state directory.
 pub struct Engine {

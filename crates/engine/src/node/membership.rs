@@ -171,7 +171,9 @@ impl Membership {
     async fn beat(&mut self, engine: &Arc<Engine>) -> Result<Orders, Unanswered> {
         let telling = self.told.tell(engine).await;
         let mut telling = telling.map_err(|error| Unanswered::Unsent(error.message))?;
+        let events = engine.last_event().await;
         let heartbeat = Heartbeat {
+            events: events.map_err(|error| Unanswered::Unsent(error.message))?,
             protocol: PROTOCOL,
             node: self.identity.node.clone(),
             instance: self.instance.clone(),

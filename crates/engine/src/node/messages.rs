@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
+use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::machine::MachineInfo;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -167,6 +168,9 @@ pub struct Heartbeat {
     pub pools: BTreeMap<String, PoolShare>,
     /// What it has.
     pub inventory: Inventory,
+    /// The place of its newest event.
+    #[serde(default)]
+    pub events: i64,
 }
 
 /// Whether machines are placed on a node.
@@ -226,6 +230,22 @@ pub struct PlacedMachine {
     pub seq: i64,
     /// As the API shows it.
     pub info: MachineInfo,
+}
+
+/// Events of a node after a place in their order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventPage {
+    /// Oldest first.
+    pub events: Vec<PlacedEvent>,
+}
+
+/// An event and its place in the order of its node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlacedEvent {
+    /// Grows.
+    pub seq: i64,
+    /// As the API shows it.
+    pub info: LifecycleEventInfo,
 }
 
 #[cfg(test)]

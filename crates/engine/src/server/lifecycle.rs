@@ -1,16 +1,20 @@
 //! Lifecycle events: of everything, of a machine, of a snapshot.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use nullspace_wire::api;
-use nullspace_wire::lifecycle::LifecycleEventListResponse;
+use nullspace_wire::lifecycle::{LifecycleEventInfo, LifecycleEventListResponse};
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::params::Params;
 use super::reply::{json, Answer};
 use super::routes::Routes;
-use super::Shared;
 use crate::machine::events::Operation;
-use crate::machine::{unix_micros, Engine, Error};
+use crate::machine::{unix_micros, Engine, Error, Result};
 use crate::store::events::EventFilter;
 
 /// Source: schema, `list_lifecycle_events`.
@@ -19,15 +23,54 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1000;
 const STATUSES: [&str; 3] = ["requested", "succeeded", "failed"];
 
-/// Routes of this resource.
-pub fn routes() -> Routes {
-    Routes::new()
-        .on(&api::LIST_LIFECYCLE_EVENTS, all)
-        .on(&api::LIST_MACHINE_LIFECYCLE_EVENTS, of_machine)
-        .on(&api::LIST_SNAPSHOT_LIFECYCLE_EVENTS, of_snapshot)
+/// Where events are listed and heard: an engine, or a cluster of them.
+pub trait Source: Send + Sync + 'static {
+    /// Cancelled when it ends.
+    fn closing(&self) -> &CancellationToken;
+    /// Events that match.
+    fn list_events(
+        &self,
+        filter: EventFilter,
+    ) -> impl Future<Output = Result<Vec<LifecycleEventInfo>>> + Send;
+    /// Whether an event is known.
+    fn has_event(&self, id: &str) -> impl Future<Output = Result<bool>> + Send;
+    /// Events from now on.
+    fn listen(&self) -> impl Future<Output = Result<broadcast::Receiver<LifecycleEventInfo>>> + Send;
+    /// Refuses a machine that is not there.
+    fn check_machine(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
 }
 
-async fn all(State(engine): Shared, params: Params) -> Answer {
+impl Source for Engine {
+    fn closing(&self) -> &CancellationToken {
+        self.closing()
+    }
+
+    async fn list_events(&self, filter: EventFilter) -> Result<Vec<LifecycleEventInfo>> {
+        self.list_events(filter).await
+    }
+
+    async fn has_event(&self, id: &str) -> Result<bool> {
+        self.has_event(id).await
+    }
+
+    async fn listen(&self) -> Result<broadcast::Receiver<LifecycleEventInfo>> {
+        Ok(self.subscribe_events())
+    }
+
+    async fn check_machine(&self, id: &str) -> Result<()> {
+        self.get(id).await.map(drop)
+    }
+}
+
+/// Routes of this resource.
+pub fn routes<S: Source>() -> Routes<Arc<S>> {
+    Routes::new()
+        .on(&api::LIST_LIFECYCLE_EVENTS, all::<S>)
+        .on(&api::LIST_MACHINE_LIFECYCLE_EVENTS, of_machine::<S>)
+        .on(&api::LIST_SNAPSHOT_LIFECYCLE_EVENTS, of_snapshot::<S>)
+}
+
+async fn all<S: Source>(State(source): State<Arc<S>>, params: Params) -> Answer {
     let filter = EventFilter {
         machine_id: params.text("machine_id"),
         snapshot_id: params.text("snapshot_id"),
@@ -35,27 +78,35 @@ async fn all(State(engine): Shared, params: Params) -> Answer {
         target_machine_id: params.text("target_machine_id"),
         ..common(&params)?
     };
-    page(&engine, filter).await
+    page(&*source, filter).await
 }
 
-async fn of_machine(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+async fn of_machine<S: Source>(
+    State(source): State<Arc<S>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
     let filter = EventFilter {
         machine_id: Some(id),
         ..common(&params)?
     };
-    page(&engine, filter).await
+    page(&*source, filter).await
 }
 
-async fn of_snapshot(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+async fn of_snapshot<S: Source>(
+    State(source): State<Arc<S>>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
     let filter = EventFilter {
         snapshot_id: Some(id),
         ..common(&params)?
     };
-    page(&engine, filter).await
+    page(&*source, filter).await
 }
 
 /// A name that must be one of a few.
-pub fn one_of(field: &str, text: Option<String>, known: &[&str]) -> Result<Option<String>, Error> {
+pub fn one_of(field: &str, text: Option<String>, known: &[&str]) -> Result<Option<String>> {
     match text {
         Some(text) if !known.contains(&text.as_str()) => Err(Error::invalid(
             field,
@@ -66,16 +117,16 @@ pub fn one_of(field: &str, text: Option<String>, known: &[&str]) -> Result<Optio
 }
 
 /// The operations by name.
-pub fn check_operation(text: Option<String>) -> Result<Option<String>, Error> {
+pub fn check_operation(text: Option<String>) -> Result<Option<String>> {
     one_of("operation", text, &Operation::ALL.map(Operation::name))
 }
 
 /// The states by name.
-pub fn check_status(text: Option<String>) -> Result<Option<String>, Error> {
+pub fn check_status(text: Option<String>) -> Result<Option<String>> {
     one_of("status", text, &STATUSES)
 }
 
-fn common(params: &Params) -> Result<EventFilter, Error> {
+fn common(params: &Params) -> Result<EventFilter> {
     let time = |name: &str| {
         params
             .text(name)
@@ -110,14 +161,14 @@ fn common(params: &Params) -> Result<EventFilter, Error> {
     })
 }
 
-async fn page(engine: &Engine, filter: EventFilter) -> Answer {
+async fn page(source: &impl Source, filter: EventFilter) -> Answer {
     let (offset, limit) = (filter.offset, filter.limit);
     // One more than asked tells whether more follow.
     let more = EventFilter {
         limit: limit + 1,
         ..filter
     };
-    let mut events = engine.list_events(more).await?;
+    let mut events = source.list_events(more).await?;
     let has_more = events.len() > limit;
     events.truncate(limit);
     let answer = LifecycleEventListResponse {

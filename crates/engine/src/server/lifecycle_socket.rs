@@ -9,9 +9,9 @@ use serde_json::{json, Value};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::exec_socket::unexpected;
-use super::lifecycle::{check_operation, check_status, one_of};
+use super::lifecycle::{check_operation, check_status, one_of, Source};
 use super::socket::{text, Gone, Socket};
-use crate::machine::{Engine, Error};
+use crate::machine::Error;
 use crate::store::events::EventFilter;
 
 /// Events replayed when the client does not say.
@@ -30,10 +30,10 @@ struct Subscription {
 }
 
 /// Serves one socket; `machine` limits it to one machine.
-pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: Option<String>) {
-    let closing = engine.closing().clone();
+pub async fn run<S: Source>(mut socket: Socket, source: Arc<S>, machine: Option<String>) {
+    let closing = source.closing().clone();
     let is_closing = tokio::select! {
-        _ = session(&mut socket, &engine, machine) => false,
+        _ = session(&mut socket, &*source, machine) => false,
         () = closing.cancelled() => true,
     };
     if is_closing {
@@ -43,7 +43,7 @@ pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: Option<String
     }
 }
 
-async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) -> Result<(), Gone> {
+async fn session(socket: &mut Socket, source: &impl Source, machine: Option<String>) -> Result<(), Gone> {
     let subscription = loop {
         let frame = socket.next().await?;
         match subscription(&frame, machine.as_deref()) {
@@ -52,7 +52,10 @@ async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) 
         }
     };
     // Listened to before the look back, so that nothing falls between the two.
-    let mut live = engine.subscribe_events();
+    let mut live = match source.listen().await {
+        Ok(live) => live,
+        Err(error) => return refuse(socket, &error).await,
+    };
     let answer = json!({
         "type": "subscribed", "subscription": subscription.shown, "reconnect_mode": "cursor_replay"
     });
@@ -60,7 +63,7 @@ async fn session(socket: &mut Socket, engine: &Engine, machine: Option<String>) 
     let mut replayed = HashSet::new();
     let mut look = subscription.replays.then(|| subscription.filter.clone());
     while let Some(filter) = look.take() {
-        let past = match past(engine, filter).await {
+        let past = match past(source, filter).await {
             Ok(past) => past,
             Err(error) => return refuse(socket, &error).await,
         };
@@ -106,9 +109,9 @@ struct Past {
 
 /// Everything after the event that the client names, whatever its limit, since leaving some out would make a hole
 /// before what is live; otherwise the newest, up to the limit.
-async fn past(engine: &Engine, filter: EventFilter) -> Result<Past, Error> {
+async fn past(source: &impl Source, filter: EventFilter) -> Result<Past, Error> {
     let knows = match &filter.after {
-        Some(id) => engine.has_event(id).await?,
+        Some(id) => source.has_event(id).await?,
         None => false,
     };
     if knows {
@@ -117,7 +120,7 @@ async fn past(engine: &Engine, filter: EventFilter) -> Result<Past, Error> {
             limit: MAX_REPLAY as usize,
             ..filter.clone()
         };
-        let events = engine.list_events(part).await?;
+        let events = source.list_events(part).await?;
         let last = events.get(MAX_REPLAY as usize - 1).map(|last| last.id.clone());
         let more = last.map(|id| EventFilter {
             after: Some(id),
@@ -131,7 +134,7 @@ async fn past(engine: &Engine, filter: EventFilter) -> Result<Past, Error> {
         ascending: false,
         ..filter
     };
-    let mut events = engine.list_events(newest).await?;
+    let mut events = source.list_events(newest).await?;
     events.reverse();
     Ok(Past { events, more: None })
 }

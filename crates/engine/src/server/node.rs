@@ -13,7 +13,7 @@ use super::Shared;
 use crate::machine::list::{ListRequest, MAX_LIMIT};
 use crate::machine::pool_terms::Terms;
 use crate::machine::Engine;
-use crate::node::messages::{MachinePage, PlacedMachine};
+use crate::node::messages::{EventPage, MachinePage, PlacedMachine};
 
 /// A page of machines with their places in the order of creation.
 pub const MACHINES: &str = "/node/v1/machines";
@@ -27,6 +27,10 @@ pub const LIMIT: &str = "limit";
 pub const POOLS: &str = "/node/v1/pools";
 /// What a reference to a template means.
 pub const TEMPLATE: &str = "/node/v1/template";
+/// Lifecycle events in their order.
+pub const EVENTS: &str = "/node/v1/events";
+/// Only events after this place.
+pub const AFTER: &str = "after_seq";
 /// Header of a create: see [`PoolSearch`](crate::machine::validate::PoolSearch).
 pub const POOL_SEARCH: &str = "nullspace-pool-search";
 
@@ -36,11 +40,19 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route(MACHINES, get(machines))
         .route(&format!("{POOLS}/{{id}}"), put(put_pool))
         .route(TEMPLATE, get(template))
+        .route(EVENTS, get(events))
 }
 
 async fn put_pool(State(engine): Shared, Path(id): Path<String>, body: Body<Terms>) -> Answer {
     let terms = Terms { id, ..body.value };
     Ok(json(StatusCode::OK, &engine.put_pool(terms).await?))
+}
+
+async fn events(State(engine): Shared, params: Params) -> Answer {
+    let after = params.parsed(AFTER, "0")?.unwrap_or_default();
+    let limit = params.parsed(LIMIT, "1000")?.unwrap_or(MAX_LIMIT);
+    let events = engine.events_after(after, limit).await?;
+    Ok(json(StatusCode::OK, &EventPage { events }))
 }
 
 async fn template(State(engine): Shared, params: Params) -> Answer {

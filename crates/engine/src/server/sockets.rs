@@ -1,12 +1,15 @@
 //! The upgrades to WebSockets: which channel of which machine or volume, checked before the upgrade is answered, so that a
 //! refusal is an ordinary error with a status.
 
+use std::sync::Arc;
+
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State};
 
 use nullspace_wire::api;
 
+use super::lifecycle::Source;
 use super::params::Params;
 use super::reply::Answer;
 use super::routes::Routes;
@@ -19,9 +22,15 @@ pub fn routes() -> Routes {
     Routes::new()
         .on(&api::WEBSOCKET_UPGRADE, machine)
         .on(&api::VOLUME_WEBSOCKET_UPGRADE, volume)
-        .on(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE, machine_lifecycle)
-        .on(&api::LIFECYCLE_WEBSOCKET_UPGRADE, lifecycle)
         .on(&api::MONITOR_WEBSOCKET_UPGRADE, monitor)
+        .merge(lifecycle_routes())
+}
+
+/// Those of events, which a gateway has too.
+pub fn lifecycle_routes<S: Source>() -> Routes<Arc<S>> {
+    Routes::new()
+        .on(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE, machine_lifecycle::<S>)
+        .on(&api::LIFECYCLE_WEBSOCKET_UPGRADE, lifecycle::<S>)
 }
 
 type Upgrade = std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
@@ -59,18 +68,22 @@ async fn volume(State(engine): Shared, Path(id): Path<String>, asked: Upgrade) -
     }))
 }
 
-async fn machine_lifecycle(State(engine): Shared, Path(id): Path<String>, asked: Upgrade) -> Answer {
+async fn machine_lifecycle<S: Source>(
+    State(source): State<Arc<S>>,
+    Path(id): Path<String>,
+    asked: Upgrade,
+) -> Answer {
     let asked = upgrade(asked)?;
-    engine.get(&id).await?;
+    source.check_machine(&id).await?;
     Ok(socket::open(asked, move |socket| {
-        lifecycle_socket::run(socket, engine, Some(id))
+        lifecycle_socket::run(socket, source, Some(id))
     }))
 }
 
-async fn lifecycle(State(engine): Shared, asked: Upgrade) -> Answer {
+async fn lifecycle<S: Source>(State(source): State<Arc<S>>, asked: Upgrade) -> Answer {
     let asked = upgrade(asked)?;
     Ok(socket::open(asked, move |socket| {
-        lifecycle_socket::run(socket, engine, None)
+        lifecycle_socket::run(socket, source, None)
     }))
 }
 

@@ -127,6 +127,23 @@ pub fn list(connection: &Connection, filter: &EventFilter) -> rusqlite::Result<V
         .collect()
 }
 
+/// At most `limit` events after a place, with their places, as JSON.
+pub fn after(connection: &Connection, place: i64, limit: usize) -> rusqlite::Result<Vec<(i64, String)>> {
+    connection
+        .prepare_cached("SELECT seq, record FROM events WHERE seq > ? ORDER BY seq LIMIT ?")?
+        .query_map(params![place, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect()
+}
+
+/// The place of the newest event.
+pub fn last(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?
+        .query_row([], |row| row.get(0))
+}
+
 /// Whether an event is stored.
 pub fn exists(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
     connection
@@ -195,6 +212,8 @@ mod tests {
             }),
             "12345"
         );
+        let placed = after(&db, 3, 1).unwrap();
+        assert_eq!((placed, last(&db).unwrap()), (vec![(4, "4".to_owned())], 5));
         assert_eq!(
             get(EventFilter {
                 operation: Some("destroy".into()),

@@ -5,6 +5,7 @@ mod support;
 
 mod cluster;
 mod create;
+mod events;
 mod lists;
 mod loss;
 mod model;
