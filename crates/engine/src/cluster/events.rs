@@ -20,7 +20,7 @@ use tokio_postgres::{Row, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::{self, Node};
-use super::{no_thing, Cluster};
+use super::{no_thing, webhooks, Cluster};
 use crate::machine::{unix_micros, Error, Result, EVENT_BACKLOG};
 use crate::node::client::Unanswered;
 use crate::node::messages::EventPage;
@@ -61,7 +61,7 @@ pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Adds events; the caller holds the lock.
+/// Adds events, and what webhooks are to be sent; the caller holds the lock.
 pub async fn add(transaction: &Transaction<'_>, events: &[LifecycleEventInfo]) -> Result<()> {
     fn column<'a, T>(events: &'a [LifecycleEventInfo], of: impl Fn(&'a LifecycleEventInfo) -> T) -> Vec<T> {
         events.iter().map(of).collect()
@@ -71,13 +71,13 @@ pub async fn add(transaction: &Transaction<'_>, events: &[LifecycleEventInfo]) -
         .map(serde_json::to_string)
         .collect::<serde_json::Result<Vec<String>>>();
     let records = records.map_err(|e| Error::internal("writing an event", e))?;
-    transaction
-        .execute(
+    let added = transaction
+        .query(
             "INSERT INTO events (id, occurred_at, operation, status, machine_id, snapshot_id, source_machine_id, target_machine_id, record) \
              SELECT id, at, operation, status, machine, snapshot, source, target, record FROM unnest($1::text[], $2::bigint[], $3::text[], \
              $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[]) WITH ORDINALITY \
              AS e (id, at, operation, status, machine, snapshot, source, target, record, place) ORDER BY place \
-             ON CONFLICT (id) DO NOTHING",
+             ON CONFLICT (id) DO NOTHING RETURNING id",
             &[
                 &column(events, |e| e.id.as_str()),
                 &column(events, |e| unix_micros(&e.occurred_at.0).unwrap_or_default()),
@@ -91,7 +91,8 @@ pub async fn add(transaction: &Transaction<'_>, events: &[LifecycleEventInfo]) -
             ],
         )
         .await?;
-    Ok(())
+    let added: Vec<String> = added.iter().map(|row| row.get(0)).collect();
+    webhooks::enqueue(transaction, &added).await
 }
 
 /// What a node did until now is told by nobody: it is back after it was given up.
@@ -169,7 +170,7 @@ impl Cluster {
     }
 
     /// Reads what nodes have by now. One that does not answer is read later.
-    async fn pull(&self, nodes: &[Arc<Node>]) -> Result<()> {
+    pub(super) async fn pull(&self, nodes: &[Arc<Node>]) -> Result<()> {
         let rows = self
             .db
             .get()
@@ -232,7 +233,9 @@ impl Cluster {
             add(&transaction, &new).await?;
             skip(&transaction, &node.tag, last).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.wake_sender();
+        Ok(())
     }
 
     /// Forgets the oldest events, as an engine does.

@@ -9,6 +9,7 @@
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
 //! - `lists`: what all nodes have
 //! - [`events`]: what happened, on whichever node
+//! - [`webhooks`]: who is told of it
 //! - [`pools`]: warm pools, of which each node holds a share
 //! - `lost`: what is said of machines whose node was given up
 //! - [`operate`]: what operators do with nodes
@@ -29,6 +30,7 @@ pub mod place;
 pub mod pools;
 mod previews;
 pub mod proxy;
+pub mod webhooks;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +62,7 @@ use events::Tail;
 use keys::Keyring;
 use nodes::{Limits, Node, Nodes};
 use pools::Dealer;
+use webhooks::Sender;
 
 /// How long a node may take for a small question of ours.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -86,6 +89,7 @@ pub struct Cluster {
     name: String,
     dealer: Dealer,
     tail: Tail,
+    sender: Sender,
     client: Client,
     token: String,
     protected: Vec<IpAddr>,
@@ -101,6 +105,7 @@ impl Cluster {
             name: secret("gateway"),
             dealer: Dealer::default(),
             tail: Tail::new(),
+            sender: Sender::default(),
             keys: Arc::default(),
             client: Client::new(),
             token: options.token,
@@ -232,6 +237,13 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::DISABLE_TEMPLATE_WARM_POOL, pools::disable)
         .on(&api::DRAIN_TEMPLATE_WARM_POOL, pools::drain)
         .on(&api::RECONCILE_TEMPLATE_WARM_POOL, pools::reconcile)
+        .on(&api::LIST_LIFECYCLE_WEBHOOKS, webhooks::list)
+        .on(&api::CREATE_LIFECYCLE_WEBHOOK, webhooks::create)
+        .on(&api::GET_LIFECYCLE_WEBHOOK, webhooks::show)
+        .on(&api::UPDATE_LIFECYCLE_WEBHOOK, webhooks::update)
+        .on(&api::DELETE_LIFECYCLE_WEBHOOK, webhooks::delete)
+        .on(&api::LIST_LIFECYCLE_WEBHOOK_DELIVERIES, webhooks::deliveries)
+        .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, webhooks::delivery)
         .merge(lifecycle::routes())
         .merge(sockets::lifecycle_routes())
         .outside(signed_files::PATH, axum::routing::any(signed_file));
@@ -317,6 +329,7 @@ async fn unknown_path(uri: Uri) -> Failure {
 pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access) {
     let caring = tokio::spawn(cluster.clone().look_after());
     let dealing = tokio::spawn(cluster.clone().keep_dealing());
+    let sending = tokio::spawn(cluster.clone().keep_sending());
     let reading = tokio::spawn(cluster.clone().keep_reading());
     let closing = cluster.closing.clone();
     connections::serve(listener, router(&cluster, access), async move {
@@ -324,5 +337,5 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     })
     .await;
     // They look at the same token.
-    let _ = tokio::join!(caring, dealing, reading);
+    let _ = tokio::join!(caring, dealing, reading, sending);
 }

@@ -72,8 +72,8 @@ pub mod uploads;
 pub mod validate;
 pub mod volumes;
 pub mod webhooks;
-mod webhooks_reach;
-mod webhooks_sender;
+pub mod webhooks_reach;
+pub mod webhooks_sender;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -13,6 +13,7 @@ use nullspace_wire::Timestamp;
 
 use super::error::{Error, Kind, Result};
 use super::events::Operation;
+use super::webhooks_reach::Reach;
 use super::{clock, ids, Engine};
 use crate::store::webhooks::{self, Webhook};
 use crate::store::webhooks_queue::{self as queue, Delivery};
@@ -22,7 +23,7 @@ const URL_LIMIT: usize = 2048;
 /// Longest secret, bytes.
 const SECRET_LIMIT: usize = 1024;
 /// Most webhooks: each event is looked up against all of them.
-const WEBHOOK_LIMIT: usize = 100;
+pub const WEBHOOK_LIMIT: usize = 100;
 
 impl Engine {
     /// Makes a webhook; events from now on are sent.
@@ -30,21 +31,7 @@ impl Engine {
         &self,
         request: CreateLifecycleWebhookRequest,
     ) -> Result<LifecycleWebhookInfo> {
-        self.check_url(&request.url)?;
-        check_secret(&request.signing_secret)?;
-        let now = clock::now().0;
-        let webhook = Webhook {
-            id: ids::event(),
-            enabled: request.enabled.unwrap_or(true),
-            operations: operations(&request.operations)?,
-            url: request.url,
-            secret: request.signing_secret,
-            created_at: now.clone(),
-            updated_at: now,
-            last_delivery_at: None,
-            last_delivery_status: None,
-            last_error: None,
-        };
+        let webhook = new_webhook(request, &self.reach)?;
         let row = webhook.clone();
         let is_room = self.store.call(move |c| {
             let is_room = webhooks::list(c)?.len() < WEBHOOK_LIMIT;
@@ -54,9 +41,7 @@ impl Engine {
             Ok(is_room)
         });
         if !is_room.await? {
-            let text =
-                format!("there are {WEBHOOK_LIMIT} webhooks, the most that an engine keeps: delete one");
-            return Err(Error::new(Kind::Conflict, text));
+            return Err(too_many());
         }
         info(webhook)
     }
@@ -81,20 +66,14 @@ impl Engine {
         id: &str,
         change: UpdateLifecycleWebhookRequest,
     ) -> Result<LifecycleWebhookInfo> {
-        change.url.as_deref().map(|url| self.check_url(url)).transpose()?;
-        change.signing_secret.as_deref().map(check_secret).transpose()?;
-        let operations = change.operations.as_deref().map(operations).transpose()?;
+        let change = check_change(change, &self.reach)?;
         let wanted = id.to_owned();
         let written = self.stop_deliveries(id, async {
             let job = self.store.call(move |c| {
                 let Some(mut row) = webhooks::get(c, &wanted)? else {
                     return Ok(None);
                 };
-                row.url = change.url.unwrap_or(row.url);
-                row.secret = change.signing_secret.unwrap_or(row.secret);
-                row.operations = operations.unwrap_or(row.operations);
-                row.enabled = change.enabled.unwrap_or(row.enabled);
-                row.updated_at = clock::now().0;
+                change.apply(&mut row);
                 webhooks::put(c, &row)?;
                 Ok(Some(()))
             });
@@ -136,23 +115,8 @@ impl Engine {
     pub async fn delivery(&self, webhook: &str, id: &str) -> Result<LifecycleWebhookDeliveryDetail> {
         let (of, wanted) = (webhook.to_owned(), id.to_owned());
         let found = self.store.call(move |c| queue::get(c, &of, &wanted)).await?;
-        let (delivery, attempts) = found.ok_or_else(|| {
-            let text = format!(
-                "webhook {webhook} has no delivery {id}: the {} newest are kept",
-                queue::KEPT_DELIVERIES
-            );
-            Error::new(Kind::NotFound, text)
-        })?;
-        let unreadable = |e| Error::internal("reading a delivery", e);
-        let event: LifecycleEventInfo = serde_json::from_str(&delivery.event).map_err(unreadable)?;
-        let attempts = attempts
-            .iter()
-            .map(|row| serde_json::from_str(row).map_err(unreadable));
-        Ok(LifecycleWebhookDeliveryDetail {
-            attempts: attempts.collect::<Result<Vec<LifecycleWebhookDeliveryAttemptInfo>>>()?,
-            delivery: delivery_info(delivery),
-            event,
-        })
+        let (delivery, attempts) = found.ok_or_else(|| no_delivery(webhook, id))?;
+        delivery_detail(delivery, &attempts)
     }
 }
 
@@ -166,42 +130,94 @@ impl Engine {
     pub fn serves_on(&self, port: u16) {
         self.reach.port.store(port, Ordering::Relaxed);
     }
+}
 
-    /// Hosts of this computer may be named too: receivers under development are there. See the README.
-    fn check_url(&self, url: &str) -> Result<()> {
-        const GOOD: &str = "give one such as \"http://127.0.0.1:8080/hook\"";
-        // The URL is not repeated: it may hold what is secret.
-        let wrong = |why: &str| Err(Error::invalid("url", format_args!("{why}: {GOOD}")));
-        if url.len() > URL_LIMIT {
-            return wrong("has more than 2048 bytes");
-        }
-        let Ok(uri) = url.parse::<Uri>() else {
-            return wrong("is no URL");
-        };
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return wrong("must begin with http:// or https://");
-        }
-        match uri.authority() {
-            Some(authority) if authority.host().is_empty() => return wrong("has no host"),
-            Some(authority) if authority.as_str().contains('@') => {
-                return wrong("holds a user name, which every list of webhooks would show");
-            }
-            Some(_) => {}
-            None => return wrong("has no host"),
-        }
-        match self.reach.refusal_of_url(&uri) {
-            Some(why) => Err(Error::invalid("url", why)),
-            None => Ok(()),
-        }
+/// A webhook as a request asks for it.
+pub fn new_webhook(request: CreateLifecycleWebhookRequest, reach: &Reach) -> Result<Webhook> {
+    check_url(&request.url, reach)?;
+    check_secret(&request.signing_secret)?;
+    let now = clock::now().0;
+    Ok(Webhook {
+        id: ids::event(),
+        enabled: request.enabled.unwrap_or(true),
+        operations: operations(&request.operations)?,
+        url: request.url,
+        secret: request.signing_secret,
+        created_at: now.clone(),
+        updated_at: now,
+        last_delivery_at: None,
+        last_delivery_status: None,
+        last_error: None,
+    })
+}
+
+/// A change of a webhook that was checked.
+pub struct Change {
+    request: UpdateLifecycleWebhookRequest,
+    operations: Option<String>,
+}
+
+/// Checks a change.
+pub fn check_change(request: UpdateLifecycleWebhookRequest, reach: &Reach) -> Result<Change> {
+    request
+        .url
+        .as_deref()
+        .map(|url| check_url(url, reach))
+        .transpose()?;
+    request.signing_secret.as_deref().map(check_secret).transpose()?;
+    let operations = request.operations.as_deref().map(operations).transpose()?;
+    Ok(Change { request, operations })
+}
+
+impl Change {
+    /// Changes what is given.
+    pub fn apply(self, row: &mut Webhook) {
+        let Self { request, operations } = self;
+        row.url = request.url.unwrap_or_else(|| row.url.clone());
+        row.secret = request.signing_secret.unwrap_or_else(|| row.secret.clone());
+        row.operations = operations.unwrap_or_else(|| row.operations.clone());
+        row.enabled = request.enabled.unwrap_or(row.enabled);
+        row.updated_at = clock::now().0;
     }
 }
 
-fn no_webhook(id: &str) -> Error {
+/// A delivery as it is shown, with its attempts as they are stored.
+pub fn delivery_detail(delivery: Delivery, attempts: &[String]) -> Result<LifecycleWebhookDeliveryDetail> {
+    let unreadable = |e| Error::internal("reading a delivery", e);
+    let event: LifecycleEventInfo = serde_json::from_str(&delivery.event).map_err(unreadable)?;
+    let attempts = attempts
+        .iter()
+        .map(|row| serde_json::from_str(row).map_err(unreadable));
+    Ok(LifecycleWebhookDeliveryDetail {
+        attempts: attempts.collect::<Result<Vec<LifecycleWebhookDeliveryAttemptInfo>>>()?,
+        delivery: delivery_info(delivery),
+        event,
+    })
+}
+
+/// There are as many as may be.
+pub fn too_many() -> Error {
+    let text = format!("there are {WEBHOOK_LIMIT} webhooks, the most that an engine keeps: delete one");
+    Error::new(Kind::Conflict, text)
+}
+
+/// There is none of this id.
+pub fn no_delivery(webhook: &str, id: &str) -> Error {
+    let text = format!(
+        "webhook {webhook} has no delivery {id}: the {} newest are kept",
+        queue::KEPT_DELIVERIES
+    );
+    Error::new(Kind::NotFound, text)
+}
+
+/// There is none of this id.
+pub fn no_webhook(id: &str) -> Error {
     let text = format!("there is no webhook {id}: it never was, or it was deleted");
     Error::new(Kind::NotFound, text)
 }
 
-fn info(row: Webhook) -> Result<LifecycleWebhookInfo> {
+/// A webhook as it is shown.
+pub fn info(row: Webhook) -> Result<LifecycleWebhookInfo> {
     Ok(LifecycleWebhookInfo {
         id: row.id,
         url: row.url,
@@ -217,7 +233,8 @@ fn info(row: Webhook) -> Result<LifecycleWebhookInfo> {
     })
 }
 
-fn delivery_info(row: Delivery) -> LifecycleWebhookDeliveryInfo {
+/// A delivery as it is shown in lists.
+pub fn delivery_info(row: Delivery) -> LifecycleWebhookDeliveryInfo {
     LifecycleWebhookDeliveryInfo {
         id: row.id,
         webhook_id: row.webhook_id,
@@ -231,6 +248,34 @@ fn delivery_info(row: Delivery) -> LifecycleWebhookDeliveryInfo {
         last_attempt_at: row.last_attempt_at.map(clock::from_micros),
         last_response_status: row.last_response_status,
         last_error: row.last_error,
+    }
+}
+
+/// Hosts of this computer may be named too: receivers under development are there. See the README.
+fn check_url(url: &str, reach: &Reach) -> Result<()> {
+    const GOOD: &str = "give one such as \"http://127.0.0.1:8080/hook\"";
+    // The URL is not repeated: it may hold what is secret.
+    let wrong = |why: &str| Err(Error::invalid("url", format_args!("{why}: {GOOD}")));
+    if url.len() > URL_LIMIT {
+        return wrong("has more than 2048 bytes");
+    }
+    let Ok(uri) = url.parse::<Uri>() else {
+        return wrong("is no URL");
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return wrong("must begin with http:// or https://");
+    }
+    match uri.authority() {
+        Some(authority) if authority.host().is_empty() => return wrong("has no host"),
+        Some(authority) if authority.as_str().contains('@') => {
+            return wrong("holds a user name, which every list of webhooks would show");
+        }
+        Some(_) => {}
+        None => return wrong("has no host"),
+    }
+    match reach.refusal_of_url(&uri) {
+        Some(why) => Err(Error::invalid("url", why)),
+        None => Ok(()),
     }
 }
 

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What is known of the engine, and what it was told.
 #[derive(Default)]
-pub(super) struct Reach {
+pub struct Reach {
     /// Port of the API; 0 while it is not known.
     pub(super) port: AtomicU16,
     /// `--allow-private-webhooks`.
@@ -74,7 +74,7 @@ fn port(uri: &Uri) -> u16 {
 
 /// Connects to receivers.
 #[derive(Clone)]
-pub(super) struct Connector(pub(super) Arc<Reach>);
+pub struct Connector(pub(super) Arc<Reach>);
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<TcpStream>;

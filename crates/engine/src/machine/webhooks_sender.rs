@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Result;
-use super::webhooks_reach::Connector;
+use super::webhooks_reach::{Connector, Reach};
 use super::{clock, ids, Engine};
-use crate::store::webhooks_queue::{self as queue, Claim, Decision};
+use crate::store::webhooks_queue::{self as queue, Claim, Decision, Delivery};
 use crate::store::Result as Stored;
 
 /// Waits before the second attempt and those that follow; after the last of them a delivery is a dead letter.
@@ -39,7 +39,7 @@ const RETRIES: [Duration; 7] = [
 /// How long an attempt may take, from looking up the name to the head of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Deliveries under way at once, of all webhooks.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 /// Bytes of an answer that are read so that the receiver can finish; more is cut off.
 const ANSWER_LIMIT: usize = 64 << 10;
 /// How long that may take.
@@ -62,7 +62,8 @@ struct Flight {
     task: JoinHandle<()>,
 }
 
-type HttpClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
+/// Connects to receivers.
+pub type HttpClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 impl Sender {
     /// There is something to send.
@@ -76,28 +77,7 @@ impl Engine {
     pub(super) async fn start_sender(self: &Arc<Self>) -> Result<()> {
         let rows = self.store.call(|c| {
             for delivery in queue::interrupted(c)? {
-                let begun = delivery.last_attempt_at.unwrap_or_default();
-                let failure = Failure {
-                    code: "interrupted",
-                    text: "the engine ended during the attempt".into(),
-                };
-                let attempt = attempt(
-                    &delivery.id,
-                    delivery.attempt_count,
-                    begun,
-                    0,
-                    None,
-                    Some(&failure),
-                );
-                let decision = Decision {
-                    id: delivery.id,
-                    delivery_status: "queued",
-                    next_attempt_at: Some(clock::now_micros()),
-                    response_status: None,
-                    error: Some(failure.text),
-                    attempt,
-                };
-                queue::decide(c, &decision)?;
+                queue::decide(c, &interrupted(&delivery))?;
             }
             Ok(())
         });
@@ -133,7 +113,7 @@ impl Engine {
     }
 
     async fn send_all(self: &Arc<Self>) {
-        let client = client(Connector(self.reach.clone()));
+        let client = client(self.reach.clone());
         let closing = self.closing().clone();
         while !closing.is_cancelled() {
             let next = self.send_due(&client).await;
@@ -213,7 +193,8 @@ impl Engine {
 
 /// Names and addresses of receivers come from whoever holds the key. Redirects are not followed, so a receiver cannot send
 /// the engine elsewhere.
-fn client(connector: Connector) -> HttpClient {
+pub fn client(reach: Arc<Reach>) -> HttpClient {
+    let connector = Connector(reach);
     let builder = hyper_rustls::HttpsConnectorBuilder::new();
     let connector = match builder.with_native_roots() {
         Ok(builder) => builder.https_or_http().enable_http1().wrap_connector(connector),
@@ -233,13 +214,14 @@ fn client(connector: Connector) -> HttpClient {
         .build(connector)
 }
 
-struct Failure {
+/// Why an attempt failed.
+pub struct Failure {
     code: &'static str,
     text: String,
 }
 
 /// The status of the answer, or why none came.
-async fn send(client: &HttpClient, claim: &Claim) -> std::result::Result<u16, Failure> {
+pub async fn send(client: &HttpClient, claim: &Claim) -> std::result::Result<u16, Failure> {
     let failed = |code, text: String| Failure { code, text };
     let delivery = &claim.delivery;
     let request = Request::builder()
@@ -290,7 +272,33 @@ fn signature(secret: &str, at: i64, body: &[u8]) -> String {
     text
 }
 
-fn decide(claim: &Claim, sent: std::result::Result<u16, Failure>, millis: u64) -> Decision {
+/// What becomes of a delivery that was under way when its sender ended without a word.
+pub fn interrupted(delivery: &Delivery) -> Decision {
+    let begun = delivery.last_attempt_at.unwrap_or_default();
+    let failure = Failure {
+        code: "interrupted",
+        text: "the engine ended during the attempt".into(),
+    };
+    let attempt = attempt(
+        &delivery.id,
+        delivery.attempt_count,
+        begun,
+        0,
+        None,
+        Some(&failure),
+    );
+    Decision {
+        id: delivery.id.clone(),
+        delivery_status: "queued",
+        next_attempt_at: Some(clock::now_micros()),
+        response_status: None,
+        error: Some(failure.text),
+        attempt,
+    }
+}
+
+/// What becomes of a delivery after an attempt.
+pub fn decide(claim: &Claim, sent: std::result::Result<u16, Failure>, millis: u64) -> Decision {
     let delivery = &claim.delivery;
     let (status, failure) = match sent {
         Ok(status @ 200..=299) => (Some(status), None),

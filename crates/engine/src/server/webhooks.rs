@@ -60,13 +60,19 @@ async fn delete(State(engine): Shared, Path(id): Path<String>) -> Answer {
     Ok(nothing())
 }
 
-async fn deliveries(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+/// Offset and limit of a page.
+pub fn page_of(params: &Params) -> Result<(usize, usize), Error> {
     let offset = params.parsed("offset", "0")?.unwrap_or(0);
     let limit = params.parsed("limit", "50")?.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         let text = format!("is {limit}: give 1 to {MAX_LIMIT}, such as 50");
-        return Err(Error::invalid("limit", text).into());
+        return Err(Error::invalid("limit", text));
     }
+    Ok((offset, limit))
+}
+
+async fn deliveries(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+    let (offset, limit) = page_of(&params)?;
     Ok(json(
         StatusCode::OK,
         &engine.list_deliveries(&id, offset, limit).await?,

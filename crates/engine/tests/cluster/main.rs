@@ -12,3 +12,4 @@ mod model;
 mod pools;
 mod postgres;
 mod previews;
+mod webhooks;

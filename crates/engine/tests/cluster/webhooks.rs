@@ -1,0 +1,170 @@
+//! Webhooks of a cluster: each event is delivered once and in order, whichever gateway sends.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::Router;
+use reqwest::Method;
+use serde_json::{json, Value};
+
+use crate::cluster::{Gateway, Whole};
+use crate::support::until;
+
+/// What a receiver got, and what it answers: statuses in turn, then 200.
+#[derive(Default)]
+struct Inbox {
+    got: Mutex<Vec<(HeaderMap, Value)>>,
+    answers: Mutex<VecDeque<u16>>,
+}
+
+async fn take(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let event = serde_json::from_slice(&body).unwrap();
+    inbox.got.lock().unwrap().push((headers, event));
+    let answer = inbox.answers.lock().unwrap().pop_front().unwrap_or(200);
+    StatusCode::from_u16(answer).unwrap()
+}
+
+async fn receiver(answers: &[u16]) -> (Arc<Inbox>, String) {
+    let inbox = Arc::new(Inbox::default());
+    inbox.answers.lock().unwrap().extend(answers);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let router = Router::new().fallback(take).with_state(inbox.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (inbox, url)
+}
+
+async fn hook(gateway: &Gateway, url: &str) -> String {
+    let body =
+        json!({ "url": url, "operations": ["create", "destroy"], "signing_secret": "whsec-of-the-test" });
+    let made = gateway.post("/v1/lifecycle/webhooks", body).await.expect(201);
+    made["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn each_event_is_delivered_once_and_in_order_while_a_gateway_dies() {
+    let mut whole = Whole::start(2, 3).await;
+    whole.gateways[0].create(json!({})).await;
+    let (inbox, url) = receiver(&[]).await;
+    let id = hook(&whole.gateways[0], &url).await;
+    let mut made = Vec::new();
+    for n in 0..20 {
+        let gateway = whole.gateways.last().unwrap();
+        let machine = gateway.create(json!({})).await;
+        gateway
+            .delete(&format!("/v1/machines/{machine}"))
+            .await
+            .expect(200);
+        made.push(machine);
+        if n == 10 {
+            whole.gateways[0].kill();
+            whole.gateways.remove(0);
+        }
+    }
+    until("all are delivered", async || {
+        inbox.got.lock().unwrap().len() >= 40
+    })
+    .await;
+    let got = inbox.got.lock().unwrap().clone();
+    let mut machines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (headers, event) in &got {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let delivery = headers["x-nullspace-delivery-id"].to_str().unwrap().to_owned();
+        assert!(headers["x-nullspace-signature"]
+            .to_str()
+            .unwrap()
+            .starts_with("t="));
+        seen.entry(text(&event["id"])).or_default().push(delivery);
+        let operations = machines.entry(text(&event["machine_id"])).or_default();
+        operations.push(text(&event["operation"]));
+        // Only a gateway that dies between an answer and its note sends the same delivery again.
+        operations.dedup();
+    }
+    assert!(got.len() <= 41, "{} of 40", got.len());
+    for (event, mut deliveries) in seen {
+        deliveries.dedup();
+        assert_eq!(deliveries.len(), 1, "{event}: {deliveries:?}");
+    }
+    assert_eq!(machines.len(), 20, "nothing of the time before the webhook");
+    for machine in &made {
+        assert_eq!(machines[machine], ["create", "destroy"], "{machine}");
+    }
+    let gateway = whole.gateway();
+    until("all are noted", async || {
+        let path = format!("/v1/lifecycle/webhooks/{id}/deliveries?limit=100");
+        let listed = gateway.get(&path).await.expect(200);
+        let all = listed.as_array().unwrap();
+        all.len() == 40
+            && all
+                .iter()
+                .all(|delivery| delivery["delivery_status"] == "succeeded")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_repeated_before_the_next_and_settings_are_those_of_all_gateways() {
+    let whole = Whole::start(2, 1).await;
+    let (one, other) = (&whole.gateways[0], &whole.gateways[1]);
+    let (inbox, url) = receiver(&[500]).await;
+    let id = hook(one, &url).await;
+    let path = format!("/v1/lifecycle/webhooks/{id}");
+    let machine = one.create(json!({})).await;
+    one.delete(&format!("/v1/machines/{machine}")).await.expect(200);
+    until("three attempts", async || inbox.got.lock().unwrap().len() == 3).await;
+    let operations: Vec<Value> = inbox
+        .got
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, event)| event["operation"].clone())
+        .collect();
+    assert_eq!(operations, ["create", "create", "destroy"]);
+    until("both are noted", async || {
+        let shown = other.get(&path).await.expect(200);
+        shown["last_delivery_status"] == "succeeded"
+    })
+    .await;
+    let listed = other.get(&format!("{path}/deliveries")).await.expect(200);
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let first = listed[1]["id"].as_str().unwrap();
+    let detail = other.get(&format!("{path}/deliveries/{first}")).await.expect(200);
+    assert_eq!(detail["event"]["operation"], "create");
+    let statuses: Vec<&Value> = detail["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| &a["response_status"])
+        .collect();
+    assert_eq!(statuses, [&json!(500), &json!(200)]);
+    let off = other
+        .request(Method::PATCH, &path)
+        .json(&json!({ "enabled": false }));
+    assert_eq!(other.send(off).await.expect(200)["enabled"], false);
+    one.create(json!({})).await;
+    assert_eq!(
+        one.get("/v1/lifecycle/webhooks").await.expect(200)[0]["enabled"],
+        false
+    );
+    // An event of the time when it was off is not sent, also when it is on again.
+    one.get("/v1/lifecycle/events").await.expect(200);
+    let on = one
+        .request(Method::PATCH, &path)
+        .json(&json!({ "enabled": true, "operations": ["create"] }));
+    one.send(on).await.expect(200);
+    let last = one.create(json!({})).await;
+    until("the next one came", async || inbox.got.lock().unwrap().len() == 4).await;
+    assert_eq!(inbox.got.lock().unwrap()[3].1["machine_id"], last.as_str());
+    let wrong = json!({ "url": "nowhere", "operations": ["create"], "signing_secret": "s" });
+    let text = one
+        .post("/v1/lifecycle/webhooks", wrong)
+        .await
+        .refused(400, "invalid_request");
+    assert!(text.contains("url"), "{text}");
+    one.delete(&path).await.expect(204);
+    other.get(&path).await.refused(404, "not_found");
+}
