@@ -149,6 +149,7 @@ impl Fake {
                     ..Capacity::default()
                 },
                 pools: BTreeMap::new(),
+                events: 0,
                 inventory: Inventory {
                     whole: true,
                     entries,
