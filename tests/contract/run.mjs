@@ -11,6 +11,7 @@ import { startEngine } from '../../scripts/lib/engine.mjs';
 import { engineBinary } from '../../scripts/lib/project.mjs';
 
 const [python, ...rest] = process.argv.slice(2);
+const cluster = process.env.NULLSPACE_TEST_CLUSTER;
 const here = path.dirname(fileURLToPath(import.meta.url));
 
 cleanUpOnSignals();
@@ -33,7 +34,7 @@ try {
         PYTHONDONTWRITEBYTECODE: '1',
         NO_PROXY: '127.0.0.1,localhost',
         // Previews of a cluster have names.
-        ...(process.env.NULLSPACE_TEST_CLUSTER ? { PYTHONPATH: path.join(here, 'names') } : {}),
+        ...(cluster ? { PYTHONPATH: path.join(here, 'names'), NULLSPACE_TEST_CLUSTER: cluster } : {}),
         NULLSPACE_API_URL: engine.url,
         NULLSPACE_API_KEY: engine.apiKey,
       },

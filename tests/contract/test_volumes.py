@@ -56,6 +56,8 @@ class Volumes(EngineTest):
     def test_attach_volume_get_volume_health_remount_volume_and_detach_volume(self):
         if os.geteuid() != 0:
             self.skipTest("needs an engine that runs as root")
+        if os.environ.get("NULLSPACE_TEST_CLUSTER"):
+            self.skipTest("a volume lives on its node, where only luck puts a machine that is made without it")
         volume = self.volume("py-live")
         machine = self.small()
         attached = machine.attach_volume(volume.mount("/live"))

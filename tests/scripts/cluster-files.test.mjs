@@ -4,7 +4,12 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { namePattern, OF_ONE_ENGINE, TESTS_OF_ONE_ENGINE, THROUGH_A_GATEWAY } from '../../scripts/lib/cluster-files.mjs';
+import {
+  namePattern,
+  OF_ONE_ENGINE,
+  TESTS_OF_ONE_ENGINE,
+  THROUGH_A_GATEWAY,
+} from '../../scripts/lib/cluster-files.mjs';
 import { inRoot } from '../../scripts/lib/project.mjs';
 
 test('each file is in one list, and no list has a file or a test that is gone', () => {
@@ -23,7 +28,9 @@ test('each file is in one list, and no list has a file or a test that is gone', 
 test('the pattern of a file leaves its tests of one engine out, and no other', () => {
   const pattern = (file) => new RegExp(namePattern(file).slice(1, -1));
   assert.ok(!pattern('volumes.test.mjs').test('volumes outlive a kill -9 of the engine'));
-  assert.ok(pattern('volumes.test.mjs').test('volumes come and go while a machine runs'));
-  assert.ok(!pattern('uploads.test.mjs').test("an aborted upload leaves nothing, neither there nor on the engine's disk"));
+  assert.ok(pattern('volumes.test.mjs').test('pause, snapshot and fork keep mounts'));
+  assert.ok(
+    !pattern('uploads.test.mjs').test("an aborted upload leaves nothing, neither there nor on the engine's disk"),
+  );
   assert.equal(namePattern('files.test.mjs'), undefined);
 });
