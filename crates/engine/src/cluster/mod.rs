@@ -7,7 +7,7 @@
 //! - [`nodes`]: who is there; [`members`]: what nodes say
 //! - [`proxy`]: passes calls on; `previews`: and requests for ports of machines
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
-//! - `lists`: what all nodes have
+//! - `lists`: what all nodes have; `volumes`: that they are where they are used
 //! - [`events`]: what happened, on whichever node
 //! - [`webhooks`]: who is told of it
 //! - [`pools`]: warm pools, of which each node holds a share
@@ -30,6 +30,7 @@ pub mod place;
 pub mod pools;
 mod previews;
 pub mod proxy;
+mod volumes;
 pub mod webhooks;
 
 use std::net::IpAddr;
@@ -227,6 +228,7 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::LIST_VOLUMES, lists::all_volumes)
         .on(&api::CREATE_VOLUME, create::volume)
         .on(&api::GET_VOLUME_BY_NAME, lists::volume_by_name)
+        .on(&api::ATTACH_MACHINE_VOLUME, volumes::attach)
         .on(&api::LIST_TEMPLATE_WARM_POOLS, pools::list)
         .on(&api::CREATE_TEMPLATE_WARM_POOL, pools::create)
         .on(&api::GET_TEMPLATE_WARM_POOL, pools::show)

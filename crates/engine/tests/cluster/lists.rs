@@ -119,6 +119,24 @@ async fn volumes_have_names_of_the_cluster_and_machines_go_to_them() {
         let mount = json!({ "ref": format!("data-{n}"), "mount_path": "/data" });
         let machine = gateway.create(json!({ "volumes": [mount] })).await;
         assert_eq!(tag(&machine), tag(volume));
+        // A running machine gets those of its node; of others it is told where they are.
+        for (m, there) in volumes.iter().enumerate().filter(|(m, _)| *m != n) {
+            for reference in [there.clone(), format!("data-{m}")] {
+                let mount = json!({ "ref": reference, "mount_path": "/more" });
+                let path = format!("/v1/machines/{machine}/volumes");
+                let answer = gateway.post(&path, mount).await;
+                if tag(there) == tag(&machine) {
+                    // These nodes isolate nothing, so that they cannot; but they were asked.
+                    assert!(!answer.text.contains("a volume of node"), "{}", answer.text);
+                } else {
+                    let text = answer.refused(400, "invalid_request");
+                    assert!(
+                        text.contains(&format!("{reference:?}, a volume of node")),
+                        "{text}"
+                    );
+                }
+            }
+        }
     }
     let other = volumes.iter().position(|id| tag(id) != tag(&volumes[0])).unwrap();
     let both = [0, other].map(|n| json!({ "ref": volumes[n], "mount_path": format!("/data{n}") }));
