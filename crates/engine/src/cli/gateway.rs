@@ -103,6 +103,10 @@ struct Serve {
     #[arg(long, value_name = "ADDRESS")]
     protect: Vec<IpAddr>,
 
+    /// Nodes that have each snapshot and each template. With 2, one lost node loses none.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=9))]
+    copies: u8,
+
     /// Seconds without a heartbeat after which a node is unreachable: it gets no machines, and calls to it are refused.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(3..=3600))]
     unreachable_after: u64,
@@ -185,6 +189,7 @@ async fn serve(options: Serve) -> Outcome<()> {
                 lost_after: Duration::from_secs(options.lost_after),
             },
             protected: options.protect,
+            copies: options.copies.into(),
         },
     )
     .await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{header, HeaderMap, HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use nullspace_wire::error::ErrorResponse;
 use nullspace_wire::machine::{
     CreateMachineRequest, CreateMachineResponse, MachineInfo, MachineStatus, VolumeMountRequest,
@@ -31,7 +31,7 @@ use crate::server::access::{Holder, RequestId};
 use crate::server::body::Body as JsonBody;
 use crate::server::machines::idempotency_key;
 use crate::server::node::POOL_SEARCH;
-use crate::server::reply::{json_text, Answer};
+use crate::server::reply::{json_text, status as status_of, Answer, Failure};
 
 /// Nodes that are tried for a machine: the others are full, too, if that many are.
 const TRIES: usize = 4;
@@ -45,6 +45,14 @@ struct Wanted {
     only: Option<String>,
     /// There if it fits: it has the snapshot, or knows the pool.
     first: HashSet<String>,
+    /// What the node must have, or bring from one that has it.
+    files: Files,
+}
+
+/// What machines are made of.
+enum Files {
+    Template(String),
+    Snapshot(String),
 }
 
 /// `POST /v1/machines`
@@ -286,6 +294,21 @@ impl Call {
         if !is_search(how) {
             node.link.place(self.wanted.need.memory_mb);
         }
+        let brought = match &self.wanted.files {
+            Files::Template(reference) => self.cluster.bring_template(node, reference).await,
+            Files::Snapshot(id) => self.cluster.bring_snapshot(node, id).await,
+        };
+        let brought = match brought {
+            // Its disk is full, and others' may not be.
+            Err(error) if claim.is_new && error.kind == Kind::CapacityExceeded => {
+                return Ok(Tried::Full(Failure(error).into_response()));
+            }
+            // The node may have a copy still, of one that was deleted.
+            Err(error) if claim.is_new && status_of(error.kind) == StatusCode::NOT_FOUND => {
+                return Ok(Tried::Over(Failure(error).into_response(), None));
+            }
+            brought => brought,
+        };
         let mut request = request(
             "/v1/machines",
             &self.headers,
@@ -315,9 +338,20 @@ impl Call {
         if is_search(how) && !status.is_success() && is_empty(&error_of(&bytes, status)) {
             return Ok(Tried::NoneReady);
         }
+        let code = (!status.is_success()).then(|| error_of(&bytes, status).code);
+        let is_one_of = |kinds: [Kind; 2]| kinds.iter().any(|kind| code.as_deref() == Some(kind.code()));
+        // The node may have done without: it had the files, or made the machine long ago. If not, this is why.
+        if let (Err(error), true) = (
+            brought,
+            is_one_of([Kind::SnapshotNotFound, Kind::TemplateNotFound]),
+        ) {
+            return match status_of(error.kind) {
+                StatusCode::NOT_FOUND => Ok(Tried::Over(Failure(error).into_response(), None)),
+                _ => Err(error),
+            };
+        }
         let is_full = status == StatusCode::SERVICE_UNAVAILABLE
-            && [Kind::CapacityExceeded.code(), Kind::ShuttingDown.code()]
-                .contains(&error_of(&bytes, status).code.as_str());
+            && is_one_of([Kind::CapacityExceeded, Kind::ShuttingDown]);
         let response = Response::from_parts(parts, Body::from(bytes));
         Ok(match is_full {
             true => Tried::Full(response),
@@ -396,6 +430,10 @@ impl Cluster {
     /// Where a machine of this plan can be made.
     async fn wanted(&self, plan: &Plan) -> Result<Wanted> {
         let mut first = HashSet::new();
+        let files = match &plan.source {
+            Source::Template { template, .. } => Files::Template(template.clone()),
+            Source::Snapshot(id) => Files::Snapshot(id.clone()),
+        };
         let need = match &plan.source {
             Source::Template {
                 vcpus,
@@ -417,7 +455,12 @@ impl Cluster {
             Some(mounts) => Some(self.node_of_volumes(mounts).await?),
             None => None,
         };
-        Ok(Wanted { need, only, first })
+        Ok(Wanted {
+            need,
+            only,
+            first,
+            files,
+        })
     }
 
     /// The one node that has all volumes of a create: they live where they were made.
@@ -450,18 +493,10 @@ impl Cluster {
         Ok(found.map(|(tag, _)| tag).unwrap_or_default())
     }
 
-    /// Nodes that have a snapshot and answer.
+    /// Nodes that have a snapshot.
     async fn homes(&self, snapshot: &str) -> Result<Vec<String>> {
-        let rows = self
-            .db
-            .get()
-            .await?
-            .query(
-                "SELECT node FROM things WHERE kind = 'snapshot' AND id = $1",
-                &[&snapshot],
-            )
-            .await?;
-        let mut homes: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let holders = self.holders(snapshot).await?;
+        let mut homes: Vec<String> = holders.iter().map(|node| node.tag.clone()).collect();
         // It may be younger than the last heartbeat.
         homes.extend(self.nodes.of_id(snapshot).map(|node| node.tag.clone()));
         Ok(homes)

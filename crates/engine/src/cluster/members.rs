@@ -237,10 +237,14 @@ impl Cluster {
             take_inventory(&transaction, &tag, heartbeat.inventory).await?;
         }
         transaction.commit().await?;
+        drop(connection);
+        let draining: bool = row.get(3);
+        let holds_the_last = draining && self.holds_the_last(&tag).await?;
         Ok(Orders {
             epoch,
             give_up: gives_up,
-            drain: row.get(3),
+            drain: draining,
+            holds_the_last,
             drain_within_ms: row
                 .get::<_, Option<i64>>(4)
                 .map(|left| u64::try_from(left).unwrap_or_default()),

@@ -11,6 +11,7 @@
 //! - [`events`]: what happened, on whichever node
 //! - [`webhooks`]: who is told of it
 //! - [`pools`]: warm pools, of which each node holds a share
+//! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept
 //! - `lost`: what is said of machines whose node was given up
 //! - [`operate`]: what operators do with nodes
 
@@ -20,6 +21,7 @@ pub mod db;
 mod duties;
 pub mod events;
 pub mod keys;
+mod layers;
 mod lists;
 mod lost;
 pub mod members;
@@ -30,6 +32,7 @@ pub mod place;
 pub mod pools;
 mod previews;
 pub mod proxy;
+mod templates;
 mod volumes;
 pub mod webhooks;
 
@@ -79,6 +82,8 @@ pub struct Options {
     pub limits: Limits,
     /// Addresses of the cluster's own parts that are not nodes: no machine reaches them.
     pub protected: Vec<IpAddr>,
+    /// Nodes that have each snapshot and each template.
+    pub copies: usize,
 }
 
 /// A gateway.
@@ -94,6 +99,7 @@ pub struct Cluster {
     client: Client,
     token: String,
     protected: Vec<IpAddr>,
+    copies: usize,
     closing: CancellationToken,
 }
 
@@ -111,6 +117,7 @@ impl Cluster {
             client: Client::new(),
             token: options.token,
             protected: options.protected,
+            copies: options.copies,
             closing: CancellationToken::new(),
             db,
         });
@@ -225,6 +232,8 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::DESTROY_MACHINE, lost::destroy)
         .on(&api::FORK_MACHINE, create::fork)
         .on(&api::LIST_SNAPSHOTS, lists::all_snapshots)
+        .on(&api::GET_SNAPSHOT, layers::show)
+        .on(&api::DELETE_SNAPSHOT, layers::delete)
         .on(&api::LIST_VOLUMES, lists::all_volumes)
         .on(&api::CREATE_VOLUME, create::volume)
         .on(&api::GET_VOLUME_BY_NAME, lists::volume_by_name)
@@ -267,13 +276,15 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         ))
 }
 
-/// What is about a machine, a snapshot or a volume goes to the node whose tag its id has.
+/// What is about a machine, a snapshot or a volume goes to the node whose tag its id has; what is about templates to their home.
 fn by_id(route: &'static Route) -> MethodRouter<Arc<Cluster>> {
     let has_node = ["/v1/machines/{id}", "/v1/snapshots/{id}", "/v1/volumes/{id}"]
         .iter()
         .any(|start| route.path.starts_with(start));
+    let is_of_templates = route.path == "/v1/templates" || route.path.starts_with("/v1/templates/");
     match has_node {
         true => on(filter(route.verb), pass_on),
+        false if is_of_templates => on(filter(route.verb), templates::pass_on),
         false => {
             let refuse = move || async move { Failure(Error::not_implemented(route.name)) };
             on(filter(route.verb), refuse)
@@ -333,11 +344,12 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     let dealing = tokio::spawn(cluster.clone().keep_dealing());
     let sending = tokio::spawn(cluster.clone().keep_sending());
     let reading = tokio::spawn(cluster.clone().keep_reading());
+    let copying = tokio::spawn(cluster.clone().look_after_copies());
     let closing = cluster.closing.clone();
     connections::serve(listener, router(&cluster, access), async move {
         closing.cancelled().await
     })
     .await;
     // They look at the same token.
-    let _ = tokio::join!(caring, dealing, reading, sending);
+    let _ = tokio::join!(caring, dealing, reading, sending, copying);
 }

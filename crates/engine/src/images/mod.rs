@@ -194,6 +194,11 @@ fn layer_name(diff_id: &str) -> String {
     format!("{PREFIX}{FORMAT}_{}", diff_id.trim_start_matches("sha256:"))
 }
 
+/// Whether a layer came with an image: any engine makes the same one of it.
+pub fn is_layer(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 impl Images {
     /// Images whose layers are kept by a backend.
     pub fn new(backend: Arc<dyn Backend>, room: Room, options: Options) -> Self {
@@ -297,7 +302,8 @@ impl Images {
         hold
     }
 
-    async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+    /// The turn to make a layer, by whatever way.
+    pub async fn turn(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
         let turn = {
             let mut turns = lock(&self.turns);
             turns.retain(|_, turn| turn.strong_count() > 0);

@@ -96,16 +96,21 @@ impl Drop for Pin {
 }
 
 impl Engine {
-    /// Notes a layer that is about to be made, so that a crash cannot leave it unknown.
+    /// A layer that is about to be made.
     pub(super) async fn new_layer(&self) -> Result<(String, Pin)> {
         let name = ids::layer();
         let pin = self.layers.pin(std::slice::from_ref(&name));
-        let noted = name.clone();
+        self.note_layer(&name).await?;
+        Ok((name, pin))
+    }
+
+    /// Notes a layer before it is made, so that a crash cannot leave it unknown.
+    pub(super) async fn note_layer(&self, name: &str) -> Result<()> {
+        let noted = name.to_owned();
         let put = self
             .store
             .call(move |c| documents::put(c, Document::Layer, &noted, "", &format!("{noted:?}")));
-        put.await?;
-        Ok((name, pin))
+        Ok(put.await?)
     }
 
     /// Layers that anything uses. The caller keeps users from coming meanwhile: see

@@ -16,7 +16,8 @@
 //! - [`idempotency`]: one key, one machine
 //! - [`names`]: no two living machines share one
 //! - `room`: what is kept free of the disk
-//! - [`contents`]: all that an engine has, for the gateways of a cluster
+//! - [`contents`]: all that an engine has, for the gateways of a cluster; [`carried`]: what goes to another node, or
+//!   comes from one; [`mirrors`]: copies of its templates
 //! - [`events`]: what happened
 //! - [`monitor`]: all machines, looked at again and again
 //! - [`webhooks`]: who is told of it; `webhooks_sender` tells them, `webhooks_reach` says where they may be
@@ -26,6 +27,7 @@
 
 pub mod archive;
 pub mod builds;
+pub mod carried;
 pub mod clock;
 pub mod code;
 pub mod contents;
@@ -45,6 +47,7 @@ pub mod lease;
 pub mod list;
 pub mod live;
 pub mod metrics;
+pub mod mirrors;
 pub mod monitor;
 pub mod names;
 pub mod output;
@@ -203,7 +206,7 @@ impl Engine {
 
     /// Runs work to its end whether or not the caller stays: a request that was begun must not stop half-way when
     /// its client goes away.
-    async fn run_to_end<T: Send + 'static>(
+    pub(crate) async fn run_to_end<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {

@@ -14,6 +14,8 @@ use nullspace_wire::error::ErrorResponse;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
+use crate::machine::{Error, Kind};
+
 /// How long a connection may take: the parts of a cluster are near each other.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// A connection that nobody needs any more is kept so long.
@@ -42,6 +44,40 @@ pub enum Unanswered {
     /// An error as answer.
     #[error("{}", .1.error)]
     Refused(StatusCode, Box<ErrorResponse>),
+}
+
+impl Unanswered {
+    /// As an error of the API: what the other side said, or that it does not answer.
+    pub fn into_error(self, who: &str) -> Error {
+        const KINDS: [Kind; 6] = [
+            Kind::SnapshotNotFound,
+            Kind::SnapshotInUse,
+            Kind::TemplateNotFound,
+            Kind::NotFound,
+            Kind::CapacityExceeded,
+            Kind::NodeUnreachable,
+        ];
+        match self {
+            Self::Refused(_, told) => match KINDS.iter().find(|kind| kind.code() == told.code) {
+                Some(kind) => {
+                    let error = Error::new(*kind, told.error);
+                    match told.suggested_action {
+                        Some(action) => error.with_action(action),
+                        None => error,
+                    }
+                }
+                None => Error::internal("asking a node", format!("{who}: {}", told.error)),
+            },
+            Self::Unsent(cause) | Self::Broken(cause) => {
+                tracing::warn!(%who, %cause, "a node does not answer");
+                Error::new(
+                    Kind::NodeUnreachable,
+                    format!("{who} does not answer at the moment"),
+                )
+                .with_action("repeat the call in a moment")
+            }
+        }
+    }
 }
 
 impl Client {

@@ -139,7 +139,8 @@ impl Membership {
                         (true, within) => {
                             deadline = within.map(|ms| Instant::now() + Duration::from_millis(ms));
                             let is_over = deadline.is_some_and(|at| at <= Instant::now());
-                            if engine.promised().machines == 0 || is_over {
+                            let is_empty = engine.promised().machines == 0 && !orders.holds_the_last;
+                            if is_empty || is_over {
                                 tracing::info!("drained: the node ends");
                                 return;
                             }

@@ -11,6 +11,8 @@ use nullspace_wire::machine::MachineInfo;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::machine::mirrors::Wanted;
+
 /// Version of these messages. A gateway takes its own and the one before, so that gateways are upgraded first and nodes follow.
 pub const PROTOCOL: u32 = 1;
 /// A node joins: `POST` of a [`Join`], answered by a [`Joined`].
@@ -212,8 +214,36 @@ pub struct Orders {
     pub drain_within_ms: Option<u64>,
     /// Send the whole inventory next.
     pub whole_inventory: bool,
+    /// It has what no other node has yet: it stays until that is copied.
+    #[serde(default)]
+    pub holds_the_last: bool,
     /// Addresses of the cluster's own parts, which no machine reaches.
     pub refused: Vec<IpAddr>,
+}
+
+/// A node that has what another one is to bring, and what that shows to it. No log holds it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Source {
+    /// Where it is reached.
+    pub url: String,
+    /// Its [`node_key`].
+    pub key: String,
+}
+
+/// A node is to bring something.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Bring {
+    /// From there.
+    pub from: Source,
+}
+
+/// A node is to bring a template.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct BringTemplate {
+    /// Its layers, from there.
+    pub from: Source,
+    /// As it is there.
+    pub wanted: Wanted,
 }
 
 /// A page of a node's machines, for a gateway that merges those of all.

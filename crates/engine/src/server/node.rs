@@ -1,19 +1,22 @@
 //! `/node/v1`: what only gateways and other nodes of a cluster ask. There is no such path on an engine of its own.
 
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, put};
+use axum::response::Response;
+use axum::routing::{get, post, put};
 use axum::Router;
 use std::sync::Arc;
 
-use super::body::Body;
+use super::body::Body as JsonBody;
 use super::params::Params;
-use super::reply::{json, Answer};
+use super::reply::{json, nothing, Answer};
 use super::Shared;
 use crate::machine::list::{ListRequest, MAX_LIMIT};
 use crate::machine::pool_terms::Terms;
 use crate::machine::Engine;
-use crate::node::messages::{EventPage, MachinePage, PlacedMachine};
+use crate::node::carry::{self, LAYERS, SNAPSHOTS, TEMPLATES};
+use crate::node::messages::{Bring, BringTemplate, EventPage, MachinePage, PlacedMachine};
 
 /// A page of machines with their places in the order of creation.
 pub const MACHINES: &str = "/node/v1/machines";
@@ -39,11 +42,17 @@ pub fn routes() -> Router<Arc<Engine>> {
     Router::new()
         .route(MACHINES, get(machines))
         .route(&format!("{POOLS}/{{id}}"), put(put_pool))
-        .route(TEMPLATE, get(template))
+        .route(TEMPLATE, get(resolved))
         .route(EVENTS, get(events))
+        .route(&format!("{SNAPSHOTS}/{{id}}"), get(snapshot))
+        .route(&format!("{SNAPSHOTS}/{{id}}/pull"), post(pull_snapshot))
+        .route(&format!("{LAYERS}/{{name}}"), get(layer))
+        .route(TEMPLATES, get(template).post(bring_template))
+        .route(&format!("{TEMPLATES}/all"), get(templates))
+        .route(&format!("{TEMPLATES}/copy"), post(copy_templates))
 }
 
-async fn put_pool(State(engine): Shared, Path(id): Path<String>, body: Body<Terms>) -> Answer {
+async fn put_pool(State(engine): Shared, Path(id): Path<String>, body: JsonBody<Terms>) -> Answer {
     let terms = Terms { id, ..body.value };
     Ok(json(StatusCode::OK, &engine.put_pool(terms).await?))
 }
@@ -55,11 +64,52 @@ async fn events(State(engine): Shared, params: Params) -> Answer {
     Ok(json(StatusCode::OK, &EventPage { events }))
 }
 
-async fn template(State(engine): Shared, params: Params) -> Answer {
+async fn resolved(State(engine): Shared, params: Params) -> Answer {
     let reference = params.text("reference").unwrap_or_default();
     let disk_mb = params.parsed("disk_mb", "1024")?;
     let resolved = engine.resolve_pool(&reference, disk_mb).await?;
     Ok(json(StatusCode::OK, &resolved))
+}
+
+async fn snapshot(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.snapshot_to_carry(&id).await?))
+}
+
+async fn pull_snapshot(State(engine): Shared, Path(id): Path<String>, body: JsonBody<Bring>) -> Answer {
+    let bringing = engine.clone();
+    let brought = engine.run_to_end(async move { carry::snapshot(&bringing, &id, &body.value.from).await });
+    Ok(json(StatusCode::OK, &brought.await?.info()))
+}
+
+/// What another node needs to make machines of a template; `null` if it has all of it.
+async fn template(State(engine): Shared, params: Params) -> Answer {
+    let reference = params.text("reference").unwrap_or_default();
+    let wanted = engine.template_to_carry(&reference).await?;
+    Ok(json(StatusCode::OK, &wanted))
+}
+
+async fn templates(State(engine): Shared) -> Answer {
+    Ok(json(StatusCode::OK, &engine.templates_to_carry().await?))
+}
+
+async fn bring_template(State(engine): Shared, body: JsonBody<BringTemplate>) -> Answer {
+    let (bringing, asked) = (engine.clone(), body.value);
+    let brought =
+        engine.run_to_end(async move { carry::template(&bringing, asked.wanted, &asked.from).await });
+    brought.await?;
+    Ok(nothing())
+}
+
+async fn copy_templates(State(engine): Shared, body: JsonBody<Bring>) -> Answer {
+    let bringing = engine.clone();
+    let brought = engine.run_to_end(async move { carry::templates(&bringing, &body.value.from).await });
+    brought.await?;
+    Ok(nothing())
+}
+
+async fn layer(State(engine): Shared, Path(name): Path<String>) -> Answer {
+    let pieces = carry::packed(&engine, &name).await?;
+    Ok(Response::new(Body::from_stream(pieces)))
 }
 
 async fn machines(State(engine): Shared, params: Params) -> Answer {

@@ -91,6 +91,22 @@ pub fn list(connection: &Connection, template_or_name: &str) -> rusqlite::Result
         .collect()
 }
 
+/// Name, id, record and artifact of the builds of a template that machines can start from, oldest first.
+pub fn usable(
+    connection: &Connection,
+    template: &str,
+) -> rusqlite::Result<Vec<(String, String, String, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT name, id, record, artifact FROM template_builds \
+             WHERE template_id = ? AND artifact IS NOT NULL ORDER BY seq",
+        )?
+        .query_map([template], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect()
+}
+
 /// Builds that are not over.
 pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<Row>> {
     connection

@@ -63,6 +63,7 @@ pub struct Node {
 pub struct Whole {
     pub database: String,
     limits: Limits,
+    copies: usize,
     pub key: String,
     pub gateways: Vec<Gateway>,
     pub nodes: Vec<Node>,
@@ -80,6 +81,17 @@ impl Whole {
     }
 
     pub async fn over(database: String, limits: Limits, gateways: usize, nodes: usize) -> Self {
+        Self::copying(database, limits, 1, gateways, nodes).await
+    }
+
+    /// Where snapshots and templates have so many copies.
+    pub async fn copying(
+        database: String,
+        limits: Limits,
+        copies: usize,
+        gateways: usize,
+        nodes: usize,
+    ) -> Self {
         // RUST_LOG=nullspace_engine=debug shows what the parts say.
         let log =
             tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
@@ -90,6 +102,7 @@ impl Whole {
         let mut whole = Self {
             database,
             limits,
+            copies,
             key,
             gateways: Vec::new(),
             nodes: Vec::new(),
@@ -105,7 +118,7 @@ impl Whole {
     }
 
     pub async fn add_gateway(&mut self) {
-        let gateway = Gateway::start(&self.database, self.limits, &self.key).await;
+        let gateway = Gateway::start(&self.database, self.limits, self.copies, &self.key).await;
         self.gateways.push(gateway);
     }
 
@@ -166,11 +179,12 @@ pub fn tag(id: &str) -> String {
 }
 
 impl Gateway {
-    async fn start(database: &str, limits: Limits, key: &str) -> Self {
+    async fn start(database: &str, limits: Limits, copies: usize, key: &str) -> Self {
         let options = Options {
             token: TOKEN.into(),
             limits,
             protected: Vec::new(),
+            copies,
         };
         let cluster = Cluster::open(Db::open(database).unwrap(), options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -18,9 +18,9 @@ use rustix::fs::{
 use rustix::io::{pread, write, Errno};
 
 /// Most bytes of an attribute's value, or of the list of names. Source: xattr(7).
-const LARGEST: usize = 65_536;
+pub(super) const LARGEST: usize = 65_536;
 /// Bytes of a path that one call takes. Source: path_resolution(7).
-const LONGEST_PATH: usize = 4_000;
+pub(super) const LONGEST_PATH: usize = 4_000;
 /// Bytes copied by one call, through this process where the kernel cannot.
 const PIECE: usize = 1 << 20;
 /// Bytes that the kernel copies by one call.
@@ -201,7 +201,7 @@ pub fn same_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<(
         Some(Uid::from_raw(found.st_uid)),
         Some(Gid::from_raw(found.st_gid)),
     );
-    fchmod(to, mode_for(owned, &found)?)?;
+    fchmod(to, mode_for(owned, found.st_mode)?)?;
     let mut names = vec![0; LARGEST];
     let length = flistxattr(from, &mut names[..]).unwrap_or(0);
     each_attribute(
@@ -221,7 +221,7 @@ fn same_attributes_by_name(
 ) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
     let owned = chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
-    let mode = mode_for(owned, found)?;
+    let mode = mode_for(owned, found.st_mode)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
         chmodat(to, name, mode, AtFlags::empty())?;
     }
@@ -236,24 +236,22 @@ fn same_attributes_by_name(
     Ok(utimensat(to, name, &times(found), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-fn path_of(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
+pub(super) fn path_of(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
     let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());
     CString::new(path).map_err(|_| Errno::INVAL.into())
 }
 
 /// The mode for a file whose owner was set. Without rights for that it belongs to this process, and runs as nobody else.
-fn mode_for(owned: rustix::io::Result<()>, found: &Stat) -> io::Result<Mode> {
+pub(super) fn mode_for(owned: rustix::io::Result<()>, mode: u32) -> io::Result<Mode> {
     match owned {
-        Ok(()) => Ok(Mode::from_raw_mode(found.st_mode)),
-        Err(Errno::PERM) if !rustix::process::geteuid().is_root() => {
-            Ok(Mode::from_raw_mode(found.st_mode & 0o1777))
-        }
+        Ok(()) => Ok(Mode::from_raw_mode(mode)),
+        Err(Errno::PERM) if !rustix::process::geteuid().is_root() => Ok(Mode::from_raw_mode(mode & 0o1777)),
         Err(error) => Err(error.into()),
     }
 }
 
-fn each_attribute(
+pub(super) fn each_attribute(
     names: &[u8],
     get: impl Fn(&CStr, &mut [u8]) -> rustix::io::Result<usize>,
     set: impl Fn(&CStr, &[u8]) -> rustix::io::Result<()>,
@@ -280,7 +278,7 @@ fn is_of_overlay(name: &CStr) -> bool {
     name.to_bytes().starts_with(b"trusted.overlay.") || name.to_bytes().starts_with(b"user.overlay.")
 }
 
-fn times(found: &Stat) -> Timestamps {
+pub(super) fn times(found: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: found.st_atime as _,

@@ -1,7 +1,8 @@
 //! Machines out of Linux namespaces, an overlay file system and control groups.
 //!
 //! - [`spawner`]: the one thread that clones machines
-//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`copy`]: copies of them; [`merge`]: many layers into one
+//! - [`base`], [`layers`], [`disk`]: what a machine's files are made of; [`copy`]: copies of them; [`carry`]: the same to another
+//!   computer; [`merge`]: many layers into one
 //! - [`cgroup`]: limits, freezing, killing
 //! - [`filter`]: the system call filter; [`features`]: what all this needs of the kernel
 //! - [`control`]: the conversation with the agent
@@ -15,6 +16,7 @@
 //! of the rooms above: here a machine starts, and its warnings say what does not hold.
 
 mod base;
+mod carry;
 mod cgroup;
 mod control;
 mod copy;
@@ -41,6 +43,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 pub use base::NAMES;
+pub use carry::{pack, unpack};
 
 use super::ids::{self, IDS};
 use super::remove::Trash;
