@@ -1,10 +1,12 @@
 //! The cluster's PostgreSQL: connections, the schema, and what its errors mean.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
+use tokio::net::lookup_host;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Config, NoTls};
@@ -28,9 +30,19 @@ const MIGRATIONS: [&str; 4] = [
 /// Held while the schema is changed, so that gateways that start together do it once.
 const MIGRATION_LOCK: i64 = 0x6e75_6c6c_0001;
 
+#[derive(Clone)]
+enum Host {
+    Name(String),
+    Address(IpAddr),
+}
+
 /// The database of a cluster.
 #[derive(Clone)]
-pub struct Db(Pool);
+pub struct Db {
+    pool: Pool,
+    /// Where it may be, as the URL says.
+    hosts: Vec<Host>,
+}
 
 impl Db {
     /// Over TLS unless the URL says `sslmode=disable` or the server has none and the URL does not insist.
@@ -48,6 +60,13 @@ impl Db {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
+        let named = config.get_hosts().iter().filter_map(|host| match host {
+            tokio_postgres::config::Host::Tcp(name) => Some(Host::Name(name.clone())),
+            tokio_postgres::config::Host::Unix(_) => None,
+        });
+        let hosts = named
+            .chain(config.get_hostaddrs().iter().copied().map(Host::Address))
+            .collect();
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config, NoTls, recycling),
             _ => Manager::from_config(config, MakeRustlsConnect::new(tls()), recycling),
@@ -62,12 +81,28 @@ impl Db {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| format!("cannot use --database: {error}"))?;
-        Ok(Self(pool))
+        Ok(Self { pool, hosts })
+    }
+
+    /// Addresses of its server that other computers may have, too.
+    pub async fn addresses(&self) -> Vec<IpAddr> {
+        let mut found = Vec::new();
+        for host in &self.hosts {
+            match host {
+                Host::Address(address) => found.push(*address),
+                Host::Name(name) => match lookup_host((name.as_str(), 0)).await {
+                    Ok(addresses) => found.extend(addresses.map(|address| address.ip())),
+                    Err(error) => tracing::warn!(%name, %error, "the database's name has no address now"),
+                },
+            }
+        }
+        found.retain(|address| !address.is_loopback());
+        found
     }
 
     /// A connection.
     pub async fn get(&self) -> Result<Object> {
-        self.0.get().await.map_err(|error| match error {
+        self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error.into(),
             other => unavailable(&other),
         })
@@ -159,6 +194,17 @@ mod tests {
             refused.contains("--database") && !refused.contains("8675309"),
             "{refused}"
         );
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_its_server_are_known_but_for_loopback() {
+        let db = Db::open("postgresql://u@203.0.113.9,localhost,127.0.0.1:5433/x").unwrap();
+        assert_eq!(db.addresses().await, ["203.0.113.9".parse::<IpAddr>().unwrap()]);
+        let db = Db::open("host=db.example hostaddr=203.0.113.10 user=u").unwrap();
+        assert!(db
+            .addresses()
+            .await
+            .contains(&"203.0.113.10".parse::<IpAddr>().unwrap()));
     }
 
     #[tokio::test]

@@ -203,7 +203,7 @@ impl Cluster {
         let clock_off = clock_off(&transaction, heartbeat.clock_ms).await?;
         let row = transaction
             .query_opt(
-                "UPDATE nodes SET heard_at = clock_timestamp(), beats = beats + 1, clock_off_ms = $3, capacity = $4, pools = $5 \
+                "UPDATE nodes SET heard_at = clock_timestamp(), beats = beats + 1, clock_off_ms = $3, capacity = $4, pools = $5, addresses = $6 \
                  WHERE id = $1 AND instance = $2 RETURNING tag, epoch, lost, draining, \
                  (extract(epoch FROM drain_until - clock_timestamp()) * 1000)::bigint",
                 &[
@@ -212,6 +212,7 @@ impl Cluster {
                     &clock_off,
                     &Json(heartbeat.capacity),
                     &Json(&heartbeat.pools),
+                    &Json(&heartbeat.addresses),
                 ],
             )
             .await?;
@@ -256,7 +257,9 @@ impl Cluster {
     /// The cluster's own parts.
     fn own_addresses(&self) -> Vec<IpAddr> {
         let mut all = self.nodes.addresses();
-        all.extend(&self.protected);
+        all.extend(self.addresses.all());
+        all.sort_unstable();
+        all.dedup();
         all
     }
 }

@@ -12,9 +12,11 @@
 //! - [`webhooks`]: who is told of it
 //! - [`pools`]: warm pools, of which each node holds a share
 //! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept
+//! - `addresses`: what no machine reaches
 //! - `lost`: what is said of machines whose node was given up
 //! - [`operate`]: what operators do with nodes
 
+mod addresses;
 pub mod claims;
 mod create;
 pub mod db;
@@ -61,6 +63,7 @@ use crate::server::reply::{json, Answer, Failure};
 use crate::server::routes::{filter, Routes};
 use crate::server::{connections, lifecycle, signed_files, sockets};
 
+use addresses::Addresses;
 use db::Db;
 use events::Tail;
 use keys::Keyring;
@@ -98,7 +101,7 @@ pub struct Cluster {
     sender: Sender,
     client: Client,
     token: String,
-    protected: Vec<IpAddr>,
+    addresses: Addresses,
     copies: usize,
     closing: CancellationToken,
 }
@@ -116,12 +119,13 @@ impl Cluster {
             keys: Arc::default(),
             client: Client::new(),
             token: options.token,
-            protected: options.protected,
+            addresses: Addresses::new(options.protected),
             copies: options.copies,
             closing: CancellationToken::new(),
             db,
         });
         cluster.look(Instant::now()).await?;
+        cluster.share_addresses().await?;
         Ok(cluster)
     }
 
@@ -164,6 +168,7 @@ impl Cluster {
             let cared = async {
                 self.look(last).await?;
                 self.nodes.give_up_lost(&self.db).await?;
+                self.share_addresses().await?;
                 if tidied.elapsed() > TIDY {
                     tidied = Instant::now();
                     claims::prune(&self.db).await?;

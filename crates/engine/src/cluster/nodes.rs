@@ -116,6 +116,8 @@ pub struct Node {
     pub capacity: Capacity,
     /// Shares of warm pools.
     pub pools: BTreeMap<String, PoolShare>,
+    /// Of its computer.
+    pub addresses: Vec<IpAddr>,
     /// Seconds since its last heartbeat.
     pub silent: Duration,
     /// What the gateway keeps of it.
@@ -253,7 +255,7 @@ impl Nodes {
             let rows = connection
                 .query(
                     "SELECT id, tag, name, url, version, lost, draining, clock_off_ms, capacity, pools, beats, \
-                     (extract(epoch FROM clock_timestamp() - coalesce(heard_at, joined_at)) * 1000)::bigint FROM nodes",
+                     (extract(epoch FROM clock_timestamp() - coalesce(heard_at, joined_at)) * 1000)::bigint, addresses FROM nodes",
                     &[],
                 )
                 .await?;
@@ -302,6 +304,7 @@ impl Nodes {
                     .get::<_, Option<Json<Capacity>>>(8)
                     .map_or_else(Capacity::default, |json| json.0),
                 pools: row.get::<_, Json<BTreeMap<String, PoolShare>>>(9).0,
+                addresses: row.get::<_, Json<Vec<IpAddr>>>(12).0,
                 silent,
                 link,
                 tag: tag.clone(),
@@ -333,15 +336,10 @@ impl Nodes {
             let uri: axum::http::Uri = node.url.parse().ok()?;
             uri.host()?.trim_matches(['[', ']']).parse::<IpAddr>().ok()
         };
-        let mut all: Vec<IpAddr> = self
-            .all()
-            .iter()
-            .filter_map(of)
-            .filter(|ip| !ip.is_loopback())
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        let nodes = self.all();
+        let told = nodes.iter().flat_map(|node| node.addresses.iter().copied());
+        let advertised = nodes.iter().filter_map(of);
+        told.chain(advertised).filter(|ip| !ip.is_loopback()).collect()
     }
 }
 

@@ -15,7 +15,7 @@ use super::messages::{
     node_key, Capacity, Heartbeat, Join, Joined, Orders, PoolShare, HEARTBEAT, HEARTBEAT_SECONDS, JOIN,
     PROTOCOL,
 };
-use crate::isolation::relay::refuse_cluster;
+use crate::isolation::relay::{outer_addresses, refuse_cluster};
 use crate::machine::{self, Engine};
 
 /// How long a gateway may take to answer.
@@ -182,6 +182,7 @@ impl Membership {
             clock_ms: now_ms(),
             capacity: self.capacity(engine),
             pools: pools(engine),
+            addresses: outer_addresses(),
             inventory: std::mem::take(&mut telling.inventory),
         };
         let orders: Orders = self.ask(HEARTBEAT, &heartbeat).await?;

@@ -168,6 +168,9 @@ pub struct Heartbeat {
     pub capacity: Capacity,
     /// Shares of warm pools by `twp_...`
     pub pools: BTreeMap<String, PoolShare>,
+    /// Addresses of its computer.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// What it has.
     pub inventory: Inventory,
     /// The place of its newest event.

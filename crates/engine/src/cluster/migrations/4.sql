@@ -11,3 +11,11 @@ CREATE TABLE template_nodes (
   copied_at  timestamptz                       -- when a copy was last found to be whole
 );
 CREATE UNIQUE INDEX template_home ON template_nodes (is_home) WHERE is_home;
+
+-- Addresses of the cluster's own parts, which no machine reaches: those that nodes tell, and those of gateways and of this database
+-- as gateways see them.
+ALTER TABLE nodes ADD COLUMN addresses jsonb NOT NULL DEFAULT '[]';
+CREATE TABLE addresses (
+  address  text PRIMARY KEY,
+  told_at  timestamptz NOT NULL
+);

@@ -21,7 +21,7 @@ mod said;
 mod share;
 mod tcp;
 
-pub use refused::{is_host_service, is_own, refuse_cluster};
+pub use refused::{is_host_service, is_own, outer_addresses, refuse_cluster};
 
 use std::collections::HashMap;
 use std::io;

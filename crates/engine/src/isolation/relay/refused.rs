@@ -75,6 +75,16 @@ fn is_of_cluster(address: IpAddr) -> bool {
     cluster.contains(&address.to_canonical())
 }
 
+/// Addresses at which other computers may reach this one.
+pub fn outer_addresses() -> Vec<IpAddr> {
+    let is_outer = |address: &IpAddr| address.is_ipv4() && !is_refused_here(*address, &[]);
+    let mut outer: Vec<IpAddr> = own_addresses().unwrap_or_default();
+    outer.retain(is_outer);
+    outer.sort_unstable();
+    outer.dedup();
+    outer
+}
+
 /// The part that needs no look at the computer.
 fn is_refused_here(address: IpAddr, extra: &[IpNet]) -> bool {
     let address = address.to_canonical();
@@ -179,6 +189,25 @@ mod tests {
         assert!(is_refused_here("10.9.1.1".parse().unwrap(), &extra));
         assert!(is_refused_here("::ffff:10.9.1.1".parse().unwrap(), &extra));
         assert!(!is_refused_here("10.8.1.1".parse().unwrap(), &extra));
+    }
+
+    #[test]
+    fn parts_of_a_cluster_are_refused_while_they_are_told() {
+        let node: IpAddr = "203.0.113.77".parse().unwrap();
+        let mapped: IpAddr = "::ffff:203.0.113.77".parse().unwrap();
+        assert!(!is_refused(node, &[]));
+        refuse_cluster(vec![node]);
+        assert!(is_refused(node, &[]) && is_refused(mapped, &[]));
+        assert!(!is_refused("203.0.113.78".parse().unwrap(), &[]));
+        refuse_cluster(Vec::new());
+        assert!(!is_refused(node, &[]));
+    }
+
+    #[test]
+    fn nobody_else_is_told_of_loopback() {
+        assert!(outer_addresses()
+            .iter()
+            .all(|address| !address.is_loopback() && address.is_ipv4()));
     }
 
     #[test]
