@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::{end_of_input, join, listen, log, origin, url, Outcome, Signals};
 use crate::cluster::db::Db;
 use crate::cluster::nodes::Limits;
+use crate::cluster::quotas::{self, Quota};
 use crate::cluster::{self, keys, Cluster};
 use crate::server::access::Access;
 use crate::server::preview_hosts::Domain;
@@ -28,7 +29,7 @@ pub struct Gateway {
 
 #[derive(Subcommand)]
 enum GatewayCommand {
-    /// Make, list and revoke the keys of users.
+    /// Make, list, limit and revoke the keys of users.
     Keys(Keys),
 }
 
@@ -141,6 +142,17 @@ enum KeysCommand {
         /// Take the key of the variable NULLSPACE_API_KEY instead of a random one; nothing happens if the name has a key.
         #[arg(long)]
         from_env: bool,
+        #[command(flatten)]
+        quota: Quota,
+    },
+    /// Give a key other quotas, within a second; those that are left out are none. More than a quota is refused with 429.
+    Limit {
+        #[command(flatten)]
+        database: Database,
+        /// As `list` shows it.
+        name: String,
+        #[command(flatten)]
+        quota: Quota,
     },
     /// Show all keys, without what they are.
     List {
@@ -224,6 +236,7 @@ async fn keys(command: KeysCommand) -> Outcome<()> {
             database,
             name,
             from_env,
+            quota,
         } => {
             let db = database.open().await?;
             let given = match from_env {
@@ -245,19 +258,31 @@ async fn keys(command: KeysCommand) -> Outcome<()> {
             let key = keys::add(&db, &name, given.as_deref())
                 .await
                 .map_err(|e| e.message)?;
+            quotas::limit(&db, &name, quota).await.map_err(|e| e.message)?;
             if !from_env {
                 println!("NULLSPACE_API_KEY={key}");
             }
             Ok(())
         }
+        KeysCommand::Limit {
+            database,
+            name,
+            quota,
+        } => {
+            let db = database.open().await?;
+            quotas::limit(&db, &name, quota).await.map_err(|e| e.message)
+        }
         KeysCommand::List { database } => {
             let db = database.open().await?;
-            println!("{:<24} {:<22} {:<22} MACHINES", "NAME", "CREATED", "REVOKED");
+            println!(
+                "{:<24} {:<22} {:<22} {:>8}  QUOTA",
+                "NAME", "CREATED", "REVOKED", "MACHINES"
+            );
             for key in keys::list(&db).await.map_err(|e| e.message)? {
                 let revoked = key.revoked_at.as_deref().unwrap_or("-");
                 println!(
-                    "{:<24} {:<22} {revoked:<22} {}",
-                    key.name, key.created_at, key.machines
+                    "{:<24} {:<22} {revoked:<22} {:>8}  {}",
+                    key.name, key.created_at, key.machines, key.quota
                 );
             }
             Ok(())

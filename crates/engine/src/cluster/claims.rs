@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::GenericClient;
 
 use super::db::Db;
+use super::quotas::{self, Charge};
 use crate::machine::idempotency::{expired, Ticket};
 use crate::machine::{secret, Error, Kind, Result};
 
@@ -26,6 +27,8 @@ pub struct Claim {
     pub is_new: bool,
     /// A machine was made, and its maker was told.
     pub is_made: bool,
+    /// It was entered for the quota of its owner.
+    pub is_charged: bool,
 }
 
 impl Claim {
@@ -39,7 +42,13 @@ impl Claim {
             fingerprint: Vec::new(),
             is_new: true,
             is_made: false,
+            is_charged: false,
         }
+    }
+
+    /// As its owner gave it, or as [`Claim::of_nobody`] made it.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// What the node is sent as idempotency key: another one for each user and each attempt, so that a node that lost the key and
@@ -54,9 +63,10 @@ impl Claim {
     }
 }
 
-/// Takes a key for a node, or finds the one that has it.
-pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str) -> Result<Claim> {
-    let connection = db.get().await?;
+/// Takes a key for a node, or finds the one that has it. Whoever takes it pays: `charge` counts against the quota in the same
+/// transaction, so that a repeat that comes at the same time neither pays again nor goes free.
+pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str, charge: Charge) -> Result<Claim> {
+    let mut connection = db.get().await?;
     let (key, fingerprint) = (ticket.key(), ticket.fingerprint());
     let claim = |node: &str, attempt, is_new, is_made| Claim {
         owner: owner.to_owned(),
@@ -66,18 +76,26 @@ pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str) -> Result<C
         fingerprint: fingerprint.to_vec(),
         is_new,
         is_made,
+        is_charged: false,
     };
     // Twice: the row that was in the way may be gone when it is read.
     for _ in 0..2 {
-        let taken = connection
+        let transaction = connection.transaction().await?;
+        let taken = transaction
             .execute(
                 "INSERT INTO claims (owner, key, fingerprint, node) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
                 &[&owner, &key, &fingerprint, &node],
             )
             .await?;
         if taken == 1 {
-            return Ok(claim(node, 1, true, false));
+            let is_charged = quotas::enter(&transaction, owner, key, charge).await?;
+            transaction.commit().await?;
+            return Ok(Claim {
+                is_charged,
+                ..claim(node, 1, true, false)
+            });
         }
+        transaction.commit().await?;
         let row = connection
             .query_opt(
                 "SELECT node, attempt, fingerprint, machine, ended FROM claims WHERE owner = $1 AND key = $2",
@@ -118,6 +136,7 @@ pub async fn give(db: &Db, claim: &Claim, node: &str, is_lost: bool) -> Result<O
         node: node.to_owned(),
         attempt: claim.attempt + 1,
         is_made: false,
+        is_charged: false,
         ..claim.clone()
     }))
 }

@@ -1,18 +1,22 @@
 //! Makes machines: checks the body as an engine does, chooses a node, and sees to it that one key makes one machine.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{header, HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::Engine as _;
 use nullspace_wire::error::ErrorResponse;
 use nullspace_wire::machine::{
     CreateMachineRequest, CreateMachineResponse, MachineInfo, MachineStatus, VolumeMountRequest,
 };
 use nullspace_wire::volume::CreateVolumeRequest;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio_postgres::types::Json;
 
 use super::claims::{self, Claim};
@@ -20,11 +24,12 @@ use super::nodes::Node;
 use super::place::{choose, Need};
 use super::pools::Search;
 use super::proxy::{self, Passed};
+use super::quotas::{self, Charge};
 use super::{Cluster, PATIENCE};
 use crate::machine::idempotency::{Makes, Ticket};
 use crate::machine::names::name_of;
 use crate::machine::validate::{self, Plan, PoolSearch, Source};
-use crate::machine::{unix_micros, Error, Kind, Result};
+use crate::machine::{secret, unix_micros, Error, Kind, Result};
 use crate::node::client::{error_of, Unanswered};
 use crate::node::messages::State as NodeState;
 use crate::server::access::{Holder, RequestId};
@@ -76,13 +81,20 @@ pub async fn machine(
         body: body.raw.to_string(),
         name: name_of(&plan.metadata).map(str::to_owned),
         wanted,
+        is_charged: AtomicBool::new(false),
     };
     // A create that was begun runs to its end, whether or not its client stays: what it made is written down.
     let made = tokio::spawn(async move {
-        match ticket {
+        let key = ticket
+            .as_ref()
+            .map_or_else(|| secret("once"), |ticket| ticket.key().to_owned());
+        let made = match ticket {
             Some(ticket) => call.once(&ticket, search).await,
-            None => call.freely(search).await,
-        }
+            None => call.freely(&key, search).await,
+        };
+        let outcome = made.as_ref().map(Response::status).map_err(|error| error.kind);
+        call.settle(&key, outcome).await;
+        made
     });
     Ok(made
         .await
@@ -116,8 +128,16 @@ pub async fn fork(
     request: Request,
 ) -> Answer {
     let node = cluster.node_of(&id)?;
+    let charged = cluster
+        .charge_fork(&holder, &node, &id, idempotency_key(request.headers())?)
+        .await?;
     let response = proxy::forward(&cluster.client, &node, request).await?;
     if response.status() != StatusCode::CREATED {
+        if let Some(claim) = charged.filter(|_| is_final(response.status())) {
+            // Nothing was made: a repeat pays anew.
+            claims::drop(&cluster.db, &claim).await?;
+            quotas::leave(&cluster.db, &holder.0, claim.key()).await;
+        }
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
@@ -127,6 +147,9 @@ pub async fn fork(
         if let Some(id) = made.get("id").and_then(Value::as_str) {
             cluster.note_owner(&node, id, &holder).await;
         }
+    }
+    if let Some(claim) = charged {
+        quotas::leave(&cluster.db, &holder.0, claim.key()).await;
     }
     Ok(json_text(status, text))
 }
@@ -140,6 +163,8 @@ struct Call {
     body: String,
     name: Option<String>,
     wanted: Wanted,
+    /// It was entered for the quota of its key.
+    is_charged: AtomicBool,
 }
 
 /// How a try on a node ended.
@@ -162,7 +187,7 @@ impl Call {
         let cluster = &self.cluster;
         let mut tried = HashSet::new();
         let (mut next, mut how) = self.next(&mut search, &tried).await?;
-        let mut claim = claims::take(&cluster.db, &self.holder.0, ticket, &next.tag).await?;
+        let mut claim = self.take(ticket, &next).await?;
         let mut refusal = None;
         let mut tries = 0;
         while tries < TRIES {
@@ -189,7 +214,7 @@ impl Call {
                     // Without the database the machine counts all the same: a repeat asks its node.
                     if let Ok(false) = claims::made(&cluster.db, &claim, &made.machine.id).await {
                         cluster.end(&node, &made.machine.id).await;
-                        claim = claims::take(&cluster.db, &self.holder.0, ticket, &node.tag).await?;
+                        claim = self.take(ticket, &node).await?;
                         continue;
                     }
                     return Ok(response);
@@ -235,7 +260,12 @@ impl Call {
     }
 
     /// Without one.
-    async fn freely(&self, mut search: Search) -> Result<Response> {
+    async fn freely(&self, key: &str, mut search: Search) -> Result<Response> {
+        if self.cluster.keys.has_quota(&self.holder) {
+            let charge = Charge::of(self.wanted.need);
+            let is_charged = quotas::enter_once(&self.cluster.db, &self.holder.0, key, charge).await?;
+            self.is_charged.store(is_charged, Ordering::Relaxed);
+        }
         let mut tried = HashSet::new();
         let mut refusal = None;
         let mut tries = 0;
@@ -263,6 +293,27 @@ impl Call {
             }
         }
         refusal.ok_or_else(|| self.cluster.no_room())
+    }
+
+    async fn take(&self, ticket: &Ticket, node: &Node) -> Result<Claim> {
+        let charge = Charge::of(self.wanted.need);
+        let claim = claims::take(&self.cluster.db, &self.holder.0, ticket, &node.tag, charge).await?;
+        self.is_charged.fetch_or(claim.is_charged, Ordering::Relaxed);
+        Ok(claim)
+    }
+
+    /// What was entered for the quota goes once the machine is written down or certainly not there.
+    async fn settle(&self, key: &str, outcome: std::result::Result<StatusCode, Kind>) {
+        let is_charged = self.is_charged.load(Ordering::Relaxed);
+        let is_over = match outcome {
+            // It may be another request with the key that entered it.
+            Ok(StatusCode::CREATED) => is_charged || self.cluster.keys.has_quota(&self.holder),
+            Err(Kind::NodeUnreachable) => false,
+            _ => is_charged,
+        };
+        if is_over {
+            quotas::leave(&self.cluster.db, &self.holder.0, key).await;
+        }
     }
 
     /// Tries a node while nobody else makes a machine of the name.
@@ -381,7 +432,7 @@ impl Call {
     async fn move_on(&self, ticket: &Ticket, claim: &Claim, next: &Node, is_lost: bool) -> Result<Claim> {
         match claims::give(&self.cluster.db, claim, &next.tag, is_lost).await? {
             Some(moved) => Ok(moved),
-            None => claims::take(&self.cluster.db, &self.holder.0, ticket, &next.tag).await,
+            None => self.take(ticket, next).await,
         }
     }
 
@@ -557,7 +608,7 @@ impl Cluster {
                 .get()
                 .await?
                 .execute(
-                    "INSERT INTO things (id, node, kind, seq, info, owner) VALUES ($1, $2, 'machine', $3, $4, $5) \
+                    "INSERT INTO things (id, node, kind, seq, info, owner, told) VALUES ($1, $2, 'machine', $3, $4, $5, false) \
                      ON CONFLICT (id, node) DO UPDATE SET owner = excluded.owner",
                     &[&made.machine.id, &node.tag, &seq, &info, &&*holder.0],
                 )
@@ -567,6 +618,51 @@ impl Cluster {
         if let Err(error) = noted.await {
             tracing::warn!(machine = %made.machine.id, %error, "a new machine was not written down; the next heartbeat tells of it");
         }
+    }
+
+    /// Enters a fork for the quota of its key, once for each idempotency key. Its size is that of its parent.
+    async fn charge_fork(
+        &self,
+        holder: &Holder,
+        node: &Node,
+        parent: &str,
+        key: Option<&str>,
+    ) -> Result<Option<Claim>> {
+        if !self.keys.has_quota(holder) {
+            return Ok(None);
+        }
+        let size = self
+            .db
+            .get()
+            .await?
+            .query_opt("SELECT vcpus, memory_mb FROM living WHERE id = $1", &[&parent])
+            .await?;
+        let need = size.map_or_else(Need::default, |row| Need {
+            vcpus: u32::try_from(row.get::<_, i64>(0)).unwrap_or_default(),
+            memory_mb: u32::try_from(row.get::<_, i64>(1)).unwrap_or_default(),
+            disk_mb: 0,
+        });
+        let claim = match key {
+            // A digest: keys of other operations do not meet it, and it is never too long.
+            Some(key) => {
+                let digest = Sha256::digest(format!("{parent} {key}"));
+                let key = format!("fork-{}", URL_SAFE_NO_PAD.encode(digest));
+                let ticket = Ticket::new(Makes::Machine, "fork", Some(&key), &Value::Null)?;
+                match ticket {
+                    Some(ticket) => {
+                        claims::take(&self.db, &holder.0, &ticket, &node.tag, Charge::of(need)).await?
+                    }
+                    None => return Ok(None),
+                }
+            }
+            None => {
+                let mut claim = Claim::of_nobody(&node.tag);
+                claim.is_charged =
+                    quotas::enter_once(&self.db, &holder.0, claim.key(), Charge::of(need)).await?;
+                claim
+            }
+        };
+        Ok(claim.is_charged.then_some(claim))
     }
 
     /// The same for a fork, of which the answer tells little.

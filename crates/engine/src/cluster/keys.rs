@@ -1,10 +1,13 @@
 //! Keys of users: named, stored as digests, each with a quota. Gateways keep them in memory, so that calls are let in while the
 //! database is away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio_postgres::types::Json;
+
 use super::db::Db;
+use super::quotas::Quota;
 use crate::machine::{secret, Error, Kind, Result};
 use crate::server::access::{digest, Holder, KeyDigest, Keys};
 
@@ -13,15 +16,19 @@ const NAME_LIMIT: usize = 64;
 
 /// The keys that are good.
 #[derive(Default)]
-pub struct Keyring(RwLock<HashMap<KeyDigest, Holder>>);
+pub struct Keyring(RwLock<Good>);
+
+#[derive(Default)]
+struct Good {
+    holders: HashMap<KeyDigest, Holder>,
+    /// Names of those that may use no more than so much.
+    limited: HashSet<Arc<str>>,
+}
 
 impl Keys for Keyring {
     fn holder(&self, key: &KeyDigest) -> Option<Holder> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        let good = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        good.holders.get(key).cloned()
     }
 }
 
@@ -31,14 +38,30 @@ impl Keyring {
         let rows = db
             .get()
             .await?
-            .query("SELECT name, digest FROM keys WHERE revoked_at IS NULL", &[])
+            .query(
+                "SELECT name, digest, quota <> '{}' FROM keys WHERE revoked_at IS NULL",
+                &[],
+            )
             .await?;
-        let read = rows.iter().filter_map(|row| {
-            let digest: KeyDigest = row.get::<_, &[u8]>(1).try_into().ok()?;
-            Some((digest, Holder(Arc::from(row.get::<_, &str>(0)))))
-        });
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = read.collect();
+        let mut read = Good::default();
+        for row in rows {
+            let Ok(digest) = row.get::<_, &[u8]>(1).try_into() else {
+                continue;
+            };
+            let name: Arc<str> = row.get::<_, &str>(0).into();
+            if row.get(2) {
+                read.limited.insert(name.clone());
+            }
+            read.holders.insert(digest, Holder(name));
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
+    }
+
+    /// Whether creates of a key are counted.
+    pub fn has_quota(&self, holder: &Holder) -> bool {
+        let good = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        good.limited.contains(&holder.0)
     }
 }
 
@@ -52,6 +75,8 @@ pub struct Listed {
     pub revoked_at: Option<String>,
     /// Machines that were made with it and live.
     pub machines: i64,
+    /// What it may use.
+    pub quota: Quota,
 }
 
 /// Makes a key, or takes a given one, and gives it: it is shown this once.
@@ -96,8 +121,7 @@ pub async fn list(db: &Db) -> Result<Vec<Listed>> {
         .query(
             "SELECT name, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
              to_char(revoked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), \
-             (SELECT count(*) FROM things WHERE kind = 'machine' AND owner = name AND NOT given_up \
-              AND info->>'status' <> 'error') \
+             (SELECT count(*) FROM living WHERE owner = name), quota \
              FROM keys ORDER BY created_at, name",
             &[],
         )
@@ -107,6 +131,7 @@ pub async fn list(db: &Db) -> Result<Vec<Listed>> {
         created_at: row.get(1),
         revoked_at: row.get(2),
         machines: row.get(3),
+        quota: row.get::<_, Json<Quota>>(4).0,
     });
     Ok(read.collect())
 }

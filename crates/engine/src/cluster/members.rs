@@ -306,7 +306,7 @@ async fn take_inventory(transaction: &Transaction<'_>, tag: &str, inventory: Inv
         .execute(
             "INSERT INTO things (node, id, kind, seq, info) \
              SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::jsonb[]) \
-             ON CONFLICT (id, node) DO UPDATE SET seq = excluded.seq, info = excluded.info WHERE NOT things.given_up",
+             ON CONFLICT (id, node) DO UPDATE SET seq = excluded.seq, info = excluded.info, told = true WHERE NOT things.given_up",
             &[&tag, &ids, &kinds, &places, &infos],
         )
         .await?;

@@ -3,7 +3,7 @@
 //! A gateway holds nothing. Ids tell their node, so most calls are passed on without a look anywhere, also while the database is
 //! away; everything that the cluster must agree on is in PostgreSQL, whose transactions and unique keys agree for it.
 //!
-//! - [`db`]: the database; [`keys`]: who may ask
+//! - [`db`]: the database; [`keys`]: who may ask; [`quotas`]: for how much
 //! - [`nodes`]: who is there; [`members`]: what nodes say
 //! - [`proxy`]: passes calls on; `previews`: and requests for ports of machines
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
@@ -34,6 +34,7 @@ pub mod place;
 pub mod pools;
 mod previews;
 pub mod proxy;
+pub mod quotas;
 mod templates;
 mod volumes;
 pub mod webhooks;
@@ -173,6 +174,7 @@ impl Cluster {
                     tidied = Instant::now();
                     claims::prune(&self.db).await?;
                     self.prune_events().await?;
+                    quotas::prune(&self.db).await?;
                 }
                 Ok::<_, Error>(())
             };

@@ -13,5 +13,6 @@ mod model;
 mod pools;
 mod postgres;
 mod previews;
+mod quotas;
 mod real;
 mod webhooks;
