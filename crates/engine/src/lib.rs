@@ -10,6 +10,7 @@
 //! - [`dockerfile`]: Dockerfiles, as steps of a build
 //! - [`isolation`]: makes and runs isolated machines; knows nothing of the API
 //! - [`store`]: what survives a restart
+//! - [`metrics`]: what the process counts; [`tls`]: what it shows and trusts
 //! - `hops`: headers of one connection, for whatever passes HTTP on
 //!
 //! Imports point one way: `cli -> cluster -> server, ssh, control, node -> machine -> dockerfile, images -> isolation, store`.
@@ -22,7 +23,9 @@ mod hops;
 pub mod images;
 pub mod isolation;
 pub mod machine;
+pub mod metrics;
 pub mod node;
 pub mod server;
 pub mod ssh;
 pub mod store;
+pub mod tls;

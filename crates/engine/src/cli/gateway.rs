@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{end_of_input, join, listen, log, origin, url, Outcome, Signals};
+use super::{end_of_input, join, listen, log, metrics, origin, tls, url, Outcome, Signals};
 use crate::cluster::db::Db;
 use crate::cluster::nodes::Limits;
 use crate::cluster::quotas::{self, Quota};
@@ -43,6 +43,9 @@ pub struct Database {
         hide_env_values = true
     )]
     database: Option<String>,
+
+    #[command(flatten)]
+    trusted: tls::Trusted,
 }
 
 impl Database {
@@ -55,6 +58,7 @@ impl Database {
 
     /// Opens it, with the schema of this version.
     pub async fn open(&self) -> Outcome<Db> {
+        self.trusted.trust()?;
         let db = Db::open(self.url()?)?;
         db.migrate().await.map_err(|e| e.message)?;
         Ok(db)
@@ -115,6 +119,12 @@ struct Serve {
     /// Seconds without a heartbeat after which a node is lost: its machines count as ended, for good.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(5..=86400))]
     lost_after: u64,
+
+    #[command(flatten)]
+    shown: tls::Shown,
+
+    #[command(flatten)]
+    metrics: metrics::Metrics,
 
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value = "text")]
@@ -191,6 +201,8 @@ async fn serve(options: Serve) -> Outcome<()> {
         .iter()
         .map(|o| origin(o))
         .collect::<Outcome<Vec<_>>>()?;
+    options.database.trusted.trust()?;
+    let shown = options.shown.acceptor()?;
     let db = Db::open(options.database.url()?)?;
     let cluster = Cluster::open(
         db,
@@ -211,10 +223,17 @@ async fn serve(options: Serve) -> Outcome<()> {
     let access = Access::with_keys(cluster.keys(), address)
         .with_hosts(options.allow_host)
         .with_origins(origins)
-        .with_preview_domain(Some(Domain::parse(&options.preview_domain, address.port())?));
+        .with_preview_domain(Some(Domain::parse(&options.preview_domain, address.port())?))
+        .with_tls(shown);
+    let read = cluster.clone();
+    options.metrics.serve(move || read.clone().readings()).await?;
     let serving = tokio::spawn(cluster::serve(listener, cluster.clone(), access));
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "NULLSPACE_API_URL={}", url(address));
+    let _ = writeln!(
+        out,
+        "NULLSPACE_API_URL={}",
+        url(address, options.shown.is_given())
+    );
     let _ = out.flush();
     drop(out);
     let name = tokio::select! {

@@ -43,6 +43,14 @@ pub struct Join {
     /// End all machines after so many seconds without a gateway. Without it they go on: an outage of the gateways ends nothing.
     #[arg(long, value_name = "SECONDS", requires = "join")]
     end_when_isolated: Option<u64>,
+
+    /// When told to end (SIGTERM), place no more machines here and wait for those that are there, such as 30m or 1h. A second
+    /// signal ends them.
+    #[arg(long, value_name = "TIME", value_parser = super::node::time, requires = "join")]
+    pub drain_within: Option<Duration>,
+
+    #[command(flatten)]
+    trusted: super::tls::Trusted,
 }
 
 /// Joins, if this is to be a node.
@@ -50,6 +58,7 @@ pub async fn join(options: Join, directory: &Path) -> Outcome<Option<Membership>
     if options.join.is_empty() {
         return Ok(None);
     }
+    options.trusted.trust()?;
     std::fs::create_dir_all(directory).map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
     let url = options
         .advertise

@@ -7,12 +7,14 @@ mod gateway;
 mod ids;
 mod join;
 mod log;
+mod metrics;
 mod node;
 mod prune;
 mod running;
 mod scope;
 mod template;
 mod temporary;
+mod tls;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -146,6 +148,12 @@ struct Serve {
     #[command(flatten)]
     join: join::Join,
 
+    #[command(flatten)]
+    shown: tls::Shown,
+
+    #[command(flatten)]
+    metrics: metrics::Metrics,
+
     /// Whether an answer waits until what was made (snapshots, volumes, machines with a key) is on the disk: `fast` does not,
     /// and a power cut may lose the last seconds. For tests and CI.
     #[arg(long, value_enum, default_value = "full")]
@@ -265,6 +273,11 @@ where
         (None, Some(directory)) => directory,
         (None, None) => default_state()?,
     };
+    let shown = options.shown.acceptor()?;
+    if shown.is_some() && options.faults {
+        return Err("--faults serves without TLS: leave out --tls-cert and --tls-key".into());
+    }
+    let drain_within = options.join.drain_within;
     let membership = join::join(options.join, &directory).await?;
     let store = Store::open(&directory).map_err(|e| e.to_string())?;
     let store = match options.durability {
@@ -333,7 +346,8 @@ where
     let access = Access::new(&key, address)
         .with_hosts(options.allow_host)
         .with_origins(origins)
-        .with_preview_domain(domain);
+        .with_preview_domain(domain)
+        .with_tls(shown);
     let access = match membership {
         Some(_) => access.of_node(),
         None => access,
@@ -345,8 +359,10 @@ where
     let orders =
         control::listen(&directory).map_err(|e| format!("cannot listen in {}: {e}", directory.display()))?;
     tokio::spawn(control::serve(orders, engine.clone()));
+    let read = engine.clone();
+    options.metrics.serve(move || read.clone().readings()).await?;
     let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
-    let url = url(address);
+    let url = url(address, options.shown.is_given());
     running::Running::here(&url, &key, options.log_file.as_deref(), &notes)
         .announce(&directory)
         .map_err(|e| format!("cannot write to {}: {e}", directory.display()))?;
@@ -354,14 +370,27 @@ where
         Some(membership) => join::announce(&url, membership),
         None => announce(&url, given_key.is_none().then_some(&key)),
     }
+    let leaving = membership.as_ref().map(Membership::leaving);
     let drained = join::take_part(membership, engine.clone());
+    tokio::pin!(drained);
 
     let closing = engine.closing().clone();
     tokio::select! {
-        name = signals.next() => tracing::info!("{name}: ending all machines"),
+        name = signals.next() => match (leaving, drain_within) {
+            (Some(leaving), Some(within)) => {
+                tracing::info!("{name}: draining for {} s at most; again: ending all machines", within.as_secs());
+                leaving.cancel();
+                tokio::select! {
+                    () = &mut drained => {}
+                    () = tokio::time::sleep(within) => tracing::warn!("--drain-within is over: ending all machines"),
+                    name = signals.next() => tracing::info!("{name}: ending all machines"),
+                }
+            }
+            _ => tracing::info!("{name}: ending all machines"),
+        },
         () = end_of_input(options.end_with_stdin) => tracing::info!("standard input ended: ending all machines"),
         () = closing.cancelled() => {}
-        () = drained => {}
+        () = &mut drained => {}
     }
     // Nobody shall find it any more.
     running::forget(&directory);
@@ -509,7 +538,7 @@ fn origin(text: &str) -> Outcome<String> {
 }
 
 /// Where programs of this computer reach the engine.
-fn url(mut address: SocketAddr) -> String {
+fn url(mut address: SocketAddr, is_tls: bool) -> String {
     // An address that means "all of them" is no address to connect to.
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
@@ -518,7 +547,7 @@ fn url(mut address: SocketAddr) -> String {
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
-    format!("http://{address}")
+    format!("{}://{address}", if is_tls { "https" } else { "http" })
 }
 
 /// The lines to paste, on standard output, once the engine answers.

@@ -58,7 +58,7 @@ enum Command {
 }
 
 /// `90s`, `30m`, `1h`.
-fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, String> {
     let read = || {
         let unit = text.chars().last()?;
         let number: u64 = text.strip_suffix(unit)?.parse().ok()?;

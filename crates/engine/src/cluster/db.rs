@@ -13,6 +13,7 @@ use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::machine::{Error, Kind, Result};
+use crate::tls;
 
 /// Connections of a gateway.
 const CONNECTIONS: usize = 16;
@@ -70,7 +71,7 @@ impl Db {
             .collect();
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config, NoTls, recycling),
-            _ => Manager::from_config(config, MakeRustlsConnect::new(tls()), recycling),
+            _ => Manager::from_config(config, MakeRustlsConnect::new(tls::client()), recycling),
         };
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
@@ -134,17 +135,6 @@ impl Db {
         transaction.execute(write, &[&version]).await?;
         Ok(transaction.commit().await?)
     }
-}
-
-fn tls() -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in rustls_native_certs::load_native_certs().certs {
-        // One that cannot be read is one that signs nothing.
-        let _ = roots.add(certificate);
-    }
-    rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 impl From<tokio_postgres::Error> for Error {

@@ -203,7 +203,8 @@ impl Cluster {
         let clock_off = clock_off(&transaction, heartbeat.clock_ms).await?;
         let row = transaction
             .query_opt(
-                "UPDATE nodes SET heard_at = clock_timestamp(), beats = beats + 1, clock_off_ms = $3, capacity = $4, pools = $5, addresses = $6 \
+                "UPDATE nodes SET heard_at = clock_timestamp(), beats = beats + 1, clock_off_ms = $3, capacity = $4, pools = $5, \
+                 addresses = $6, draining = draining OR $7 \
                  WHERE id = $1 AND instance = $2 RETURNING tag, epoch, lost, draining, \
                  (extract(epoch FROM drain_until - clock_timestamp()) * 1000)::bigint",
                 &[
@@ -213,6 +214,7 @@ impl Cluster {
                     &Json(heartbeat.capacity),
                     &Json(&heartbeat.pools),
                     &Json(&heartbeat.addresses),
+                    &heartbeat.leaving,
                 ],
             )
             .await?;

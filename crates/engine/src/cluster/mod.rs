@@ -14,6 +14,7 @@
 //! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept
 //! - `addresses`: what no machine reaches
 //! - `lost`: what is said of machines whose node was given up
+//! - `readings`: what Prometheus reads
 //! - [`operate`]: what operators do with nodes
 
 mod addresses;
@@ -35,6 +36,7 @@ pub mod pools;
 mod previews;
 pub mod proxy;
 pub mod quotas;
+mod readings;
 mod templates;
 mod volumes;
 pub mod webhooks;
@@ -353,7 +355,8 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     let reading = tokio::spawn(cluster.clone().keep_reading());
     let copying = tokio::spawn(cluster.clone().look_after_copies());
     let closing = cluster.closing.clone();
-    connections::serve(listener, router(&cluster, access), async move {
+    let tls = access.tls();
+    connections::serve_over(listener, tls, router(&cluster, access), async move {
         closing.cancelled().await
     })
     .await;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -17,9 +18,10 @@ use hyper_util::rt::TokioIo;
 use super::nodes::{Link, Node};
 use crate::hops;
 use crate::machine::{Error, Result};
+use crate::metrics::METRICS;
 use crate::node::client::{Client, Unanswered};
 use crate::node::messages::State;
-use crate::server::access::{RequestId, BEARER_SUBPROTOCOL, REQUEST_ID};
+use crate::server::access::{RequestId, Scheme, BEARER_SUBPROTOCOL, FORWARDED_PROTO, REQUEST_ID};
 use crate::server::preview_hosts::{self, Domain, IsPreview};
 
 /// What became of a request that was passed on.
@@ -52,13 +54,17 @@ pub async fn pass(client: &Client, node: &Arc<Node>, mut request: Request) -> Pa
         return Passed::Unsent;
     }
     let link = &node.link;
+    let begun = Instant::now();
     let answer = tokio::select! {
         answer = client.send(request) => answer,
         // A request that was sent into a cut connection is answered by nobody.
         () = link.until(|state| matches!(state, State::Unreachable | State::Lost)) => return Passed::Broken,
     };
     let mut response = match answer {
-        Ok(response) => response,
+        Ok(response) => {
+            METRICS.passed(&node.name, begun.elapsed());
+            response
+        }
         Err(error) => {
             tracing::warn!(node = %node.name, %error, "a node does not answer");
             return match error {
@@ -101,6 +107,7 @@ fn address(node: &Node, request: &mut Request) -> std::result::Result<(), String
     let id = request.extensions().get::<RequestId>().cloned();
     let domain = request.extensions().get::<Domain>().map(Domain::to_string);
     let is_preview = request.extensions().get::<IsPreview>().is_some();
+    let scheme = request.extensions().get::<Scheme>().copied();
     let headers = request.headers_mut();
     let protocol = headers.get(header::UPGRADE).cloned();
     hops::end_hop(headers);
@@ -121,6 +128,10 @@ fn address(node: &Node, request: &mut Request) -> std::result::Result<(), String
     without_user_key(headers);
     let key = HeaderValue::from_str(&format!("Bearer {}", node.key)).map_err(|e| e.to_string())?;
     headers.insert(header::AUTHORIZATION, key);
+    headers.remove(FORWARDED_PROTO);
+    if let Some(Scheme(scheme)) = scheme {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.0).ok()) {
         headers.insert(REQUEST_ID, id);
     }

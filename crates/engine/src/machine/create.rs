@@ -28,6 +28,7 @@ use super::validate::{self, Checkout, Plan, PoolSearch, Source};
 use super::volumes::Attachment;
 use super::{clock, egress, ids, Engine};
 use crate::isolation::{Running, Secrets, StartSpec};
+use crate::metrics::METRICS;
 use crate::store::machines;
 
 /// What a machine is made of, whichever way it starts.
@@ -227,6 +228,10 @@ impl Engine {
             None => pool.take(wait).await,
         };
         let waited = waited + begun.elapsed();
+        // A gateway that searches asks the next node.
+        if taken.is_some() || !only_ready {
+            METRICS.checked_out(taken.is_some());
+        }
         match (taken, mode) {
             (Some(ready), _) => Ok((Some(result(CheckoutSource::ReadyInstance, waited)), Some(ready))),
             (None, CheckoutMode::Require) => Err(unavailable(&pool.id, obstacle.as_deref())),

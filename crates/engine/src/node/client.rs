@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 
 use crate::machine::{Error, Kind};
+use crate::tls;
 
 /// How long a connection may take: the parts of a cluster are near each other.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
@@ -81,7 +82,8 @@ impl Unanswered {
 }
 
 impl Client {
-    /// Over TLS to addresses of https, whose certificates the computer's authorities (or those of `SSL_CERT_FILE`) signed.
+    /// Over TLS to addresses of https, whose certificates the computer's authorities (or those of `SSL_CERT_FILE`), or those of
+    /// `--cluster-ca`, signed.
     pub fn new() -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -89,18 +91,11 @@ impl Client {
         http.set_connect_timeout(Some(CONNECT_PATIENCE));
         http.set_keepalive(Some(KEEPALIVE));
         http.set_recv_buffer_size(Some(UNREAD));
-        let builder = hyper_rustls::HttpsConnectorBuilder::new();
-        let connector = match builder.with_native_roots() {
-            Ok(builder) => builder.https_or_http().enable_http1().wrap_connector(http),
-            Err(error) => {
-                tracing::warn!(%error, "no certificates found: only http:// URLs of nodes and gateways can be reached");
-                let config = rustls::ClientConfig::builder()
-                    .with_root_certificates(rustls::RootCertStore::empty())
-                    .with_no_client_auth();
-                let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config);
-                builder.https_or_http().enable_http1().wrap_connector(http)
-            }
-        };
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls::client())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

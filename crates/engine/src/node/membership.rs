@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Unanswered};
 use super::identity::Identity;
@@ -52,6 +53,8 @@ pub struct Membership {
     told: Told,
     /// The gateway that answered last.
     gateway: usize,
+    /// Cancelled when the node wants to be drained.
+    leaving: CancellationToken,
 }
 
 impl Membership {
@@ -67,6 +70,7 @@ impl Membership {
             client: Client::new(),
             told: Told::nothing(),
             gateway: 0,
+            leaving: CancellationToken::new(),
         };
         let mut is_said = false;
         loop {
@@ -121,11 +125,17 @@ impl Membership {
         node_key(&self.options.token, &self.identity.node)
     }
 
+    /// To be cancelled when the node shall be drained.
+    pub fn leaving(&self) -> CancellationToken {
+        self.leaving.clone()
+    }
+
     /// Tells the cluster that the node is there, until it is drained and its last machine has ended.
     pub async fn run(mut self, engine: Arc<Engine>) {
         let mut heard = Instant::now();
         let mut deadline = None;
         loop {
+            let is_leaving = self.leaving.is_cancelled();
             match self.beat(&engine).await {
                 Ok(orders) => {
                     heard = Instant::now();
@@ -165,7 +175,11 @@ impl Membership {
                     }
                 }
             }
-            tokio::time::sleep(INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                // The cluster hears of it at once.
+                () = self.leaving.cancelled(), if !is_leaving => {}
+            }
         }
     }
 
@@ -180,6 +194,7 @@ impl Membership {
             instance: self.instance.clone(),
             epoch: self.identity.epoch,
             clock_ms: now_ms(),
+            leaving: self.leaving.is_cancelled(),
             capacity: self.capacity(engine),
             pools: pools(engine),
             addresses: outer_addresses(),

@@ -164,6 +164,9 @@ pub struct Heartbeat {
     pub epoch: i64,
     /// Unix milliseconds by the node's clock.
     pub clock_ms: i64,
+    /// It wants to be drained. A node of the version before never does.
+    #[serde(default)]
+    pub leaving: bool,
     /// What it can hold.
     pub capacity: Capacity,
     /// Shares of warm pools by `twp_...`

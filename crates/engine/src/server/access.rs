@@ -20,6 +20,7 @@ use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use base64::Engine as _;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
 use super::connections::Visitor;
@@ -27,6 +28,7 @@ use super::preview_hosts::Domain;
 use super::reply::{envelope, json, status, Failure};
 use super::signed_files::{self, Signer};
 use crate::machine::{Error, Kind};
+use crate::metrics::METRICS;
 
 /// Subprotocol of all WebSockets, for clients that must offer one.
 pub const SUBPROTOCOL: &str = "nullspace.v1";
@@ -45,6 +47,13 @@ const PREFLIGHT_SECONDS: &str = "600";
 /// Names a request, in its extensions.
 #[derive(Clone)]
 pub struct RequestId(pub String);
+
+/// `http` or `https`, as whoever asked reached us, in the extensions of a request.
+#[derive(Clone, Copy)]
+pub struct Scheme(pub &'static str);
+
+/// How a gateway tells a node of the [`Scheme`].
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Digest of a key, so that comparing takes the same time for every length.
 pub type KeyDigest = [u8; 32];
@@ -88,6 +97,7 @@ pub struct Access {
     signer: Option<Signer>,
     /// Ports of machines have names below it.
     preview_domain: Option<Domain>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Access {
@@ -111,6 +121,7 @@ impl Access {
             is_node: false,
             signer: None,
             preview_domain: None,
+            tls: None,
         }
     }
 
@@ -119,6 +130,18 @@ impl Access {
     pub fn of_node(mut self) -> Self {
         self.is_node = true;
         self
+    }
+
+    /// Serves over TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<TlsAcceptor>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// What is shown to whoever connects.
+    pub fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.clone()
     }
 
     /// Whether gateways ask.
@@ -204,6 +227,12 @@ impl Access {
             && id.len() == 36
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         is_ours.then(|| id.to_owned())
+    }
+
+    fn scheme(&self, headers: &HeaderMap) -> Scheme {
+        let told = headers.get(FORWARDED_PROTO).filter(|_| self.is_node);
+        let is_https = told.map_or(self.tls.is_some(), |told| told == "https");
+        Scheme(if is_https { "https" } else { "http" })
     }
 
     /// The `Origin` of the request if there is one and it is allowed.
@@ -312,7 +341,10 @@ pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Ne
     let span = tracing::info_span!("request", id = %request_id);
     let mut request = request;
     request.extensions_mut().insert(RequestId(request_id.clone()));
+    let scheme = access.scheme(request.headers());
+    request.extensions_mut().insert(scheme);
     let begun = Instant::now();
+    let create = is_create(&method, &path).then(|| METRICS.create());
     let response = async {
         let (allowed_origin, mut response) = admit(&access, request, next).await;
         if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
@@ -333,10 +365,26 @@ pub async fn guard(State(access): State<Arc<Access>>, request: Request, next: Ne
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
         let (status, millis) = (response.status().as_u16(), begun.elapsed().as_millis() as u64);
+        METRICS.answered(status, begun.elapsed());
+        if let Some(create) = create {
+            create.ended(status);
+        }
         tracing::info!(%method, %path, status, millis, "answered");
         response
     };
     response.instrument(span).await
+}
+
+/// Whether a request makes a machine.
+fn is_create(method: &Method, path: &str) -> bool {
+    let of_machine = path.strip_prefix("/v1/machines");
+    *method == Method::POST
+        && of_machine.is_some_and(|rest| {
+            rest.is_empty()
+                || rest
+                    .strip_suffix("/fork")
+                    .is_some_and(|id| id.rfind('/') == Some(0))
+        })
 }
 
 async fn admit(access: &Access, mut request: Request, next: Next) -> (Option<HeaderValue>, Response) {
@@ -436,6 +484,20 @@ mod tests {
         ];
         for host in foreign {
             assert!(!access.knows_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn creates_and_forks_make_machines() {
+        for (method, path, makes) in [
+            (Method::POST, "/v1/machines", true),
+            (Method::POST, "/v1/machines/mch_1/fork", true),
+            (Method::GET, "/v1/machines", false),
+            (Method::POST, "/v1/machines/mch_1/exec", false),
+            (Method::POST, "/v1/machines/mch_1/x/fork", false),
+            (Method::POST, "/v1/machines-x/fork", false),
+        ] {
+            assert_eq!(is_create(&method, path), makes, "{method} {path}");
         }
     }
 

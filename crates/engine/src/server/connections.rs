@@ -15,7 +15,9 @@ use hyper::server::conn::http1;
 use hyper::service::{service_fn, Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -87,6 +89,16 @@ impl Drop for Entry {
 
 /// Serves until `closed`; requests that are under way then are finished.
 pub async fn serve(listener: TcpListener, router: Router, closed: impl Future<Output = ()>) {
+    serve_over(listener, None, router, closed).await;
+}
+
+/// The same, over TLS if there is a certificate to show.
+pub async fn serve_over(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    closed: impl Future<Output = ()>,
+) {
     let closing = CancellationToken::new();
     // Also when this future is dropped: what is idle ends, what is under way is finished.
     let ending = closing.clone().drop_guard();
@@ -99,7 +111,7 @@ pub async fn serve(listener: TcpListener, router: Router, closed: impl Future<Ou
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(converse(stream, router.clone(), closing.clone()));
+                connections.spawn(greet(stream, tls.clone(), router.clone(), closing.clone()));
             }
             Err(error) => {
                 tracing::debug!(%error, "accept failed");
@@ -113,11 +125,32 @@ pub async fn serve(listener: TcpListener, router: Router, closed: impl Future<Ou
     connections.wait().await;
 }
 
-async fn converse(stream: TcpStream, router: Router, closing: CancellationToken) {
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, closing: CancellationToken) {
     // Small answers must not wait for the client's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let (number, unwanted) = STRANGERS.enter();
     let visitor = Visitor(Arc::new(Entry(number)));
+    let Some(tls) = tls else {
+        return converse(stream, (visitor, unwanted), router, closing).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HEAD_PATIENCE, tls.accept(stream)) => shaken,
+        () = unwanted.cancelled() => return,
+        () = closing.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => converse(stream, (visitor, unwanted), router, closing).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a connection without TLS, or without trust"),
+        Err(_) => {}
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (visitor, unwanted): (Visitor, CancellationToken),
+    router: Router,
+    closing: CancellationToken,
+) {
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(visitor.clone());

@@ -9,6 +9,7 @@
 //!   [`preview_hosts`]: names of ports
 //! - [`sockets`]: upgrades to WebSockets; [`socket`]: what they share; [`exec_socket`], [`files_socket`], [`pty_socket`],
 //!   [`lifecycle_socket`], [`monitor_socket`]: the channels
+//! - [`scrape`]: what Prometheus reads
 //! - [`node`]: what the gateways of a cluster ask
 //! - [`faults`]: what goes wrong because a test asked for it
 
@@ -39,6 +40,7 @@ pub mod pty;
 pub mod pty_socket;
 pub mod reply;
 pub mod routes;
+pub mod scrape;
 pub mod signed_files;
 pub mod snapshots;
 pub mod socket;
@@ -129,6 +131,7 @@ pub async fn serve(
     let has_faults = faults.is_some();
     engine.let_pages_in(access.origins());
     engine.serves_on(listener.local_addr()?.port());
+    let tls = access.tls();
     let door = Door::new(engine.clone(), listener.local_addr()?.ip());
     door.reopen().await;
     let router = router(engine, access, faults, door);
@@ -139,7 +142,7 @@ pub async fn serve(
             .with_graceful_shutdown(closed)
             .await;
     }
-    connections::serve(listener, router, closed).await;
+    connections::serve_over(listener, tls, router, closed).await;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use nullspace_wire::files::{DownloadUrlRequest, DownloadUrlResponse, PathRequest
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::access::Scheme;
 use super::body::Body;
 use super::files;
 use super::reply::{json, Answer};
@@ -178,6 +179,7 @@ pub fn is_signed(path: &str) -> bool {
 async fn download_url(
     State(engine): Shared,
     Extension(signer): Extension<Signer>,
+    Extension(scheme): Extension<Scheme>,
     owner: Owner,
     headers: HeaderMap,
     body: Body<DownloadUrlRequest>,
@@ -196,13 +198,14 @@ async fn download_url(
         tar,
         expires: 0,
     };
-    let (url, _) = address(&engine, &signer, &headers, wanted).await?;
+    let (url, _) = address(&engine, &signer, scheme, &headers, wanted).await?;
     Ok(json(StatusCode::OK, &DownloadUrlResponse { url }))
 }
 
 async fn upload_url(
     State(engine): Shared,
     Extension(signer): Extension<Signer>,
+    Extension(scheme): Extension<Scheme>,
     owner: Owner,
     headers: HeaderMap,
     body: Body<PathRequest>,
@@ -217,7 +220,7 @@ async fn upload_url(
         tar: false,
         expires: 0,
     };
-    let (url, token) = address(&engine, &signer, &headers, wanted).await?;
+    let (url, token) = address(&engine, &signer, scheme, &headers, wanted).await?;
     let token = tells_token.then_some(token);
     Ok(json(StatusCode::OK, &UploadUrlResponse { url, token }))
 }
@@ -226,6 +229,7 @@ async fn upload_url(
 async fn address(
     engine: &Arc<Engine>,
     signer: &Signer,
+    Scheme(scheme): Scheme,
     headers: &HeaderMap,
     mut grant: Grant,
 ) -> Result<(String, String), Error> {
@@ -241,7 +245,7 @@ async fn address(
         Owner::Machine(_) => format!("{PATH}?token="),
         Owner::Volume(id) => format!("/v1/volumes/{id}/file?grant="),
     };
-    Ok((format!("http://{host}{place}{token}"), token))
+    Ok((format!("{scheme}://{host}{place}{token}"), token))
 }
 
 async fn download(State(engine): Shared, Extension(grant): Extension<Grant>, headers: HeaderMap) -> Answer {

@@ -10,6 +10,7 @@ mod layers;
 mod lists;
 mod loss;
 mod model;
+mod operate;
 mod pools;
 mod postgres;
 mod previews;

@@ -14,6 +14,8 @@ pub struct Postgres {
     port: u16,
     directory: PathBuf,
     programs: PathBuf,
+    /// Settings of its own, `NAME=VALUE`.
+    settings: Vec<String>,
     server: Option<(Child, ChildStdin)>,
 }
 
@@ -28,6 +30,11 @@ pub fn database() -> String {
 impl Postgres {
     /// Makes and starts a server.
     pub fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// The same with settings, `NAME=VALUE`.
+    pub fn start_with(settings: Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap().keep();
         let programs = programs();
         let initdb = as_nobody(&programs.join("initdb"))
@@ -59,6 +66,7 @@ impl Postgres {
             port,
             directory,
             programs,
+            settings,
             server: None,
         };
         server.resume();
@@ -91,6 +99,9 @@ impl Postgres {
             "-c",
             "max_connections=300",
         ]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
         let log = std::fs::File::create(self.directory.join("log")).unwrap();
         let mut child = command
             .stdin(Stdio::piped())
