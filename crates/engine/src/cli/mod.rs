@@ -596,3 +596,116 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Command lines of the files that deploy the engine, with the names of variables in place of what they hold.
+    fn command_lines(path: &Path) -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(path).unwrap().replace("\\\n", " ");
+        let mut found: Vec<Vec<String>> = Vec::new();
+        let mut is_list = false;
+        for line in text.lines().map(str::trim) {
+            let program = line.strip_prefix("ExecStart=/usr/bin/nullspace-engine ");
+            if let Some(rest) = program {
+                found.push(rest.split_whitespace().map(str::to_owned).collect());
+            } else if matches!(line, "args:" | "command:") {
+                (is_list, _) = (true, found.push(Vec::new()));
+            } else if let (true, Some(word), Some(list)) =
+                (is_list, line.strip_prefix("- "), found.last_mut())
+            {
+                let word = word.replace("$(GATEWAYS)", "http://gateway:3000");
+                list.push(word.replace("$(POD_IP)", "10.0.0.1"));
+            } else if !line.starts_with('#') {
+                is_list = false;
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_guide_of_clusters_names_all_options_of_gateways_and_keys_and_tests_that_there_are() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let guide = std::fs::read_to_string(root.join("docs/cluster.md")).unwrap();
+        let find = |command: &clap::Command, name: &str| command.find_subcommand(name).unwrap().clone();
+        let gateway = find(&Cli::command(), "gateway");
+        let add = find(&find(&gateway, "keys"), "add");
+        for option in gateway.get_arguments().chain(add.get_arguments()) {
+            // `--from-env` is for Compose, which has no other way to give a key.
+            let Some(long) = option
+                .get_long()
+                .filter(|long| !["help", "from-env"].contains(long))
+            else {
+                continue;
+            };
+            assert!(
+                guide.contains(&format!("--{long}")),
+                "docs/cluster.md says nothing of --{long}"
+            );
+        }
+        let tests = ["create", "loss"].map(|name| {
+            let file = format!("crates/engine/tests/cluster/{name}.rs");
+            std::fs::read_to_string(root.join(file)).unwrap()
+        });
+        let rows = guide
+            .lines()
+            .filter_map(|line| line.strip_suffix("` |")?.rsplit_once("| `"));
+        let named: Vec<&str> = rows
+            .map(|(_, test)| test)
+            .filter(|test| test.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+            .collect();
+        assert!(named.len() >= 5, "{named:?}");
+        for test in named {
+            let text = format!("async fn {test}()");
+            assert!(
+                tests.iter().any(|file| file.contains(&text)),
+                "there is no test {test}"
+            );
+        }
+    }
+
+    #[test]
+    fn files_that_deploy_a_cluster_name_options_and_variables_that_there_are() {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        let mut variables: Vec<String> = Vec::new();
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            let named = command.get_arguments().filter_map(|a| a.get_env()?.to_str());
+            variables.extend(named.map(str::to_owned));
+            commands.extend(command.get_subcommands().cloned());
+        }
+        for (file, count) in [
+            ("kubernetes/base/gateway.yaml", 1),
+            ("kubernetes/base/node.yaml", 1),
+            ("compose/compose.yaml", 3),
+            ("systemd/nullspace-gateway.service", 1),
+            ("systemd/nullspace-node.service", 1),
+        ] {
+            let path = deploy.join(file);
+            let lines = command_lines(&path);
+            assert_eq!(lines.len(), count, "{file}: {lines:?}");
+            for mut line in lines {
+                line.insert(0, "nullspace-engine".into());
+                // What comes from secrets.
+                line.push(match line[1].as_str() {
+                    "serve" => "--join-token=0123456789abcdef".into(),
+                    _ => "--database=postgresql://db/nullspace".into(),
+                });
+                if let Err(error) = Cli::try_parse_from(&line) {
+                    panic!("{file}: {error}");
+                }
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (at, _) in text.match_indices("NULLSPACE_") {
+                let is_word = |c: char| c.is_ascii_uppercase() || c == '_';
+                let name: String = text[at..].chars().take_while(|c| is_word(*c)).collect();
+                assert!(variables.contains(&name), "{file}: there is no variable {name}");
+            }
+        }
+    }
+}
