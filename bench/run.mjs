@@ -1,5 +1,5 @@
 // `npm run bench`: the tables of RESULTS.md. Everything is measured in turn, A B A B, in one run; what is printed are
-// medians of the ratios. Options: --rounds N (5), --quick (fewer calls), --only calls|decode|cold|streams|browser|workerd|engine|builds, --write.
+// medians of the ratios. Options: --rounds N (5), --quick (fewer calls), --only calls|decode|cold|streams|browser|workerd|engine|builds|cluster, --write.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -200,6 +200,7 @@ for (const [part, file] of [
   ['workerd', './browser.mjs'],
   ['engine', './engine.mjs'],
   ['builds', './builds.mjs'],
+  ['cluster', './cluster.mjs'],
 ]) {
   if (!wants(part)) continue;
   try {

@@ -108,7 +108,7 @@ pub async fn volume(
     body: JsonBody<CreateVolumeRequest>,
 ) -> Answer {
     let held = cluster.hold_volume_name(&body.value.name).await?;
-    let node = choose(&cluster.fitting(Need::default()), &mut rand::rng()).cloned();
+    let node = choose(&cluster.nodes.fitting(Need::default()), &mut rand::rng()).cloned();
     let passed = match node {
         Some(node) => {
             let request = request("/v1/volumes", &HeaderMap::new(), &id, None, body.raw.to_string());
@@ -553,15 +553,6 @@ impl Cluster {
         Ok(homes)
     }
 
-    /// Nodes on which a machine fits.
-    fn fitting(&self, need: Need) -> Vec<Arc<Node>> {
-        self.nodes
-            .all()
-            .into_iter()
-            .filter(|node| node.fits(need))
-            .collect()
-    }
-
     fn place(&self, wanted: &Wanted, tried: &HashSet<String>) -> Result<Arc<Node>> {
         if let Some(only) = &wanted.only {
             let node = self.nodes.by_tag(only).ok_or_else(|| self.no_room())?;
@@ -570,7 +561,7 @@ impl Cluster {
                 false => Err(node.unreachable()),
             };
         }
-        let mut fitting = self.fitting(wanted.need);
+        let mut fitting = self.nodes.fitting(wanted.need);
         fitting.retain(|node| !tried.contains(&node.tag));
         let first: Vec<_> = fitting
             .iter()

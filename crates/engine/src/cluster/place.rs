@@ -1,9 +1,11 @@
 //! Which node a machine is made on.
 
+use std::sync::Arc;
+
 use rand::seq::index::sample;
 use rand::Rng;
 
-use super::nodes::Node;
+use super::nodes::{Node, Nodes};
 use crate::node::messages::State;
 
 /// What a machine needs.
@@ -35,6 +37,13 @@ impl Node {
     pub fn free_memory_mb(&self) -> u64 {
         let used = self.capacity.memory_used_mb + self.link.placed_mb();
         self.capacity.memory_mb.saturating_sub(used)
+    }
+}
+
+impl Nodes {
+    /// Those on which a machine fits.
+    pub fn fitting(&self, need: Need) -> Vec<Arc<Node>> {
+        self.all().into_iter().filter(|node| node.fits(need)).collect()
     }
 }
 

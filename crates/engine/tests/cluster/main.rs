@@ -16,4 +16,5 @@ mod postgres;
 mod previews;
 mod quotas;
 mod real;
+mod scale;
 mod webhooks;

@@ -150,6 +150,13 @@ impl Part {
         found.unwrap()
     }
 
+    /// What it holds in memory.
+    pub fn memory_mib(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+    }
+
     /// Ids of the requests that it answered.
     fn answered(&self) -> Vec<String> {
         let log = self.log();
