@@ -15,8 +15,8 @@ use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use futures_util::future::join_all;
 use nullspace_wire::warm_pool::{
-    CheckoutMode, CreateWarmPoolRequest, DegradedReason, ListWarmPoolsResponse, PoolCounts, PoolState,
-    UpdateWarmPoolRequest, WarmPool,
+    CheckoutMode, CreateWarmPoolRequest, DegradedReason, ListWarmPoolsResponse, PoolCounts, PoolResources,
+    PoolState, UpdateWarmPoolRequest, WarmPool,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -152,7 +152,7 @@ pub async fn reconcile(State(cluster): State<Arc<Cluster>>, Path(id): Path<Strin
 impl Cluster {
     async fn create_pool(self: &Arc<Self>, body: CreateWarmPoolRequest) -> Result<WarmPool> {
         let terms = Terms::new(pool_id(), body)?;
-        let resolved = self.resolve(&terms.build(), terms.resources.disk_mb).await?;
+        let resolved = self.resolve(&terms.build(), Some(&terms.resources)).await?;
         self.db
             .get()
             .await?
@@ -227,12 +227,9 @@ impl Cluster {
         // Nodes are asked outside of the transaction.
         let old = self.stored_pool(id).await?;
         let terms = old.terms.changed(body)?;
-        let resolved = match terms.keeps_build_of(&old.terms) {
+        let resolved = match terms.keeps_build_of(&old.terms) && body.resources.is_none() {
             true => old.resolved,
-            false => {
-                let disk_mb = body.resources.as_ref().and_then(|resources| resources.disk_mb);
-                self.resolve(&terms.build(), disk_mb).await?
-            }
+            false => self.resolve(&terms.build(), body.resources.as_ref()).await?,
         };
         self.change_pool(id, |stored| {
             let mut terms = stored.terms.changed(body)?;
@@ -329,12 +326,12 @@ impl Cluster {
     }
 
     /// What a reference to a template means, by the first node that knows.
-    async fn resolve(&self, reference: &str, disk_mb: Option<u32>) -> Result<Resolved> {
+    async fn resolve(&self, reference: &str, sizes: Option<&PoolResources>) -> Result<Resolved> {
         let path = {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("reference", reference);
-            if let Some(disk_mb) = disk_mb {
-                query.append_pair("disk_mb", &disk_mb.to_string());
+            if let Some(sizes) = sizes {
+                query.append_pair("resources", &serde_json::to_string(sizes).unwrap_or_default());
             }
             format!("{TEMPLATE}?{}", query.finish())
         };
@@ -342,11 +339,8 @@ impl Cluster {
         for node in self.nodes.reached() {
             match self.ask(&node, Method::GET, &path, None::<&()>, PATIENCE).await {
                 Ok(resolved) => return Ok(resolved),
-                Err(Unanswered::Refused(status, error)) if status.is_client_error() => {
-                    let kind = match error.code == Kind::TemplateNotFound.code() {
-                        true => Kind::TemplateNotFound,
-                        false => Kind::InvalidRequest,
-                    };
+                Err(Unanswered::Refused(_, error)) if kind_of(&error.code).is_some() => {
+                    let kind = kind_of(&error.code).unwrap_or(Kind::InvalidRequest);
                     let refused = Error::new(kind, error.error);
                     refusal = Some(match error.suggested_action {
                         Some(action) => refused.with_action(action),
@@ -426,6 +420,16 @@ impl Cluster {
         };
         stored.terms.shown(resolved, counts, degraded, reconciled)
     }
+}
+
+/// What a node that looked at a template may say of it.
+fn kind_of(code: &str) -> Option<Kind> {
+    let kinds = [
+        Kind::TemplateNotFound,
+        Kind::InvalidRequest,
+        Kind::FeatureUnavailable,
+    ];
+    kinds.into_iter().find(|kind| kind.code() == code)
 }
 
 /// Dealing.

@@ -75,8 +75,7 @@ impl Engine {
             }
             None => self.template(&terms.build()).await?,
         };
-        template.check_disk(terms.resources.disk_mb)?;
-        self.check_pool_sizes(&template.name, &terms.resources)?;
+        self.check_pool_sizes(&template, &terms.resources)?;
         let pool = match known {
             Some(pool) => {
                 pool.set(|s| s.change(terms, template));
@@ -105,11 +104,6 @@ impl Engine {
         Ok(pool.info())
     }
 
-    fn check_pool_sizes(&self, template: &str, sizes: &PoolResources) -> Result<()> {
-        let asked = Asked::for_template(template, Some(sizes.vcpus), Some(sizes.memory_mb), sizes.disk_mb);
-        asked.check(self.backend.capabilities())
-    }
-
     /// The build of a pool's terms. A pinned one stays what it is until the pool is told otherwise.
     async fn build_of(&self, terms: &Terms, old: &Terms, template: Template) -> Result<Template> {
         match terms.keeps_build_of(old) {
@@ -118,10 +112,19 @@ impl Engine {
         }
     }
 
-    /// What a pool of these terms would hold.
-    pub async fn resolve_pool(&self, reference: &str, disk_mb: Option<u32>) -> Result<Resolved> {
+    fn check_pool_sizes(&self, template: &Template, sizes: &PoolResources) -> Result<()> {
+        template.check_disk(sizes.disk_mb)?;
+        let (vcpus, memory_mb) = (Some(sizes.vcpus), Some(sizes.memory_mb));
+        let asked = Asked::for_template(&template.name, vcpus, memory_mb, sizes.disk_mb);
+        asked.check(self.backend.capabilities())
+    }
+
+    /// What a pool of a template would hold; refuses sizes that its machines cannot have.
+    pub async fn resolve_pool(&self, reference: &str, sizes: Option<&PoolResources>) -> Result<Resolved> {
         let template = self.template(reference).await?;
-        template.check_disk(disk_mb)?;
+        if let Some(sizes) = sizes {
+            self.check_pool_sizes(&template, sizes)?;
+        }
         Ok(Resolved::of(&template))
     }
 
@@ -168,9 +171,8 @@ impl Engine {
         let (old, template) = pool.read(|s| (s.terms.clone(), s.template.clone()));
         let terms = old.changed(&body)?;
         let template = self.build_of(&terms, &old, template).await?;
-        template.check_disk(body.resources.as_ref().and_then(|r| r.disk_mb))?;
         if let Some(resources) = &body.resources {
-            self.check_pool_sizes(&template.name, resources)?;
+            self.check_pool_sizes(&template, resources)?;
         }
         // Anew: something else of it may have changed meanwhile.
         pool.set(|s| {

@@ -14,7 +14,7 @@ use super::reply::{json, nothing, Answer};
 use super::Shared;
 use crate::machine::list::{ListRequest, MAX_LIMIT};
 use crate::machine::pool_terms::Terms;
-use crate::machine::Engine;
+use crate::machine::{Engine, Error};
 use crate::node::carry::{self, LAYERS, SNAPSHOTS, TEMPLATES};
 use crate::node::messages::{Bring, BringTemplate, EventPage, MachinePage, PlacedMachine};
 
@@ -66,8 +66,10 @@ async fn events(State(engine): Shared, params: Params) -> Answer {
 
 async fn resolved(State(engine): Shared, params: Params) -> Answer {
     let reference = params.text("reference").unwrap_or_default();
-    let disk_mb = params.parsed("disk_mb", "1024")?;
-    let resolved = engine.resolve_pool(&reference, disk_mb).await?;
+    let sizes = params.text("resources").map(|text| serde_json::from_str(&text));
+    let wrong = |error| Error::invalid("resources", format_args!("cannot be read: {error}"));
+    let sizes = sizes.transpose().map_err(wrong)?;
+    let resolved = engine.resolve_pool(&reference, sizes.as_ref()).await?;
     Ok(json(StatusCode::OK, &resolved))
 }
 
