@@ -201,13 +201,15 @@ impl Call {
                     continue;
                 }
             };
-            let is_search = is_search(how);
-            tries += usize::from(!is_search);
+            if !is_search(how) {
+                tries += 1;
+            }
             match self.named(&node, &claim, how).await? {
                 Tried::Over(response, Some(made)) => {
                     if self.is_dead(&node, &claim, &made.machine.id).await {
                         (next, how) = self.next(&mut search, &tried).await?;
                         claim = self.move_on(ticket, &claim, &next, false).await?;
+                        tries += 1;
                         continue;
                     }
                     self.note(&node, &made).await;
@@ -215,6 +217,7 @@ impl Call {
                     if let Ok(false) = claims::made(&cluster.db, &claim, &made.machine.id).await {
                         cluster.end(&node, &made.machine.id).await;
                         claim = self.take(ticket, &node).await?;
+                        tries += 1;
                         continue;
                     }
                     return Ok(response);
@@ -231,7 +234,7 @@ impl Call {
                 Tried::Unsent if claim.is_new => {}
                 Tried::Unsent | Tried::Unknown => return Err(node.unreachable()),
             }
-            if !is_search {
+            if !is_search(how) {
                 tried.insert(node.tag.clone());
             }
             let moved = async {
