@@ -186,6 +186,8 @@ impl Cluster {
                 )
                 .await?;
             if entered == 1 {
+                // Its tag may have been that of a node that was forgotten.
+                events::skip(transaction, &tag, 0).await?;
                 return Ok(tag);
             }
         }

@@ -367,7 +367,8 @@ pub async fn give_up(db: &Db, tag: &str, silent_for: Option<Duration>) -> Result
     let rows = transaction
         .query(
             "SELECT id, info->'metadata' FROM things WHERE node = $1 AND kind = 'machine' AND NOT given_up \
-             AND info->>'status' <> 'error' ORDER BY seq",
+             AND info->>'status' <> 'error' AND NOT EXISTS \
+             (SELECT 1 FROM events e WHERE e.machine_id = things.id AND e.operation = 'destroy') ORDER BY seq",
             &[&tag],
         )
         .await?;
