@@ -349,6 +349,9 @@ async fn unknown_path(uri: Uri) -> Failure {
 
 /// Serves until the gateway is to end; requests that are under way then are finished.
 pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access) {
+    if let Ok(address) = listener.local_addr() {
+        cluster.serves_on(address.port());
+    }
     let caring = tokio::spawn(cluster.clone().look_after());
     let dealing = tokio::spawn(cluster.clone().keep_dealing());
     let sending = tokio::spawn(cluster.clone().keep_sending());

@@ -290,6 +290,11 @@ fn operations(webhook: &Webhook) -> Result<serde_json::Value> {
 
 /// Sending.
 impl Cluster {
+    /// Notes where the gateway serves: its own events would call it without end.
+    pub(super) fn serves_on(&self, port: u16) {
+        self.sender.reach.serves_on(port);
+    }
+
     /// There may be something to send.
     pub(super) fn wake_sender(&self) {
         self.sender.wake.notify_one();

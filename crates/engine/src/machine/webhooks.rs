@@ -128,7 +128,7 @@ impl Engine {
 
     /// Notes the port of the API, to which no webhook is sent.
     pub fn serves_on(&self, port: u16) {
-        self.reach.port.store(port, Ordering::Relaxed);
+        self.reach.serves_on(port);
     }
 }
 

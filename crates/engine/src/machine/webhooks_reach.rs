@@ -30,6 +30,11 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// Notes the port of the API, to which no webhook is sent.
+    pub fn serves_on(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
+    }
+
     /// Why nothing is sent to an address.
     pub(super) fn refusal(&self, address: SocketAddr) -> Option<String> {
         if self.is_everywhere.load(Ordering::Relaxed) {

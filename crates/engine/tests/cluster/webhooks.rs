@@ -165,6 +165,11 @@ async fn a_failed_delivery_is_repeated_before_the_next_and_settings_are_those_of
         .await
         .refused(400, "invalid_request");
     assert!(text.contains("url"), "{text}");
+    let own = format!("{}/v1/machines", one.url);
+    let own = json!({ "url": own, "operations": ["create"], "signing_secret": "s" });
+    one.post("/v1/lifecycle/webhooks", own)
+        .await
+        .refused(400, "invalid_request");
     one.delete(&path).await.expect(204);
     other.get(&path).await.refused(404, "not_found");
 }
