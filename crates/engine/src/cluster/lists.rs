@@ -154,6 +154,13 @@ impl Cluster {
             .collect())
     }
 
+    /// The newest machines of all nodes, at most a page.
+    pub async fn newest_machines(&self, request: &ListRequest, limit: usize) -> Result<Vec<MachineInfo>> {
+        let mut found = self.machines_before(request, limit, None).await?;
+        found.truncate(limit);
+        Ok(found.into_iter().map(|placed| placed.info).collect())
+    }
+
     /// The newest machines behind a mark, `limit` of each node at least.
     async fn machines_before(
         &self,

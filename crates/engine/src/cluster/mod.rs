@@ -13,6 +13,7 @@
 //! - [`pools`]: warm pools, of which each node holds a share
 //! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept
 //! - `addresses`: what no machine reaches
+//! - `monitor`: all machines as they change
 //! - `lost`: what is said of machines whose node was given up
 //! - `readings`: what Prometheus reads
 //! - [`operate`]: what operators do with nodes
@@ -28,6 +29,7 @@ mod layers;
 mod lists;
 mod lost;
 pub mod members;
+mod monitor;
 mod names;
 pub mod nodes;
 pub mod operate;
@@ -58,6 +60,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::machine::monitor::Samplers;
 use crate::machine::{secret, Error, Kind, Result};
 use crate::node::client::{Client, Unanswered};
 use crate::node::messages::State as NodeState;
@@ -102,6 +105,7 @@ pub struct Cluster {
     dealer: Dealer,
     tail: Tail,
     sender: Sender,
+    samplers: Samplers,
     client: Client,
     token: String,
     addresses: Addresses,
@@ -119,6 +123,7 @@ impl Cluster {
             dealer: Dealer::default(),
             tail: Tail::new(),
             sender: Sender::default(),
+            samplers: Samplers::default(),
             keys: Arc::default(),
             client: Client::new(),
             token: options.token,
@@ -265,7 +270,7 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::LIST_LIFECYCLE_WEBHOOK_DELIVERIES, webhooks::deliveries)
         .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, webhooks::delivery)
         .merge(lifecycle::routes())
-        .merge(sockets::lifecycle_routes())
+        .merge(sockets::shared())
         .outside(signed_files::PATH, axum::routing::any(signed_file));
     let access = Arc::new(access);
     let api = routes

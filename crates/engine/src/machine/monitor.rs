@@ -1,13 +1,16 @@
 //! Looks at all machines again and again for whoever watches: one look an interval, however many watch.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nullspace_wire::exec::ProcessInfo;
 use nullspace_wire::machine::{MachineInfo, MachineMetrics, MachineStatus};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::error::Result;
 use super::list::{ListRequest, MAX_LIMIT};
@@ -15,7 +18,7 @@ use super::live::lock;
 use super::Engine;
 
 /// What all machines were like at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Look {
     /// The newest machines, at most as many as a page of the list holds.
     pub machines: Vec<MachineInfo>,
@@ -30,46 +33,70 @@ pub type Looks = watch::Receiver<Option<Arc<Look>>>;
 
 /// The intervals that are watched.
 #[derive(Default)]
-pub(super) struct Samplers(Mutex<HashMap<Duration, watch::Sender<Option<Arc<Look>>>>>);
+pub struct Samplers(Mutex<HashMap<Duration, watch::Sender<Option<Arc<Look>>>>>);
 
-impl Engine {
-    /// Watches all machines. Watchers of one interval share its looks; the last one to leave ends them.
-    pub fn watch(self: &Arc<Self>, every: Duration) -> Looks {
-        let mut samplers = lock(&self.samplers.0);
-        if let Some(sampler) = samplers.get(&every) {
-            return sampler.subscribe();
+/// What is looked at: an engine, or a cluster of them.
+pub trait Watched: Send + Sync + 'static {
+    /// Cancelled when it ends.
+    fn closing(&self) -> &CancellationToken;
+    /// Kept for it.
+    fn samplers(&self) -> &Samplers;
+    /// Runs what looks.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+    /// Looks once.
+    fn look(&self) -> impl Future<Output = Result<Look>> + Send;
+}
+
+/// Watches all machines. Watchers of one interval share its looks; the last one to leave ends them.
+pub fn watch<W: Watched>(watched: &Arc<W>, every: Duration) -> Looks {
+    let mut samplers = lock(&watched.samplers().0);
+    if let Some(sampler) = samplers.get(&every) {
+        return sampler.subscribe();
+    }
+    let (sender, looks) = watch::channel(None);
+    samplers.insert(every, sender);
+    watched.spawn(sample(watched.clone(), every));
+    looks
+}
+
+async fn sample<W: Watched>(watched: Arc<W>, every: Duration) {
+    let closing = watched.closing().clone();
+    let mut ticks = tokio::time::interval(every);
+    // A look that takes longer than the interval must not be followed by a burst.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = closing.cancelled() => return drop(lock(&watched.samplers().0).remove(&every)),
         }
-        let (sender, looks) = watch::channel(None);
-        samplers.insert(every, sender);
-        self.tasks.spawn(self.clone().sample(every));
-        looks
+        let look = watched.look().await;
+        let mut samplers = lock(&watched.samplers().0);
+        // Under the lock: nobody can join between the question and the end.
+        match samplers.get(&every) {
+            Some(sampler) if sampler.receiver_count() > 0 => {
+                if let Ok(look) = look {
+                    sampler.send_replace(Some(Arc::new(look)));
+                }
+            }
+            _ => {
+                samplers.remove(&every);
+                return;
+            }
+        }
+    }
+}
+
+impl Watched for Engine {
+    fn closing(&self) -> &CancellationToken {
+        self.closing()
     }
 
-    async fn sample(self: Arc<Self>, every: Duration) {
-        let closing = self.closing().clone();
-        let mut ticks = tokio::time::interval(every);
-        // A look that takes longer than the interval must not be followed by a burst.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = closing.cancelled() => return drop(lock(&self.samplers.0).remove(&every)),
-            }
-            let look = self.look().await;
-            let mut samplers = lock(&self.samplers.0);
-            // Under the lock: nobody can join between the question and the end.
-            match samplers.get(&every) {
-                Some(sampler) if sampler.receiver_count() > 0 => {
-                    if let Ok(look) = look {
-                        sampler.send_replace(Some(Arc::new(look)));
-                    }
-                }
-                _ => {
-                    samplers.remove(&every);
-                    return;
-                }
-            }
-        }
+    fn samplers(&self) -> &Samplers {
+        &self.samplers
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
     }
 
     async fn look(&self) -> Result<Look> {

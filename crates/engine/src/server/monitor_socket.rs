@@ -14,8 +14,8 @@ use serde_json::{json, Value};
 
 use super::exec_socket::unexpected;
 use super::socket::{text, Gone, Socket};
-use crate::machine::monitor::{Look, Looks};
-use crate::machine::{Engine, Error};
+use crate::machine::monitor::{watch, Look, Looks, Watched};
+use crate::machine::Error;
 
 /// Between two looks when the client does not say, milliseconds.
 const DEFAULT_INTERVAL: u64 = 1000;
@@ -36,10 +36,10 @@ struct Subscription {
 }
 
 /// Serves one socket.
-pub async fn run(mut socket: Socket, engine: Arc<Engine>) {
-    let closing = engine.closing().clone();
+pub async fn run<W: Watched>(mut socket: Socket, watched: Arc<W>) {
+    let closing = watched.closing().clone();
     let is_closing = tokio::select! {
-        _ = session(&mut socket, &engine) => false,
+        _ = session(&mut socket, &watched) => false,
         () = closing.cancelled() => true,
     };
     if is_closing {
@@ -49,7 +49,7 @@ pub async fn run(mut socket: Socket, engine: Arc<Engine>) {
     }
 }
 
-async fn session(socket: &mut Socket, engine: &Arc<Engine>) -> Result<(), Gone> {
+async fn session<W: Watched>(socket: &mut Socket, watched: &Arc<W>) -> Result<(), Gone> {
     let mut subscriptions: Vec<Subscription> = Vec::new();
     loop {
         tokio::select! {
@@ -57,7 +57,7 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>) -> Result<(), Gone> 
                 let frame = frame?;
                 let id = text(&frame, "id").to_owned();
                 let taken = match text(&frame, "type") {
-                    "monitor_subscribe" => subscribe(engine, &mut subscriptions, &frame),
+                    "monitor_subscribe" => subscribe(watched, &mut subscriptions, &frame),
                     "monitor_unsubscribe" => {
                         subscriptions.retain(|s| s.id != id);
                         Ok(())
@@ -80,7 +80,7 @@ async fn session(socket: &mut Socket, engine: &Arc<Engine>) -> Result<(), Gone> 
     }
 }
 
-fn subscribe(engine: &Arc<Engine>, all: &mut Vec<Subscription>, frame: &Value) -> Result<(), Error> {
+fn subscribe<W: Watched>(watched: &Arc<W>, all: &mut Vec<Subscription>, frame: &Value) -> Result<(), Error> {
     let id = text(frame, "id");
     if id.is_empty() {
         return Err(Error::invalid(
@@ -120,7 +120,7 @@ fn subscribe(engine: &Arc<Engine>, all: &mut Vec<Subscription>, frame: &Value) -
             ))
         }
     };
-    let mut looks = engine.watch(Duration::from_millis(interval));
+    let mut looks = watch(watched, Duration::from_millis(interval));
     // What was seen before somebody joined is new to them.
     looks.mark_changed();
     all.push(Subscription {

@@ -13,6 +13,7 @@ use super::params::Params;
 use super::reply::{json, nothing, Answer};
 use super::Shared;
 use crate::machine::list::{ListRequest, MAX_LIMIT};
+use crate::machine::monitor::{Look, Watched};
 use crate::machine::pool_terms::Terms;
 use crate::machine::{Engine, Error};
 use crate::node::carry::{self, LAYERS, SNAPSHOTS, TEMPLATES};
@@ -34,6 +35,8 @@ pub const TEMPLATE: &str = "/node/v1/template";
 pub const EVENTS: &str = "/node/v1/events";
 /// Only events after this place.
 pub const AFTER: &str = "after_seq";
+/// A look at what runs.
+pub const LOOK: &str = "/node/v1/look";
 /// Header of a create: see [`PoolSearch`](crate::machine::validate::PoolSearch).
 pub const POOL_SEARCH: &str = "nullspace-pool-search";
 
@@ -50,11 +53,21 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route(TEMPLATES, get(template).post(bring_template))
         .route(&format!("{TEMPLATES}/all"), get(templates))
         .route(&format!("{TEMPLATES}/copy"), post(copy_templates))
+        .route(LOOK, get(look))
 }
 
 async fn put_pool(State(engine): Shared, Path(id): Path<String>, body: JsonBody<Terms>) -> Answer {
     let terms = Terms { id, ..body.value };
     Ok(json(StatusCode::OK, &engine.put_pool(terms).await?))
+}
+
+async fn look(State(engine): Shared) -> Answer {
+    // Lists have the machines, also those of nodes that do not answer.
+    let look = Look {
+        machines: Vec::new(),
+        ..engine.look().await?
+    };
+    Ok(json(StatusCode::OK, &look))
 }
 
 async fn events(State(engine): Shared, params: Params) -> Answer {

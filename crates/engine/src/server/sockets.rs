@@ -15,6 +15,7 @@ use super::reply::Answer;
 use super::routes::Routes;
 use super::{exec_socket, files_socket, lifecycle_socket, monitor_socket, pty_socket, socket, Shared};
 use crate::machine::files::Owner;
+use crate::machine::monitor::Watched;
 use crate::machine::{Error, Kind};
 
 /// Routes of this resource.
@@ -22,13 +23,13 @@ pub fn routes() -> Routes {
     Routes::new()
         .on(&api::WEBSOCKET_UPGRADE, machine)
         .on(&api::VOLUME_WEBSOCKET_UPGRADE, volume)
-        .on(&api::MONITOR_WEBSOCKET_UPGRADE, monitor)
-        .merge(lifecycle_routes())
+        .merge(shared())
 }
 
-/// Those of events, which a gateway has too.
-pub fn lifecycle_routes<S: Source>() -> Routes<Arc<S>> {
+/// Those that a gateway has too.
+pub fn shared<S: Source + Watched>() -> Routes<Arc<S>> {
     Routes::new()
+        .on(&api::MONITOR_WEBSOCKET_UPGRADE, monitor::<S>)
         .on(&api::MACHINE_LIFECYCLE_WEBSOCKET_UPGRADE, machine_lifecycle::<S>)
         .on(&api::LIFECYCLE_WEBSOCKET_UPGRADE, lifecycle::<S>)
 }
@@ -87,9 +88,9 @@ async fn lifecycle<S: Source>(State(source): State<Arc<S>>, asked: Upgrade) -> A
     }))
 }
 
-async fn monitor(State(engine): Shared, asked: Upgrade) -> Answer {
+async fn monitor<W: Watched>(State(watched): State<Arc<W>>, asked: Upgrade) -> Answer {
     let asked = upgrade(asked)?;
     Ok(socket::open(asked, move |socket| {
-        monitor_socket::run(socket, engine)
+        monitor_socket::run(socket, watched)
     }))
 }

@@ -214,3 +214,45 @@ async fn a_reader_hears_each_event_once_over_a_dead_node_a_dead_gateway_and_a_si
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_watcher_sees_the_machines_of_all_nodes_come_and_go() {
+    let whole = Whole::start(2, 2).await;
+    let (one, other) = (&whole.gateways[0], &whole.gateways[1]);
+    let mut made = vec![one.create(json!({})).await];
+    let url = format!("{}/v1/monitor/ws", other.url.replacen("http", "ws", 1));
+    let mut request = url.into_client_request().unwrap();
+    let key = format!("Bearer {}", other.key).parse().unwrap();
+    request.headers_mut().insert("authorization", key);
+    let mut watcher = Reader {
+        socket: connect_async(request).await.unwrap().0,
+        heard: Vec::new(),
+    };
+    let subscribe = json!({ "type": "monitor_subscribe", "id": "m", "interval_ms": 100 }).to_string();
+    watcher
+        .socket
+        .send(Message::Text(subscribe.into()))
+        .await
+        .unwrap();
+    let snapshot = watcher.frame(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(snapshot["type"], "monitor_snapshot", "{snapshot}");
+    assert_eq!(snapshot["machines"][0]["id"], made[0].as_str());
+    while made.iter().map(|id| tag(id)).collect::<BTreeSet<_>>().len() < 2 {
+        made.push(one.create(json!({})).await);
+    }
+    let mut measured: BTreeSet<String> = BTreeSet::new();
+    while measured.len() < made.len() {
+        let frame = watcher.frame(Duration::from_secs(20)).await.unwrap();
+        if frame["type"] == "monitor_metrics" {
+            measured.insert(frame["machine_id"].as_str().unwrap().to_owned());
+        }
+    }
+    one.delete(&format!("/v1/machines/{}", made[0])).await.expect(200);
+    loop {
+        let frame = watcher.frame(Duration::from_secs(20)).await.unwrap();
+        if frame["removed"] == true {
+            assert_eq!(frame["machine_id"], made[0].as_str());
+            return;
+        }
+    }
+}
