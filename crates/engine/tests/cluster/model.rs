@@ -150,6 +150,7 @@ impl Fake {
                 },
                 pools: BTreeMap::new(),
                 events: 0,
+                leaving: false,
                 inventory: Inventory {
                     whole: true,
                     entries,
