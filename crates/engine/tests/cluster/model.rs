@@ -150,6 +150,7 @@ impl Fake {
                 },
                 pools: BTreeMap::new(),
                 events: 0,
+                addresses: Vec::new(),
                 leaving: false,
                 inventory: Inventory {
                     whole: true,
