@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,8 +40,10 @@ async function until(what, is, seconds = 60) {
 }
 
 /** A network of its own, which lasts as long as a process in it; that ends with this one. */
-function network() {
+async function network() {
   const child = start('unshare', ['--net', 'cat'], { stdio: ['pipe', 'ignore', 'ignore'] });
+  const of = (pid) => readlinkSync(`/proc/${pid}/ns/net`);
+  await until('the network is there', () => of(child.pid) !== of('self'));
   const inside = (...words) => ['nsenter', `--net=/proc/${child.pid}/ns/net`, ...words];
   return {
     pid: child.pid,
@@ -84,7 +86,7 @@ async function lay(t) {
   const gateways = [await gateway(4300), await gateway(4301)];
   const join = gateways.map((one) => one.said[1]).join(',');
   const node = async (number) => {
-    const { pid, inside, ip: ipInside } = network();
+    const { pid, inside, ip: ipInside } = await network();
     ip('link', 'add', `nssw${number}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(pid));
     ip('link', 'set', `nssw${number}`, 'master', 'nssw', 'up');
     ipInside('addr', 'add', `${address(number)}/24`, 'dev', 'eth0');
@@ -99,15 +101,18 @@ async function lay(t) {
         ...['--advertise', `http://${address(number)}:3000`, '--node-name', `node-${number}`, '--state', state],
       ),
       ready: /node (\S+) serves gateways/,
-      env: environment,
+      env: { NULLSPACE_JOIN_TOKEN: TOKEN, HOME: directory },
     });
   };
   const nodes = await Promise.all([1, 2, 3].map(node));
   const list = () => JSON.parse(run('node', 'list', '--json'));
-  await until('three nodes are ready', () => list().filter(({ state, memory_mb }) => state === 'ready' && memory_mb > 0).length === 3);
+  await until(
+    'three nodes are ready',
+    () => list().filter(({ state, memory_mb }) => state === 'ready' && memory_mb > 0).length === 3,
+  );
   await sleep(1500); // until each gateway has looked
   return {
-    sdk: gateways.map((one) => new Nullspace({ apiUrl: one.said[1], apiKey: KEY })),
+    sdk: gateways.map((one) => new Nullspace({ baseUrl: one.said[1], apiKey: KEY })),
     gateways,
     nodes: nodes.map((process, index) => ({ process, number: index + 1, tag: process.said[1] })),
     list,
@@ -119,10 +124,13 @@ const tagOf = ({ id }) => id.split('_')[1].slice(0, 4);
 
 /** What a stream says until it is ended: numbers, of which none may be missing. */
 async function count(machine) {
-  const stream = await machine.commands.stream('i=0; while :; do echo $((i=i+1)); sleep 0.02; done', { shell: true, timeout: 600 });
+  const stream = await machine.commands.stream('i=0; while :; do echo $((i=i+1)); sleep 0.02; done', {
+    shell: true,
+    timeout: 600,
+  });
   let text = '';
   const reading = (async () => {
-    for await (const event of stream) if (event.type === 'stdout') text += event.data;
+    for await (const event of stream) if (event.kind === 'stdout') text += event.data;
   })().catch((error) => error);
   return {
     get last() {
@@ -131,14 +139,19 @@ async function count(machine) {
     async check() {
       const lines = text.slice(0, text.lastIndexOf('\n')).split('\n').map(Number);
       assert.ok(lines.length > 50, `${lines.length} lines`);
-      assert.deepEqual(lines, lines.map((_, index) => index + 1));
+      assert.deepEqual(
+        lines,
+        lines.map((_, index) => index + 1),
+      );
       await machine.kill();
       await reading;
     },
   };
 }
 
-test('a cluster loses a node, a gateway and a cable, and each key has one machine that lives', { skip: process.getuid() !== 0 && 'needs root' }, async (t) => {
+test('a cluster loses a node, a gateway and a cable, and each key has one machine that lives', {
+  skip: process.getuid() !== 0 && 'needs root',
+}, async (t) => {
   const { sdk, gateways, nodes, list, cable } = await lay(t);
   const [first, second] = sdk;
   const all = async () => {
@@ -195,29 +208,51 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
     assert.equal(refused.retryable, true);
     await sleep(UNREACHABLE * 1000 - 2000);
     cable(cut.number, 'up');
-    await until('calls work again', () => sh(machine, 'echo back').then((said) => said === 'back', () => false));
+    await until('calls work again', () =>
+      sh(machine, 'echo back').then(
+        (said) => said === 'back',
+        () => false,
+      ),
+    );
     assert.equal(await sh(machine, 'kill -0 $(cat /tmp/pid) && echo alive'), 'alive');
 
     // And for too long: it counts as ended, its key makes another one, and nothing of it runs when its node is back.
-    const [key] = keys('cable', 1);
+    let key;
     const keyed = await until('a keyed machine is on that node', async () => {
-      const made = await create(second, `${key}-${Math.random()}`).then((m) => m);
-      return tagOf(made) === cut.tag ? made : undefined;
+      key = `cable-${Math.random()}`;
+      const made = await create(second, key);
+      if (tagOf(made) === cut.tag) return made;
+      await made.kill();
+      return undefined;
     });
     cable(cut.number, 'down');
     await until('the node is lost', () => list().find(({ tag }) => tag === cut.tag).state === 'lost', LOST + 20);
-    const { status, errorMessage } = await (await second.Machine.get(keyed.id)).getInfo();
+    const { status, errorMessage } = await keyed.getInfo();
     assert.equal(status, 'error');
     assert.match(errorMessage, /node was lost/);
+    const again = await create(second, key);
+    assert.notEqual(tagOf(again), cut.tag);
+    assert.equal(await sh(again, 'echo here'), 'here');
+    await again.kill();
     cable(cut.number, 'up');
-    const back = await until('the node is ready', () => list().find(({ tag, state }) => tag === cut.tag && state === 'ready'));
+    const back = await until('the node is ready', () =>
+      list().find(({ tag, state }) => tag === cut.tag && state === 'ready'),
+    );
     assert.equal(back.machines, 0, 'what was given up ran when its node was ready');
   });
 
   await t.test('no machine reaches a part of the cluster', async () => {
     const machine = await second.Machine.create({ ...MACHINE, network: { egress: { mode: 'allow_all' } } });
-    for (const [host, port] of [[address(safe.number), 3000], [address(cut.number), 3000], [SWITCH, 4300], [SWITCH, 4301]]) {
-      const said = await sh(machine, `timeout 5 bash -c 'exec 3<>/dev/tcp/${host}/${port}; printf "GET /healthz HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n" >&3; head -c 12 <&3' 2>/dev/null; echo`);
+    for (const [host, port] of [
+      [address(safe.number), 3000],
+      [address(cut.number), 3000],
+      [SWITCH, 4300],
+      [SWITCH, 4301],
+    ]) {
+      const said = await sh(
+        machine,
+        `timeout 5 bash -c 'exec 3<>/dev/tcp/${host}/${port}; printf "GET /healthz HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n" >&3; head -c 12 <&3' 2>/dev/null; echo`,
+      );
       assert.equal(said, '', `${host}:${port} answered a machine`);
     }
     await machine.kill();

@@ -16,7 +16,7 @@ use crate::node::membership::{Membership, Options};
 #[derive(Args)]
 pub struct Join {
     /// Join the cluster of this gateway as a node. Several may be given, comma-joined; any that answers will do.
-    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "join_token", conflicts_with_all = ["api_key", "faults", "temporary"])]
+    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "join_token", conflicts_with_all = ["faults", "temporary"])]
     join: Vec<String>,
 
     /// What all parts of the cluster share.

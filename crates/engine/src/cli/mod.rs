@@ -289,6 +289,7 @@ where
         .canonicalize()
         .map_err(|e| format!("cannot use {}: {e}", directory.display()))?;
     let key = match (given_key, &membership) {
+        // Keys of users are the gateways'; the variable may be set for other programs.
         (_, Some(membership)) => membership.key(),
         (Some(key), None) => key.to_owned(),
         (None, None) => running::key(&directory)

@@ -52,8 +52,9 @@ impl Cluster {
             own.extend(self.db.addresses().await);
             let own: Vec<String> = own.iter().map(ToString::to_string).collect();
             connection
+                // The moment of the statement, so that an address that is named twice is told once.
                 .execute(
-                    "INSERT INTO addresses (address, told_at) SELECT DISTINCT unnest($1::text[]), clock_timestamp() \
+                    "INSERT INTO addresses (address, told_at) SELECT DISTINCT unnest($1::text[]), now() \
                      ON CONFLICT (address) DO UPDATE SET told_at = excluded.told_at",
                     &[&own],
                 )
