@@ -483,7 +483,7 @@ impl Cluster {
     }
 
     /// Tells each node its share of each pool, where that is not what it was told before.
-    async fn deal(&self) -> Result<()> {
+    async fn deal(self: &Arc<Self>) -> Result<()> {
         let mut connection = self.db.get().await?;
         let transaction = connection.transaction().await?;
         lock_shares(&transaction).await?;
@@ -536,6 +536,7 @@ impl Cluster {
                 Err(_) => None,
             };
             if let Err(error) = put {
+                self.bring_missing(node, &terms, &error);
                 tracing::warn!(node = %node.name, pool = %terms.id, %error, "a node did not take its share of a warm pool");
             }
             let (id, tag) = (&terms.id, &node.tag);
@@ -557,6 +558,22 @@ impl Cluster {
         let known: HashSet<&str> = pools.iter().map(|pool| pool.terms.id.as_str()).collect();
         self.end_deleted(&nodes, &known).await;
         Ok(())
+    }
+
+    /// Lets a node that has no such template bring it: when its share is told again, it takes it.
+    fn bring_missing(self: &Arc<Self>, node: &Arc<Node>, terms: &Terms, error: &Unanswered) {
+        let is_missing =
+            matches!(error, Unanswered::Refused(_, told) if told.code == Kind::TemplateNotFound.code());
+        if !is_missing {
+            return;
+        }
+        let (cluster, node, reference) = (self.clone(), node.clone(), terms.build());
+        // Files take longer than a share may.
+        tokio::spawn(async move {
+            if let Err(error) = cluster.bring_template(&node, &reference).await {
+                tracing::warn!(node = %node.name, template = %reference, %error, "a node did not bring the template of a pool");
+            }
+        });
     }
 
     /// Deletes from nodes what the cluster does not know: the pool was deleted while they were away.

@@ -272,6 +272,31 @@ async fn a_template_is_built_on_its_home_and_starts_machines_on_every_node() {
 }
 
 #[tokio::test]
+async fn a_pool_of_a_built_template_is_filled_on_every_node() {
+    let whole = Whole::start(1, 3).await;
+    built(whole.gateway(), "app", "echo one > made").await;
+    let body = json!({
+        "name": "p", "template_ref": "app", "min_ready": 3, "max_ready": 3, "resources": { "vcpus": 1, "memory_mb": 256 }
+    });
+    whole
+        .gateway()
+        .post("/v1/template-warm-pools", body)
+        .await
+        .expect(201);
+    until("each node has one ready", async || {
+        let ready = |node: &crate::cluster::Node| {
+            node.engine
+                .pool_counts()
+                .iter()
+                .map(|(_, counts)| counts.ready)
+                .sum::<u32>()
+        };
+        whole.nodes.iter().all(|node| ready(node) == 1)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn with_two_copies_a_lost_home_loses_no_template() {
     let mut whole = Whole::copying(postgres::database(), QUICK, 2, 1, 3).await;
     built(whole.gateway(), "app", "echo one > made").await;
