@@ -1,14 +1,14 @@
 // The ways in which an engine can be started, as far as this computer can.
 
 import { execFile } from 'node:child_process';
-import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 import { NAME, runArguments } from '../../cli/container/arguments.mjs';
 import { temporaryDirectory } from '../lib/cleanup.mjs';
-import { startEngine } from '../lib/engine.mjs';
+import { startEngine, withoutRights } from '../lib/engine.mjs';
 import { inRoot } from '../lib/project.mjs';
 
 const run = promisify(execFile);
@@ -17,28 +17,6 @@ const isRoot = process.getuid() === 0;
 /** Where the memory controller of this computer is. */
 export const version = () =>
   / - cgroup \S+ \S*\bmemory\b/.test(readFileSync('/proc/self/mountinfo', 'utf8')) ? 'version 1' : 'version 2';
-
-/** No user of this computer: nothing belongs to it. */
-const UID = 54321;
-
-/** A program and a home that an ordinary user can use. The repository may lie where only root can enter. */
-function asOrdinaryUser(binary) {
-  if (!isRoot) return { binary };
-  const directory = temporaryDirectory('limits');
-  chmodSync(directory, 0o755);
-  const copy = path.join(directory, 'nullspace-engine');
-  copyFileSync(binary, copy);
-  chmodSync(copy, 0o755);
-  const home = path.join(directory, 'home');
-  mkdirSync(home);
-  chownSync(home, UID, UID);
-  return {
-    binary: copy,
-    state: path.join(home, 'state'),
-    env: { HOME: home },
-    wrapper: ['setpriv', '--reuid', String(UID), '--regid', String(UID), '--clear-groups'],
-  };
-}
 
 const OWN = 'nullspace-limits';
 const docker = (...args) => run('docker', args).then(({ stdout }) => stdout.trim());
@@ -83,7 +61,7 @@ export async function ways(binary, image) {
   );
   return {
     [`root, ${version()}`]: isRoot ? () => startEngine({ binary }) : undefined,
-    'ordinary user': () => startEngine(asOrdinaryUser(binary)),
+    'ordinary user': () => startEngine(withoutRights(binary, temporaryDirectory('limits'))),
     [`container, ${version()}`]: hasImage ? () => inContainer(image) : undefined,
   };
 }
