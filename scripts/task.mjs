@@ -119,7 +119,7 @@ const tasks = {
     console.log(`\nOpen ${origin} in a browser. Ctrl-C ends it.`);
     await new Promise(() => {});
   },
-  /** The long forms of tests that `npm test` runs short: much data, many uploads under kill -9, long random histories. */
+  /** The long forms of tests that `npm test` runs short: much data, many uploads under kill -9, long random histories of an engine and of a cluster. */
   async soak() {
     process.env.NULLSPACE_TEST_LONG = '1';
     await tasks.pack();
@@ -127,9 +127,14 @@ const tasks = {
     process.env.NULLSPACE_TEST_ENGINE = releaseEngine;
     await show(['scripts/test.mjs', 'e2e', ...rest]);
     await step('Long random histories', (current) =>
-      current.run('cargo', ['test', '--release', '--locked', '--package', 'nullspace-engine', '--test', 'api_model'], {
-        env: { ...process.env, PROPTEST_CASES: '2000' },
-      }),
+      current.run(
+        'cargo',
+        [
+          ...['test', '--release', '--locked', '--package', 'nullspace-engine', '--test', 'api', '--test', 'cluster'],
+          ...['--', 'model::'],
+        ],
+        { env: { ...process.env, PROPTEST_CASES: '2000', NULLSPACE_MODEL_STEPS: '10000' } },
+      ),
     );
   },
   /** Every `fuzz_...` test (in the crates themselves, and in the two files that have some) with FUZZ_CASES cases each (2 million unless it is set); proptest prints what fails, and its seed. */
