@@ -227,9 +227,12 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
     });
     cable(cut.number, 'down');
     await until('the node is lost', () => list().find(({ tag }) => tag === cut.tag).state === 'lost', LOST + 20);
-    const { status, errorMessage } = await keyed.getInfo();
-    assert.equal(status, 'error');
-    assert.match(errorMessage, /node was lost/);
+    // A gateway looks every second.
+    const ended = await until('the machine counts as ended', async () => {
+      const info = await keyed.getInfo().catch(({ code }) => assert.equal(code, 'node_unreachable'));
+      return info?.status === 'error' && info;
+    });
+    assert.match(ended.errorMessage, /node was lost/);
     const again = await create(second, key);
     assert.notEqual(tagOf(again), cut.tag);
     assert.equal(await sh(again, 'echo here'), 'here');

@@ -1,7 +1,7 @@
 // The engine of a user without rights.
 
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
@@ -9,6 +9,7 @@ import { Nullspace, NullspaceError } from 'nullspace';
 
 import { endAll, removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { STRANGER, withoutRights } from '../../scripts/lib/engine.mjs';
+import { isExecutable } from '../../scripts/lib/project.mjs';
 import { engineForTests, sh } from './support/engine.mjs';
 
 after(endAll);
@@ -162,7 +163,7 @@ test('a machine has 1024 processes and its neighbours have theirs, without a con
 });
 
 test('a user with subordinate ids has machines with other users, whose files are copied and removed', async (t) => {
-  const has = (tool) => process.env.PATH.split(':').some((folder) => existsSync(path.join(folder, tool)));
+  const has = (tool) => process.env.PATH.split(':').some((folder) => isExecutable(path.join(folder, tool)));
   if (process.getuid() !== 0 || !has('newuidmap')) return t.skip('needs root, and newuidmap (Debian: uidmap)');
   const directory = temporaryDirectory('subordinate');
   t.after(() => removeDirectory(directory));

@@ -70,14 +70,8 @@ struct Serve {
     #[command(flatten)]
     database: Database,
 
-    /// What all parts of the cluster share: nodes join with it.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "NULLSPACE_JOIN_TOKEN",
-        hide_env_values = true
-    )]
-    join_token: Option<String>,
+    #[command(flatten)]
+    shared: join::Shared,
 
     /// Address and port [default: 127.0.0.1:3000].
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -189,7 +183,7 @@ pub async fn run(options: Gateway) -> Outcome<()> {
 async fn serve(options: Serve) -> Outcome<()> {
     log::start(options.log, options.log_level, None)?;
     let mut signals = Signals::new()?;
-    let token = join::token(options.join_token)?;
+    let token = options.shared.token()?;
     if options.lost_after <= options.unreachable_after {
         return Err(format!(
             "--lost-after {} must be more than --unreachable-after {}: give 60 and 10",

@@ -12,14 +12,10 @@ use super::Outcome;
 use crate::machine::Engine;
 use crate::node::membership::{Membership, Options};
 
-/// A node of a cluster.
+/// What all parts of a cluster share.
 #[derive(Args)]
-pub struct Join {
-    /// Join the cluster of this gateway as a node. Several may be given, comma-joined; any that answers will do.
-    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "join_token", conflicts_with_all = ["faults", "temporary"])]
-    join: Vec<String>,
-
-    /// What all parts of the cluster share.
+pub struct Shared {
+    /// What all parts of the cluster share: nodes join with it.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -27,6 +23,24 @@ pub struct Join {
         hide_env_values = true
     )]
     join_token: Option<String>,
+}
+
+impl Shared {
+    /// A token that nobody guesses.
+    pub fn token(self) -> Outcome<String> {
+        token(self.join_token)
+    }
+}
+
+/// A node of a cluster.
+#[derive(Args)]
+pub struct Join {
+    /// Join the cluster of this gateway as a node. Several may be given, comma-joined; any that answers will do.
+    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "join_token", conflicts_with_all = ["faults", "temporary"])]
+    join: Vec<String>,
+
+    #[command(flatten)]
+    shared: Shared,
 
     /// Where gateways reach this node, such as http://10.0.0.7:3000.
     #[arg(long, value_name = "URL", requires = "join")]
@@ -63,7 +77,7 @@ pub async fn join(options: Join, directory: &Path) -> Outcome<Option<Membership>
     let url = options
         .advertise
         .ok_or("--join needs --advertise: where gateways reach this node, such as http://10.0.0.7:3000")?;
-    let token = token(options.join_token)?;
+    let token = options.shared.token()?;
     let gateways = options
         .join
         .iter()
@@ -83,8 +97,7 @@ pub async fn join(options: Join, directory: &Path) -> Outcome<Option<Membership>
     membership.await.map(Some)
 }
 
-/// A token that nobody guesses.
-pub fn token(given: Option<String>) -> Outcome<String> {
+fn token(given: Option<String>) -> Outcome<String> {
     let token = given.unwrap_or_default().trim().to_owned();
     match token.len() {
         16.. => Ok(token),

@@ -11,14 +11,12 @@ use nullspace_engine::machine::{Engine, Ids};
 use nullspace_engine::node::membership::{self, Membership};
 use nullspace_engine::server::{self, access::Access, preview_hosts::Domain};
 use nullspace_engine::store::Store;
-use reqwest::Method;
-use serde_json::{json, Value};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::postgres;
-use crate::support::{until, Plain, Reply};
+use crate::support::{until, Client, Plain};
 
 pub const TOKEN: &str = "a-join-token-for-tests";
 
@@ -38,9 +36,7 @@ static NODES: AtomicU32 = AtomicU32::new(1);
 
 /// A gateway.
 pub struct Gateway {
-    pub url: String,
-    pub key: String,
-    pub http: reqwest::Client,
+    client: Client,
     pub cluster: Arc<Cluster>,
     serving: JoinHandle<()>,
 }
@@ -192,9 +188,7 @@ impl Gateway {
         let domain = Domain::parse("localhost", address.port()).unwrap();
         let access = Access::with_keys(cluster.keys(), address).with_preview_domain(Some(domain));
         Self {
-            url: format!("http://{address}"),
-            key: key.to_owned(),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: Client::new(format!("http://{address}"), key),
             serving: tokio::spawn(cluster::serve(listener, cluster.clone(), access)),
             cluster,
         }
@@ -206,57 +200,18 @@ impl Gateway {
         self.serving.abort();
     }
 
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.key)
-    }
-
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Reply {
-            status,
-            headers,
-            text: response.text().await.unwrap(),
-        }
-    }
-
-    pub async fn get(&self, path: &str) -> Reply {
-        self.send(self.request(Method::GET, path)).await
-    }
-
-    pub async fn post(&self, path: &str, body: Value) -> Reply {
-        self.send(self.request(Method::POST, path).json(&body)).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Reply {
-        self.send(self.request(Method::DELETE, path)).await
-    }
-
-    pub async fn post_with_key(&self, path: &str, key: &str, body: Value) -> Reply {
-        self.send(
-            self.request(Method::POST, path)
-                .header("idempotency-key", key)
-                .json(&body),
-        )
-        .await
-    }
-
-    /// Makes a machine and gives its id.
-    pub async fn create(&self, body: Value) -> String {
-        let made = self.post("/v1/machines", body).await.expect(201);
-        made["id"].as_str().unwrap().to_owned()
-    }
-
     /// Runs shell text and gives what it printed.
     pub async fn shell(&self, id: &str, text: &str) -> String {
-        let body = json!({ "command": text, "shell": true });
-        let ran = self
-            .post(&format!("/v1/machines/{id}/exec"), body)
-            .await
-            .expect(200);
+        let ran = self.client.shell(id, text).await;
         ran["stdout"].as_str().unwrap().to_owned()
+    }
+}
+
+impl std::ops::Deref for Gateway {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 

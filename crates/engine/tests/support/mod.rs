@@ -22,9 +22,8 @@ pub const KEY: &str = "test-key";
 pub struct Served {
     pub engine: Arc<Engine>,
     pub backend: Arc<Plain>,
-    pub url: String,
     pub state: Arc<TempDir>,
-    pub http: reqwest::Client,
+    client: Client,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
@@ -67,6 +66,88 @@ impl Reply {
         assert_eq!(self.headers["x-request-id"], id);
         assert!(body["retryable"].is_boolean(), "{self:?}");
         body["error"].as_str().unwrap().to_owned()
+    }
+}
+
+impl std::ops::Deref for Served {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Who asks an engine, or a gateway.
+pub struct Client {
+    pub url: String,
+    pub key: String,
+    pub http: reqwest::Client,
+}
+
+impl Client {
+    pub fn new(url: String, key: &str) -> Self {
+        Self {
+            url,
+            key: key.to_owned(),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.key)
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let reply = Reply {
+            status,
+            headers,
+            text: response.text().await.unwrap(),
+        };
+        assert!(reply.headers.contains_key("x-request-id"), "{reply:?}");
+        reply
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+        self.send(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    pub async fn post_with_key(&self, path: &str, key: &str, body: Value) -> Reply {
+        self.send(
+            self.request(Method::POST, path)
+                .header("idempotency-key", key)
+                .json(&body),
+        )
+        .await
+    }
+
+    /// Makes a machine and gives its id.
+    pub async fn create(&self, body: Value) -> String {
+        let made = self.post("/v1/machines", body).await.expect(201);
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs shell text and gives the answer.
+    pub async fn shell(&self, id: &str, text: &str) -> Value {
+        let body = json!({ "command": text, "shell": true });
+        self.post(&format!("/v1/machines/{id}/exec"), body)
+            .await
+            .expect(200)
     }
 }
 
@@ -119,9 +200,8 @@ impl Served {
         Self {
             engine,
             backend,
-            url: format!("http://{address}"),
             state,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: Client::new(format!("http://{address}"), KEY),
             serving,
         }
     }
@@ -129,7 +209,7 @@ impl Served {
     /// Ends the engine as SIGTERM does and gives what the next one starts from.
     pub async fn stop(self) -> (Arc<Plain>, Arc<TempDir>) {
         self.engine.shutdown().await;
-        drop(self.http);
+        drop(self.client);
         tokio::time::timeout(Duration::from_secs(5), self.serving)
             .await
             .unwrap()
@@ -137,63 +217,6 @@ impl Served {
             .unwrap();
         assert_eq!(self.backend.alive(), 0, "machines were left");
         (self.backend, self.state)
-    }
-
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(KEY)
-    }
-
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let reply = Reply {
-            status,
-            headers,
-            text: response.text().await.unwrap(),
-        };
-        assert!(reply.headers.contains_key("x-request-id"), "{reply:?}");
-        reply
-    }
-
-    pub async fn get(&self, path: &str) -> Reply {
-        self.send(self.request(Method::GET, path)).await
-    }
-
-    pub async fn post(&self, path: &str, body: Value) -> Reply {
-        self.send(self.request(Method::POST, path).json(&body)).await
-    }
-
-    pub async fn patch(&self, path: &str, body: Value) -> Reply {
-        self.send(self.request(Method::PATCH, path).json(&body)).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Reply {
-        self.send(self.request(Method::DELETE, path)).await
-    }
-
-    pub async fn post_with_key(&self, path: &str, key: &str, body: Value) -> Reply {
-        self.send(
-            self.request(Method::POST, path)
-                .header("idempotency-key", key)
-                .json(&body),
-        )
-        .await
-    }
-
-    /// Makes a machine and gives its id.
-    pub async fn create(&self, body: Value) -> String {
-        let made = self.post("/v1/machines", body).await.expect(201);
-        made["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Runs shell text and gives the answer.
-    pub async fn shell(&self, id: &str, text: &str) -> Value {
-        let body = json!({ "command": text, "shell": true });
-        self.post(&format!("/v1/machines/{id}/exec"), body)
-            .await
-            .expect(200)
     }
 
     /// Makes a pool and waits until it is filled.
