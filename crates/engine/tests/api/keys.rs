@@ -90,11 +90,12 @@ async fn a_client_that_goes_away_gets_its_machine_by_asking_again() {
 #[tokio::test]
 async fn a_client_that_goes_away_without_a_key_leaves_a_machine_with_its_lease() {
     let served = Served::start().await;
-    *served.backend.delay.lock().unwrap() = Duration::from_millis(300);
+    // Long enough for a busy computer to read the request, and to see the machine while it lives.
+    *served.backend.delay.lock().unwrap() = Duration::from_secs(2);
     let request = served.request(reqwest::Method::POST, "/v1/machines");
     let impatient = request
-        .json(&json!({ "timeout_ms": 500 }))
-        .timeout(Duration::from_millis(100))
+        .json(&json!({ "timeout_ms": 2000 }))
+        .timeout(Duration::from_secs(1))
         .send()
         .await;
     assert!(impatient.unwrap_err().is_timeout());
