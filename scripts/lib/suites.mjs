@@ -17,8 +17,8 @@ import { referenceSteps } from './reference.mjs';
 import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
 import { turns } from './turns.mjs';
 
-/** Programs of tests at once, of all suites together: more than there are processors, since they wait for most of their time. */
-const turn = turns(2 * os.availableParallelism());
+/** Programs of tests at once, of all suites together: one more than there are processors, since they wait for much of their time. */
+const turn = turns(os.availableParallelism() + 1);
 /** Suites that run side by side, so that what is left of one does not keep the next one waiting. */
 export const SIDE_BY_SIDE = 3;
 
@@ -34,9 +34,6 @@ const command = (title, program, args) => ({
 
 const biome = inRoot('node_modules', '.bin', 'biome');
 
-/** Many tests of the engine wait for a machine or a time: twice as many at once as there are processors. */
-const THREADS = ['--test-threads', String(2 * os.availableParallelism())];
-
 /**
  * All suites by name. `run(step)` resolves with counts; what it `needs` is made while the engine compiles. One that is `early` needs no
  * engine and runs meanwhile, too. What is `apart` runs only when it is asked for.
@@ -51,7 +48,7 @@ export const suites = {
     async run(step) {
       // `--no-fail-fast`, so that the sum is one of all tests.
       const cargo = (args) => turn(() => step.try('cargo', ['test', ...args], { env: CHECKED }));
-      const { code, output } = await cargo([...TESTED, '--no-fail-fast', '--', ...THREADS]);
+      const { code, output } = await cargo([...TESTED, '--no-fail-fast']);
       const tools = await cargo(TESTED_TOOLS);
       return cargoCounts(output + tools.output, code || tools.code);
     },

@@ -74,7 +74,7 @@ const first = (home, code) => {
   writeFileSync(file, `import { Machine, Snapshot } from '${sdk}';\n${code}`);
   return file;
 };
-const HELLO = `const machine = await Machine.create({ memoryMb: 64, vcpus: 1, timeout: 60 });
+const HELLO = `const machine = await Machine.create({ timeout: 60 });
 console.log((await machine.commands.run('echo hello', { shell: true })).stdout);
 console.log((await machine.createSnapshot()).id);
 await machine.kill();`;
