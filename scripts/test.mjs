@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { cleanUpOnSignals, endAll } from './lib/cleanup.mjs';
 import { prepare } from './lib/setup.mjs';
 import { StepError, step, stepTimes } from './lib/steps.mjs';
-import { allConsumers, onlyFiles, SIDE_BY_SIDE, suites } from './lib/suites.mjs';
+import { allConsumers, onlyFiles, suites } from './lib/suites.mjs';
 
 const { values: options, positionals: chosen } = parseArgs({
   allowPositionals: true,
@@ -52,13 +52,9 @@ async function runSuite(name, { title, run }) {
   for (const key of Object.keys(total)) total[key] += counts[key] ?? 0;
 }
 
-/** Runs suites in order, this many at once. */
-async function runSuites(chosen, atOnce) {
-  const waiting = chosen.values();
-  const runNext = async () => {
-    for (const [name, suite] of waiting) await runSuite(name, suite);
-  };
-  await Promise.all(Array.from({ length: atOnce }, runNext));
+/** One after the other: beside each other they are slow enough to miss what they wait for. */
+async function runSuites(chosen) {
+  for (const [name, suite] of chosen) await runSuite(name, suite);
 }
 const early = wanted.filter(([, suite]) => suite.early);
 const others = wanted.filter(([, suite]) => !suite.early);
@@ -67,10 +63,9 @@ try {
   await prepare({
     tests: true,
     needs: new Set(wanted.flatMap(([, suite]) => suite.needs ?? [])),
-    // One at a time: the compiler has work for all processors, but for its last minute.
-    onPackage: () => runSuites(early, 1),
+    onPackage: () => runSuites(early),
   });
-  await runSuites(others, SIDE_BY_SIDE);
+  await runSuites(others);
 } catch (error) {
   if (!(error instanceof StepError)) console.error(error);
   total.failed += 1; // the set-up

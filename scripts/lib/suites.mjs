@@ -1,4 +1,4 @@
-// What `npm test` runs, in order: cheap and telling first. Suites run side by side, and what they run takes turns.
+// What `npm test` runs, in order: cheap and telling first. What a suite runs takes turns.
 
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -17,10 +17,8 @@ import { referenceSteps } from './reference.mjs';
 import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
 import { turns } from './turns.mjs';
 
-/** Programs of tests at once, of all suites together: one more than there are processors, since they wait for much of their time. */
+/** Programs of tests at once: one more than there are processors, since they wait for much of their time. */
 const turn = turns(os.availableParallelism() + 1);
-/** Suites that run side by side, so that what is left of one does not keep the next one waiting. */
-export const SIDE_BY_SIDE = 3;
 
 /** A suite that is one command, which needs no engine: it passes or fails as a whole. */
 const command = (title, program, args) => ({
