@@ -76,6 +76,11 @@ async fn opened(whole: &Whole, id: &str, port: u16) -> Value {
         .expect(200)
 }
 
+/// The name of a port of a machine, which is opened by that.
+async fn host_of(whole: &Whole, id: &str, port: u16) -> String {
+    opened(whole, id, port).await["host"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn a_port_is_reached_by_its_name_at_the_gateway_and_sees_what_was_sent_to_it() {
     let whole = Whole::start(2, 2).await;
@@ -155,10 +160,7 @@ async fn a_node_leads_nobody_to_a_port_but_gateways() {
     let whole = Whole::start(1, 1).await;
     let port = service().await;
     let id = whole.gateway().create(json!({})).await;
-    let host = opened(&whole, &id, port).await["host"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let host = host_of(&whole, &id, port).await;
     let node = &whole.nodes[0];
     let ask = |key: &str| {
         let request = whole.gateway().http.get(&node.url).header("host", &host);
@@ -179,14 +181,8 @@ async fn tokens_cookies_and_origins_are_checked_as_at_addresses() {
     let gateway = whole.gateway();
     let id = gateway.create(json!({})).await;
     let other = gateway.create(json!({})).await;
-    let host = opened(&whole, &id, port).await["host"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let foreign = opened(&whole, &other, port).await["host"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let host = host_of(&whole, &id, port).await;
+    let foreign = host_of(&whole, &other, port).await;
 
     // Pages: the machine's own ports may, others need a token.
     let own = format!("http://{}", host.replacen(&port.to_string(), "3000", 1));
@@ -245,10 +241,7 @@ async fn tokens_cookies_and_origins_are_checked_as_at_addresses() {
     let made = gateway.post("/v1/machines", body).await.expect(201);
     let private = made["id"].as_str().unwrap();
     let token = made["traffic_access_token"].as_str().unwrap();
-    let host = opened(&whole, private, port).await["host"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let host = host_of(&whole, private, port).await;
     let header = "x-nullspace-traffic-access-token";
     for (headers, status) in [
         (vec![], 401),
@@ -284,10 +277,7 @@ async fn websockets_go_through_with_their_subprotocols() {
     let whole = Whole::start(1, 1).await;
     let port = service().await;
     let id = whole.gateway().create(json!({})).await;
-    let host = opened(&whole, &id, port).await["host"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let host = host_of(&whole, &id, port).await;
     let address = whole.gateway().url.strip_prefix("http://").unwrap().to_owned();
     let connect = async |origin: &str| {
         let mut request = format!("ws://{host}/ws").into_client_request().unwrap();
@@ -319,10 +309,7 @@ async fn a_node_that_does_not_answer_is_a_503_and_a_lost_one_says_what_became_of
     let whole = Whole::over(postgres::database(), QUICK, 1, 2).await;
     let port = service().await;
     let id = whole.gateway().create(json!({})).await;
-    let host = opened(&whole, &id, port).await["host"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let host = host_of(&whole, &id, port).await;
     whole.node(&tag(&id)).kill().await;
     let (status, text, _) = visit(&whole, &host, "/", &[]).await;
     assert_eq!((status, code(&text).as_str()), (503, "node_unreachable"));

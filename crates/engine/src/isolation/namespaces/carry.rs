@@ -476,10 +476,8 @@ fn extended(
 mod tests {
     use super::*;
     use crate::isolation::namespaces::copy::same_attributes;
+    use crate::isolation::namespaces::sample::Sample;
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::{symlink, FileTypeExt, MetadataExt, PermissionsExt};
-    use std::path::PathBuf;
 
     fn free() -> io::Result<()> {
         Ok(())
@@ -492,47 +490,18 @@ mod tests {
         unpack(&stream[..], target, &free)
     }
 
-    fn at(path: &Path, name: &[u8]) -> PathBuf {
-        path.join(std::ffi::OsStr::from_bytes(name))
-    }
-
     #[test]
     fn what_arrives_is_like_what_was_sent() {
         let place = tempfile::tempdir().unwrap();
         let (source, target) = (place.path().join("source"), place.path().join("target"));
-        fs::create_dir_all(source.join("root/d/e")).unwrap();
-        fs::write(source.join("root/d/file"), "content\n").unwrap();
-        fs::write(at(&source, b"\xff\n"), "").unwrap();
-        fs::hard_link(source.join("root/d/file"), source.join("root/d/e/link")).unwrap();
-        fs::hard_link(source.join("root/d/file"), source.join("link")).unwrap();
-        symlink("/etc/passwd", source.join("symlink")).unwrap();
-        mknodat(
-            CWD,
-            source.join("pipe"),
-            FileType::Fifo,
-            Mode::from_raw_mode(0o640),
-            0,
-        )
-        .unwrap();
-        // What overlay leaves where something was removed.
-        mknodat(
-            CWD,
-            source.join("whiteout"),
-            FileType::CharacterDevice,
-            Mode::empty(),
-            0,
-        )
-        .unwrap();
-        let sparse = fs::File::create(source.join("sparse")).unwrap();
-        sparse.write_all_at(b"begin", 0).unwrap();
-        sparse.write_all_at(b"middle", 8 << 20).unwrap();
-        sparse.set_len(64 << 20).unwrap();
+        let sample = Sample {
+            directory: "root/d",
+            leads_to: "/etc/passwd",
+        };
+        sample.make(&source);
         let directory = fs::File::open(source.join("root/d")).unwrap();
         let is_root = rustix::process::geteuid().is_root();
         if is_root {
-            for name in ["symlink", "pipe", "root/d/file"] {
-                std::os::unix::fs::lchown(source.join(name), Some(12), Some(34)).unwrap();
-            }
             fsetxattr(&directory, c"trusted.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
             fsetxattr(
                 &directory,
@@ -543,75 +512,9 @@ mod tests {
             .unwrap();
             fsetxattr(&directory, c"user.a=b", b"1\n2\0=3", XattrFlags::empty()).unwrap();
         }
-        fs::set_permissions(source.join("root/d/file"), fs::Permissions::from_mode(0o4751)).unwrap();
-        fs::set_permissions(source.join("root/d"), fs::Permissions::from_mode(0o1750)).unwrap();
-        let old = Timespec {
-            tv_sec: 1_000_000_000,
-            tv_nsec: 123_456_789,
-        };
-        let old = Timestamps {
-            last_access: old,
-            last_modification: old,
-        };
-        for name in ["symlink", "pipe", "root/d", "sparse", ""] {
-            utimensat(CWD, source.join(name), &old, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-        }
 
         carried(&source, &target).unwrap();
-        for name in [
-            &b"root"[..],
-            b"root/d",
-            b"root/d/e",
-            b"root/d/file",
-            b"root/d/e/link",
-            b"\xff\n",
-            b"symlink",
-            b"pipe",
-            b"whiteout",
-            b"sparse",
-            b"",
-        ] {
-            let of = |path: &Path| {
-                let found = at(path, name).symlink_metadata().unwrap();
-                let owner = (found.uid(), found.gid());
-                let time = (found.mtime(), found.mtime_nsec());
-                (
-                    found.mode(),
-                    owner,
-                    found.rdev(),
-                    found.nlink(),
-                    found.size(),
-                    time,
-                )
-            };
-            let (sent, came) = (of(&source), of(&target));
-            // The size of a directory is the file system's.
-            let is_directory = at(&source, name).is_dir();
-            let came = if is_directory {
-                (came.0, came.1, came.2, came.3, sent.4, came.5)
-            } else {
-                came
-            };
-            assert_eq!(sent, came, "{}", String::from_utf8_lossy(name));
-        }
-        assert_eq!(
-            fs::read_to_string(target.join("root/d/file")).unwrap(),
-            "content\n"
-        );
-        let inode = |name: &str| target.join(name).metadata().unwrap().ino();
-        assert_eq!(
-            (inode("root/d/e/link"), inode("link")),
-            (inode("root/d/file"), inode("root/d/file"))
-        );
-        assert_eq!(
-            fs::read_link(target.join("symlink")).unwrap(),
-            Path::new("/etc/passwd")
-        );
-        let whiteout = target.join("whiteout").symlink_metadata().unwrap();
-        assert!(whiteout.file_type().is_char_device() && whiteout.rdev() == 0);
-        let read = fs::read(target.join("sparse")).unwrap();
-        assert!(read.starts_with(b"begin") && read[8 << 20..].starts_with(b"middle"));
-        assert!(target.join("sparse").metadata().unwrap().blocks() * 512 < 4 << 20);
+        sample.check(&source, &target);
         if is_root {
             let came = fs::File::open(target.join("root/d")).unwrap();
             let mut value = [0; 16];

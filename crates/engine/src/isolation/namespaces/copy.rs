@@ -294,106 +294,23 @@ pub(super) fn times(found: &Stat) -> Timestamps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isolation::namespaces::sample::Sample;
     use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
-
-    fn at(path: &Path, name: &[u8]) -> std::path::PathBuf {
-        path.join(std::ffi::OsStr::from_bytes(name))
-    }
 
     #[test]
     fn a_copy_is_like_its_source() {
         let place = tempfile::tempdir().unwrap();
         let (source, target) = (place.path().join("source"), place.path().join("target"));
-        fs::create_dir_all(source.join("d/e")).unwrap();
-        fs::write(source.join("d/file"), "content").unwrap();
-        fs::write(at(&source, b"\xff\n"), "").unwrap();
-        fs::hard_link(source.join("d/file"), source.join("d/e/link")).unwrap();
-        fs::hard_link(source.join("d/file"), source.join("link")).unwrap();
-        std::os::unix::fs::symlink("d/\u{e4}", source.join("symlink")).unwrap();
-        mknodat(
-            CWD,
-            source.join("pipe"),
-            FileType::Fifo,
-            Mode::from_raw_mode(0o640),
-            0,
-        )
-        .unwrap();
-        // What overlay leaves where something was removed.
-        let whiteout = source.join("whiteout");
-        mknodat(CWD, &whiteout, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
-        let sparse = fs::File::create(source.join("sparse")).unwrap();
-        sparse.write_all_at(b"begin", 0).unwrap();
-        sparse.write_all_at(b"middle", 8 << 20).unwrap();
-        sparse.set_len(64 << 20).unwrap();
-        fs::set_permissions(source.join("d/file"), fs::Permissions::from_mode(0o4751)).unwrap();
-        fs::set_permissions(source.join("d"), fs::Permissions::from_mode(0o1750)).unwrap();
+        let sample = Sample {
+            directory: "d",
+            leads_to: "d/\u{e4}",
+        };
+        sample.make(&source);
         let attributed = fs::File::open(source.join("d")).unwrap();
         let has_attributes = fsetxattr(&attributed, c"user.x", b"y", XattrFlags::empty()).is_ok();
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::lchown(source.join("symlink"), Some(12), Some(34)).unwrap();
-            std::os::unix::fs::lchown(source.join("pipe"), Some(12), Some(34)).unwrap();
-        }
-        let old = Timespec {
-            tv_sec: 1_000_000_000,
-            tv_nsec: 123_456_789,
-        };
-        let old = Timestamps {
-            last_access: old,
-            last_modification: old,
-        };
-        for name in ["symlink", "pipe", "d/e", "d", "sparse", ""] {
-            utimensat(CWD, source.join(name), &old, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-        }
 
         tree(&source, &target).unwrap();
-        for name in [
-            &b"d"[..],
-            b"d/e",
-            b"d/file",
-            b"\xff\n",
-            b"symlink",
-            b"pipe",
-            b"whiteout",
-            b"sparse",
-            b"",
-        ] {
-            let of = |path: &Path| {
-                let found = at(path, name).symlink_metadata().unwrap();
-                (
-                    found.mode(),
-                    found.uid(),
-                    found.gid(),
-                    found.rdev(),
-                    found.nlink(),
-                    found.mtime(),
-                    found.mtime_nsec(),
-                )
-            };
-            assert_eq!(of(&source), of(&target), "{}", String::from_utf8_lossy(name));
-        }
-        assert_eq!(fs::read_to_string(target.join("d/file")).unwrap(), "content");
-        let inode = |name: &str| target.join(name).metadata().unwrap().ino();
-        assert_eq!(
-            (inode("d/e/link"), inode("link")),
-            (inode("d/file"), inode("d/file"))
-        );
-        assert_eq!(
-            fs::read_link(target.join("symlink")).unwrap(),
-            Path::new("d/\u{e4}")
-        );
-        assert!(target
-            .join("pipe")
-            .symlink_metadata()
-            .unwrap()
-            .file_type()
-            .is_fifo());
-        let read = fs::read(target.join("sparse")).unwrap();
-        assert!(
-            read.len() == 64 << 20 && read.starts_with(b"begin") && read[8 << 20..].starts_with(b"middle")
-        );
-        assert!(target.join("sparse").metadata().unwrap().blocks() * 512 < 4 << 20);
+        sample.check(&source, &target);
         if has_attributes {
             let mut value = [0; 8];
             let copied = fs::File::open(target.join("d")).unwrap();

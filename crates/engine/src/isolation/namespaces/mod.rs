@@ -26,6 +26,8 @@ mod filter;
 mod layers;
 mod machine;
 mod merge;
+#[cfg(test)]
+mod sample;
 mod spawner;
 mod streams;
 mod volume_files;
