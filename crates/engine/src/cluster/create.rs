@@ -484,25 +484,24 @@ impl Cluster {
     /// Where a machine of this plan can be made.
     async fn wanted(&self, plan: &Plan) -> Result<Wanted> {
         let mut first = HashSet::new();
-        let files = match &plan.source {
-            Source::Template { template, .. } => Files::Template(template.clone()),
-            Source::Snapshot(id) => Files::Snapshot(id.clone()),
-        };
-        let need = match &plan.source {
+        let (files, need) = match &plan.source {
             Source::Template {
                 vcpus,
                 memory_mb,
                 disk_mb,
                 template,
                 ..
-            } => Need {
-                vcpus: vcpus.unwrap_or(1),
-                memory_mb: memory_mb.unwrap_or_else(|| validate::default_memory_mb(template)),
-                disk_mb: disk_mb.unwrap_or(0),
-            },
+            } => {
+                let need = Need {
+                    vcpus: vcpus.unwrap_or(1),
+                    memory_mb: memory_mb.unwrap_or_else(|| validate::default_memory_mb(template)),
+                    disk_mb: disk_mb.unwrap_or(0),
+                };
+                (Files::Template(template.clone()), need)
+            }
             Source::Snapshot(id) => {
                 first.extend(self.homes(id).await?);
-                Need::default()
+                (Files::Snapshot(id.clone()), Need::default())
             }
         };
         let only = match &plan.volumes {

@@ -9,7 +9,7 @@ use deadpool_postgres::{
 use tokio::net::lookup_host;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::machine::{Error, Kind, Result};
@@ -29,13 +29,35 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/4.sql"),
     include_str!("migrations/5.sql"),
 ];
-/// Held while the schema is changed, so that gateways that start together do it once.
-const MIGRATION_LOCK: i64 = 0x6e75_6c6c_0001;
 
 #[derive(Clone)]
 enum Host {
     Name(String),
     Address(IpAddr),
+}
+
+/// What gateways do one after the other.
+#[derive(Debug, Clone, Copy)]
+pub enum Lock {
+    /// Changing the schema, when they start together.
+    Schema = 1,
+    /// Telling nodes their shares of pools.
+    Shares = 2,
+    /// Adding events.
+    Events = 3,
+    /// Counting webhooks before there is one more.
+    Webhooks = 4,
+}
+
+/// Begins the numbers of our locks: others may use the same database.
+const LOCKS: i64 = 0x6e75_6c6c_0000;
+
+/// Waits for whoever does the same, and holds it until the transaction ends.
+pub async fn hold(transaction: &Transaction<'_>, lock: Lock) -> Result<()> {
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&(LOCKS + lock as i64)])
+        .await?;
+    Ok(())
 }
 
 /// The database of a cluster.
@@ -114,9 +136,7 @@ impl Db {
     pub async fn migrate(&self) -> Result<()> {
         let mut connection = self.get().await?;
         let transaction = connection.transaction().await?;
-        transaction
-            .execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])
-            .await?;
+        hold(&transaction, Lock::Schema).await?;
         transaction
             .batch_execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
             .await?;

@@ -19,6 +19,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 use tokio_util::sync::CancellationToken;
 
+use super::db::{self, Lock};
 use super::nodes::{self, Node};
 use super::{no_thing, webhooks, Cluster};
 use crate::machine::{unix_micros, Error, Result, EVENT_BACKLOG};
@@ -28,8 +29,6 @@ use crate::server::lifecycle::Source;
 use crate::server::node::{AFTER, EVENTS, LIMIT};
 use crate::store::events::{EventFilter, KEPT_EVENTS};
 
-/// Held while events are added.
-const LOCK: i64 = 0x6e75_6c6c_0003;
 /// How long a node may take to tell its events: who asks for a list waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks while somebody listens.
@@ -51,14 +50,6 @@ impl Tail {
             told: Mutex::new(None),
         }
     }
-}
-
-/// Waits until nobody else adds events, until the transaction ends.
-pub async fn lock(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
-        .await?;
-    Ok(())
 }
 
 /// Adds events, and what webhooks are to be sent; the caller holds the lock.
@@ -115,15 +106,11 @@ fn read(rows: &[Row], column: usize) -> Result<Vec<LifecycleEventInfo>> {
 impl Cluster {
     /// Reads events until the gateway ends.
     pub(super) async fn keep_reading(self: Arc<Self>) {
-        loop {
-            let pace = match self.tail.listeners.receiver_count() {
-                0 => nodes::LOOK,
-                _ => LIVE,
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pace) => {}
-                () = self.closing.cancelled() => return,
-            }
+        let pace = || match self.tail.listeners.receiver_count() {
+            0 => nodes::LOOK,
+            _ => LIVE,
+        };
+        while self.rests(pace()).await {
             if let Err(error) = self.look_for_events().await {
                 tracing::warn!(%error, "reading events failed; trying again");
             }
@@ -215,7 +202,7 @@ impl Cluster {
     async fn take(&self, node: &Node, page: EventPage, last: i64) -> Result<()> {
         let mut connection = self.db.get().await?;
         let transaction = connection.transaction().await?;
-        lock(&transaction).await?;
+        db::hold(&transaction, Lock::Events).await?;
         let row = transaction
             .query_opt(
                 "SELECT lost, (SELECT seq FROM event_cursors WHERE node = tag) FROM nodes WHERE tag = $1",

@@ -301,11 +301,7 @@ impl Cluster {
     /// Looks after copies until the gateway ends.
     pub async fn look_after_copies(self: Arc<Self>) {
         let mut refused = HashSet::new();
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = self.closing.cancelled() => return,
-            }
+        while self.rests(LOOK).await {
             let cared = async {
                 self.delete_again().await?;
                 self.copy_snapshots(&mut refused).await?;

@@ -18,11 +18,12 @@ use tokio_postgres::Row;
 
 use super::nodes::Node;
 use super::Cluster;
+use crate::machine::contents::Thing;
 use crate::machine::list::{page_size, states, ListRequest};
 use crate::machine::snapshot::has_metadata;
 use crate::machine::{Error, Kind, Result};
 use crate::node::client::Unanswered;
-use crate::node::messages::{Kind as Thing, MachinePage, PlacedMachine};
+use crate::node::messages::{MachinePage, PlacedMachine};
 use crate::server::machines::page;
 use crate::server::node::{BEFORE, LIMIT, MACHINES};
 use crate::server::params::Params;
@@ -81,7 +82,6 @@ pub async fn machines(State(cluster): State<Arc<Cluster>>, params: Params) -> An
     let mut found = cluster
         .machines_before(&request, limit + 1, mark.as_ref())
         .await?;
-    found.truncate(limit + 1);
     let has_next = found.len() > limit;
     found.truncate(limit);
     let next_token = found.last().filter(|_| has_next).map(|last| last.mark.token());
@@ -318,7 +318,8 @@ fn said_nothing(node: &Node, error: &Unanswered) {
     tracing::warn!(node = %node.name, %error, "a node does not list what it has: what it told last stands in for it");
 }
 
-fn info<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T> {
+/// What a node told, as the API shows it.
+pub fn info<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T> {
     let Json(value): Json<serde_json::Value> = row.get(column);
     serde_json::from_value(value).map_err(|e| Error::internal("reading what a node told", e))
 }

@@ -7,10 +7,9 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use nullspace_wire::machine::{DestroyMachineResponse, MachineInfo, MachineStatus};
-use tokio_postgres::types::Json;
 
 use super::nodes::{Node, LOST_MACHINE};
-use super::{claims, no_thing, proxy, Cluster};
+use super::{claims, lists, no_thing, proxy, Cluster};
 use crate::machine::live::not_ready;
 use crate::machine::{Error, Result};
 use crate::node::messages::State as NodeState;
@@ -92,11 +91,7 @@ impl Cluster {
                 &[&id],
             )
             .await?;
-        row.map(|row| {
-            let Json(info): Json<serde_json::Value> = row.get(0);
-            serde_json::from_value(info).map_err(|e| Error::internal("reading a machine", e))
-        })
-        .transpose()
+        row.map(|row| lists::info(&row, 0)).transpose()
     }
 
     /// Why a call about something of a lost node is not answered.

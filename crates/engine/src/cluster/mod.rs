@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, on, MethodRouter};
@@ -61,13 +61,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::monitor::Samplers;
-use crate::machine::{secret, Error, Kind, Result};
+use crate::machine::snapshot::no_snapshot;
+use crate::machine::{secret, Error, Result};
 use crate::node::client::{Client, Unanswered};
 use crate::node::messages::State as NodeState;
 use crate::server::access::{self, Access};
 use crate::server::reply::{json, Answer, Failure};
 use crate::server::routes::{filter, Routes};
-use crate::server::{connections, lifecycle, signed_files, sockets};
+use crate::server::{self, connections, lifecycle, signed_files, sockets};
 
 use addresses::Addresses;
 use db::Db;
@@ -157,6 +158,14 @@ impl Cluster {
         self.look(Instant::now()).await
     }
 
+    /// Waits between two rounds of what the gateway does again and again; `false` once it is to end.
+    async fn rests(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.closing.cancelled() => false,
+        }
+    }
+
     async fn look(&self, last: Instant) -> Result<()> {
         // The nodes first: that look says whether the database is there.
         self.nodes.refresh(&self.db, last).await?;
@@ -167,11 +176,7 @@ impl Cluster {
     async fn look_after(self: Arc<Self>) {
         let mut looked = Instant::now();
         let mut tidied = Instant::now();
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(nodes::LOOK) => {}
-                () = self.closing.cancelled() => return,
-            }
+        while self.rests(nodes::LOOK).await {
             let last = std::mem::replace(&mut looked, Instant::now());
             let cared = async {
                 self.look(last).await?;
@@ -227,10 +232,7 @@ impl Cluster {
 /// No node of the cluster has made this id.
 fn no_thing(id: &str) -> Error {
     match id.split_once('_').map(|(prefix, _)| prefix) {
-        Some("snap") => Error::new(
-            Kind::SnapshotNotFound,
-            format!("there is no snapshot {id}: it never was, or it was deleted"),
-        ),
+        Some("snap") => no_snapshot(id),
         Some("vol") => Error::no_volume(id),
         _ => Error::no_machine(id),
     }
@@ -239,7 +241,7 @@ fn no_thing(id: &str) -> Error {
 /// All routes of a gateway.
 pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
     let routes: Routes<Arc<Cluster>> = Routes::new()
-        .on(&api::HEALTH_CHECK, health)
+        .on(&api::HEALTH_CHECK, server::health)
         .on(&api::LIST_MACHINES, lists::machines)
         .on(&api::CREATE_MACHINE, create::machine)
         .on(&api::GET_MACHINE, lost::show)
@@ -275,7 +277,7 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
     let access = Arc::new(access);
     let api = routes
         .or_else(by_id)
-        .fallback(unknown_path)
+        .fallback(server::unknown_path)
         .with_state(cluster.clone())
         .layer(middleware::from_fn_with_state(access.clone(), access::guard));
     // Beside the API: neither is for users.
@@ -321,11 +323,6 @@ async fn signed_file(State(cluster): State<Arc<Cluster>>, request: Request) -> A
     Ok(proxy::forward(&cluster.client, &node, request).await?)
 }
 
-/// The process lives.
-async fn health() -> Response {
-    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
-}
-
 /// It can take creates, too: a load balancer sends them to another gateway while it cannot. `nodes`: those that take machines.
 async fn ready(State(cluster): State<Arc<Cluster>>) -> Response {
     match cluster.db.get().await {
@@ -342,14 +339,6 @@ async fn ready(State(cluster): State<Arc<Cluster>>) -> Response {
             &serde_json::json!({ "status": error.message }),
         ),
     }
-}
-
-async fn unknown_path(uri: Uri) -> Failure {
-    let text = format!(
-        "the API has no path {}; see the paths of spec/openapi.json",
-        uri.path()
-    );
-    Failure(Error::new(Kind::NotFound, text))
 }
 
 /// Serves until the gateway is to end; requests that are under way then are finished.

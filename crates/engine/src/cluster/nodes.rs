@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_postgres::types::Json;
 
-use super::db::Db;
+use super::db::{self, Db, Lock};
 use super::events;
 use crate::machine::events::{Actor, Event, Operation};
 use crate::machine::{Error, Kind, Result};
@@ -154,8 +154,8 @@ impl Node {
     }
 }
 
-/// Who knows the state of a node.
-fn state(
+/// The state of a node: `silent` since its last heartbeat, of which whoever asks could have heard for `trusted`.
+pub(super) fn state(
     lost: bool,
     draining: bool,
     silent: Duration,
@@ -352,7 +352,7 @@ pub async fn give_up(db: &Db, tag: &str, silent_for: Option<Duration>) -> Result
     let mut connection = db.get().await?;
     let transaction = connection.transaction().await?;
     // Before the row of the node: whoever adds its events locks in this order.
-    events::lock(&transaction).await?;
+    db::hold(&transaction, Lock::Events).await?;
     let seconds = silent_for.map_or(0.0, |silent| silent.as_secs_f64());
     let lost = transaction
         .execute(

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio_postgres::types::Json;
 
 use super::db::Db;
-use super::nodes::Limits;
+use super::nodes::{state, Limits};
 use super::place::MOST_CLOCK_OFF_MS;
 use crate::machine::{Error, Kind, Result};
 use crate::node::messages::{Capacity, State};
@@ -54,12 +54,11 @@ pub async fn list(db: &Db) -> Result<Vec<Shown>> {
     let shown = rows.iter().map(|row| {
         let heard: Option<i64> = row.get(8);
         let is_there = heard.is_some_and(|seconds| seconds <= limits.unreachable_after.as_secs() as i64);
-        let state = match (row.get::<_, bool>(4), is_there, row.get::<_, bool>(5)) {
-            (true, _, _) => State::Lost,
-            (_, false, _) => State::Unreachable,
-            (_, _, true) => State::Draining,
-            _ => State::Ready,
-        };
+        let silent = heard.map_or(Duration::MAX, |seconds| {
+            Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+        });
+        let always = Some(Duration::MAX);
+        let state = state(row.get(4), row.get(5), silent, always, limits, State::Unreachable);
         let capacity = row.get::<_, Json<Capacity>>(7).0;
         let clock_off: i64 = row.get(6);
         Shown {

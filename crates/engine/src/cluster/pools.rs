@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Row, Transaction};
 
+use super::db::{self, Lock};
 use super::nodes::{self, Node};
 use super::Cluster;
 use crate::machine::pool_terms::{Resolved, Terms, Turn};
@@ -36,8 +37,6 @@ use crate::server::node::{POOLS, TEMPLATE};
 use crate::server::params::Params;
 use crate::server::reply::{json, Answer};
 
-/// Held while nodes are told their shares.
-const LOCK: i64 = 0x6e75_6c6c_0002;
 /// How long a node may take to hear of its share.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A share is told again after this.
@@ -249,7 +248,7 @@ impl Cluster {
             self.stored_pool(id).await?;
             let mut connection = self.db.get().await?;
             let transaction = connection.transaction().await?;
-            lock_shares(&transaction).await?;
+            db::hold(&transaction, Lock::Shares).await?;
             transaction
                 .execute("DELETE FROM pool_shares WHERE pool = $1", &[&id])
                 .await?;
@@ -339,17 +338,12 @@ impl Cluster {
         for node in self.nodes.reached() {
             match self.ask(&node, Method::GET, &path, None::<&()>, PATIENCE).await {
                 Ok(resolved) => return Ok(resolved),
-                Err(Unanswered::Refused(_, error)) if kind_of(&error.code).is_some() => {
-                    let kind = kind_of(&error.code).unwrap_or(Kind::InvalidRequest);
-                    let refused = Error::new(kind, error.error);
-                    refusal = Some(match error.suggested_action {
-                        Some(action) => refused.with_action(action),
-                        None => refused,
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(node = %node.name, %error, "a node did not say what a template is")
-                }
+                Err(error) => match error.told_as(&REFUSALS) {
+                    Some(told) => refusal = Some(told),
+                    None => {
+                        tracing::warn!(node = %node.name, %error, "a node did not say what a template is")
+                    }
+                },
             }
         }
         Err(refusal.unwrap_or_else(|| self.no_room()))
@@ -423,25 +417,18 @@ impl Cluster {
 }
 
 /// What a node that looked at a template may say of it.
-fn kind_of(code: &str) -> Option<Kind> {
-    let kinds = [
-        Kind::TemplateNotFound,
-        Kind::InvalidRequest,
-        Kind::FeatureUnavailable,
-    ];
-    kinds.into_iter().find(|kind| kind.code() == code)
-}
+const REFUSALS: [Kind; 3] = [
+    Kind::TemplateNotFound,
+    Kind::InvalidRequest,
+    Kind::FeatureUnavailable,
+];
 
 /// Dealing.
 impl Cluster {
     /// Deals each second while it is on this gateway to do it, until the gateway ends. Apart from looking at nodes: telling one that
     /// does not answer takes longer than a second.
     pub(super) async fn keep_dealing(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(nodes::LOOK) => {}
-                () = self.closing.cancelled() => return,
-            }
+        while self.rests(nodes::LOOK).await {
             if let Err(error) = self.deal_on_duty().await {
                 tracing::warn!(%error, "dealing out warm pools failed; trying again");
             }
@@ -486,7 +473,7 @@ impl Cluster {
     async fn deal(self: &Arc<Self>) -> Result<()> {
         let mut connection = self.db.get().await?;
         let transaction = connection.transaction().await?;
-        lock_shares(&transaction).await?;
+        db::hold(&transaction, Lock::Shares).await?;
         let nodes = self.nodes.reached();
         let tags: Vec<&str> = nodes.iter().map(|node| node.tag.as_str()).collect();
         // Whatever a node that went away was told, it is told anew when it is back. Only who holds the lock writes shares: nobody who
@@ -592,14 +579,6 @@ impl Cluster {
         }))
         .await;
     }
-}
-
-/// Waits for who deals, until the transaction ends.
-async fn lock_shares(transaction: &Transaction<'_>) -> Result<()> {
-    transaction
-        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
-        .await?;
-    Ok(())
 }
 
 async fn told_shares(transaction: &Transaction<'_>) -> Result<HashMap<String, BTreeMap<String, Told>>> {

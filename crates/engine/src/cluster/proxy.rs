@@ -109,12 +109,7 @@ fn address(node: &Node, request: &mut Request) -> std::result::Result<(), String
     let is_preview = request.extensions().get::<IsPreview>().is_some();
     let scheme = request.extensions().get::<Scheme>().copied();
     let headers = request.headers_mut();
-    let protocol = headers.get(header::UPGRADE).cloned();
-    hops::end_hop(headers);
-    if let Some(protocol) = protocol {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
-    }
+    hops::pass_request(headers);
     if let Some(domain) = domain {
         let domain = HeaderValue::from_str(&domain).map_err(|e| e.to_string())?;
         headers.insert(preview_hosts::DOMAIN, domain);
@@ -157,16 +152,8 @@ fn without_user_key(headers: &mut HeaderMap) {
 
 /// An answer of a node as whoever asked shall see it. The gateway's guard adds the request's id and what browsers ask for.
 fn finished(mut response: HttpResponse<Body>) -> Response {
-    let protocol = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
-        .then(|| response.headers().get(header::UPGRADE).cloned())
-        .flatten();
-    let headers = response.headers_mut();
-    hops::end_hop(headers);
-    if let Some(protocol) = protocol {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
-    }
-    headers.remove(REQUEST_ID);
+    hops::pass_response(&mut response);
+    response.headers_mut().remove(REQUEST_ID);
     response
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Row, Transaction};
 
+use super::db::{self, Lock};
 use super::{nodes, Cluster};
 use crate::machine::webhooks::{
     check_change, delivery_detail, delivery_info, info, new_webhook, no_delivery, no_webhook, too_many,
@@ -32,8 +33,6 @@ use crate::store::webhooks_queue::{Claim, Decision, Delivery, KEPT_DELIVERIES, Q
 
 /// A gateway that has claimed a delivery and not decided it by then is gone: attempts take less.
 const CLAIM_SECONDS: f64 = 30.0;
-/// Held while a webhook is made, so that there are not more than there may be.
-const LOCK: i64 = 0x6e75_6c6c_0004;
 
 /// What a gateway knows of deliveries.
 pub struct Sender {
@@ -219,9 +218,7 @@ impl Cluster {
     async fn add_webhook(&self, webhook: &Webhook) -> Result<()> {
         let mut connection = self.db.get().await?;
         let transaction = connection.transaction().await?;
-        transaction
-            .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
-            .await?;
+        db::hold(&transaction, Lock::Webhooks).await?;
         let row = transaction
             .query_one("SELECT count(*) FROM webhooks", &[])
             .await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nullspace_wire::machine::MachineInfo;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{Error, Result};
@@ -14,12 +15,24 @@ use crate::store::documents::{self, Kind as Document};
 use crate::store::machines;
 
 /// What kind of thing it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // they say it all
 pub enum Thing {
     Machine,
     Snapshot,
     Volume,
+}
+
+impl Thing {
+    /// As the cluster's database spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Thing::Machine => "machine",
+            Thing::Snapshot => "snapshot",
+            Thing::Volume => "volume",
+        }
+    }
 }
 
 /// A thing as it is stored.

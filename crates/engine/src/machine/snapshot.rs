@@ -133,7 +133,8 @@ impl Snapshot {
     }
 }
 
-fn no_snapshot(id: &str) -> Error {
+/// No snapshot has this id.
+pub fn no_snapshot(id: &str) -> Error {
     Error::new(
         Kind::SnapshotNotFound,
         format!("there is no snapshot {id}: it never was, it was deleted, or its machine was resumed"),

@@ -58,17 +58,11 @@ impl Unanswered {
             Kind::CapacityExceeded,
             Kind::NodeUnreachable,
         ];
+        if let Some(error) = self.told_as(&KINDS) {
+            return error;
+        }
         match self {
-            Self::Refused(_, told) => match KINDS.iter().find(|kind| kind.code() == told.code) {
-                Some(kind) => {
-                    let error = Error::new(*kind, told.error);
-                    match told.suggested_action {
-                        Some(action) => error.with_action(action),
-                        None => error,
-                    }
-                }
-                None => Error::internal("asking a node", format!("{who}: {}", told.error)),
-            },
+            Self::Refused(_, told) => Error::internal("asking a node", format!("{who}: {}", told.error)),
             Self::Unsent(cause) | Self::Broken(cause) => {
                 tracing::warn!(%who, %cause, "a node does not answer");
                 Error::new(
@@ -78,6 +72,19 @@ impl Unanswered {
                 .with_action("repeat the call in a moment")
             }
         }
+    }
+
+    /// What the other side said, if it is one of some errors.
+    pub fn told_as(&self, kinds: &[Kind]) -> Option<Error> {
+        let Self::Refused(_, told) = self else {
+            return None;
+        };
+        let kind = kinds.iter().find(|kind| kind.code() == told.code)?;
+        let error = Error::new(*kind, told.error.clone());
+        Some(match &told.suggested_action {
+            Some(action) => error.with_action(action.clone()),
+            None => error,
+        })
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::messages::{Entry, Inventory, Kind};
-use crate::machine::contents::Thing;
+use super::messages::{Entry, Inventory};
 use crate::machine::{Engine, Result};
 
 /// What was told, and taken.
@@ -43,7 +42,7 @@ impl Told {
             if self.is_due || is_new {
                 if let Some(info) = engine.shown(&content).await {
                     entries.push(Entry {
-                        kind: kind(content.thing),
+                        kind: content.thing,
                         id: content.id.clone(),
                         seq: content.seq,
                         info,
@@ -79,12 +78,4 @@ fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
-}
-
-fn kind(thing: Thing) -> Kind {
-    match thing {
-        Thing::Machine => Kind::Machine,
-        Thing::Snapshot => Kind::Snapshot,
-        Thing::Volume => Kind::Volume,
-    }
 }

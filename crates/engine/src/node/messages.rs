@@ -11,6 +11,7 @@ use nullspace_wire::machine::MachineInfo;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::machine::contents::Thing;
 use crate::machine::mirrors::Wanted;
 
 /// Version of these messages. A gateway takes its own and the one before, so that gateways are upgraded first and nodes follow.
@@ -104,34 +105,11 @@ pub struct PoolShare {
     pub claimed: u32,
 }
 
-/// What kind of thing an entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A machine, in whatever state.
-    Machine,
-    /// A snapshot, also one that is a copy of another node's.
-    Snapshot,
-    /// A volume.
-    Volume,
-}
-
-impl Kind {
-    /// As the database spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Machine => "machine",
-            Kind::Snapshot => "snapshot",
-            Kind::Volume => "volume",
-        }
-    }
-}
-
 /// A thing of a node, as it is shown to users.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
     /// What it is.
-    pub kind: Kind,
+    pub kind: Thing,
     /// `mch_...`, `snap_...`, `vol_...`
     pub id: String,
     /// Place in the order of creation; Unix microseconds, or the next free number.

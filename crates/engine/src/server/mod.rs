@@ -146,11 +146,13 @@ pub async fn serve(
     Ok(())
 }
 
-async fn health() -> Response {
+/// The process lives.
+pub(crate) async fn health() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
-async fn unknown_path(uri: Uri) -> Failure {
+/// A path that no route has.
+pub(crate) async fn unknown_path(uri: Uri) -> Failure {
     Failure(Error::new(
         Kind::NotFound,
         format!(

@@ -282,10 +282,7 @@ fn while_it_passes(body: Body, busy: Busy) -> Body {
 
 /// An answer of the service, as whoever asked shall see it.
 fn finished(target: &Target, mut response: Response, session: Option<Grant>) -> Response {
-    let protocol = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
-        .then(|| response.headers().get(header::UPGRADE).cloned())
-        .flatten();
-    end_hop(response.headers_mut(), protocol);
+    hops::pass_response(&mut response);
     let headers = response.headers_mut();
     // Only we give out our cookies, whatever port of the address they are for.
     let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
@@ -303,15 +300,6 @@ fn finished(target: &Target, mut response: Response, session: Option<Grant>) -> 
         headers.append(header::SET_COOKIE, cookie);
     }
     response
-}
-
-/// Removes what was said about one connection only; `protocol`: what the next one changes to.
-fn end_hop(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
-    hops::end_hop(headers);
-    if let Some(protocol) = protocol {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
-    }
 }
 
 /// Connects to a port of a machine.
@@ -443,8 +431,7 @@ fn rewrite(target: &Target, host: &str, request: &mut Request) {
         |mask| mask.replace("${PORT}", &target.port.to_string()),
     );
     let headers = request.headers_mut();
-    let protocol = headers.get(header::UPGRADE).cloned();
-    end_hop(headers, protocol);
+    hops::pass_request(headers);
     headers.remove(&PROXY_TOKEN);
     headers.remove(&TRAFFIC_TOKEN);
     // Where a browser came from is the URL with the token, for all that the page loads.

@@ -15,8 +15,9 @@ use axum::routing::{get, post};
 use axum::Router;
 use nullspace_engine::cluster::db::Db;
 use nullspace_engine::cluster::nodes::give_up;
+use nullspace_engine::machine::contents::Thing;
 use nullspace_engine::node::messages::{
-    Capacity, Entry, Heartbeat, Inventory, Join, Joined, Kind, Orders, HEARTBEAT, JOIN, PROTOCOL,
+    Capacity, Entry, Heartbeat, Inventory, Join, Joined, Orders, HEARTBEAT, JOIN, PROTOCOL,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -129,7 +130,7 @@ impl Fake {
             let entries = {
                 let machines = self.machines.lock().unwrap();
                 let entry = |(id, machine): (&String, &Machine)| Entry {
-                    kind: Kind::Machine,
+                    kind: Thing::Machine,
                     id: id.clone(),
                     seq: machine.seq,
                     info: info(id, machine),
