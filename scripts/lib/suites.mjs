@@ -1,4 +1,4 @@
-// What `npm test` runs, in order: cheap and telling first. What a suite runs takes turns.
+// What `npm test` runs, in order: cheap and telling first.
 
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -15,17 +15,13 @@ import { makeData, postgresPrograms } from './postgres.mjs';
 import { pythonFor } from './python.mjs';
 import { referenceSteps } from './reference.mjs';
 import { buildTraps, CHECKED, referencePackages, TESTED, TESTED_TOOLS } from './setup.mjs';
-import { turns } from './turns.mjs';
-
-/** Programs of tests at once: one more than there are processors, since they wait for much of their time. */
-const turn = turns(os.availableParallelism() + 1);
 
 /** A suite that is one command, which needs no engine: it passes or fails as a whole. */
 const command = (title, program, args) => ({
   title,
   early: true,
   async run(step) {
-    const { code } = await turn(() => step.try(program, args));
+    const { code } = await step.try(program, args);
     return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
   },
 });
@@ -45,7 +41,7 @@ export const suites = {
     title: 'cargo test',
     async run(step) {
       // `--no-fail-fast`, so that the sum is one of all tests.
-      const cargo = (args) => turn(() => step.try('cargo', ['test', ...args], { env: CHECKED }));
+      const cargo = (args) => step.try('cargo', ['test', ...args], { env: CHECKED });
       const { code, output } = await cargo([...TESTED, '--no-fail-fast']);
       const tools = await cargo(TESTED_TOOLS);
       return cargoCounts(output + tools.output, code || tools.code);
@@ -129,7 +125,7 @@ export const suites = {
       });
       if (only && !'contract'.includes(only)) return counts;
       const python = await pythonFor(step, 'tests/contract');
-      const { code, output } = await turn(() => step.try('node', ['tests/contract/run.mjs', python], { env }));
+      const { code, output } = await step.try('node', ['tests/contract/run.mjs', python], { env });
       const contract = pythonCounts(output, code);
       for (const key of ['passed', 'failed', 'skipped']) counts[key] += contract[key] ?? 0;
       for (const key of ['failures', 'skips']) counts[key].push(...(contract[key] ?? []));
@@ -172,7 +168,7 @@ export const suites = {
     async run(step) {
       const python = await pythonFor(step, 'tests/contract');
       const run = ['tests/contract/run.mjs', python];
-      const { code, output } = await turn(() => step.try('node', run, { env: testEnvironment() }));
+      const { code, output } = await step.try('node', run, { env: testEnvironment() });
       return pythonCounts(output, code);
     },
   },
@@ -230,7 +226,7 @@ export const suites = {
     async run(step) {
       const counts = { passed: 0, failed: 0, failures: [] };
       for (const [program, ...args] of referenceSteps()) {
-        const { code, output } = await turn(() => step.try(program, args, { cwd: inRoot('reference') }));
+        const { code, output } = await step.try(program, args, { cwd: inRoot('reference') });
         counts[code === 0 ? 'passed' : 'failed'] += 1;
         if (code === 0) continue;
         const isReport = program.endsWith('api-extractor');
@@ -250,14 +246,13 @@ export const suites = {
       const counts = { passed: 0, failed: 0 };
       const consumers = everything ? ['run.mjs', '--all', '--write', inRoot('docs', 'runtimes.md')] : ['run.mjs'];
       const engine = ['engine.mjs', ...(everything ? ['--all'] : [])];
-      const parts = [['check.mjs'], ['newcomer.mjs'], engine, consumers].map(async ([program, ...flags]) => {
+      for (const [program, ...flags] of [['check.mjs'], ['newcomer.mjs'], engine, consumers]) {
         const args = [`tests/packaging/${program}`, '--tarball', tarball(), ...flags];
-        const { code, output } = await turn(() => step.try('node', args, { env, together: true }));
+        const { code, output } = await step.try('node', args, { env });
         const { passed, failed } = lineCounts(output, code);
         counts.passed += passed;
         counts.failed += failed;
-      });
-      await Promise.all(parts);
+      }
       return counts;
     },
   },
@@ -359,8 +354,8 @@ const testFiles = (directory) =>
 const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
 
 /**
- * Runs test files side by side, each with the wrapper to itself. `pattern` gives the names of a file's tests that run, where not all
- * do: the others count as nothing.
+ * Runs test files, as many at once as there are processors, each with the wrapper to itself. `pattern` gives the names of a file's
+ * tests that run, where not all do: the others count as nothing.
  */
 async function nodeTest(step, files, { cwd, env = process.env, wrapper = [], pattern = () => undefined }) {
   const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
@@ -381,7 +376,11 @@ async function nodeTest(step, files, { cwd, env = process.env, wrapper = [], pat
       else total[key] += counts[key];
     }
   };
-  await Promise.all(files.map((file) => turn(() => runFile(file))));
+  const waiting = files.values();
+  const worker = async () => {
+    for (const file of waiting) await runFile(file);
+  };
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
   return total;
 }
 
