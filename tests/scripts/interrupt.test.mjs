@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -13,6 +13,7 @@ import { root } from '../../scripts/lib/project.mjs';
 /** A script with a temporary directory of its own, which also marks everything that it starts. */
 function startScript(t, file, { args = [], env } = {}) {
   const tmp = mkdtempSync(path.join(os.tmpdir(), 'interrupt-'));
+  chmodSync(tmp, 0o755); // engines of another user have their state in it
   const child = spawn(process.execPath, [path.join(root, 'scripts', file), ...args], {
     cwd: root,
     // Tests that it starts are no part of this one.
