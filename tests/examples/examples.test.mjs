@@ -147,6 +147,7 @@ test('agent-loop: each conversation has a machine, and its client hears the mode
   } finally {
     agent.child.kill('SIGTERM');
     await gone(agent.child);
+    model.closeAllConnections();
     await new Promise((resolve) => model.close(resolve));
   }
   assert.deepEqual(await machines(), []);

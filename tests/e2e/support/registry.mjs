@@ -91,6 +91,10 @@ export async function startRegistry({ login } = {}) {
       tags.set(`${name}:${tag}`, manifest.digest);
       return `${host}/${name}:${tag}`;
     },
-    close: () => new Promise((resolve) => server.close(resolve)),
+    async close() {
+      // One of an engine that it made in advance and never used is no idle one to `close`, which would wait for it.
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
   };
 }
