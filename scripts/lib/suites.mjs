@@ -60,16 +60,18 @@ export const suites = {
     },
   },
   types: {
-    title: 'types of the examples and tests',
+    title: 'types of the examples and tests, and of answers beside the wire',
     early: true,
     async run(step) {
       const project = await consumerProject(step, [
         'examples',
         'tests/e2e',
         'tests/readme',
+        'tests/types',
         'tests/tsconfig.json',
         'scripts/lib',
       ]);
+      await step.run('cargo', ['xtask', 'declarations', path.join(project, 'tests/types/answers.generated.d.ts')]);
       const blocks = path.join(project, 'tests/readme/blocks');
       await step.run('node', [inRoot('tests/readme/extract.mjs'), blocks, '--types']);
       const tsc = inRoot('node_modules', '.bin', 'tsc');

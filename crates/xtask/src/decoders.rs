@@ -108,21 +108,52 @@ const nested = (value, key, decode) => {
 };
 "#;
 
-/// The whole file.
-pub fn generate() -> Result<String> {
-    let mut generator = SchemaGenerator::default();
-    let answers: Vec<(&str, String, Layout)> = Answer::TYPED
-        .iter()
-        .filter_map(|answer| Some((answer.name(), answer.schema(&mut generator)?, answer.layout()?)))
-        .collect();
-    let definitions = generator.take_definitions(true);
+/// The answers of the API, with the schemas of their types.
+pub struct Answers {
+    answers: Vec<(&'static str, String, Layout)>,
+    /// All schemas, by name.
+    pub definitions: Map<String, Value>,
+    /// Names of the types that are decoded, and whether any subset of the fields will do.
+    pub wanted: BTreeSet<(String, bool)>,
+}
 
-    let mut wanted: BTreeSet<(String, bool)> = BTreeSet::new();
-    for (_, name, layout) in &answers {
-        let projected = matches!(layout, Layout::Projected | Layout::ProjectedItems);
-        collect(&definitions, name, projected, &mut wanted)?;
+impl Answers {
+    /// Those of crates/wire.
+    pub fn read() -> Result<Self> {
+        let mut generator = SchemaGenerator::default();
+        let answers: Vec<(&str, String, Layout)> = Answer::TYPED
+            .iter()
+            .filter_map(|answer| Some((answer.name(), answer.schema(&mut generator)?, answer.layout()?)))
+            .collect();
+        let definitions = generator.take_definitions(true);
+        let mut wanted = BTreeSet::new();
+        for (_, name, layout) in &answers {
+            collect(&definitions, name, is_projected(*layout), &mut wanted)?;
+        }
+        Ok(Self {
+            answers,
+            definitions,
+            wanted,
+        })
     }
 
+    /// The schema of a type.
+    pub fn definition(&self, name: &str) -> Result<&Map<String, Value>> {
+        definition(&self.definitions, name)
+    }
+}
+
+const fn is_projected(layout: Layout) -> bool {
+    matches!(layout, Layout::Projected | Layout::ProjectedItems)
+}
+
+/// The whole file.
+pub fn generate() -> Result<String> {
+    let Answers {
+        answers,
+        definitions,
+        wanted,
+    } = Answers::read()?;
     let names: BTreeSet<&str> = answers.iter().map(|(name, ..)| *name).collect();
     ensure!(names.len() == answers.len(), "two answers have the same name");
 
@@ -133,7 +164,7 @@ pub fn generate() -> Result<String> {
     }
     file.push_str("\n/** By the names of `Answer`. */\nexport const decoders = {\n");
     for (answer, name, layout) in &answers {
-        let one = function_name(name, matches!(layout, Layout::Projected | Layout::ProjectedItems));
+        let one = function_name(name, is_projected(*layout));
         let items = "(Array.isArray(value) ? value : object(value, '').items)";
         let key = "Array.isArray(value) ? '' : 'items'";
         let body = match layout {
@@ -157,11 +188,28 @@ fn definition<'a>(definitions: &'a Map<String, Value>, name: &str) -> Result<&'a
         .with_context(|| format!("no schema of {name}"))
 }
 
-fn properties(schema: &Map<String, Value>) -> Result<&Map<String, Value>> {
+/// The fields of a type.
+pub fn properties(schema: &Map<String, Value>) -> Result<&Map<String, Value>> {
     schema
         .get("properties")
         .and_then(Value::as_object)
         .context("an answer that is no object")
+}
+
+/// What a field is when a server leaves it out; none for one that is absent then.
+pub fn default(field: &Value) -> Option<&Value> {
+    field.get("default").filter(|default| !default.is_null())
+}
+
+/// The fields of a type that a server always sends.
+pub fn required(schema: &Map<String, Value>) -> BTreeSet<&str> {
+    schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 /// Adds a definition and those that it refers to.
@@ -196,13 +244,7 @@ fn function(
     schema: &Map<String, Value>,
     projected: bool,
 ) -> Result<String> {
-    let required: BTreeSet<&str> = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required = required(schema);
     let mut always = String::new();
     let mut sometimes = String::new();
     let mut fields: Vec<_> = properties(schema)?.iter().collect();
@@ -227,7 +269,12 @@ fn function(
             // A mode of the wire alone: `custom` has names in JavaScript.
             value = format!("value.mode === 'domains' ? 'custom' : {value}");
         }
-        if required.contains(key.as_str()) && !projected {
+        if let (Some(default), false) = (default(schema), projected) {
+            writeln!(
+                always,
+                "  this.{shown} = value.{key} == null ? {default} : {value};"
+            )?;
+        } else if required.contains(key.as_str()) && !projected {
             writeln!(always, "  this.{shown} = {value};")?;
         } else {
             writeln!(sometimes, "  if (value.{key} != null) this.{shown} = {value};")?;
@@ -243,11 +290,16 @@ fn function(
 }
 
 /// What is done with a value.
-enum Shape {
+pub enum Shape {
+    /// Text, also one of several.
     String,
+    /// A time as text.
     Date,
+    /// A whole number.
     Integer,
+    /// A number.
     Number,
+    /// Yes or no.
     Boolean,
     /// Text by text.
     Strings,
@@ -255,10 +307,12 @@ enum Shape {
     Verbatim,
     /// Anything, passed through.
     Any,
+    /// An object of this type.
     Nested(String),
 }
 
-fn shape(definitions: &Map<String, Value>, schema: &Value) -> Result<Shape> {
+/// What is done with a value of this schema.
+pub fn shape(definitions: &Map<String, Value>, schema: &Value) -> Result<Shape> {
     let Some(schema) = schema.as_object() else {
         return Ok(Shape::Any);
     };
@@ -368,6 +422,14 @@ mod tests {
         assert!(file.contains("  this.createdAt = date(value.created_at, 'created_at');\n"));
         assert!(file.contains(
             "  if (value.timeout_at != null) this.timeoutAt = date(value.timeout_at, 'timeout_at');\n"
+        ));
+    }
+
+    #[test]
+    fn a_field_with_a_default_is_always_there() {
+        let file = generate().unwrap();
+        assert!(file.contains(
+            "  this.metadata = value.metadata == null ? {} : object(value.metadata, 'metadata');\n"
         ));
     }
 }

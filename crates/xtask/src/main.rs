@@ -3,8 +3,10 @@
 //! - [`wasm`]: Rust -> module and glue
 //! - [`glue`]: what is changed in the glue, and why
 //! - [`decoders`]: wire types -> JavaScript that checks answers and gives them their JavaScript shape
+//! - [`declarations`]: wire types -> TypeScript, for a test
 //! - [`package`]: puts `pkg/` together
 
+mod declarations;
 mod decoders;
 mod glue;
 mod package;
@@ -36,6 +38,11 @@ enum Task {
     },
     /// Prints the generated decoders.
     Decoders,
+    /// Writes TypeScript declarations of what they make into a file.
+    Declarations {
+        /// The file.
+        out: PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
@@ -51,6 +58,7 @@ fn main() -> Result<()> {
             let size = fs::metadata(out.join(wasm::MODULE))?.len();
             println!("{}: {} KB of wasm", out.display(), size / 1000);
         }
+        Task::Declarations { out } => fs::write(out, declarations::generate()?)?,
         Task::Decoders => print!("{}", decoders::generate()?),
     }
     Ok(())
