@@ -62,6 +62,7 @@ const others = wanted.filter(([, suite]) => !suite.early);
 try {
   await prepare({
     tests: true,
+    inRust: wanted.some(([, suite]) => suite.inRust),
     needs: new Set(wanted.flatMap(([, suite]) => suite.needs ?? [])),
     onPackage: () => runSuites(early),
   });

@@ -11,9 +11,10 @@ import { StepError, step } from './steps.mjs';
 
 /**
  * The package and the engine, side by side: they share nothing that is built, and each fills the pauses of the other. For tests also
- * what they `needs`. Whoever gives `onPackage` has it run as soon as there is a package, while the engine compiles.
+ * what they `needs`; with an engine that is given, Rust is compiled for tests `inRust` only. Whoever gives `onPackage` has it run as
+ * soon as there is a package, while the engine compiles.
  */
-export async function prepare({ tests = false, needs = [], onPackage = () => {} } = {}) {
+export async function prepare({ tests = false, inRust = false, needs = [], onPackage = () => {} } = {}) {
   await checkRequirements({ engine: true, tests });
   const makePackage = async () => {
     await wasmToolchain();
@@ -24,7 +25,10 @@ export async function prepare({ tests = false, needs = [], onPackage = () => {} 
     for (const need of needs) await need();
     await onPackage();
   };
-  await Promise.all([makePackage(), tests ? buildTests() : buildEngine()]);
+  await Promise.all([
+    makePackage(),
+    tests && (inRust || !process.env.NULLSPACE_TEST_ENGINE) ? buildTests() : buildEngine(),
+  ]);
 }
 
 /** Looks for what is needed; as root on a system with apt-get, installs what is missing. */

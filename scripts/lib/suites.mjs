@@ -30,7 +30,7 @@ const biome = inRoot('node_modules', '.bin', 'biome');
 
 /**
  * All suites by name. `run(step)` resolves with counts; what it `needs` is made while the engine compiles. One that is `early` needs no
- * engine and runs meanwhile, too. What is `apart` runs only when it is asked for.
+ * engine and runs meanwhile, too. One that is `inRust` is compiled with it. What is `apart` runs only when it is asked for.
  */
 export const suites = {
   rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
@@ -39,6 +39,7 @@ export const suites = {
   words: command('spelling, and words that are not used any more', 'node', ['scripts/words.mjs']),
   cargo: {
     title: 'cargo test',
+    inRust: true,
     async run(step) {
       // `--no-fail-fast`, so that the sum is one of all tests.
       const cargo = (args) => step.try('cargo', ['test', ...args], { env: CHECKED });
@@ -49,6 +50,7 @@ export const suites = {
   },
   clippy: {
     title: 'clippy',
+    inRust: true,
     async run(step) {
       // Nothing is compiled again: cargo repeats what was found.
       let passed = true;
