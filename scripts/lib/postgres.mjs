@@ -1,7 +1,7 @@
 // A PostgreSQL for tests: one that is installed, or the one that npm brought.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
 import { isExecutable, root } from './project.mjs';
@@ -42,24 +42,26 @@ export function makeData(directory) {
 
 /**
  * Starts a server on files below `directory`, which are made if they are missing, and waits until it answers. It listens on a
- * socket there, not in the network: tests that have a network of their own reach it all the same.
+ * socket there, not in the network: tests that have a network of their own reach it all the same. With an address to `listen` on it
+ * trusts everybody of 10.0.0.0/8 there, which must be a network of the test's own.
  */
-export async function startPostgres(directory) {
+export async function startPostgres(directory, { listen = '' } = {}) {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const data = path.join(directory, 'data');
   if (!existsSync(data)) makeData(data);
+  if (listen) appendFileSync(path.join(data, 'pg_hba.conf'), 'host all all 10.0.0.0/8 trust\n');
   const server = await startProcess({
     what: 'PostgreSQL',
     // It ends when the shell reads the end of its input, so with this program, however that ends.
     command: [
       ...['sh', '-c', '"$@" & server=$!; read -r _; kill -INT $server; wait $server', 'sh'],
       ...[...program('postgres'), '-D', data, '-k', directory],
-      ...['-c', 'listen_addresses=', '-c', 'fsync=off', '-c', 'log_checkpoints=off'],
+      ...['-c', `listen_addresses=${listen}`, '-c', 'fsync=off', '-c', 'log_checkpoints=off'],
     ],
     ready: /database system is ready to accept connections/,
   });
   return {
-    url: `postgresql://nullspace@${encodeURIComponent(directory)}/postgres?sslmode=disable`,
+    url: `postgresql://nullspace@${listen || encodeURIComponent(directory)}/postgres?sslmode=disable`,
     log: server.log,
     async stop() {
       server.child.stdin.end();

@@ -9,6 +9,7 @@ import { temporaryDirectory } from './cleanup.mjs';
 import { namePattern, THROUGH_A_GATEWAY } from './cluster-files.mjs';
 import { consumerProject, isolatedEnvironment } from './consumer.mjs';
 import { cargoCounts, lineCounts, nodeCounts, pythonCounts } from './counts.mjs';
+import { kubernetesPrograms } from './kubernetes.mjs';
 import { engineBinary, inRoot, root, tarball } from './project.mjs';
 import { playgroundPackages } from './playground.mjs';
 import { makeData, postgresPrograms } from './postgres.mjs';
@@ -150,6 +151,21 @@ export const suites = {
       const project = await consumerProject(step, ['tests/container', 'scripts/lib']);
       const env = { ...process.env, ...testEnvironment() };
       return nodeTest(step, testFiles('tests/container'), { cwd: project, env });
+    },
+  },
+  kubernetes: {
+    title: 'the manifests of deploy/kubernetes on a Kubernetes with three nodes (tests/kubernetes)',
+    apart: true,
+    needs: [kubernetesPrograms],
+    async run(step) {
+      const project = await consumerProject(step, ['tests/kubernetes', 'scripts/lib']);
+      const wrapper = ownNetwork();
+      return nodeTest(step, testFiles('tests/kubernetes'), {
+        cwd: project,
+        env: testEnvironment(),
+        wrapper,
+        limit: 900_000,
+      });
     },
   },
   browsers: {
@@ -361,13 +377,17 @@ const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
  * Runs test files, as many at once as there are processors, each with the wrapper to itself. `pattern` gives the names of a file's
  * tests that run, where not all do: the others count as nothing.
  */
-async function nodeTest(step, files, { cwd, env = process.env, wrapper = [], pattern = () => undefined }) {
+async function nodeTest(
+  step,
+  files,
+  { cwd, env = process.env, wrapper = [], pattern = () => undefined, limit = TEST_LIMIT_MS },
+) {
   const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
   const runFile = async (file) => {
     const named = pattern(file);
     const chosen = named ? [`--test-name-pattern=${named}`] : [];
     // A test that waits for ever fails and is named, instead of stopping all.
-    const args = ['--test', '--test-reporter=tap', `--test-timeout=${TEST_LIMIT_MS}`, ...chosen, file];
+    const args = ['--test', '--test-reporter=tap', `--test-timeout=${limit}`, ...chosen, file];
     const [program, ...rest] = [...wrapper, process.execPath, ...args];
     const { code, output } = await step.try(program, rest, { cwd, env, together: true });
     const counts = nodeCounts(output, code);
