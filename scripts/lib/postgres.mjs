@@ -48,8 +48,10 @@ export function makeData(directory) {
 export async function startPostgres(directory, { listen = '' } = {}) {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const data = path.join(directory, 'data');
-  if (!existsSync(data)) makeData(data);
-  if (listen) appendFileSync(path.join(data, 'pg_hba.conf'), 'host all all 10.0.0.0/8 trust\n');
+  if (!existsSync(data)) {
+    makeData(data);
+    if (listen) appendFileSync(path.join(data, 'pg_hba.conf'), 'host all all 10.0.0.0/8 trust\n');
+  }
   const server = await startProcess({
     what: 'PostgreSQL',
     // It ends when the shell reads the end of its input, so with this program, however that ends.

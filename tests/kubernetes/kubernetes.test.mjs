@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import http from 'node:http';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -42,10 +43,8 @@ const pods = async (component) =>
   (await cluster.get('pods', IN_NAMESPACE, `--selector=app.kubernetes.io/component=${component}`)).items;
 const isReady = ({ status }) => status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True');
 /** What the gateways know of the nodes. */
-const list = async () =>
-  JSON.parse(
-    await cluster.kubectl('exec', IN_NAMESPACE, 'deploy/gateway', '--', 'nullspace-engine', 'node', 'list', '--json'),
-  );
+const list = async (gateway = 'deploy/gateway') =>
+  JSON.parse(await cluster.kubectl('exec', IN_NAMESPACE, gateway, '--', 'nullspace-engine', 'node', 'list', '--json'));
 const readyInCluster = async () => (await list()).filter(({ state }) => state === 'ready').length;
 /** A machine on the node with this tag: placement is by chance. */
 const machineOn = (tag) =>
@@ -56,6 +55,8 @@ const machineOn = (tag) =>
     return false;
   });
 
+const startDatabase = () => startPostgres(path.join(cluster.directory, 'postgres'), { listen: SWITCH });
+
 before(async () => {
   cluster = await startKubernetes();
   say('three nodes are ready');
@@ -63,7 +64,7 @@ before(async () => {
   execFileSync('strip', ['-o', engine, process.env.NULLSPACE_TEST_ENGINE]);
   await cluster.image(engine, IMAGE);
   say('each has the image');
-  database = await startPostgres(path.join(cluster.directory, 'postgres'), { listen: SWITCH });
+  database = await startDatabase();
   await cluster.names({ 'gateway.nullspace.svc': SERVICE });
 });
 after(endAll);
@@ -154,21 +155,24 @@ test('limits of memory and processors are held in a pod, and a disk of its own i
 
 test('no machine reaches the API server, a kubelet, a pod, the Service or the database', async () => {
   const machine = await sdk.Machine.create({ ...MACHINE, network: { egress: { mode: 'allow_all' } } });
-  const addresses = [...(await pods('node')), ...(await pods('gateway'))].map(({ status }) => [status.podIP, 3000]);
   const parts = [
     [SWITCH, 6443],
-    [SWITCH, 5432],
     ['10.213.0.1', 10250],
-    [SERVICE, 3000],
     ['10.96.0.1', 443],
+    [SERVICE, 3000],
+    ...[...(await pods('node')), ...(await pods('gateway'))].map(({ status }) => [status.podIP, 3000]),
   ];
-  for (const [host, port] of [...addresses, ...parts]) {
-    const url = `${[6443, 10250, 443].includes(port) ? 'https' : 'http'}://${host}:${port}/healthz`;
-    const { exitCode, stdout } = await machine.commands.run(`curl -sk -m 5 -o /dev/null -w '%{http_code}' ${url}`, {
-      shell: true,
-    });
-    assert.notEqual(exitCode, 0, `${url} answered a machine`);
-    assert.equal(stdout, '000', `${url} answered a machine`);
+  const asked = parts.map(([host, port]) => {
+    const url = `${port === 3000 ? 'http' : 'https'}://${host}:${port}/healthz`;
+    return `curl -sk -m 5 -o /dev/null -w '%{http_code}' ${url}`;
+  });
+  // PostgreSQL says in one letter whether it speaks TLS.
+  const question = String.raw`printf "\0\0\0\010\004\322\026\057" >&3; head -c 1 <&3`;
+  asked.push(`timeout 5 bash -c 'exec 3<>/dev/tcp/${SWITCH}/5432; ${question}' 2> /dev/null || true`);
+  for (const ask of asked) {
+    const inPod = await cluster.kubectl('exec', IN_NAMESPACE, 'deploy/gateway', '--', 'sh', '-c', ask);
+    assert.match(inPod, /^([1-5]\d\d|N)$/, `a pod has no answer to: ${ask}`);
+    assert.match(await sh(machine, ask), /^(000)?$/, `a machine has an answer to: ${ask}`);
   }
   await machine.kill();
 });
@@ -224,6 +228,58 @@ test(`machines outlive a cut of ${CUT} s between their node and the cluster`, as
   assert.deepEqual(
     lines,
     Array.from(lines, (_, index) => index + 1),
+  );
+  await machine.kill();
+});
+
+test('clients and nodes get around a gateway whose computer is cut off, once Kubernetes knows', async () => {
+  const [gone] = await pods('gateway');
+  const number = NODES.find((one) => nodeName(one) === gone.spec.nodeName);
+  const others = (await list()).filter(({ name }) => name !== gone.spec.nodeName).map(({ tag }) => tag);
+  cluster.cable(number, 'down');
+  try {
+    await until('Kubernetes calls the node not ready', async () => (await cluster.readyNodes()) === NODES.length - 1);
+    await sleep(GATEWAYS_LOOK_MS);
+    for (let count = 0; count < 20; count++) {
+      // A connection of its own, as each new client has it.
+      const answer = await askFreshly();
+      assert.equal(answer, 200, `connection ${count}`);
+    }
+    await until('the other nodes are ready', async () => {
+      const answering = (await pods('gateway')).find((pod) => isReady(pod));
+      const known = await list(`pod/${answering.metadata.name}`);
+      return known.filter(({ tag, state }) => others.includes(tag) && state === 'ready').length === others.length;
+    });
+  } finally {
+    cluster.cable(number, 'up');
+  }
+  await until('three nodes are ready', async () => (await readyInCluster().catch(() => 0)) === NODES.length, 90);
+  await until('two gateways are ready', async () => (await pods('gateway')).filter(isReady).length === 2);
+});
+
+/** The status of a gateway, over a connection that nothing used before. */
+const askFreshly = () =>
+  new Promise((resolve, reject) => {
+    const request = http.get({ host: SERVICE, port: 3000, path: '/healthz', agent: false, timeout: 3000 }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    });
+    request.once('timeout', () => request.destroy(new Error('no answer within 3 s'))).once('error', reject);
+  });
+
+test('calls to machines pass through the Service while the database is away', async () => {
+  const machine = await sdk.Machine.create(MACHINE);
+  await database.stop();
+  // Longer than it takes Kubernetes to give up a gateway that fails its probes.
+  await sleep(25_000);
+  for (let count = 0; count < 10; count++) assert.equal(await askFreshly(), 200);
+  assert.equal(await sh(machine, 'echo here'), 'here');
+  database = await startDatabase();
+  await until('creates work again', () =>
+    sdk.Machine.create(MACHINE).then(
+      (other) => other.kill().then(() => true),
+      () => false,
+    ),
   );
   await machine.kill();
 });
