@@ -1,5 +1,5 @@
 // A Kubernetes for tests, all of it from Debian: the source package of bookworm has the last version there that is more than kubectl.
-// It is built once, which takes 20 to 40 minutes of two processors, and kept. Nothing is installed: packages are unpacked where they
+// It is built once, which takes 10 minutes or more of two processors, and kept. Nothing is installed: packages are unpacked where they
 // are used.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,12 +11,12 @@ import { StepError, step } from './steps.mjs';
 /** The repository, also for a copy of this file in the project of a test. */
 const repository = process.env.NULLSPACE_TEST_ROOT ?? root;
 const home = path.join(repository, '.nullspace-dev', 'kubernetes');
-const built = path.join(home, 'bin');
 const debian = path.join(home, 'debian');
 const newer = path.join(home, 'kustomize');
 
-export const KUBERNETES = '1.20.2';
-/** What is built, and `pause`, the first process of each pod. */
+const KUBERNETES = '1.20.2';
+const built = path.join(home, KUBERNETES);
+/** What is built; beside them `pause`, the first process of each pod. */
 const PROGRAMS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kube-proxy', 'kubelet'];
 /** What runs beside it, and libraries that not every computer has. */
 const PACKAGES = [
@@ -59,7 +59,9 @@ export const kubernetes = {
 /** Fetches and builds what is missing. */
 export const kubernetesPrograms = () =>
   step(`Build Kubernetes ${KUBERNETES} of Debian, once`, async (current) => {
-    if (isComplete()) {
+    const wanted = JSON.stringify([KUBERNETES, PROGRAMS, PACKAGES]);
+    const complete = path.join(home, 'complete');
+    if (existsSync(complete) && readFileSync(complete, 'utf8') === wanted) {
       current.note = 'unchanged';
       return;
     }
@@ -74,11 +76,11 @@ export const kubernetesPrograms = () =>
         await current.run('ln', ['-sf', 'xtables-nft-multi', path.join(debian, 'usr/sbin', family)]);
     await apt.unpack('trixie', ['kubectl'], newer);
     if (!hasPrograms()) await build(current, apt);
+    apt.remove();
+    writeFileSync(complete, wanted);
   });
 
 const hasPrograms = () => [...PROGRAMS, 'pause'].every((name) => isExecutable(path.join(built, name)));
-const isComplete = () =>
-  hasPrograms() && isExecutable(kubernetes.kustomize) && isExecutable(path.join(debian, 'usr/sbin/dockerd'));
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
@@ -105,6 +107,7 @@ async function openApt(current) {
   return {
     run,
     files,
+    remove: () => rmSync(own, { recursive: true, force: true }),
     /** Unpacks packages of a release into a directory. */
     async unpack(suite, names, into) {
       rmSync(files, { recursive: true, force: true });
@@ -129,7 +132,7 @@ async function build(current, apt) {
     mkdirSync(path.dirname(source), { recursive: true });
     await current.run('dpkg-source', ['--no-check', '-x', path.join(apt.files, description), source]);
   }
-  const out = path.join(own, 'bin');
+  const out = path.join(own, 'programs');
   mkdirSync(out, { recursive: true });
   const go = path.join(compiler, 'usr/lib/go-1.19');
   const env = {
@@ -147,11 +150,11 @@ async function build(current, apt) {
   const nice = (program, ...args) => current.run('nice', ['-n', '10', program, ...args], { cwd: source, env });
 
   // The description of the interface is not in the package: Debian builds only kubectl, which needs none.
-  await nice('go', 'build', '-o', `${out}/`, './vendor/k8s.io/kube-openapi/cmd/openapi-gen');
+  await nice('go', 'build', '-o', `${own}/`, './vendor/k8s.io/kube-openapi/cmd/openapi-gen');
   const generated = ['--logtostderr', '-i', describedPackages(source).join(','), '-O', 'zz_generated.openapi'];
   const places = ['-p', 'k8s.io/kubernetes/pkg/generated/openapi', '-r', path.join(own, 'violations')];
   const header = path.join(source, 'vendor/k8s.io/code-generator/hack/boilerplate.go.txt');
-  await nice(path.join(out, 'openapi-gen'), ...generated, ...places, '-h', header);
+  await nice(path.join(own, 'openapi-gen'), ...generated, ...places, '-h', header);
 
   const version = 'k8s.io/kubernetes/vendor/k8s.io/component-base/version';
   const [major, minor] = KUBERNETES.split('.');
