@@ -111,7 +111,7 @@ async function openApt(current) {
     /** Unpacks packages of a release into a directory. */
     async unpack(suite, names, into) {
       rmSync(files, { recursive: true, force: true });
-      mkdirSync(files);
+      for (const directory of [files, into]) mkdirSync(directory, { recursive: true });
       await run('download', ...names.map((name) => `${name}/${suite}`));
       for (const name of readdirSync(files)) await current.run('dpkg', ['-x', path.join(files, name), into]);
     },

@@ -14,7 +14,7 @@ import { Nullspace } from 'nullspace';
 import { cleanUpOnSignals, endAll } from '../../scripts/lib/cleanup.mjs';
 import { kubernetes } from '../../scripts/lib/kubernetes.mjs';
 import { startPostgres } from '../../scripts/lib/postgres.mjs';
-import { GROUP, NODES, nodeName, startKubernetes, SWITCH, until } from './support/cluster.mjs';
+import { NODES, nodeName, startKubernetes, SWITCH, until } from './support/cluster.mjs';
 
 if (process.getuid?.() !== 0 || !process.env.NULLSPACE_TEST_NETNS)
   throw new Error('this needs root and a network of its own: `npm run test:kubernetes`');
@@ -340,7 +340,7 @@ function leftovers(directory) {
     .split('\n')
     .filter((line) => line.includes(directory))
     .map((line) => `mount ${line}`);
-  const groups = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', `${GROUP}-*`])
+  const groups = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', `${path.basename(directory)}*`])
     .toString()
     .trim();
   return [...processes, ...mounts, groups, existsSync(directory) ? directory : ''].filter(Boolean);

@@ -23,8 +23,6 @@ export const nodeName = (node) => `node-${node}`;
 const pods = (node) => `10.244.${node}`;
 const SERVICES = '10.96.0.0/16';
 const TOKEN = 'a-token-for-this-test';
-/** Nodes have their control groups below a group of this name each. */
-export const GROUP = 'nullspace-kubernetes';
 
 /**
  * What a kubelet would write for the whole computer. It finds its own values in a copy instead.
@@ -75,7 +73,7 @@ export async function startKubernetes() {
   writeFileSync('/proc/sys/net/ipv4/ip_forward', '1');
 
   const nodes = await Promise.all(NODES.map((number) => startNode(directory, number)));
-  const control = await startComputer(directory, 'control', `${GROUP}-control`);
+  const control = await startComputer(directory, 'control');
   const [dockers] = await Promise.all([
     Promise.all(nodes.map((node) => startDocker(node, directory, serve))),
     startControlPlane(control, directory, file, kubeconfig, serve),
@@ -138,8 +136,10 @@ const kubeconfigOf = (server) =>
  * A computer, as far as namespaces make one: it ends, with every process and mount in it, when its standard input does, however this
  * program ends. Its control groups are removed then. `unshared` says what else than processes and mounts it has of its own.
  */
-async function startComputer(directory, name, group, unshared = []) {
+async function startComputer(directory, name, unshared = []) {
   const home = path.join(directory, name);
+  // No other cluster's: the directory's name is random.
+  const group = `${path.basename(directory)}-${name}`;
   for (const part of ['log', 'run', 'sys']) mkdirSync(path.join(home, part), { recursive: true });
   const disk = path.join(home, 'disk');
   run('truncate', ['--size=16G', disk]);
@@ -182,13 +182,14 @@ async function startComputer(directory, name, group, unshared = []) {
   return {
     home,
     pid,
+    group,
     enter: (...words) => ['nsenter', `--target=${pid}`, '--net', '--mount', '--pid', '--', ...words],
   };
 }
 
 /** A computer with a network of its own, a cable to the bridge, and a range of addresses for its pods. */
 async function startNode(directory, number) {
-  const node = await startComputer(directory, nodeName(number), `${GROUP}-${number}`, ['--net']);
+  const node = await startComputer(directory, nodeName(number), ['--net']);
   ip('link', 'add', `nskube${number}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', node.pid);
   ip('link', 'set', `nskube${number}`, 'master', 'nskube', 'up');
   for (const words of [
@@ -208,7 +209,7 @@ async function startNode(directory, number) {
  * A dockerd as the kubelet expects it. Pods have addresses that are routed, so nothing is translated. Pause processes are to be the last
  * that the kernel ends for want of memory, which asks for a capability that a container's root may not have: here it is left out.
  */
-async function startDocker({ number, home, enter }, directory, serve) {
+async function startDocker({ number, home, group, enter }, directory, serve) {
   const runtime = path.join(directory, 'runc-without-scores');
   if (!existsSync(runtime))
     writeFileSync(
@@ -226,7 +227,7 @@ async function startDocker({ number, home, enter }, directory, serve) {
     `dockerd of ${nodeName(number)}`,
     enter(
       ...['dockerd', '--config-file', config, '--storage-driver=overlay2', `--bip=${pods(number)}.1/24`],
-      ...['--iptables=false', '--ip-masq=false', '--oom-score-adjust=0', `--cgroup-parent=/${GROUP}-${number}`],
+      ...['--iptables=false', '--ip-masq=false', '--oom-score-adjust=0', `--cgroup-parent=/${group}`],
       ...[`--add-runtime=plain=${runtime}`, '--default-runtime=plain', '--exec-opt=native.cgroupdriver=cgroupfs'],
     ),
     /API listen on/,
@@ -286,7 +287,7 @@ const startProxy = (name, own, enter, kubeconfig, serve) =>
     /Caches are synced for service config/,
   );
 
-async function startKubelet({ number, enter }, file, kubeconfig, serve) {
+async function startKubelet({ number, group, enter }, file, kubeconfig, serve) {
   const name = nodeName(number);
   const config = {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
@@ -300,7 +301,7 @@ async function startKubelet({ number, enter }, file, kubeconfig, serve) {
     oomScoreAdj: 0,
     failSwapOn: false,
     // The computer's groups and disk are not for this cluster alone.
-    cgroupRoot: `/${GROUP}-${number}`,
+    cgroupRoot: `/${group}`,
     cgroupsPerQOS: false,
     enforceNodeAllocatable: [],
     evictionHard: { 'memory.available': '1Mi' },
