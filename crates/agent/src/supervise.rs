@@ -16,6 +16,10 @@ pub const END: libc::c_int = libc::SIGUSR1;
 
 /// How long processes that were killed may take to be gone; one that hangs in the kernel is left to itself then.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long processes that were sent a stop may take to be stopped, counted from the last new one. Some never are, such
+/// as one that waits in vfork() for a child that was stopped, and other commands of the machine end all the time.
+const SETTLING: Duration = Duration::from_millis(250);
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 /// The longest time between two looks at what is left.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -104,31 +108,18 @@ fn collect(command: libc::pid_t) -> bool {
 
 /// Ends everything below this process.
 fn end() {
-    // Stopped first: a process that has a stop before it cannot fork any more, so that even one that forks as fast as
-    // it can is caught.
-    let mut stopped = HashSet::new();
-    let mut quiet = 0;
-    // Twice nothing new: a process whose parent ended during a look shows in the next one.
-    while quiet < 2 {
-        let below = descendants();
-        let mut is_news = false;
-        for pid in below.keys() {
-            if stopped.insert(*pid) {
-                is_news = true;
-                send(*pid, libc::SIGSTOP);
-            }
-        }
-        quiet = if is_news { 0 } else { quiet + 1 };
-    }
+    stop();
+    let settled_by = Instant::now() + SETTLING;
     let deadline = Instant::now() + PATIENCE;
-    let mut pause = Duration::from_micros(200);
+    let mut pause = SHORTEST_PAUSE;
     let mut quiet = 0;
     while quiet < 2 {
-        let below = descendants();
-        for pid in below.keys() {
+        let look = Look::now();
+        for pid in look.below.keys() {
             send(*pid, libc::SIGKILL);
         }
-        if below.values().all(|is_over| *is_over) {
+        let is_sure = look.is_whole || Instant::now() > settled_by;
+        if is_sure && look.below.values().all(|state| *state == State::Over) {
             quiet += 1;
             continue;
         }
@@ -141,51 +132,109 @@ fn end() {
     }
 }
 
+/// Stops everything below this process: what is stopped cannot fork any more, so that even a process that forks as
+/// fast as it can is caught.
+fn stop() {
+    let mut stopped = HashSet::new();
+    let mut settled_by = Instant::now() + SETTLING;
+    let mut quiet = 0;
+    // Twice nothing new: a process whose parent ended during a look shows in the next one.
+    while quiet < 2 {
+        let look = Look::now();
+        let mut is_news = false;
+        for pid in look.below.keys() {
+            if stopped.insert(*pid) {
+                is_news = true;
+                send(*pid, libc::SIGSTOP);
+            }
+        }
+        if is_news {
+            settled_by = Instant::now() + SETTLING;
+            quiet = 0;
+        } else if look.is_settled() || Instant::now() > settled_by {
+            quiet += 1;
+        } else {
+            quiet = 0;
+            std::thread::sleep(SHORTEST_PAUSE);
+        }
+    }
+}
+
 fn send(pid: libc::pid_t, signal: libc::c_int) {
     // SAFETY: no pointers. It may have ended just now.
     unsafe { libc::kill(pid, signal) };
 }
 
-/// The processes below this one, and whether each has ended and only waits to be collected.
-fn descendants() -> BTreeMap<libc::pid_t, bool> {
-    let mut parents = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let stat = std::fs::read(entry.path().join("stat")).unwrap_or_default();
-        if let Some((is_over, parent)) = state_of(&stat) {
-            parents.insert(pid, (parent, is_over));
-        }
-    }
-    // SAFETY: no pointers.
-    let own = unsafe { libc::getpid() };
-    let is_below = |pid: libc::pid_t| {
-        let mut at = pid;
-        // Parents are read one after the other, so that they could form a ring when numbers were given anew.
-        for _ in 0..parents.len() {
-            match parents.get(&at) {
-                Some((parent, _)) if *parent == own => return true,
-                Some((parent, _)) => at = *parent,
-                None => return false,
-            }
-        }
-        false
-    };
-    parents
-        .iter()
-        .filter(|(pid, _)| is_below(**pid))
-        .map(|(pid, (_, is_over))| (*pid, *is_over))
-        .collect()
+/// The processes below this one, as one walk through `/proc` finds them.
+struct Look {
+    below: BTreeMap<libc::pid_t, State>,
+    /// No process of the machine ended during the walk. One that did may have left a child that the walk has missed,
+    /// or that it cannot place.
+    is_whole: bool,
 }
 
-/// Whether a process has ended, and its parent. The name before them may hold anything, also brackets.
-fn state_of(stat: &[u8]) -> Option<(bool, libc::pid_t)> {
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// May fork, also after a SIGSTOP: a fork that has begun is finished first.
+    Runs,
+    Stopped,
+    /// Has ended, and only waits to be collected.
+    Over,
+}
+
+impl Look {
+    fn now() -> Self {
+        let mut all = BTreeMap::new();
+        let mut is_whole = true;
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let stat = std::fs::read(entry.path().join("stat")).unwrap_or_default();
+            match state_of(&stat) {
+                Some(found) => _ = all.insert(pid, found),
+                None => is_whole = false,
+            }
+        }
+        // SAFETY: no pointers.
+        let own = unsafe { libc::getpid() };
+        let is_below = |pid: libc::pid_t| {
+            let mut at = pid;
+            // Parents are read one after the other, so that they could form a ring when numbers were given anew.
+            for _ in 0..all.len() {
+                match all.get(&at) {
+                    Some((_, parent)) if *parent == own => return true,
+                    Some((_, parent)) => at = *parent,
+                    None => return false,
+                }
+            }
+            false
+        };
+        let below = all
+            .iter()
+            .filter(|(pid, _)| is_below(**pid))
+            .map(|(pid, (state, _))| (*pid, *state))
+            .collect();
+        Self { below, is_whole }
+    }
+
+    /// Whether nothing below this process can fork any more.
+    fn is_settled(&self) -> bool {
+        self.is_whole && self.below.values().all(|state| *state != State::Runs)
+    }
+}
+
+/// The state of a process, and its parent. The name before them may hold anything, also brackets.
+fn state_of(stat: &[u8]) -> Option<(State, libc::pid_t)> {
     let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let text = std::str::from_utf8(&stat[after..]).ok()?;
     let mut fields = text.split_ascii_whitespace();
-    let is_over = matches!(fields.next()?, "Z" | "X");
-    Some((is_over, fields.next()?.parse().ok()?))
+    let state = match fields.next()? {
+        "Z" | "X" => State::Over,
+        "T" | "t" => State::Stopped,
+        _ => State::Runs,
+    };
+    Some((state, fields.next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -195,9 +244,11 @@ mod tests {
     #[test]
     fn state_and_parent_are_found_behind_any_name() {
         for (stat, wanted) in [
-            ("7 (sleep) S 3 7 7 0", Some((false, 3))),
-            ("7 (a) Z 9 (b) R 12 7", Some((false, 12))),
-            ("7 (a) ) Z 1 7", Some((true, 1))),
+            ("7 (sleep) S 3 7 7 0", Some((State::Runs, 3))),
+            ("7 (a) Z 9 (b) R 12 7", Some((State::Runs, 12))),
+            ("7 (a) ) Z 1 7", Some((State::Over, 1))),
+            ("7 (Z) T 1 7", Some((State::Stopped, 1))),
+            ("7 (gdb) t 1 7", Some((State::Stopped, 1))),
             ("", None),
             ("7 (sleep) S", None),
         ] {
