@@ -94,6 +94,25 @@ test('waiting needs no reader, and a wait that is too short says so', async () =
   assert.deepEqual(await terminal.wait({ timeout: 60 }), { exitCode: 3, timedOut: false });
 });
 
+test('what is typed while the shell ends does not hide its exit code', async () => {
+  for (let round = 0; round < 10; round += 1) {
+    const terminal = await machine.pty.create();
+    await terminal.sendInput('exit 7\n');
+    let isOver = false;
+    const typing = (async () => {
+      while (!isOver) {
+        await terminal.sendInput('x').catch(() => {});
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    const ended = await terminal.wait({ timeout: 20 }).finally(() => {
+      isOver = true;
+    });
+    assert.equal(ended.exitCode, 7, `round ${round}`);
+    await typing;
+  }
+});
+
 test('reading and waiting go together', async () => {
   const terminal = await machine.pty.create();
   const reading = readUntil(terminal, 'never printed');

@@ -134,7 +134,8 @@ async fn stream(
                     "exec_kill" => engine.kill_command(&machine, &command).await,
                     other => Err(unexpected(other, "exec_stdin, exec_stdin_close or exec_kill")),
                 };
-                if let Err(error) = done {
+                // What comes for a command that has ended is nobody's loss: its exit code follows.
+                if let Some(error) = done.err().filter(|_| command.ended().is_none()) {
                     socket.refuse(id, &error).await?;
                 }
             }

@@ -3,6 +3,7 @@
 //! The terminal outlives the socket; another one can be attached by session id.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
@@ -19,6 +20,10 @@ use crate::machine::{Engine, Error};
 /// Size when the client does not say. Source: schema, RuntimeWsPtyStart.
 const DEFAULT_COLS: u64 = 120;
 const DEFAULT_ROWS: u64 = 30;
+/// How long a terminal may take no input.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a shell may take to be known.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Serves one socket.
 pub async fn run(mut socket: Socket, engine: Arc<Engine>, machine: String) {
@@ -128,7 +133,8 @@ async fn stream(
                     "pty_kill" => engine.kill_terminal(&machine, &which).await,
                     other => Err(unexpected(other, "pty_input, pty_resize or pty_kill")),
                 };
-                if let Err(error) = done {
+                // What comes for a shell that has ended is nobody's loss: its exit code follows.
+                if let Some(error) = done.err().filter(|_| terminal.command.ended().is_none()) {
                     socket.refuse(id, &error).await?;
                 }
             }
@@ -154,15 +160,15 @@ async fn write(terminal: &Terminal, frame: &Value) -> Result<(), Error> {
             ))
         }
     };
-    let written =
-        tokio::time::timeout(std::time::Duration::from_secs(5), terminal.command.write(&bytes)).await;
-    match written {
-        Ok(Ok(true)) => Ok(()),
-        _ => Err(Error::new(
-            crate::machine::Kind::Conflict,
-            "the terminal does not take input",
-        )),
+    let written = tokio::time::timeout(PATIENCE, terminal.command.write(&bytes)).await;
+    if matches!(written, Ok(Ok(true))) {
+        return Ok(());
     }
+    // A shell lets go of its terminal a moment before it has ended.
+    let ended = tokio::time::timeout(ENDING, terminal.command.end()).await;
+    ended
+        .map(drop)
+        .map_err(|_| Error::new(crate::machine::Kind::Conflict, "the terminal does not take input"))
 }
 
 async fn resize(engine: &Arc<Engine>, machine: &str, which: &Which, frame: &Value) -> Result<(), Error> {
