@@ -138,6 +138,57 @@ test('JavaScript cells are interrupted wherever they are', async (t) => {
   }
 });
 
+/** Loops that begin only after the cell has waited: with them, what runs is called by the loop of events. */
+const LATE_LOOPS = {
+  javascript: {
+    keep: 'const kept = 2',
+    loops: [
+      'await new Promise((r) => setTimeout(r, 10)); console.log("begun"); while (true) {}',
+      'setTimeout(() => { console.log("begun"); while (true) {} }, 10); await new Promise(() => {})',
+      'await new Promise(() => setInterval(() => { console.log("begun"); for (;;) {} }, 5))',
+      'await new Promise((r) => setImmediate(r)); console.log("begun"); for (;;) {}',
+      'await require("fs/promises").readFile("/etc/hostname"); console.log("begun"); for (;;) await 1',
+      'await new Promise((r) => setTimeout(r, 10)); console.log("begun"); try { for (;;) {} } finally { for (;;) {} }',
+    ],
+  },
+  python: {
+    keep: 'import asyncio; kept = 2',
+    loops: [
+      'await asyncio.sleep(0.01); print("begun", flush=True)\nwhile True: pass',
+      'async def loop():\n  await asyncio.sleep(0.01)\n  print("begun", flush=True)\n  while True: pass\nawait asyncio.create_task(loop())',
+      'def loop():\n  print("begun", flush=True)\n  while True: pass\nasyncio.get_event_loop().call_later(0.01, loop); await asyncio.sleep(100)',
+    ],
+  },
+};
+
+test('a loop without end behind an await is ended by an interrupt and by its time, and the context lives on', async (t) => {
+  for (const [language, { keep, loops }] of Object.entries(LATE_LOOPS)) {
+    if (!(language === 'python' ? python : hasNode)) {
+      t.diagnostic(`the machine has no ${language}`);
+      continue;
+    }
+    const context = await machine.codeInterpreter.createCodeContext({ language });
+    await machine.runCode(keep, { context });
+    for (const code of loops) {
+      const interrupted = await machine.runCode(code, {
+        context,
+        timeout: 10,
+        onStdout: () => machine.codeInterpreter.interruptCodeContext(context),
+      });
+      assert.match(`${interrupted.error.name} ${interrupted.error.value}`, /[Ii]nterrupt/, code);
+      const late = await machine.runCode(code, { context, timeout: 1 });
+      assert.equal(late.error.name, 'TimeoutError', code);
+      assert.match(late.error.value, /still there/, code);
+      const next = await machine.runCode('kept', { context, timeout: 10 });
+      assert.equal(next.text, '2', `after ${code}: ${JSON.stringify(next)}`);
+    }
+    // What waits still works after all this.
+    const waits =
+      language === 'python' ? 'await asyncio.sleep(0.05); 7' : 'await new Promise((r) => setTimeout(r, 50, 7))';
+    assert.equal((await machine.runCode(waits, { context, timeout: 10 })).text, '7');
+  }
+});
+
 /** Cells that both shells of Python understand. */
 const PYTHON = [
   ['x = 1; x', { text: '1' }],

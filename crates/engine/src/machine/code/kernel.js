@@ -13,6 +13,7 @@ const { createInterface } = require('node:readline');
 const { pathToFileURL } = require('node:url');
 const { inspect, types } = require('node:util');
 const vm = require('node:vm');
+const { Worker } = require('node:worker_threads');
 
 /** A part of Node that is no promise of it. */
 const internal = (name, pick) => {
@@ -320,6 +321,67 @@ const wasInterrupted = () => {
 /** How often a cell that waits looks whether it was interrupted, in milliseconds. */
 const LOOK = 20;
 
+// Code that follows a timer, a file or a socket is called by Node itself, which stops it at no signal. A thread sees that
+// this one looks no more, and has V8 stop it.
+/** Places in memory of both threads: the cell that waits; how often it has looked; what `stop` says. */
+const [WAITS, LOOKS, SAYS, LENGTH] = [0, 1, 2, 3];
+/** What `stop` says. */
+const [NOTHING, STOP, LEAVE] = [0, 1, 2];
+/** After how many milliseconds without a look a cell does not come back by itself. */
+const STUCK = 5 * LOOK;
+const shared = new Int32Array(new SharedArrayBuffer(LENGTH * Int32Array.BYTES_PER_ELEMENT));
+const watch = `
+const { Session } = require('node:inspector');
+const { workerData: shared } = require('node:worker_threads');
+const watchdog = require('internal/test/binding').internalBinding('contextify');
+const wasInterrupted = ${wasInterrupted};
+const sleeping = new Int32Array(new SharedArrayBuffer(4));
+const session = new Session();
+session.connectToMainThread();
+watchdog.startSigintWatchdog();
+for (;;) {
+  Atomics.wait(shared, ${WAITS}, 0);
+  const [cell, looks] = shared;
+  Atomics.wait(sleeping, 0, 0, ${STUCK});
+  if (cell === 0 || shared[${WAITS}] !== cell || shared[${LOOKS}] !== looks || !wasInterrupted()) continue;
+  session.post('Runtime.evaluate', { expression: '${IMPORT}.stop(' + cell + ')' });
+  Atomics.wait(shared, ${SAYS}, ${NOTHING});
+  if (shared[${SAYS}] === ${STOP}) session.post('Runtime.terminateExecution');
+  Atomics.store(shared, ${SAYS}, ${NOTHING});
+  Atomics.notify(shared, ${SAYS});
+}`;
+let watcher;
+/** Tells the thread which cell waits, if one does. */
+const watched = (cell) => {
+  if (cell !== 0 && !watcher && watchdog && clearAsyncIdStack) {
+    watcher = new Worker(watch, { eval: true, workerData: shared });
+    watcher.on('error', () => {}).unref();
+  }
+  Atomics.store(shared, WAITS, cell);
+  Atomics.notify(shared, WAITS);
+};
+let wasStopped = false;
+/** Is called by the thread, in the middle of what runs here, if something does. */
+globalThis[IMPORT].stop = (cell) => {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 10;
+  const below = `${new Error().stack}`.split('\n    at ').slice(3);
+  Error.stackTraceLimit = stackTraceLimit;
+  wasStopped = cell === current;
+  const isRunning = wasStopped && below.length > 0;
+  // Node ends the process over entries of code that did not come back.
+  if (isRunning) clearAsyncIdStack();
+  Atomics.store(shared, SAYS, isRunning ? STOP : LEAVE);
+  Atomics.notify(shared, SAYS);
+  // Nothing else runs before it is stopped.
+  Atomics.wait(shared, SAYS, isRunning ? STOP : LEAVE);
+};
+/** Whether an interrupt came for a cell that waits. */
+const looked = () => {
+  Atomics.add(shared, LOOKS, 1);
+  return wasInterrupted() || wasStopped;
+};
+
 const failure = (error) => {
   const isError = error !== null && typeof error === 'object' && typeof error.stack === 'string';
   if (!isError) return { name: 'Error', value: inspect(error), traceback: '' };
@@ -371,6 +433,7 @@ const run = ({ code, envs = {} }) =>
     const conversation = open();
     const end = (error, value, isFailure = error !== undefined) => {
       clearInterval(looking);
+      watched(0);
       settle = undefined;
       // Not from within one of its answers.
       process.nextTick(() => {
@@ -409,7 +472,8 @@ const run = ({ code, envs = {} }) =>
     settle = own;
     // One that came between cells interrupts nothing.
     wasInterrupted();
-    const looking = setInterval(() => wasInterrupted() && own(interruption()), LOOK);
+    wasStopped = false;
+    const looking = setInterval(() => looked() && own(interruption()), LOOK);
     // Not below an `await` of ours, which would hold back what follows those of the cell.
     setImmediate(() => {
       let begin = () => origin.run(count, () => evaluate(code, conversation, own));
@@ -431,6 +495,7 @@ const run = ({ code, envs = {} }) =>
       }
       isGuarded = false;
       if (outcome) end(...outcome);
+      else watched(count);
     });
   });
 
