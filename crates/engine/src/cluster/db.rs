@@ -1,5 +1,6 @@
 //! The cluster's PostgreSQL: connections, the schema, and what its errors mean.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,14 +8,18 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
 use tokio::net::lookup_host;
+use tokio::sync::mpsc;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls, Transaction};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::machine::{Error, Kind, Result};
 use crate::tls;
 
+/// The connection that listens, as the database's list of connections calls it.
+const LISTENER: &str = "nullspace-gateway-listener";
 /// Connections of a gateway.
 const CONNECTIONS: usize = 16;
 /// How long a connection is waited for. Within that, a client of the API still waits for its answer.
@@ -64,6 +69,7 @@ pub async fn hold(transaction: &Transaction<'_>, lock: Lock) -> Result<()> {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool,
+    config: Config,
     /// Where it may be, as the URL says.
     hosts: Vec<Host>,
 }
@@ -80,6 +86,7 @@ impl Db {
             .connect_timeout(PATIENCE)
             .options(STATEMENT_PATIENCE)
             .keepalives_idle(Duration::from_secs(10))
+            .keepalives_interval(Duration::from_secs(3))
             .tcp_user_timeout(Duration::from_secs(10));
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -92,8 +99,8 @@ impl Db {
             .chain(config.get_hostaddrs().iter().copied().map(Host::Address))
             .collect();
         let manager = match config.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(config, NoTls, recycling),
-            _ => Manager::from_config(config, MakeRustlsConnect::new(tls::client()), recycling),
+            SslMode::Disable => Manager::from_config(config.clone(), NoTls, recycling),
+            _ => Manager::from_config(config.clone(), MakeRustlsConnect::new(tls::client()), recycling),
         };
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS)
@@ -105,7 +112,7 @@ impl Db {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| format!("cannot use --database: {error}"))?;
-        Ok(Self { pool, hosts })
+        Ok(Self { pool, config, hosts })
     }
 
     /// Addresses of its server that other computers may have, too.
@@ -132,6 +139,20 @@ impl Db {
         })
     }
 
+    /// Hears, on a connection of its own, what is told on some channels from now on.
+    pub async fn listen(&self, channels: &[&str]) -> Result<Notices> {
+        let mut config = self.config.clone();
+        config.application_name(LISTENER);
+        let listening = async {
+            match config.get_ssl_mode() {
+                SslMode::Disable => listen(&config, NoTls, channels).await,
+                _ => listen(&config, MakeRustlsConnect::new(tls::client()), channels).await,
+            }
+        };
+        let listening = tokio::time::timeout(PATIENCE, listening).await;
+        listening.map_err(|late| unavailable(&late))?
+    }
+
     /// Brings the schema to this version. A newer one is left alone: gateways are upgraded one after the other.
     pub async fn migrate(&self) -> Result<()> {
         let mut connection = self.get().await?;
@@ -155,6 +176,46 @@ impl Db {
         transaction.execute(write, &[&version]).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// What is told on channels, until the connection ends.
+pub struct Notices {
+    /// The connection lasts as long as it.
+    _client: Client,
+    told: mpsc::UnboundedReceiver<Notification>,
+}
+
+impl Notices {
+    /// The next one; `None` once the connection is lost. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Notification> {
+        self.told.recv().await
+    }
+}
+
+async fn listen<T>(config: &Config, tls: T, channels: &[&str]) -> Result<Notices>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, mut connection) = config.connect(tls).await?;
+    let (teller, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(notification) = message {
+                // Nobody hears it any more while the connection is closed.
+                let _ = teller.send(notification);
+            }
+        }
+    });
+    for channel in channels {
+        client.batch_execute(&format!("LISTEN {channel}")).await?;
+    }
+    Ok(Notices {
+        _client: client,
+        told,
+    })
 }
 
 impl From<tokio_postgres::Error> for Error {

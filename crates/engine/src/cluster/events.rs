@@ -2,7 +2,7 @@
 //! everybody is told from there: each event once, whichever gateway, and whatever became of its node.
 //!
 //! A list first reads what the nodes have by then, so that who has just made a machine finds its event. While somebody listens to a
-//! gateway it reads five times a second, else one gateway reads for all each second.
+//! gateway it reads five times a second, else one gateway reads for all each second. What is added is told to all gateways at once.
 //!
 //! A node that is given up has said its last: that its machines ended is written down then, and what it did until it is back is told
 //! by nobody. So no event of a machine comes after its end.
@@ -14,14 +14,14 @@ use std::time::Duration;
 use axum::http::Method;
 use futures_util::future::join_all;
 use nullspace_wire::lifecycle::LifecycleEventInfo;
-use tokio::sync::{broadcast, Mutex};
+use tokio::sync::{broadcast, Mutex, Notify};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use super::db::{self, Lock};
 use super::nodes::{self, Node};
-use super::{no_thing, webhooks, Cluster};
+use super::{news, no_thing, webhooks, Cluster};
 use crate::machine::{unix_micros, Error, Result, EVENT_BACKLOG};
 use crate::node::client::Unanswered;
 use crate::node::messages::EventPage;
@@ -31,7 +31,7 @@ use crate::store::events::{EventFilter, KEPT_EVENTS};
 
 /// How long a node may take to tell its events: who asks for a list waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks while somebody listens.
+/// Between two looks at the nodes while somebody listens.
 const LIVE: Duration = Duration::from_millis(200);
 /// Most events of an answer of a node.
 const PAGE: usize = 1000;
@@ -41,6 +41,8 @@ pub struct Tail {
     listeners: broadcast::Sender<LifecycleEventInfo>,
     /// The last that listeners were told; `None` while there are none.
     told: Mutex<Option<i64>>,
+    /// There may be something to tell.
+    wake: Notify,
 }
 
 impl Tail {
@@ -48,6 +50,7 @@ impl Tail {
         Self {
             listeners: broadcast::Sender::new(EVENT_BACKLOG),
             told: Mutex::new(None),
+            wake: Notify::new(),
         }
     }
 }
@@ -83,6 +86,10 @@ pub async fn add(transaction: &Transaction<'_>, events: &[LifecycleEventInfo]) -
         )
         .await?;
     let added: Vec<String> = added.iter().map(|row| row.get(0)).collect();
+    if added.is_empty() {
+        return Ok(());
+    }
+    news::tell(transaction, news::EVENTS, "").await?;
     webhooks::enqueue(transaction, &added).await
 }
 
@@ -118,21 +125,39 @@ impl Cluster {
     }
 
     async fn look_for_events(&self) -> Result<()> {
-        let mut told = self.tail.told.lock().await;
-        if self.tail.listeners.receiver_count() > 0 {
-            return self.tell(&mut told).await;
-        }
-        *told = None;
-        drop(told);
-        match self.has_duty("events").await? {
+        let is_heard = self.tail.listeners.receiver_count() > 0;
+        match is_heard || self.has_duty("events").await? {
             true => self.pull(&self.nodes.reached()).await,
             false => Ok(()),
         }
     }
 
+    /// There may be something to tell.
+    pub(super) fn wake_tail(&self) {
+        self.tail.wake.notify_one();
+    }
+
+    /// Tells listeners what is new until the gateway ends.
+    pub(super) async fn keep_telling(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(nodes::LOOK) => {}
+                () = self.tail.wake.notified() => {}
+                () = self.closing.cancelled() => return,
+            }
+            let mut told = self.tail.told.lock().await;
+            if self.tail.listeners.receiver_count() == 0 {
+                *told = None;
+                continue;
+            }
+            if let Err(error) = self.tell(&mut told).await {
+                tracing::warn!(%error, "reading events failed; trying again");
+            }
+        }
+    }
+
     /// Tells listeners what is new.
     async fn tell(&self, told: &mut Option<i64>) -> Result<()> {
-        self.pull(&self.nodes.reached()).await?;
         let connection = self.db.get().await?;
         let last = match *told {
             Some(last) => last,
@@ -220,9 +245,7 @@ impl Cluster {
             add(&transaction, &new).await?;
             skip(&transaction, &node.tag, last).await?;
         }
-        transaction.commit().await?;
-        self.wake_sender();
-        Ok(())
+        Ok(transaction.commit().await?)
     }
 
     /// Forgets the oldest events, as an engine does.
@@ -309,6 +332,7 @@ impl Source for Cluster {
     }
 
     async fn listen(&self) -> Result<broadcast::Receiver<LifecycleEventInfo>> {
+        self.pull(&self.nodes.reached()).await?;
         let mut told = self.tail.told.lock().await;
         // What happened before is told to the others, and not to the new one.
         self.tell(&mut told).await?;

@@ -9,7 +9,7 @@
 //! - [`place`], [`claims`], `names`, `create`: one key, one machine, somewhere with room
 //! - `lists`: what all nodes have; `volumes`: that they are where they are used
 //! - [`events`]: what happened, on whichever node
-//! - [`webhooks`]: who is told of it
+//! - [`webhooks`]: who is told of it; [`news`]: what gateways tell each other at once
 //! - [`pools`]: warm pools, of which each node holds a share
 //! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept
 //! - `addresses`: what no machine reaches
@@ -31,6 +31,7 @@ mod lost;
 pub mod members;
 mod monitor;
 mod names;
+pub mod news;
 pub mod nodes;
 pub mod operate;
 pub mod place;
@@ -350,6 +351,8 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     let dealing = tokio::spawn(cluster.clone().keep_dealing());
     let sending = tokio::spawn(cluster.clone().keep_sending());
     let reading = tokio::spawn(cluster.clone().keep_reading());
+    let telling = tokio::spawn(cluster.clone().keep_telling());
+    let listening = tokio::spawn(cluster.clone().keep_listening());
     let copying = tokio::spawn(cluster.clone().look_after_copies());
     let closing = cluster.closing.clone();
     let tls = access.tls();
@@ -358,5 +361,5 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     })
     .await;
     // They look at the same token.
-    let _ = tokio::join!(caring, dealing, reading, sending, copying);
+    let _ = tokio::join!(caring, dealing, reading, telling, listening, sending, copying);
 }

@@ -2,6 +2,7 @@
 //! a delivery is claimed by one of them. It is sent twice only if that one dies between the receiver's answer and its note of it, as on a
 //! single engine.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,19 +11,21 @@ use axum::http::StatusCode;
 use nullspace_wire::webhook::{
     CreateLifecycleWebhookRequest, LifecycleWebhookDeliveryDetail, UpdateLifecycleWebhookRequest,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Row, Transaction};
+use tokio_util::sync::CancellationToken;
 
 use super::db::{self, Lock};
-use super::{nodes, Cluster};
+use super::{news, nodes, Cluster};
 use crate::machine::webhooks::{
     check_change, delivery_detail, delivery_info, info, new_webhook, no_delivery, no_webhook, too_many,
     Change, WEBHOOK_LIMIT,
 };
 use crate::machine::webhooks_reach::Reach;
-use crate::machine::webhooks_sender::{client, decide, interrupted, send, HttpClient, AT_ONCE};
+use crate::machine::webhooks_sender::{client, decide, interrupted, send, Failure, HttpClient, AT_ONCE};
 use crate::machine::{Error, Result};
 use crate::server::body::Body;
 use crate::server::params::Params;
@@ -33,11 +36,18 @@ use crate::store::webhooks_queue::{Claim, Decision, Delivery, KEPT_DELIVERIES, Q
 
 /// A gateway that has claimed a delivery and not decided it by then is gone: attempts take less.
 const CLAIM_SECONDS: f64 = 30.0;
+/// How long another gateway may take to break off a delivery. One that takes longer is gone, or cut off.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks whether it has.
+const STOP_LOOK: Duration = Duration::from_millis(20);
 
 /// What a gateway knows of deliveries.
 pub struct Sender {
     wake: Notify,
     room: Arc<Semaphore>,
+    /// Deliveries under way here, by their tickets. Locked while some are claimed, so that who breaks one off finds either its flight,
+    /// or none to come.
+    flights: Mutex<HashMap<String, Flight>>,
     reach: Arc<Reach>,
 }
 
@@ -46,8 +56,35 @@ impl Default for Sender {
         Self {
             wake: Notify::new(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            flights: Mutex::default(),
             reach: Arc::default(),
         }
+    }
+}
+
+struct Flight {
+    ending: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// An attempt at a delivery.
+struct Attempt {
+    delivery: String,
+    /// When it was claimed, Unix microseconds.
+    at: i64,
+}
+
+impl Attempt {
+    fn of(delivery: &Delivery) -> Self {
+        Self {
+            delivery: delivery.id.clone(),
+            at: delivery.last_attempt_at.unwrap_or_default(),
+        }
+    }
+
+    /// Names it among gateways.
+    fn ticket(&self) -> String {
+        format!("{} {}", self.delivery, self.at)
     }
 }
 
@@ -105,6 +142,10 @@ pub async fn enqueue(transaction: &Transaction<'_>, events: &[String]) -> Result
             &[&events],
         )
         .await?;
+    if queued.is_empty() {
+        return Ok(());
+    }
+    news::tell(transaction, news::DELIVERIES, "").await?;
     let mut webhooks: Vec<String> = queued.iter().map(|row| row.get(0)).collect();
     webhooks.sort_unstable();
     webhooks.dedup();
@@ -166,15 +207,8 @@ pub async fn update(
 
 /// `DELETE /v1/lifecycle/webhooks/{id}`
 pub async fn delete(State(cluster): State<Arc<Cluster>>, Path(id): Path<String>) -> Answer {
-    let connection = cluster.db.get().await?;
-    let removed = connection
-        .execute("DELETE FROM webhooks WHERE id = $1", &[&id])
-        .await
-        .map_err(Error::from)?;
-    match removed {
-        0 => Err(no_webhook(&id).into()),
-        _ => Ok(nothing()),
-    }
+    cluster.remove_webhook(&id).await?;
+    Ok(nothing())
 }
 
 /// `GET /v1/lifecycle/webhooks/{id}/deliveries`
@@ -262,7 +296,28 @@ impl Cluster {
                 ],
             )
             .await?;
-        Ok(transaction.commit().await?)
+        let under_way = stop(&transaction, id).await?;
+        transaction.commit().await?;
+        drop(connection);
+        self.until_stopped(under_way).await
+    }
+
+    async fn remove_webhook(&self, id: &str) -> Result<()> {
+        let mut connection = self.db.get().await?;
+        let transaction = connection.transaction().await?;
+        let found = transaction
+            .execute("UPDATE webhooks SET enabled = false WHERE id = $1", &[&id])
+            .await?;
+        if found == 0 {
+            return Err(no_webhook(id));
+        }
+        let under_way = stop(&transaction, id).await?;
+        transaction.commit().await?;
+        self.until_stopped(under_way).await?;
+        connection
+            .execute("DELETE FROM webhooks WHERE id = $1", &[&id])
+            .await?;
+        Ok(())
     }
 
     async fn delivery(&self, webhook: &str, id: &str) -> Result<LifecycleWebhookDeliveryDetail> {
@@ -285,11 +340,82 @@ fn operations(webhook: &Webhook) -> Result<serde_json::Value> {
     serde_json::from_str(&webhook.operations).map_err(|e| Error::internal("writing a webhook", e))
 }
 
+/// Has the delivery broken off that is under way to a webhook, in the transaction that changed its row: none is claimed until that ends.
+async fn stop(transaction: &Transaction<'_>, webhook: &str) -> Result<Vec<Attempt>> {
+    let rows = transaction
+        .query(
+            "SELECT id, last_attempt_at FROM webhook_deliveries WHERE webhook_id = $1 AND delivery_status = 'in_progress'",
+            &[&webhook],
+        )
+        .await?;
+    let mut under_way = Vec::new();
+    for row in &rows {
+        let attempt = Attempt {
+            delivery: row.get(0),
+            at: row.get::<_, Option<i64>>(1).unwrap_or_default(),
+        };
+        news::tell(transaction, news::STOPPED, &attempt.ticket()).await?;
+        under_way.push(attempt);
+    }
+    Ok(under_way)
+}
+
 /// Sending.
 impl Cluster {
     /// Notes where the gateway serves: its own events would call it without end.
     pub(super) fn serves_on(&self, port: u16) {
         self.sender.reach.serves_on(port);
+    }
+
+    /// Breaks off a delivery, if it is this gateway that sends it.
+    pub(super) async fn stop_delivery(&self, ticket: &str) {
+        let flight = self.sender.flights.lock().await.remove(ticket);
+        if let Some(flight) = flight {
+            flight.ending.cancel();
+            let _ = flight.task.await;
+        }
+    }
+
+    /// Waits until gateways have broken off what they were told to: then nothing more goes out under the old terms.
+    async fn until_stopped(&self, under_way: Vec<Attempt>) -> Result<()> {
+        let begun = Instant::now();
+        for attempt in under_way {
+            self.stop_delivery(&attempt.ticket()).await;
+            while self.is_under_way(&attempt).await? {
+                if begun.elapsed() > STOP_PATIENCE {
+                    self.put_back(&attempt).await?;
+                    break;
+                }
+                tokio::time::sleep(STOP_LOOK).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_under_way(&self, attempt: &Attempt) -> Result<bool> {
+        let connection = self.db.get().await?;
+        let row = connection
+            .query_opt(
+                "SELECT 1 FROM webhook_deliveries WHERE id = $1 AND last_attempt_at = $2 AND delivery_status = 'in_progress'",
+                &[&attempt.delivery, &attempt.at],
+            )
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Queues a delivery again whose attempt was broken off: it does not count.
+    async fn put_back(&self, attempt: &Attempt) -> Result<()> {
+        self.db
+            .get()
+            .await?
+            .execute(
+                "UPDATE webhook_deliveries SET delivery_status = 'queued', attempt_count = attempt_count - 1, claimed_until = NULL, \
+                 next_attempt_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+                 WHERE id = $1 AND last_attempt_at = $2 AND delivery_status = 'in_progress'",
+                &[&attempt.delivery, &attempt.at],
+            )
+            .await?;
+        Ok(())
     }
 
     /// There may be something to send.
@@ -304,15 +430,29 @@ impl Cluster {
             tokio::select! {
                 () = tokio::time::sleep(nodes::LOOK) => {}
                 () = self.sender.wake.notified() => {}
-                () = self.closing.cancelled() => return,
+                () = self.closing.cancelled() => break,
             }
             if let Err(error) = self.send_due(&client).await {
                 tracing::warn!(%error, "looking for deliveries of webhooks failed; trying again");
             }
         }
+        // Each puts its delivery back, for another gateway.
+        let flights: Vec<Flight> = self
+            .sender
+            .flights
+            .lock()
+            .await
+            .drain()
+            .map(|(_, flight)| flight)
+            .collect();
+        for flight in flights {
+            let _ = flight.task.await;
+        }
     }
 
     async fn send_due(self: &Arc<Self>, client: &HttpClient) -> Result<()> {
+        let mut flights = self.sender.flights.lock().await;
+        flights.retain(|_, flight| !flight.task.is_finished());
         let free = self.sender.room.available_permits();
         if free == 0 {
             return Ok(()); // the end of one wakes this
@@ -321,12 +461,11 @@ impl Cluster {
             let Ok(room) = self.sender.room.clone().acquire_owned().await else {
                 return Ok(());
             };
-            let (cluster, client) = (self.clone(), client.clone());
-            tokio::spawn(async move {
-                cluster.deliver(&client, claim).await;
-                drop(room);
-                cluster.wake_sender();
-            });
+            let ticket = Attempt::of(&claim.delivery).ticket();
+            let ending = CancellationToken::new();
+            let sending = self.clone().deliver(client.clone(), claim, ending.clone(), room);
+            let task = tokio::spawn(sending);
+            flights.insert(ticket, Flight { ending, task });
         }
         Ok(())
     }
@@ -382,18 +521,42 @@ impl Cluster {
         Ok(claims)
     }
 
-    async fn deliver(&self, client: &HttpClient, claim: Claim) {
+    async fn deliver(
+        self: Arc<Self>,
+        client: HttpClient,
+        claim: Claim,
+        ending: CancellationToken,
+        room: OwnedSemaphorePermit,
+    ) {
         let begun = Instant::now();
-        let sent = send(client, &claim).await;
+        let sent = tokio::select! {
+            sent = send(&client, &claim) => Some(sent),
+            () = ending.cancelled() => None,
+            () = self.closing.cancelled() => None,
+        };
+        match sent {
+            Some(sent) => self.note(&claim, sent, begun).await,
+            None => {
+                if let Err(error) = self.put_back(&Attempt::of(&claim.delivery)).await {
+                    tracing::warn!(%error, "a delivery that was broken off stays claimed for a while");
+                }
+            }
+        }
+        drop(room);
+        self.wake_sender();
+    }
+
+    /// Notes how an attempt ended.
+    async fn note(&self, claim: &Claim, sent: std::result::Result<u16, Failure>, begun: Instant) {
         let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let decision = decide(&claim, sent, millis);
+        let decision = decide(claim, sent, millis);
         tracing::info!(
             webhook = %claim.delivery.webhook_id, delivery = %decision.id, attempt = claim.delivery.attempt_count,
             status = decision.response_status, outcome = decision.delivery_status, "webhook"
         );
         // A moment without the database must not send it again.
         for _ in 0..10 {
-            match self.decide(&claim, &decision).await {
+            match self.decide(claim, &decision).await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, "storing a delivery failed; trying again"),
             }
@@ -409,7 +572,7 @@ impl Cluster {
         let decided = transaction
             .execute(
                 "UPDATE webhook_deliveries SET delivery_status = $3, next_attempt_at = $4, last_response_status = $5, last_error = $6, \
-                 claimed_until = NULL WHERE id = $1 AND attempt_count = $2 AND delivery_status = 'in_progress'",
+                 claimed_until = NULL WHERE id = $1 AND attempt_count = $2 AND last_attempt_at = $7 AND delivery_status = 'in_progress'",
                 &[
                     &decision.id,
                     &attempt,
@@ -417,6 +580,7 @@ impl Cluster {
                     &decision.next_attempt_at,
                     &decision.response_status.map(i32::from),
                     &decision.error,
+                    &claim.delivery.last_attempt_at,
                 ],
             )
             .await?;

@@ -1,9 +1,11 @@
 //! Lifecycle events: each once, in the order of its machine, whatever becomes of nodes and gateways.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
+use nullspace_engine::cluster::db::{self, Db};
+use nullspace_engine::cluster::events;
 use serde_json::{json, Value};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::Message;
@@ -255,4 +257,70 @@ async fn a_watcher_sees_the_machines_of_all_nodes_come_and_go() {
             return;
         }
     }
+}
+
+/// Adds an event as a gateway does that read it from a node.
+async fn insert(db: &Db, n: usize) {
+    let event = json!({
+        "id": format!("event-{n}"), "occurred_at": "2026-01-02T03:04:05.678901Z", "audience": "customer", "operation": "create",
+        "status": "succeeded", "actor_kind": "user", "machine_id": "mch_00000000000000000000"
+    });
+    let mut connection = db.get().await.unwrap();
+    let transaction = connection.transaction().await.unwrap();
+    db::hold(&transaction, db::Lock::Events).await.unwrap();
+    let event = serde_json::from_value(event).unwrap();
+    events::add(&transaction, &[event]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+const LISTENERS: &str =
+    "FROM pg_stat_activity WHERE application_name = 'nullspace-gateway-listener' AND datname = current_database()";
+
+/// Waits until so many gateways listen to the database.
+async fn until_listening(db: &Db, count: i64) {
+    until("gateways listen", async || {
+        let connection = db.get().await.unwrap();
+        let sql = format!("SELECT count(*) {LISTENERS} AND query LIKE 'LISTEN%' AND state = 'idle'");
+        let row = connection.query_one(&sql, &[]).await.unwrap();
+        row.get::<_, i64>(0) == count
+    })
+    .await;
+}
+
+/// How long it takes until an event is heard, one time of two.
+async fn latency(db: &Db, reader: &mut Reader, from: usize) -> Duration {
+    let mut took = Vec::new();
+    for n in from..from + 31 {
+        insert(db, n).await;
+        let begun = Instant::now();
+        reader.until("create", n + 1).await;
+        took.push(begun.elapsed());
+        // Not in step with a look that comes again and again.
+        tokio::time::sleep(Duration::from_millis(7 * (n as u64 % 13))).await;
+    }
+    took.sort_unstable();
+    took[took.len() / 2]
+}
+
+#[tokio::test]
+async fn an_event_is_heard_at_once_and_none_is_missed_when_the_listening_connection_is_lost() {
+    let whole = Whole::start(2, 0).await;
+    let db = Db::open(&whole.database).unwrap();
+    until_listening(&db, 2).await;
+    let subscribe = json!({ "type": "subscribe" });
+    let mut reader = Reader::connect(&whole.gateways[1], "/v1/lifecycle/ws", subscribe).await;
+    let median = latency(&db, &mut reader, 0).await;
+    assert!(median < Duration::from_millis(50), "{median:?}");
+    for n in 31..41 {
+        let ended = format!("SELECT count(pg_terminate_backend(pid)) {LISTENERS}");
+        db.get().await.unwrap().query_one(&ended, &[]).await.unwrap();
+        insert(&db, n).await;
+        reader.until("create", n + 1).await;
+    }
+    until_listening(&db, 2).await;
+    let median = latency(&db, &mut reader, 41).await;
+    assert!(median < Duration::from_millis(50), "{median:?} after the loss");
+    let heard: Vec<&Value> = reader.heard.iter().map(|event| &event["id"]).collect();
+    let told: Vec<Value> = (0..72).map(|n| format!("event-{n}").into()).collect();
+    assert_eq!(heard, told.iter().collect::<Vec<_>>());
 }

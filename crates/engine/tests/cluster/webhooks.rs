@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::Router;
+use nullspace_engine::cluster::db::Db;
 use reqwest::Method;
 use serde_json::{json, Value};
 
 use crate::cluster::{Gateway, Whole};
 use crate::support::until;
 
-/// What a receiver got, and what it answers: statuses in turn, then 200.
+/// What a receiver got, and what it answers: statuses in turn, then 200. 0 = no answer at all.
 #[derive(Default)]
 struct Inbox {
     got: Mutex<Vec<(HeaderMap, Value)>>,
@@ -24,7 +26,10 @@ async fn take(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, body: Bytes) 
     let event = serde_json::from_slice(&body).unwrap();
     inbox.got.lock().unwrap().push((headers, event));
     let answer = inbox.answers.lock().unwrap().pop_front().unwrap_or(200);
-    StatusCode::from_u16(answer).unwrap()
+    match answer {
+        0 => std::future::pending().await,
+        status => StatusCode::from_u16(status).unwrap(),
+    }
 }
 
 async fn receiver(answers: &[u16]) -> (Arc<Inbox>, String) {
@@ -172,4 +177,132 @@ async fn a_failed_delivery_is_repeated_before_the_next_and_settings_are_those_of
         .refused(400, "invalid_request");
     one.delete(&path).await.expect(204);
     other.get(&path).await.refused(404, "not_found");
+}
+
+async fn deliveries(gateway: &Gateway, id: &str) -> Vec<Value> {
+    let path = format!("/v1/lifecycle/webhooks/{id}/deliveries");
+    gateway.get(&path).await.expect(200).as_array().unwrap().clone()
+}
+
+/// The machine of each event, in the order they came.
+fn machines(inbox: &Inbox) -> Vec<String> {
+    let got = inbox.got.lock().unwrap();
+    let machine = |event: &Value| event["machine_id"].as_str().unwrap().to_owned();
+    got.iter().map(|(_, event)| machine(event)).collect()
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_off_or_gone_gets_nothing_more_whichever_gateway_sends() {
+    for changed_by in [0, 1] {
+        // The first gateway alone, so that it sends.
+        let mut whole = Whole::start(1, 1).await;
+        let (inbox, url) = receiver(&[0]).await;
+        let body = json!({ "url": url, "operations": ["create"], "signing_secret": "whsec-of-the-test" });
+        let made = whole
+            .gateway()
+            .post("/v1/lifecycle/webhooks", body)
+            .await
+            .expect(201);
+        let id = made["id"].as_str().unwrap();
+        let path = format!("/v1/lifecycle/webhooks/{id}");
+        let first = whole.gateway().create(json!({})).await;
+        until("the delivery is under way", async || {
+            inbox.got.lock().unwrap().len() == 1
+        })
+        .await;
+        whole.add_gateway().await;
+        whole.until_ready(1).await;
+        let gateway = &whole.gateways[changed_by];
+        let begun = Instant::now();
+        gateway
+            .patch(&path, json!({ "enabled": false }))
+            .await
+            .expect(200);
+        let kept = deliveries(gateway, id).await;
+        assert_eq!(
+            (&kept[0]["delivery_status"], &kept[0]["attempt_count"]),
+            (&json!("queued"), &json!(0)),
+            "broken off, not counted"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_millis(1500),
+            "{:?}",
+            begun.elapsed()
+        );
+        gateway.create(json!({})).await;
+        gateway.get("/v1/lifecycle/events").await.expect(200);
+        assert_eq!(
+            deliveries(gateway, id).await.len(),
+            1,
+            "an event of the time it was off"
+        );
+        gateway.patch(&path, json!({ "enabled": true })).await.expect(200);
+        until("it is delivered", async || {
+            deliveries(gateway, id).await[0]["delivery_status"] == "succeeded"
+        })
+        .await;
+        assert_eq!(machines(&inbox), [&first, &first].map(String::as_str));
+        inbox.answers.lock().unwrap().push_back(0);
+        gateway.create(json!({})).await;
+        until("another is under way", async || {
+            inbox.got.lock().unwrap().len() == 3
+        })
+        .await;
+        gateway.delete(&path).await.expect(204);
+        gateway.create(json!({})).await;
+        gateway.get("/v1/lifecycle/events").await.expect(200);
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(inbox.got.lock().unwrap().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_leaves_its_delivery_to_another_at_once() {
+    let mut whole = Whole::start(1, 1).await;
+    let (inbox, url) = receiver(&[0]).await;
+    let id = hook(whole.gateway(), &url).await;
+    whole.gateway().create(json!({})).await;
+    until("the delivery is under way", async || {
+        inbox.got.lock().unwrap().len() == 1
+    })
+    .await;
+    whole.add_gateway().await;
+    let begun = Instant::now();
+    whole.gateway().cluster.closing().cancel();
+    whole.gateways.remove(0);
+    until("it is delivered", async || {
+        deliveries(whole.gateway(), &id).await[0]["delivery_status"] == "succeeded"
+    })
+    .await;
+    // Its claim would have lasted for longer.
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_gateway_that_is_gone_does_not_hold_up_a_change() {
+    let whole = Whole::start(1, 1).await;
+    let gateway = whole.gateway();
+    let (inbox, url) = receiver(&[]).await;
+    let id = hook(gateway, &url).await;
+    let path = format!("/v1/lifecycle/webhooks/{id}");
+    gateway.create(json!({})).await;
+    until("it is delivered", async || {
+        let all = deliveries(gateway, &id).await;
+        all.first()
+            .is_some_and(|delivery| delivery["delivery_status"] == "succeeded")
+    })
+    .await;
+    // As a gateway leaves it that lost its power.
+    let claim = "UPDATE webhook_deliveries SET delivery_status = 'in_progress', attempt_count = 1, last_attempt_at = 7, \
+                 claimed_until = clock_timestamp() + interval '1 hour'";
+    let db = Db::open(&whole.database).unwrap();
+    assert_eq!(db.get().await.unwrap().execute(claim, &[]).await.unwrap(), 1);
+    gateway.patch(&path, json!({ "enabled": true })).await.expect(200);
+    until("it is sent by this one", async || {
+        inbox.got.lock().unwrap().len() == 2
+    })
+    .await;
+    assert_eq!(db.get().await.unwrap().execute(claim, &[]).await.unwrap(), 1);
+    gateway.delete(&path).await.expect(204);
+    assert_eq!(gateway.get("/v1/lifecycle/webhooks").await.expect(200), json!([]));
 }
