@@ -102,6 +102,10 @@ struct Serve {
     #[arg(long, value_name = "ADDRESS")]
     protect: Vec<IpAddr>,
 
+    /// Send webhooks also to link-local addresses, where clouds tell a computer its credentials, and to parts of the cluster.
+    #[arg(long)]
+    allow_private_webhooks: bool,
+
     /// Nodes that have each snapshot and each template. With 2, one lost node loses none.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=9))]
     copies: u8,
@@ -208,6 +212,7 @@ async fn serve(options: Serve) -> Outcome<()> {
             },
             protected: options.protect,
             copies: options.copies.into(),
+            allow_private_webhooks: options.allow_private_webhooks,
         },
     )
     .await

@@ -2,6 +2,7 @@
 //! all have written.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Addresses {
     given: Vec<IpAddr>,
     known: RwLock<Vec<IpAddr>>,
     told: RwLock<Option<Instant>>,
+    /// That this gateway serves on; 0 while it is not known.
+    port: AtomicU16,
 }
 
 impl Addresses {
@@ -31,6 +34,7 @@ impl Addresses {
             given,
             known: RwLock::default(),
             told: RwLock::new(None),
+            port: AtomicU16::new(0),
         }
     }
 
@@ -42,6 +46,17 @@ impl Addresses {
 }
 
 impl Cluster {
+    /// Notes where the gateway serves: a webhook there would call it without end.
+    pub(super) fn serves_on(&self, port: u16) {
+        self.addresses.port.store(port, Ordering::Relaxed);
+        *self
+            .addresses
+            .told
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        self.reach().cluster_serves_on(vec![port], Vec::new());
+    }
+
     /// Tells the other gateways which addresses are this one's and the database's, and hears theirs.
     pub async fn share_addresses(&self) -> Result<()> {
         let told = *self.addresses.told.read().unwrap_or_else(PoisonError::into_inner);
@@ -61,6 +76,17 @@ impl Cluster {
                 .await?;
             let text = format!("DELETE FROM addresses WHERE told_at < clock_timestamp() - interval '{KEPT}'");
             connection.execute(&text, &[]).await?;
+            let port = i32::from(self.addresses.port.load(Ordering::Relaxed));
+            connection
+                .execute(
+                    "INSERT INTO gateway_ports (port, told_at) SELECT $1, now() WHERE $1 > 0 \
+                     ON CONFLICT (port) DO UPDATE SET told_at = excluded.told_at",
+                    &[&port],
+                )
+                .await?;
+            let text =
+                format!("DELETE FROM gateway_ports WHERE told_at < clock_timestamp() - interval '{KEPT}'");
+            connection.execute(&text, &[]).await?;
             *self
                 .addresses
                 .told
@@ -74,6 +100,14 @@ impl Cluster {
             .known
             .write()
             .unwrap_or_else(PoisonError::into_inner) = known.collect();
+        let rows = connection.query("SELECT port FROM gateway_ports", &[]).await?;
+        let mut ports: Vec<u16> = rows
+            .iter()
+            .filter_map(|row| u16::try_from(row.get::<_, i32>(0)).ok())
+            .collect();
+        ports.extend(self.nodes.ports());
+        ports.push(self.addresses.port.load(Ordering::Relaxed));
+        self.reach().cluster_serves_on(ports, self.own_addresses());
         Ok(())
     }
 }

@@ -27,12 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a statement may take, as PostgreSQL spells it: everything a gateway asks is small.
 const STATEMENT_PATIENCE: &str = "-c statement_timeout=10s -c idle_in_transaction_session_timeout=15s";
 /// Each step brings the schema from its index to the next version.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
     include_str!("migrations/4.sql"),
     include_str!("migrations/5.sql"),
+    include_str!("migrations/6.sql"),
 ];
 
 #[derive(Clone)]

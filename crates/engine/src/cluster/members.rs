@@ -259,7 +259,7 @@ impl Cluster {
     }
 
     /// The cluster's own parts.
-    fn own_addresses(&self) -> Vec<IpAddr> {
+    pub(super) fn own_addresses(&self) -> Vec<IpAddr> {
         let mut all = self.nodes.addresses();
         all.extend(self.addresses.all());
         all.sort_unstable();

@@ -18,6 +18,7 @@ use tokio_postgres::types::Json;
 use super::db::{self, Db, Lock};
 use super::events;
 use crate::machine::events::{Actor, Event, Operation};
+use crate::machine::webhooks_reach::port;
 use crate::machine::{Error, Kind, Result};
 use crate::node::messages::{node_key, tag_of, Capacity, PoolShare, State};
 
@@ -340,6 +341,13 @@ impl Nodes {
         let told = nodes.iter().flat_map(|node| node.addresses.iter().copied());
         let advertised = nodes.iter().filter_map(of);
         told.chain(advertised).filter(|ip| !ip.is_loopback()).collect()
+    }
+
+    /// Ports that nodes serve on.
+    pub fn ports(&self) -> Vec<u16> {
+        let nodes = self.all();
+        let urls = nodes.iter().filter_map(|node| node.url.parse().ok());
+        urls.map(|uri| port(&uri)).collect()
     }
 }
 

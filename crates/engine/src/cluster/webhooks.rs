@@ -362,9 +362,9 @@ async fn stop(transaction: &Transaction<'_>, webhook: &str) -> Result<Vec<Attemp
 
 /// Sending.
 impl Cluster {
-    /// Notes where the gateway serves: its own events would call it without end.
-    pub(super) fn serves_on(&self, port: u16) {
-        self.sender.reach.serves_on(port);
+    /// Where webhooks may be sent.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.sender.reach
     }
 
     /// Breaks off a delivery, if it is this gateway that sends it.

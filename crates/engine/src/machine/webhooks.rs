@@ -1,8 +1,6 @@
 //! Lifecycle webhooks: made, changed, removed, and what became of their deliveries. They are sent by
 //! [`super::webhooks_sender`].
 
-use std::sync::atomic::Ordering;
-
 use axum::http::Uri;
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::webhook::{
@@ -123,7 +121,7 @@ impl Engine {
 impl Engine {
     /// Lets webhooks be sent to every address.
     pub fn allow_private_webhooks(&self) {
-        self.reach.is_everywhere.store(true, Ordering::Relaxed);
+        self.reach.allow_everywhere();
     }
 
     /// Notes the port of the API, to which no webhook is sent.

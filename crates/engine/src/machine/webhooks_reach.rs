@@ -5,8 +5,8 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,16 +23,43 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What is known of the engine, and what it was told.
 #[derive(Default)]
 pub struct Reach {
-    /// Port of the API; 0 while it is not known.
-    pub(super) port: AtomicU16,
+    own: RwLock<Own>,
     /// `--allow-private-webhooks`.
-    pub(super) is_everywhere: AtomicBool,
+    is_everywhere: AtomicBool,
+}
+
+/// Where the API is served.
+#[derive(Default)]
+struct Own {
+    ports: Vec<u16>,
+    /// Of other computers that serve it, too; `None`: this engine alone does.
+    others: Option<Vec<IpAddr>>,
 }
 
 impl Reach {
     /// Notes the port of the API, to which no webhook is sent.
     pub fn serves_on(&self, port: u16) {
-        self.port.store(port, Ordering::Relaxed);
+        self.is(Own {
+            ports: vec![port],
+            others: None,
+        });
+    }
+
+    /// The same for a cluster: ports of its parts, and addresses of their computers.
+    pub fn cluster_serves_on(&self, ports: Vec<u16>, addresses: Vec<IpAddr>) {
+        self.is(Own {
+            ports,
+            others: Some(addresses),
+        });
+    }
+
+    fn is(&self, own: Own) {
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+    }
+
+    /// Lets webhooks be sent to every address.
+    pub fn allow_everywhere(&self) {
+        self.is_everywhere.store(true, Ordering::Relaxed);
     }
 
     /// Why nothing is sent to an address.
@@ -40,14 +67,17 @@ impl Reach {
         if self.is_everywhere.load(Ordering::Relaxed) {
             return None;
         }
-        let (ip, port) = (address.ip(), self.port.load(Ordering::Relaxed));
-        let what = match () {
-            () if is_host_service(ip) => "is link-local or belongs to a service of the host",
-            () if address.port() == port && is_own(ip) => "is this engine itself",
-            () => return None,
+        let ip = address.ip().to_canonical();
+        let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
+        let is_served = own.ports.contains(&address.port());
+        let what = match &own.others {
+            _ if is_host_service(ip) => "is link-local or belongs to a service of the host",
+            None if is_served && is_own(ip) => "is this engine itself",
+            Some(others) if is_served && (is_own(ip) || others.contains(&ip)) => "is a part of this cluster",
+            _ => return None,
         };
         Some(format!(
-            "leads to {address}, which {what}: the engine sends nothing there without --allow-private-webhooks"
+            "leads to {address}, which {what}: nothing is sent there without --allow-private-webhooks"
         ))
     }
 
@@ -68,7 +98,8 @@ fn host(uri: &Uri) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-fn port(uri: &Uri) -> u16 {
+/// The port that a URL leads to.
+pub fn port(uri: &Uri) -> u16 {
     let usual = if uri.scheme_str() == Some("https") {
         443
     } else {
@@ -130,7 +161,7 @@ mod tests {
         for host in spellings {
             connect(&reach, &uri(host)).await.unwrap();
         }
-        reach.port.store(own, Ordering::Relaxed);
+        reach.serves_on(own);
         for host in spellings {
             let error = connect(&reach, &uri(host)).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{host}: {error}");
@@ -146,7 +177,31 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{host}: {error}");
             assert!(reach.refusal_of_url(&uri(host)).is_some(), "{host}");
         }
-        reach.is_everywhere.store(true, Ordering::Relaxed);
+        reach.allow_everywhere();
         connect(&reach, &uri("localhost")).await.unwrap();
+    }
+
+    #[test]
+    fn a_cluster_is_all_its_ports_on_all_its_computers() {
+        let reach = Reach::default();
+        reach.cluster_serves_on(vec![3000, 3001], vec!["203.0.113.7".parse().unwrap()]);
+        let refused = |url: &str| reach.refusal_of_url(&url.parse().unwrap());
+        for url in [
+            "http://203.0.113.7:3000/x",
+            "http://203.0.113.7:3001/x",
+            "http://[::ffff:203.0.113.7]:3000/x",
+            "http://127.0.0.1:3001/x",
+            "http://169.254.169.254/x",
+        ] {
+            let why = refused(url).unwrap_or_else(|| panic!("{url} is let through"));
+            assert!(why.contains("--allow-private-webhooks"), "{why}");
+        }
+        for url in [
+            "http://203.0.113.7/x",
+            "http://203.0.113.8:3000/x",
+            "http://127.0.0.1:8080/x",
+        ] {
+            assert_eq!(refused(url), None, "{url}");
+        }
     }
 }

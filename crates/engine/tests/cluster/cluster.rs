@@ -60,6 +60,8 @@ pub struct Whole {
     pub database: String,
     limits: Limits,
     copies: usize,
+    /// Of gateways that are added from now on.
+    pub allow_private_webhooks: bool,
     pub key: String,
     pub gateways: Vec<Gateway>,
     pub nodes: Vec<Node>,
@@ -99,6 +101,7 @@ impl Whole {
             database,
             limits,
             copies,
+            allow_private_webhooks: false,
             key,
             gateways: Vec::new(),
             nodes: Vec::new(),
@@ -114,7 +117,14 @@ impl Whole {
     }
 
     pub async fn add_gateway(&mut self) {
-        let gateway = Gateway::start(&self.database, self.limits, self.copies, &self.key).await;
+        let options = Options {
+            token: TOKEN.into(),
+            limits: self.limits,
+            protected: Vec::new(),
+            copies: self.copies,
+            allow_private_webhooks: self.allow_private_webhooks,
+        };
+        let gateway = Gateway::start(&self.database, options, &self.key).await;
         self.gateways.push(gateway);
     }
 
@@ -175,13 +185,7 @@ pub fn tag(id: &str) -> String {
 }
 
 impl Gateway {
-    async fn start(database: &str, limits: Limits, copies: usize, key: &str) -> Self {
-        let options = Options {
-            token: TOKEN.into(),
-            limits,
-            protected: Vec::new(),
-            copies,
-        };
+    async fn start(database: &str, options: Options, key: &str) -> Self {
         let cluster = Cluster::open(Db::open(database).unwrap(), options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -306,3 +306,62 @@ async fn a_delivery_of_a_gateway_that_is_gone_does_not_hold_up_a_change() {
     gateway.delete(&path).await.expect(204);
     assert_eq!(gateway.get("/v1/lifecycle/webhooks").await.expect(200), json!([]));
 }
+
+#[tokio::test]
+async fn nothing_is_sent_to_the_cluster_itself_nor_to_services_of_the_host() {
+    let mut whole = Whole::start(2, 1).await;
+    let port = |url: &str| url.rsplit(':').next().unwrap().to_owned();
+    let (own, other) = (port(&whole.gateways[0].url), port(&whole.gateways[1].url));
+    let node = port(&whole.nodes[0].url);
+    let body =
+        |url: &str| json!({ "url": url, "operations": ["create"], "signing_secret": "whsec-of-the-test" });
+    let refused = async |url: &str| {
+        let reply = whole.gateway().post("/v1/lifecycle/webhooks", body(url)).await;
+        if reply.status == 201 {
+            let id = reply.json()["id"].as_str().unwrap().to_owned();
+            whole
+                .gateway()
+                .delete(&format!("/v1/lifecycle/webhooks/{id}"))
+                .await
+                .expect(204);
+            return false;
+        }
+        let why = reply.refused(400, "invalid_request");
+        assert!(why.contains("--allow-private-webhooks"), "{why}");
+        true
+    };
+    for host in [
+        "169.254.169.254",
+        "[fe80::1]",
+        "192.0.0.192",
+        "[::ffff:169.254.169.254]",
+        &format!("127.0.0.1:{own}"),
+        &format!("0.0.0.0:{own}"),
+        &format!("[::1]:{own}"),
+    ] {
+        assert!(refused(&format!("http://{host}/latest")).await, "{host}");
+    }
+    // A gateway hears of the others in a moment.
+    for port in [&other, &node] {
+        until("the other part is refused", async || {
+            refused(&format!("http://localhost:{port}/x")).await
+        })
+        .await;
+    }
+    // Only the resolver understands this one.
+    let id = hook(whole.gateway(), &format!("http://2130706433:{node}/x")).await;
+    whole.gateway().create(json!({})).await;
+    until("the attempt is refused", async || {
+        let all = deliveries(whole.gateway(), &id).await;
+        let why = all.first().and_then(|delivery| delivery["last_error"].as_str());
+        why.is_some_and(|why| why.contains("is a part of this cluster"))
+    })
+    .await;
+    whole.allow_private_webhooks = true;
+    whole.add_gateway().await;
+    let body = body("http://169.254.169.254/x");
+    whole.gateways[2]
+        .post("/v1/lifecycle/webhooks", body)
+        .await
+        .expect(201);
+}
