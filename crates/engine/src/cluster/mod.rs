@@ -279,11 +279,15 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, webhooks::delivery)
         .merge(lifecycle::routes())
         .merge(sockets::shared())
-        .outside(signed_files::PATH, axum::routing::any(signed_file));
+        .outside(
+            signed_files::PATH,
+            get(signed_file).put(signed_file).post(signed_file),
+        );
     let access = Arc::new(access);
     let api = routes
         .or_else(by_id)
         .fallback(server::unknown_path)
+        .method_not_allowed_fallback(server::unknown_method)
         .with_state(cluster.clone())
         .layer(middleware::from_fn_with_state(access.clone(), access::guard));
     // Beside the API: neither is for users.

@@ -405,7 +405,7 @@ async fn admit(access: &Access, mut request: Request, next: Next) -> (Option<Hea
     }
     let admitted = match request.uri().path() {
         "/healthz" => Ok(()),
-        path if signed_files::is_signed(path) => match &access.signer {
+        path if signed_files::is_signed(request.method(), path) => match &access.signer {
             Some(signer) => signer.check(&request).map(|grant| {
                 request.extensions_mut().insert(grant);
             }),

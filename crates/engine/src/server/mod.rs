@@ -162,7 +162,8 @@ pub(crate) async fn unknown_path(uri: Uri) -> Failure {
     ))
 }
 
-async fn unknown_method(method: Method, uri: Uri) -> Failure {
+/// A method that a path does not have.
+pub(crate) async fn unknown_method(method: Method, uri: Uri) -> Failure {
     Failure(Error::new(
         Kind::MethodNotAllowed,
         format!("{} does not take {method}; see spec/openapi.json", uri.path()),

@@ -171,9 +171,10 @@ pub fn whose(uri: &Uri) -> Option<String> {
     })
 }
 
-/// Whether what leads to a path needs no key but a token.
-pub fn is_signed(path: &str) -> bool {
-    path == PATH || volume_of(path).is_some()
+/// Whether a request needs no key but a token.
+pub fn is_signed(method: &Method, path: &str) -> bool {
+    let is_of_file = [Method::GET, Method::HEAD, Method::PUT, Method::POST].contains(method);
+    is_of_file && (path == PATH || volume_of(path).is_some())
 }
 
 async fn download_url(

@@ -16,5 +16,6 @@ mod postgres;
 mod previews;
 mod quotas;
 mod real;
+mod routes;
 mod scale;
 mod webhooks;
