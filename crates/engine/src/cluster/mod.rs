@@ -11,7 +11,7 @@
 //! - [`events`]: what happened, on whichever node
 //! - [`webhooks`]: who is told of it; [`news`]: what gateways tell each other at once
 //! - [`pools`]: warm pools, of which each node holds a share
-//! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept
+//! - `layers`: snapshots on several nodes; `templates`: where templates are built and kept; `builds`: what is known of builds
 //! - `addresses`: what no machine reaches
 //! - `monitor`: all machines as they change
 //! - `lost`: what is said of machines whose node was given up
@@ -19,6 +19,7 @@
 //! - [`operate`]: what operators do with nodes
 
 mod addresses;
+mod builds;
 pub mod claims;
 mod create;
 pub mod db;
@@ -277,6 +278,8 @@ pub fn router(cluster: &Arc<Cluster>, access: Access) -> Router {
         .on(&api::DELETE_LIFECYCLE_WEBHOOK, webhooks::delete)
         .on(&api::LIST_LIFECYCLE_WEBHOOK_DELIVERIES, webhooks::deliveries)
         .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, webhooks::delivery)
+        .on(&api::GET_TEMPLATE_BUILD_STATUS, builds::status)
+        .on(&api::STREAM_TEMPLATE_BUILD_LOGS, builds::logs)
         .merge(lifecycle::routes())
         .merge(sockets::shared())
         .outside(
@@ -362,6 +365,7 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     let reading = tokio::spawn(cluster.clone().keep_reading());
     let telling = tokio::spawn(cluster.clone().keep_telling());
     let listening = tokio::spawn(cluster.clone().keep_listening());
+    let keeping = tokio::spawn(cluster.clone().keep_builds());
     let copying = tokio::spawn(cluster.clone().look_after_copies());
     let closing = cluster.closing.clone();
     let tls = access.tls();
@@ -370,5 +374,5 @@ pub async fn serve(listener: TcpListener, cluster: Arc<Cluster>, access: Access)
     })
     .await;
     // They look at the same token.
-    let _ = tokio::join!(caring, dealing, reading, telling, listening, sending, copying);
+    let _ = tokio::join!(caring, dealing, reading, telling, listening, sending, keeping, copying);
 }

@@ -354,6 +354,9 @@ impl Nodes {
 /// What is said of a machine whose node was given up.
 pub const LOST_MACHINE: &str = "its node was lost: the cluster did not hear of it for too long";
 
+/// What is said of a build whose node was given up.
+pub const LOST_BUILD: &str = "the node that ran the build was lost";
+
 /// Gives a node up: its machines count as ended. Whether it was this call that did it: another gateway, or a heartbeat since
 /// `silent_for`, may have come first.
 pub async fn give_up(db: &Db, tag: &str, silent_for: Option<Duration>) -> Result<bool> {

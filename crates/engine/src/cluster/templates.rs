@@ -31,19 +31,22 @@ struct Place {
 impl Cluster {
     /// The node that templates are built and kept on.
     pub async fn template_home(&self) -> Result<Arc<Node>> {
-        let connection = self.db.get().await?;
-        let row = connection
-            .query_opt("SELECT node FROM template_nodes WHERE is_home", &[])
-            .await?;
-        let home = row.and_then(|row| self.nodes.by_tag(row.get(0)));
-        drop(connection);
-        match home {
+        match self.known_home().await? {
             Some(home) if home.state() != NodeState::Lost => match home.is_reached() {
                 true => Ok(home),
                 false => Err(home.unreachable()),
             },
             was => self.move_home(was.as_deref()).await,
         }
+    }
+
+    /// The same, if there is one, whatever its state.
+    pub(super) async fn known_home(&self) -> Result<Option<Arc<Node>>> {
+        let connection = self.db.get().await?;
+        let row = connection
+            .query_opt("SELECT node FROM template_nodes WHERE is_home", &[])
+            .await?;
+        Ok(row.and_then(|row| self.nodes.by_tag(row.get(0))))
     }
 
     async fn template_places(&self) -> Result<Vec<Place>> {

@@ -125,11 +125,16 @@ async fn status(State(engine): Shared, Path(id): Path<String>, params: Params) -
     Ok(json(StatusCode::OK, &engine.build_status(&id, offset).await?))
 }
 
+/// Where a log is read from.
+pub fn log_from(params: &Params) -> Result<u64, Error> {
+    match params.parsed("cursor", "0")? {
+        Some(cursor) => Ok(cursor),
+        None => Ok(params.parsed("offset", "0")?.unwrap_or(0)),
+    }
+}
+
 async fn logs(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
-    let from = match params.parsed("cursor", "0")? {
-        Some(cursor) => cursor,
-        None => params.parsed("offset", "0")?.unwrap_or(0),
-    };
+    let from = log_from(&params)?;
     // As Python spells it too.
     let follow = match params.text("follow").as_deref() {
         None | Some("false" | "False" | "0") => false,

@@ -35,6 +35,8 @@ pub const TEMPLATE: &str = "/node/v1/template";
 pub const EVENTS: &str = "/node/v1/events";
 /// Only events after this place.
 pub const AFTER: &str = "after_seq";
+/// Ids and states of the newest builds of templates; below it each, with the end of its log.
+pub const BUILDS: &str = "/node/v1/builds";
 /// A look at what runs.
 pub const LOOK: &str = "/node/v1/look";
 /// Header of a create: see [`PoolSearch`](crate::machine::validate::PoolSearch).
@@ -53,6 +55,8 @@ pub fn routes() -> Router<Arc<Engine>> {
         .route(TEMPLATES, get(template).post(bring_template))
         .route(&format!("{TEMPLATES}/all"), get(templates))
         .route(&format!("{TEMPLATES}/copy"), post(copy_templates))
+        .route(BUILDS, get(builds))
+        .route(&format!("{BUILDS}/{{id}}"), get(build))
         .route(LOOK, get(look))
 }
 
@@ -75,6 +79,15 @@ async fn events(State(engine): Shared, params: Params) -> Answer {
     let limit = params.parsed(LIMIT, "1000")?.unwrap_or(MAX_LIMIT);
     let events = engine.events_after(after, limit).await?;
     Ok(json(StatusCode::OK, &EventPage { events }))
+}
+
+async fn builds(State(engine): Shared, params: Params) -> Answer {
+    let limit = params.parsed(LIMIT, "100")?.unwrap_or(MAX_LIMIT);
+    Ok(json(StatusCode::OK, &engine.newest_builds(limit).await?))
+}
+
+async fn build(State(engine): Shared, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &engine.build_to_keep(&id).await?))
 }
 
 async fn resolved(State(engine): Shared, params: Params) -> Answer {

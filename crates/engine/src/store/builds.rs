@@ -107,6 +107,14 @@ pub fn usable(
         .collect()
 }
 
+/// Ids and states of the newest builds of all templates.
+pub fn states(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<(String, String)>> {
+    connection
+        .prepare_cached("SELECT id, status FROM template_builds ORDER BY seq DESC LIMIT ?")?
+        .query_map([limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 /// Builds that are not over.
 pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<Row>> {
     connection

@@ -17,6 +17,9 @@ const MOST_ENTRIES: usize = 20_000;
 /// Bytes of an entry.
 const LONGEST: usize = 4096;
 
+/// Bytes of a log that a cluster keeps.
+const KEPT_BYTES: usize = 256 << 10;
+
 /// How many entries there are, and whether they are all.
 type Told = (usize, bool);
 
@@ -60,6 +63,28 @@ pub fn entry(build: &str, template: &str, offset: u64, kind: BuildLogKind, messa
         error_detail: None,
         result: None,
     }
+}
+
+/// Leaves the last entries, as many as a cluster keeps, and one before them that says so.
+pub(super) fn keep_end(entries: &mut Vec<BuildLogEntry>) {
+    let mut room = KEPT_BYTES;
+    let fits = |entry: &&BuildLogEntry| {
+        let size = serde_json::to_string(entry).unwrap_or_default().len();
+        room.checked_sub(size).map(|left| room = left).is_some()
+    };
+    let cut = entries.len() - entries.iter().rev().take_while(fits).count();
+    let Some(last) = cut.checked_sub(1).and_then(|place| entries.get_mut(place)) else {
+        return;
+    };
+    let message = "the log began earlier: only its end was kept outside of the node that built".into();
+    *last = entry(
+        &last.build_id,
+        &last.template_id,
+        last.offset,
+        BuildLogKind::Warning,
+        message,
+    );
+    entries.drain(..cut - 1);
 }
 
 impl Log {
@@ -221,6 +246,31 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_log_the_end_is_kept_with_a_word_about_the_rest() {
+        let log = Log::new("tb_1", "tmpl_1");
+        for _ in 0..10 {
+            log.add(BuildLogKind::Message, "x", |_| ());
+        }
+        let mut short = log.from(0);
+        keep_end(&mut short);
+        assert_eq!(short, log.from(0));
+        for _ in 0..1000 {
+            log.add(BuildLogKind::Message, &"y".repeat(LONGEST), |_| ());
+        }
+        log.add(BuildLogKind::End, "done", |_| ());
+        let mut long = log.from(0);
+        keep_end(&mut long);
+        let size: usize = long.iter().map(|e| serde_json::to_string(e).unwrap().len()).sum();
+        assert!((KEPT_BYTES / 2..KEPT_BYTES + 1024).contains(&size), "{size}");
+        assert_eq!(long[0].kind, BuildLogKind::Warning);
+        assert!(long.windows(2).all(|two| two[0].offset + 1 == two[1].offset));
+        assert_eq!(
+            (long.last().unwrap().offset, long.last().unwrap().kind),
+            (1010, BuildLogKind::End)
+        );
+    }
 
     #[test]
     fn a_log_has_no_holes_is_bounded_and_always_has_its_end() {

@@ -33,9 +33,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use nullspace_wire::template::{
-    ArtifactAvailability, BuildConfig, BuildList, BuildLogKind, BuildPromotability, BuildStatus,
-    BuildStatusSnapshot, BuildValidation, CreateTemplateRequest, FailureDetail, RetryBuildRequest,
-    TemplateBuild, TemplateInfo, TemplateVisibility, ValidationError,
+    ArtifactAvailability, BuildConfig, BuildList, BuildLogEntry, BuildLogKind, BuildPromotability,
+    BuildStatus, BuildStatusSnapshot, BuildValidation, CreateTemplateRequest, FailureDetail,
+    RetryBuildRequest, TemplateBuild, TemplateInfo, TemplateVisibility, ValidationError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
@@ -178,6 +178,37 @@ impl Build {
         shown.show_artifact(shown.status == BuildStatus::Ready);
         shown
     }
+}
+
+/// Ends a build whose engine is gone. Gives the last entry of its log.
+pub fn interrupt(build: &mut TemplateBuild, place: u64, message: &str) -> BuildLogEntry {
+    let failure = FailureDetail {
+        code: "build_error".into(),
+        message: message.into(),
+        phase: "interrupted".into(),
+        retryable: true,
+        suggested_action: "build it again: steps that were done are taken from the cache".into(),
+        step_index: None,
+        build_id: Some(build.build_id.clone()),
+        details: json!({ "reason": "interrupted" }).as_object().cloned(),
+    };
+    let mut entry = log::entry(
+        &build.build_id,
+        &build.template_id,
+        place,
+        BuildLogKind::Error,
+        failure.message.clone(),
+    );
+    build.status = BuildStatus::Error;
+    build.error = Some(failure.message.clone());
+    build.failure_phase = Some(failure.phase.clone());
+    build.error_detail = Some(failure.clone());
+    build.finished_at = Some(clock::now());
+    build.updated_at = clock::now();
+    build.show_artifact(false);
+    entry.phase = Some(failure.phase.clone());
+    entry.error_detail = Some(failure);
+    entry
 }
 
 /// Which builds to list.
@@ -385,6 +416,18 @@ impl Engine {
             entries,
             next_offset,
         })
+    }
+
+    /// Ids and states of the newest builds.
+    pub async fn newest_builds(&self, limit: usize) -> Result<Vec<(String, String)>> {
+        Ok(self.store.call(move |c| store::states(c, limit)).await?)
+    }
+
+    /// A build for a cluster to keep: of its log the last entries.
+    pub async fn build_to_keep(&self, id: &str) -> Result<BuildStatusSnapshot> {
+        let mut snapshot = self.build_status(id, 0).await?;
+        log::keep_end(&mut snapshot.entries);
+        Ok(snapshot)
     }
 
     /// Asks a build to end. One that is over stays as it is.
@@ -644,34 +687,9 @@ impl Engine {
         let rows = self.store.call(|c| store::unfinished(c)).await?;
         for row in rows {
             let mut stored = Stored::read(&row)?;
-            let failure = FailureDetail {
-                code: "build_error".into(),
-                message: "the engine that ran the build ended".into(),
-                phase: "interrupted".into(),
-                retryable: true,
-                suggested_action: "build it again: steps that were done are taken from the cache".into(),
-                step_index: None,
-                build_id: Some(row.id.clone()),
-                details: json!({ "reason": "interrupted" }).as_object().cloned(),
-            };
             let entries = self.stored_entries(&row.id, 0).await?;
             let place = entries.last().map_or(0, |entry| entry.offset + 1);
-            let shown = &mut stored.shown;
-            let mut entry = log::entry(
-                &row.id,
-                &shown.template_id,
-                place,
-                BuildLogKind::Error,
-                failure.message.clone(),
-            );
-            shown.status = BuildStatus::Error;
-            shown.error = Some(failure.message.clone());
-            shown.failure_phase = Some(failure.phase.clone());
-            shown.error_detail = Some(failure.clone());
-            shown.finished_at = Some(clock::now());
-            shown.updated_at = clock::now();
-            entry.phase = Some(failure.phase.clone());
-            entry.error_detail = Some(failure);
+            let entry = interrupt(&mut stored.shown, place, "the engine that ran the build ended");
             let (id, record) = (row.id, stored.to_json());
             let entry = serde_json::to_string(&entry).unwrap_or_default();
             let written = self.store.call(move |c| {
