@@ -124,10 +124,10 @@ impl Cluster {
         let mut connection = self.db.get().await?;
         let transaction = connection.transaction().await?;
         let clock_off = clock_off(&transaction, join.clock_ms).await?;
-        if clock_off.abs() > MOST_CLOCK_OFF_MS {
+        if clock_off.unsigned_abs() > MOST_CLOCK_OFF_MS {
             return Err(refused(format!(
                 "the clock of the node is {} s {}: set it right, which chrony or systemd-timesyncd does",
-                clock_off.abs() / 1000,
+                clock_off.unsigned_abs() / 1000,
                 if clock_off > 0 { "ahead" } else { "behind" }
             )));
         }

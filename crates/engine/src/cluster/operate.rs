@@ -71,7 +71,7 @@ pub async fn list(db: &Db) -> Result<Vec<Shown>> {
             memory_used_mb: capacity.memory_used_mb,
             memory_mb: capacity.memory_mb,
             heard_seconds: heard,
-            note: (clock_off.abs() > MOST_CLOCK_OFF_MS)
+            note: (clock_off.unsigned_abs() > MOST_CLOCK_OFF_MS)
                 .then(|| format!("its clock is {} s off: it gets no machines", clock_off / 1000)),
             is_there,
         }

@@ -20,14 +20,14 @@ pub struct Need {
 }
 
 /// A clock that is further off than this makes leases and lists of a node wrong. Milliseconds.
-pub const MOST_CLOCK_OFF_MS: i64 = 60_000;
+pub const MOST_CLOCK_OFF_MS: u64 = 60_000;
 
 impl Node {
     /// Whether a machine may be placed here, as far as is known.
     pub fn fits(&self, need: Need) -> bool {
         self.state() == State::Ready
             && !self.link.is_refusing()
-            && self.clock_off_ms.abs() <= MOST_CLOCK_OFF_MS
+            && self.clock_off_ms.unsigned_abs() <= MOST_CLOCK_OFF_MS
             && need.vcpus <= self.capacity.vcpus
             && u64::from(need.memory_mb) <= self.free_memory_mb()
             && u64::from(need.disk_mb) <= self.capacity.disk_free_mb
@@ -35,7 +35,7 @@ impl Node {
 
     /// MiB that are promised to nobody, those of creates on their way included.
     pub fn free_memory_mb(&self) -> u64 {
-        let used = self.capacity.memory_used_mb + self.link.placed_mb();
+        let used = self.capacity.memory_used_mb.saturating_add(self.link.placed_mb());
         self.capacity.memory_mb.saturating_sub(used)
     }
 }

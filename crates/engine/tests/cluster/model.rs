@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 use axum::Router;
 use nullspace_engine::cluster::db::Db;
 use nullspace_engine::cluster::nodes::give_up;
+use nullspace_engine::cluster::operate;
 use nullspace_engine::machine::contents::Thing;
 use nullspace_engine::node::messages::{
     Capacity, Entry, Heartbeat, Inventory, Join, Joined, Orders, HEARTBEAT, JOIN, PROTOCOL,
@@ -57,6 +58,9 @@ struct Fake {
     mood: Mutex<Mood>,
     machines: Mutex<BTreeMap<String, Machine>>,
     keys: Mutex<HashMap<String, String>>,
+    /// What it says of itself.
+    capacity: Mutex<Capacity>,
+    clock_off_ms: Mutex<i64>,
 }
 
 fn info(id: &str, machine: &Machine) -> Value {
@@ -81,6 +85,13 @@ impl Fake {
             mood: Mutex::new(Mood::Well),
             machines: Mutex::default(),
             keys: Mutex::default(),
+            capacity: Mutex::new(Capacity {
+                vcpus: 4,
+                memory_mb: 1 << 20,
+                disk_free_mb: 1 << 20,
+                ..Capacity::default()
+            }),
+            clock_off_ms: Mutex::new(0),
         });
         let router = Router::new()
             .route("/v1/machines", post(create))
@@ -142,13 +153,10 @@ impl Fake {
                 node: self.node.clone(),
                 instance: "one".into(),
                 epoch: *self.epoch.lock().unwrap(),
-                clock_ms: jiff::Timestamp::now().as_millisecond(),
-                capacity: Capacity {
-                    vcpus: 4,
-                    memory_mb: 1 << 20,
-                    disk_free_mb: 1 << 20,
-                    ..Capacity::default()
-                },
+                clock_ms: jiff::Timestamp::now()
+                    .as_millisecond()
+                    .saturating_add(*self.clock_off_ms.lock().unwrap()),
+                capacity: *self.capacity.lock().unwrap(),
                 pools: BTreeMap::new(),
                 events: 0,
                 addresses: Vec::new(),
@@ -602,4 +610,83 @@ impl History {
             }
         }
     }
+}
+
+/// Makes machines and counts those on a node.
+async fn made_on(gateway: &Gateway, node: &Fake, count: usize) -> usize {
+    let mut found = 0;
+    for n in 0..count {
+        let body = json!({ "template": "base", "memory_mb": 256, "metadata": { "key": n.to_string() } });
+        let id = gateway.create(body).await;
+        found += usize::from(tag(&id) == node.tag());
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_node_that_lies_about_what_it_holds_costs_nobody_a_machine() {
+    let whole = Whole::start(1, 1).await;
+    let gateway = whole.gateway();
+    let liar = Fake::start().await;
+    liar.join(gateway).await;
+    let everything = Capacity {
+        vcpus: u32::MAX,
+        memory_mb: u64::MAX,
+        disk_free_mb: u64::MAX,
+        ..Capacity::default()
+    };
+    let lies = [
+        everything,
+        Capacity {
+            memory_used_mb: u64::MAX,
+            vcpus_used: u32::MAX,
+            machines: u32::MAX,
+            ..everything
+        },
+    ];
+    // It has room for everything, and takes nothing.
+    liar.set(Mood::Full);
+    for capacity in lies {
+        *liar.capacity.lock().unwrap() = capacity;
+        liar.beat(gateway).await;
+        gateway.cluster.look_now().await.unwrap();
+        assert_eq!(made_on(gateway, &liar, 8).await, 0, "{capacity:?}");
+    }
+    assert_eq!(whole.living().await, 16);
+    // What fits nowhere else is refused, whatever it says.
+    *liar.capacity.lock().unwrap() = everything;
+    liar.beat(gateway).await;
+    gateway.cluster.look_now().await.unwrap();
+    let huge = json!({ "template": "base", "memory_mb": 128 << 10, "metadata": { "key": "huge" } });
+    let reply = gateway.post("/v1/machines", huge).await;
+    assert!(reply.status >= 400, "{reply:?}");
+    let shown = operate::list(&Db::open(&whole.database).unwrap()).await.unwrap();
+    assert_eq!(shown.len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_whose_clock_goes_wrong_gets_no_machines_until_it_is_right_again() {
+    let whole = Whole::start(1, 1).await;
+    let gateway = whole.gateway();
+    let db = Db::open(&whole.database).unwrap();
+    let node = Fake::start().await;
+    node.join(gateway).await;
+    let beat = async |clock_off_ms: i64| {
+        *node.clock_off_ms.lock().unwrap() = clock_off_ms;
+        node.beat(gateway).await;
+        gateway.cluster.look_now().await.unwrap();
+        let shown = operate::list(&db).await.unwrap();
+        shown
+            .into_iter()
+            .find(|shown| shown.tag == node.tag())
+            .unwrap()
+            .note
+    };
+    for wrong in [3_600_000, -3_600_000, i64::MAX, i64::MIN] {
+        let note = beat(wrong).await.unwrap();
+        assert!(note.contains("it gets no machines"), "{note}");
+        assert_eq!(made_on(gateway, &node, 6).await, 0, "{wrong}");
+    }
+    assert_eq!(beat(0).await, None);
+    assert!(made_on(gateway, &node, 12).await > 0);
 }
