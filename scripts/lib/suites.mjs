@@ -321,6 +321,8 @@ const testEnvironment = () =>
     ...given('NULLSPACE_TEST_PICTURES'),
     // The long forms: `npm run soak`.
     ...given('NULLSPACE_TEST_LONG'),
+    // Seconds of silence in a cluster, such as those of production: tests/e2e/cluster-loss.
+    ...given('NULLSPACE_TEST_SILENCE'),
     // To repeat a random test.
     ...given('NULLSPACE_TEST_SEED'),
     ...given('NULLSPACE_TEST_STEPS'),

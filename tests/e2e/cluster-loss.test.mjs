@@ -28,6 +28,8 @@ const MACHINE = { template: 'base', timeout: 600 };
 const sh = async (machine, text) => (await machine.commands.run(text, { shell: true })).stdout.trim();
 const ip = (...words) => execFileSync('ip', words, { stdio: 'pipe' });
 
+const seconds = (from, to = Date.now()) => ((to - from) / 1000).toFixed(1);
+
 /** Asks until `is` says yes. */
 async function until(what, is, seconds = 60) {
   const deadline = Date.now() + seconds * 1000;
@@ -173,7 +175,7 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
     await sleep(150);
     dead.process.signal('SIGKILL');
     const made = await creating;
-    await until('the node is lost', () => list().find(({ tag }) => tag === dead.tag).state === 'lost');
+    await until('the node is lost', () => list().find(({ tag }) => tag === dead.tag).state === 'lost', LOST + 20);
     // Those that were made on it before it died have been told of; their keys make others now.
     const again = await Promise.all(keys('node', 50).map((key) => create(second, key)));
     assert.equal(new Set(again.map(({ id }) => id)).size, 50);
@@ -197,6 +199,7 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
       return undefined;
     });
     await sh(machine, 'sleep 600 > /dev/null 2>&1 & echo $! > /tmp/pid');
+    const pulled = Date.now();
     cable(cut.number, 'down');
     const refused = await until('a call is refused', () =>
       machine.commands.run('true').then(
@@ -206,14 +209,17 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
     );
     assert.equal(refused.code, 'node_unreachable');
     assert.equal(refused.retryable, true);
-    await sleep(UNREACHABLE * 1000 - 2000);
+    // As long as it may be without being lost.
+    await sleep(Math.max(0, pulled + Math.min(2 * UNREACHABLE, LOST - 4) * 1000 - Date.now()));
     cable(cut.number, 'up');
+    const plugged = Date.now();
     await until('calls work again', () =>
       sh(machine, 'echo back').then(
         (said) => said === 'back',
         () => false,
       ),
     );
+    t.diagnostic(`cut for ${seconds(pulled, plugged)} s; calls work ${seconds(plugged)} s after it`);
     assert.equal(await sh(machine, 'kill -0 $(cat /tmp/pid) && echo alive'), 'alive');
 
     // And for too long: it counts as ended, its key makes another one, and nothing of it runs when its node is back.
@@ -225,8 +231,10 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
       await made.kill();
       return undefined;
     });
+    const pulledAgain = Date.now();
     cable(cut.number, 'down');
     await until('the node is lost', () => list().find(({ tag }) => tag === cut.tag).state === 'lost', LOST + 20);
+    const lost = Date.now();
     // A gateway looks every second.
     const ended = await until('the machine counts as ended', async () => {
       const info = await keyed.getInfo().catch(({ code }) => assert.equal(code, 'node_unreachable'));
@@ -237,9 +245,14 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
     assert.notEqual(tagOf(again), cut.tag);
     assert.equal(await sh(again, 'echo here'), 'here');
     await again.kill();
+    await sleep(Math.max(0, pulledAgain + LOST * 1500 - Date.now()));
     cable(cut.number, 'up');
+    const pluggedAgain = Date.now();
     const back = await until('the node is ready', () =>
       list().find(({ tag, state }) => tag === cut.tag && state === 'ready'),
+    );
+    t.diagnostic(
+      `cut for ${seconds(pulledAgain, pluggedAgain)} s: lost after ${seconds(pulledAgain, lost)} s; ready ${seconds(pluggedAgain)} s after it`,
     );
     assert.equal(back.machines, 0, 'what was given up ran when its node was ready');
   });
