@@ -312,7 +312,7 @@ impl Engine {
         machine.set(|record| {
             record.status = MachineStatus::Running;
             record.started_at = Some(clock::now());
-            record.timeout_at = Some(clock::after(Duration::from_millis(record.timeout_ms)));
+            record.timeout_at = Some(clock::after(Duration::from_millis(record.lease.timeout_ms)));
             record.warnings = warnings;
             record.unanswered = false;
         });
@@ -453,14 +453,9 @@ fn record(
         metadata: plan.metadata.clone(),
         created_at: clock::now(),
         started_at: None,
-        timeout_ms: plan.lease.timeout_ms,
+        lease: plan.lease.clone(),
         timeout_at: None::<Timestamp>,
-        timeout_action: plan.lease.action,
         last_active_at: None,
-        inactivity_timeout_ms: plan.lease.inactivity_timeout_ms,
-        auto_delete_after_ms: plan.lease.auto_delete_after_ms,
-        ephemeral: plan.lease.ephemeral,
-        auto_resume: plan.lease.auto_resume,
         cwd: origin.cwd.clone(),
         snapshot_id: None,
         warm_pool_checkout: checkout,

@@ -188,7 +188,7 @@ impl Engine {
     /// A machine that answers commands, and a note that it is in use. A paused one with `auto_resume` is woken.
     pub async fn ready(self: &Arc<Self>, id: &str) -> Result<(Arc<Machine>, Busy)> {
         let machine = self.live_machine(id).await?;
-        let (status, auto_resume) = machine.read(|r| (r.status, r.auto_resume));
+        let (status, auto_resume) = machine.read(|r| (r.status, r.lease.auto_resume));
         if status.can_resume() && auto_resume {
             self.resume(id).await?;
         } else if !status.can_exec() {

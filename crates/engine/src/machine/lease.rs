@@ -89,7 +89,8 @@ impl Engine {
             .by(Actor::System)
             .because(why.reason());
         self.record_event(event).await;
-        let pauses = why != Why::AutoDelete && machine.read(|r| r.timeout_action) == TimeoutAction::Hibernate;
+        let pauses =
+            why != Why::AutoDelete && machine.read(|r| r.lease.timeout_action) == TimeoutAction::Hibernate;
         if pauses {
             match self.pause_now(machine, Actor::System).await {
                 Ok(_) => return,
@@ -145,7 +146,8 @@ impl Engine {
         let timeout_ms = validate::timeout_ms(timeout_ms)?;
         let machine = self.live_machine(id).await?;
         let _turn = machine.turn().await;
-        let (status, ephemeral, auto_resume) = machine.read(|r| (r.status, r.ephemeral, r.auto_resume));
+        let (status, ephemeral, auto_resume) =
+            machine.read(|r| (r.status, r.lease.ephemeral, r.lease.auto_resume));
         if !status.has_lease() || machine.gone.is_cancelled() {
             return Err(machine.not_ready());
         }
@@ -164,8 +166,8 @@ impl Engine {
         machine.renew();
         machine
             .update(&self.store, |record| {
-                record.timeout_ms = timeout_ms;
-                record.timeout_action = action.unwrap_or(record.timeout_action);
+                record.lease.timeout_ms = timeout_ms;
+                record.lease.timeout_action = action.unwrap_or(record.lease.timeout_action);
                 record.timeout_at = record
                     .status
                     .can_exec()
@@ -177,7 +179,7 @@ impl Engine {
         let remaining_ms = machine.remaining().map(|left| left.as_millis() as u64);
         Ok(machine.read(|record| SetTimeoutResponse {
             timeout_ms,
-            timeout_action: record.timeout_action,
+            timeout_action: record.lease.timeout_action,
             timeout_at: record.timeout_at.clone(),
             remaining_ms,
         }))

@@ -234,7 +234,7 @@ impl Machine {
 
     /// What is left of the lease; `None` while it does not run.
     pub fn remaining(&self) -> Option<Duration> {
-        let (status, length) = self.read(|r| (r.status, Duration::from_millis(r.timeout_ms)));
+        let (status, length) = self.read(|r| (r.status, Duration::from_millis(r.lease.timeout_ms)));
         if !status.can_exec() {
             return None;
         }
@@ -252,15 +252,16 @@ impl Machine {
             };
             match record.status {
                 MachineStatus::Running => {
-                    let lease = after(times.leased, record.timeout_ms, Why::Timeout);
+                    let lease = after(times.leased, record.lease.timeout_ms, Why::Timeout);
                     let idle = record
+                        .lease
                         .inactivity_timeout_ms
                         .filter(|_| !is_busy)
                         .map(|ms| after(times.active, ms, Why::Idle));
                     Some(idle.filter(|idle| idle.at < lease.at).unwrap_or(lease))
                 }
                 MachineStatus::Paused => {
-                    let limit = record.auto_delete_after_ms?;
+                    let limit = record.lease.auto_delete_after_ms?;
                     Some(after(times.paused?, limit, Why::AutoDelete))
                 }
                 _ => None,

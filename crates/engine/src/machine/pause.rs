@@ -30,7 +30,7 @@ impl Engine {
 
     /// Pauses a machine whose turn the caller holds.
     pub(super) async fn pause_now(&self, machine: &Arc<Machine>, actor: Actor) -> Result<SnapshotInfo> {
-        let (status, ephemeral) = machine.read(|r| (r.status, r.ephemeral));
+        let (status, ephemeral) = machine.read(|r| (r.status, r.lease.ephemeral));
         if status == MachineStatus::Paused {
             return Err(Error::new(
                 Kind::TransitionConflict,
@@ -113,7 +113,7 @@ impl Engine {
                 |record| {
                     record.status = MachineStatus::Running;
                     record.snapshot_id = None;
-                    record.timeout_at = Some(clock::after(Duration::from_millis(record.timeout_ms)));
+                    record.timeout_at = Some(clock::after(Duration::from_millis(record.lease.timeout_ms)));
                 },
                 move |c| match removed {
                     Some(pause) => documents::delete(c, documents::Kind::Snapshot, &pause).map(|_| ()),

@@ -1,12 +1,11 @@
 //! What is known of a machine, as it is stored.
 
-use nullspace_wire::machine::{
-    MachineConfig, MachineInfo, MachineStatus, TimeoutAction, WarmPoolCheckoutResult,
-};
+use nullspace_wire::machine::{MachineConfig, MachineInfo, MachineStatus, WarmPoolCheckoutResult};
 use nullspace_wire::network::{MachineNetwork, MachineSecret, NetworkEgressPolicy};
 use nullspace_wire::{Envs, JsonObject, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::validate::Lease;
 use super::volumes::{self, Attachment};
 use super::{clock, status};
 use crate::store::machines::NewMachine;
@@ -28,22 +27,13 @@ pub struct Record {
     pub created_at: Timestamp,
     /// When it first ran.
     pub started_at: Option<Timestamp>,
-    /// Length of the lease.
-    pub timeout_ms: u64,
+    /// How long it lives.
+    #[serde(flatten)]
+    pub lease: Lease,
     /// End of the lease; `None` while paused.
     pub timeout_at: Option<Timestamp>,
-    /// What happens then.
-    pub timeout_action: TimeoutAction,
     /// Last request to it.
     pub last_active_at: Option<Timestamp>,
-    /// Idle limit.
-    pub inactivity_timeout_ms: Option<u64>,
-    /// Limit of a pause.
-    pub auto_delete_after_ms: Option<u64>,
-    /// Never paused.
-    pub ephemeral: bool,
-    /// Requests wake it.
-    pub auto_resume: bool,
     /// Working directory of commands.
     pub cwd: String,
     /// While paused.
@@ -94,16 +84,16 @@ impl Record {
             metadata: Some(self.shown_metadata()),
             created_at: self.created_at.clone(),
             started_at: self.started_at.clone(),
-            timeout_ms: Some(self.timeout_ms),
+            timeout_ms: Some(self.lease.timeout_ms),
             timeout_at: self.timeout_at.clone(),
             expires_at: self.timeout_at.clone(),
             remaining_ms,
-            timeout_action: Some(self.timeout_action),
+            timeout_action: Some(self.lease.timeout_action),
             last_active_at: self.last_active_at.clone(),
-            inactivity_timeout_ms: self.inactivity_timeout_ms,
-            auto_delete_after_ms: self.auto_delete_after_ms,
-            ephemeral: Some(self.ephemeral),
-            auto_resume: Some(self.auto_resume),
+            inactivity_timeout_ms: self.lease.inactivity_timeout_ms,
+            auto_delete_after_ms: self.lease.auto_delete_after_ms,
+            ephemeral: Some(self.lease.ephemeral),
+            auto_resume: Some(self.lease.auto_resume),
             cwd: Some(self.cwd.clone()),
             snapshot_id: self.snapshot_id.clone(),
             warm_pool_checkout: self.warm_pool_checkout.clone(),

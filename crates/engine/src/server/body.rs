@@ -99,7 +99,6 @@ fn good_value(path: &str) -> Option<&'static str> {
         "disk_mb" => "2048",
         "timeout_ms" => "300000",
         "timeout_action" => "\"destroy\" or \"hibernate\"",
-        "inactivity_timeout_ms" | "auto_delete_after_ms" => "60000",
         "ephemeral" | "auto_resume" | "internet_access" | "shell" | "background" | "allow_public_traffic" => {
             "true or false"
         }
@@ -109,6 +108,7 @@ fn good_value(path: &str) -> Option<&'static str> {
         "checkout_policy" => "\"prefer\", \"require\" or \"bypass\"",
         "version_policy" => "\"pinned_build\" or \"track_tag\"",
         "wait_ms" => "1000",
+        milliseconds if milliseconds.ends_with("_ms") => "60000",
         "allow_cidrs" | "deny_cidrs" | "allow_out" | "deny_out" => "[\"10.0.0.0/8\"]",
         "allow_domains" | "deny_domains" => "[\"api.example.com\", \"*.npmjs.org\"]",
         "kbit_per_sec" | "pps" => "1000",

@@ -19,33 +19,6 @@ use super::Shared;
 use crate::machine::list::ListRequest;
 use crate::machine::{validate, Error};
 
-/// What `fields` can name.
-const FIELDS: [&str; 23] = [
-    "id",
-    "status",
-    "config",
-    "template",
-    "metadata",
-    "created_at",
-    "started_at",
-    "timeout_ms",
-    "timeout_at",
-    "expires_at",
-    "remaining_ms",
-    "timeout_action",
-    "last_active_at",
-    "inactivity_timeout_ms",
-    "auto_delete_after_ms",
-    "ephemeral",
-    "auto_resume",
-    "cwd",
-    "snapshot_id",
-    "warm_pool_checkout",
-    "network",
-    "warnings",
-    "error_message",
-];
-
 /// Routes of this resource.
 pub fn routes() -> Routes {
     Routes::new()
@@ -101,7 +74,7 @@ async fn list(State(engine): Shared, params: Params) -> Answer {
 
 /// A page with the fields that were asked for.
 pub fn page(params: &Params, page: ListMachinesResponse) -> Answer {
-    let Some(fields) = params.fields(&FIELDS)? else {
+    let Some(fields) = params.fields::<MachineInfo>()? else {
         return Ok(json(StatusCode::OK, &page));
     };
     let items: Vec<Value> = page.items.iter().map(|item| project(item, &fields)).collect();
@@ -118,7 +91,7 @@ async fn show(State(engine): Shared, Path(id): Path<String>, params: Params) -> 
 
 /// A machine with the fields that were asked for.
 pub fn shown(params: &Params, info: &MachineInfo) -> Answer {
-    Ok(match params.fields(&FIELDS)? {
+    Ok(match params.fields::<MachineInfo>()? {
         Some(fields) => json(StatusCode::OK, &project(info, &fields)),
         None => json(StatusCode::OK, info),
     })

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use nullspace_wire::JsonObject;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_aux::serde_introspection::serde_introspect;
 use serde_json::Value;
 
 use crate::machine::{Error, Kind, Result};
@@ -74,8 +75,9 @@ impl Params {
         }
     }
 
-    /// The names of `fields`, comma-joined, each once; `None` = all.
-    pub fn fields(&self, known: &[&str]) -> Result<Option<Vec<String>>> {
+    /// The names of `fields`, comma-joined, each once; `None` = all. Known are the fields of what is shown.
+    pub fn fields<'de, Shown: Deserialize<'de>>(&self) -> Result<Option<Vec<String>>> {
+        let known = serde_introspect::<Shown>();
         let Some(text) = self.text("fields") else {
             return Ok(None);
         };
@@ -131,8 +133,13 @@ mod tests {
 
     #[test]
     fn fields_are_trimmed_and_unknown_ones_are_named() {
-        let known = ["id", "status"];
-        let fields = |query: &str| Params::parse(query).fields(&known);
+        #[derive(Deserialize)]
+        #[expect(dead_code, reason = "only its names are read")]
+        struct Shown {
+            id: String,
+            status: String,
+        }
+        let fields = |query: &str| Params::parse(query).fields::<Shown>();
         assert_eq!(
             fields("fields=status,+id,status").unwrap().unwrap(),
             ["status", "id"]

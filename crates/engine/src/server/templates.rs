@@ -18,19 +18,6 @@ use crate::machine::builds::names::namespace;
 use crate::machine::builds::BuildFilter;
 use crate::machine::Result;
 
-const FIELDS: [&str; 10] = [
-    "id",
-    "name",
-    "description",
-    "builtin",
-    "canonical_ref",
-    "namespace_slug",
-    "visibility",
-    "tags",
-    "default_tag",
-    "runtime_defaults",
-];
-
 /// Routes of this resource.
 pub fn routes() -> Routes {
     Routes::new()
@@ -61,14 +48,14 @@ pub fn routes() -> Routes {
 }
 
 fn shown(info: &TemplateInfo, params: &Params) -> Result<Response> {
-    Ok(match params.fields(&FIELDS)? {
+    Ok(match params.fields::<TemplateInfo>()? {
         Some(fields) => json(StatusCode::OK, &project(info, &fields)),
         None => json(StatusCode::OK, info),
     })
 }
 
 async fn list(State(engine): Shared, params: Params) -> Answer {
-    let fields = params.fields(&FIELDS)?;
+    let fields = params.fields::<TemplateInfo>()?;
     let all = engine.template_infos().await?;
     Ok(match &fields {
         Some(fields) => {

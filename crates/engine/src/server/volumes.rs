@@ -13,21 +13,6 @@ use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
 
-/// What `fields` can name.
-const FIELDS: [&str; 11] = [
-    "id",
-    "name",
-    "created_at",
-    "used_bytes",
-    "inode_count",
-    "mount_count",
-    "max_size_bytes",
-    "max_file_count",
-    "max_mounts",
-    "last_reconciled_at",
-    "status",
-];
-
 /// Routes of this resource.
 pub fn routes() -> Routes {
     Routes::new()
@@ -57,7 +42,7 @@ async fn list(State(engine): Shared, params: Params) -> Answer {
 
 /// Volumes with the fields that were asked for.
 pub fn listed(params: &Params, all: Vec<VolumeInfo>) -> Answer {
-    Ok(match params.fields(&FIELDS)? {
+    Ok(match params.fields::<VolumeInfo>()? {
         Some(fields) => {
             let rows: Vec<Value> = all.iter().map(|volume| project(volume, &fields)).collect();
             json(StatusCode::OK, &rows)
@@ -78,7 +63,7 @@ async fn by_name(State(engine): Shared, Path(name): Path<String>, params: Params
 
 /// A volume with the fields that were asked for.
 pub fn shown(params: &Params, info: &VolumeInfo) -> Answer {
-    Ok(match params.fields(&FIELDS)? {
+    Ok(match params.fields::<VolumeInfo>()? {
         Some(fields) => json(StatusCode::OK, &project(info, &fields)),
         None => json(StatusCode::OK, info),
     })

@@ -11,6 +11,7 @@ use nullspace_wire::machine::{CreateMachineRequest, OnTimeout, TimeoutAction, Vo
 use nullspace_wire::network::{EgressMode, NetworkCreateConfig};
 use nullspace_wire::warm_pool::CheckoutMode;
 use nullspace_wire::{Envs, JsonObject};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::egress::{self, Policy};
@@ -83,12 +84,12 @@ pub enum Source {
 }
 
 /// Lease of a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Length in milliseconds.
     pub timeout_ms: u64,
     /// At its end.
-    pub action: TimeoutAction,
+    pub timeout_action: TimeoutAction,
     /// Idle limit in milliseconds.
     pub inactivity_timeout_ms: Option<u64>,
     /// Limit of a pause in milliseconds.
@@ -260,7 +261,7 @@ fn lease(body: &CreateMachineRequest) -> Result<Lease> {
     }
     Ok(Lease {
         timeout_ms: timeout_ms(body.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS))?,
-        action,
+        timeout_action: action,
         inactivity_timeout_ms: at_least_one("inactivity_timeout_ms", body.inactivity_timeout_ms)?,
         auto_delete_after_ms: at_least_one("auto_delete_after_ms", body.auto_delete_after_ms)?,
         ephemeral,
@@ -377,7 +378,7 @@ fn not_poolable(body: &CreateMachineRequest, lease: &Lease) -> Option<&'static s
         ("cwd", body.cwd.is_some()),
         ("desktop", body.desktop.is_some()),
         ("network", has_custom_network),
-        ("timeout_action", lease.action != TimeoutAction::Destroy),
+        ("timeout_action", lease.timeout_action != TimeoutAction::Destroy),
         ("auto_resume", lease.auto_resume),
     ];
     options
@@ -419,7 +420,7 @@ mod tests {
         .unwrap();
         assert_eq!(plan.not_poolable, None);
         assert_eq!(plan.lease.timeout_ms, 300_000);
-        assert_eq!(plan.lease.action, TimeoutAction::Destroy);
+        assert_eq!(plan.lease.timeout_action, TimeoutAction::Destroy);
     }
 
     #[test]
@@ -560,6 +561,6 @@ mod tests {
     #[test]
     fn an_ephemeral_machine_is_destroyed_at_its_timeout_whatever_was_asked() {
         let plan = plan(json!({ "ephemeral": true, "timeout_action": "hibernate" })).unwrap();
-        assert_eq!(plan.lease.action, TimeoutAction::Destroy);
+        assert_eq!(plan.lease.timeout_action, TimeoutAction::Destroy);
     }
 }
