@@ -318,6 +318,8 @@ impl Processes {
                 () = reader => {}
                 () = gone.cancelled() => watched.finish(End::MachineEnded),
             }
+            // Nobody reads it any more. It is kept with the result, and of a terminal it is a place that others lack.
+            watched.close_stdin().await;
         });
         command
     }
