@@ -144,12 +144,28 @@ test('programs read the sizes of their machine, and not those of the computer', 
   assert.deepEqual(seen.split('\n'), ['MemTotal:         307200 kB', '1', '1', bytes, bytes, '100000 100000']);
   const node = await sh(small, `node -p 'os.totalmem() / 2 ** 20 + " " + process.constrainedMemory() / 2 ** 20'`);
   assert.equal(node, '300 300');
-  for (const path of ['/sys/fs/cgroup/memory.max', '/proc/meminfo', '/proc/cpuinfo'])
+  // The JVM, Go and others look for groups in `/proc` first: of which version they are, where they are mounted, and which
+  // of them is that of the process.
+  const groups = await sh(
+    small,
+    `awk '$1 ~ /^(cpu|cpuset|cpuacct|memory|pids)$/ { print $2, $4 }' /proc/cgroups | sort -u
+     awk '$9 == "cgroup2" || $10 == "cgroup2" { print $4, $5 }' /proc/self/mountinfo; grep ^0: /proc/self/cgroup
+     cat /sys/fs/cgroup/cgroup.controllers`,
+  );
+  assert.deepEqual(groups.split('\n'), ['0 1', '/ /sys/fs/cgroup', '0::/', 'cpu memory']);
+  for (const path of ['/sys/fs/cgroup/memory.max', '/proc/meminfo', '/proc/cpuinfo', '/proc/cgroups'])
     assert.equal((await small.commands.run(`echo 1 > ${path}`, { shell: true })).exitCode, 2, path);
   // The same after a fork, which may only have the size that it had.
   const fork = await small.fork();
   assert.match(await sh(fork, 'grep MemTotal /proc/meminfo'), / 307200 kB/);
   await Promise.all([small.kill(), fork.kill()]);
+});
+
+test('each Java of the computer finds its configuration', async () => {
+  const links =
+    'for link in /usr/lib/jvm/*/conf/security/java.security; do [ -L "$link" ] && ls -L "$link"; done; true';
+  const { stderr } = await machine.commands.run(links, { shell: true });
+  assert.equal(stderr, '');
 });
 
 test('the disk limit holds, and fills only its machine', async () => {

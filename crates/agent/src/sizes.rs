@@ -7,14 +7,28 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nullspace_agent::message::Sizes;
 use nullspace_agent::mounts::{move_mount, open_tree};
 
-use crate::sys;
+use crate::sys::{self, check};
 
+/// Where programs look for control groups.
+const GROUPS: &str = "root/sys/fs/cgroup";
 /// What a kernel says of a limit in control groups version 1 that is none.
 const NO_LIMIT: &str = "9223372036854771712";
+
+/// The controllers whose limits are told, in the form of `/proc/cgroups`: hierarchy 0 is version 2. The JVM chooses the
+/// version by it.
+const CONTROLLERS: &str = "\
+#subsys_name\thierarchy\tnum_cgroups\tenabled
+cpuset\t0\t1\t1
+cpu\t0\t1\t1
+cpuacct\t0\t1\t1
+memory\t0\t1\t1
+pids\t0\t1\t1
+";
 
 /// Puts the files in their places. The current directory holds `root`.
 pub fn tell(sizes: &Sizes) -> io::Result<()> {
@@ -47,6 +61,10 @@ pub fn tell(sizes: &Sizes) -> io::Result<()> {
             ("devices/system/cpu/present", range),
         ]);
     }
+    if !files.is_empty() {
+        groups(flags)?;
+        files.push(("fs/cgroup/cgroup.controllers", "cpu memory".to_owned()));
+    }
     for (name, text) in files {
         let path = format!("root/sys/{name}");
         if let Some((folder, _)) = path.rsplit_once('/') {
@@ -55,7 +73,24 @@ pub fn tell(sizes: &Sizes) -> io::Result<()> {
         fs::write(path, text + "\n")?;
     }
     let flags = flags | libc::MS_REMOUNT | libc::MS_RDONLY;
+    if Path::new(GROUPS).is_dir() {
+        sys::mount("none", GROUPS, "", flags, "")?;
+    }
     sys::mount("none", "root/sys", "", flags, "")
+}
+
+/// Mounts what holds the files of control groups. The JVM, Go and others believe them only where `/proc` tells of groups
+/// of version 2 mounted there, and then read them by path. So the kernel's own are mounted below: those of this machine,
+/// which are empty where the computer's limits are of version 1.
+fn groups(flags: libc::c_ulong) -> io::Result<()> {
+    over("cgroups", CONTROLLERS)?;
+    fs::create_dir_all(GROUPS)?;
+    // From here on the groups that the engine has put the machine in are called `/`, as they are where they are mounted.
+    // SAFETY: no pointers.
+    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })?;
+    // Kernels without them, and hosts that forbid the mount: the files are there for those who look no further.
+    let _ = sys::mount("cgroup2", GROUPS, "cgroup2", flags | libc::MS_RDONLY, "");
+    sys::mount("tmpfs", GROUPS, "tmpfs", flags, "mode=0555,size=64k")
 }
 
 /// Puts a text in the place of a file of `/proc`.

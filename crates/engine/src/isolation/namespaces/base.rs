@@ -16,7 +16,7 @@ use crate::isolation::ids;
 use crate::isolation::remove::{self, Trash};
 
 /// Raised when the tree is made differently: an older one is made anew.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// Copied from `/etc` when there: configuration of programs, public certificates.
 const ETC: &[&str] = &[
@@ -56,6 +56,13 @@ const ETC: &[&str] = &[
     "inputrc",
     "magic",
 ];
+
+/// Releases of OpenJDK that Debian and Ubuntu have, and what of their configuration no Java starts or works without. Not
+/// `management`, which may hold passwords.
+const JAVA: ([u8; 5], [&str; 4]) = (
+    [8, 11, 17, 21, 25],
+    ["security", "net.properties", "logging.properties", "jfr"],
+);
 
 /// Directories and their modes.
 const DIRECTORIES: &[(&str, u32)] = &[
@@ -142,10 +149,14 @@ fn fill(folder: &Path, privileged: bool) -> io::Result<()> {
     }
     symlink("/run", root.join("var/run"))?;
     symlink("/run/lock", root.join("var/lock"))?;
-    for name in ETC {
-        let source = Path::new("/etc").join(name);
+    let (releases, files) = JAVA;
+    let java = releases
+        .iter()
+        .flat_map(|release| files.map(|file| format!("java-{release}-openjdk/{file}")));
+    for name in ETC.iter().map(|name| (*name).to_owned()).chain(java) {
+        let source = Path::new("/etc").join(&name);
         if source.symlink_metadata().is_ok() {
-            let target = root.join("etc").join(name);
+            let target = root.join("etc").join(&name);
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }
