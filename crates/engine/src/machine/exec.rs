@@ -295,8 +295,7 @@ impl Engine {
         let (machine, _busy) = self.ready(id).await?;
         let mut wanted = wanted(&machine, request)?;
         wanted.spec.stdin = true;
-        // The Python SDK sends the default when nobody asked for a limit: a server must not end after 30 s for that.
-        let limit = wanted.timeout.filter(|limit| *limit != DEFAULT_TIMEOUT);
+        let limit = wanted.timeout;
         let sink = Sink::log(&machine.processes.log_path());
         let command = self.start_command(&machine, wanted, sink, None).await?;
         let pid = command.pid;
