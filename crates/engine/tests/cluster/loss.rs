@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use nullspace_engine::cluster::db::Db;
 use nullspace_engine::cluster::operate;
-use serde_json::json;
+use serde_json::{json, Value};
 
-use crate::cluster::{tag, Whole, QUICK};
+use crate::cluster::{tag, Gateway, Whole, QUICK};
+use crate::layers::built;
 use crate::postgres::Postgres;
 use crate::support::until;
 
@@ -288,6 +289,77 @@ async fn a_drained_node_gets_nothing_and_ends_with_its_last_machine() {
     // A new process of it takes machines again.
     let again = node.again().await;
     whole.until_state(&again.tag, "ready").await;
+}
+
+/// Status and log of a build, as a gateway shows them.
+async fn shown(gateway: &Gateway, build: &str) -> (Value, Vec<Value>) {
+    let path = format!("/v1/templates/builds/{build}");
+    let snapshot = gateway.get(&path).await.expect(200);
+    let log = gateway.get(&format!("{path}/logs?follow=true")).await;
+    assert_eq!(log.status, 200, "{log:?}");
+    let lines = log.text.lines().filter_map(|line| line.strip_prefix("data: "));
+    (
+        snapshot,
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect(),
+    )
+}
+
+#[tokio::test]
+async fn what_became_of_a_build_is_known_when_its_node_is_gone() {
+    let mut whole = Whole::quick(2, 2).await;
+    let built = built(whole.gateway(), "app", "echo hello from the build").await;
+    let build = built.split_once(':').unwrap().1.to_owned();
+    let before = shown(whole.gateway(), &build).await;
+    assert_eq!(before.0["build"]["status"], "ready", "{before:?}");
+    let home = whole.gateway().cluster.template_home().await.unwrap().tag.clone();
+    let body = json!({
+        "name": "slow", "base_image": "nullspace/base:latest", "steps": [{ "action": "run", "command": "sleep 600" }],
+        "build_config": { "vcpus": 1, "memory_mib": 512 },
+    });
+    let started = whole
+        .gateway()
+        .post("/v1/templates/builds", body)
+        .await
+        .expect(202);
+    let slow = started["build_id"].as_str().unwrap().to_owned();
+    let db = Db::open(&whole.database).unwrap();
+    until("both are kept", async || {
+        let connection = db.get().await.unwrap();
+        let sql = "SELECT count(*) FROM template_builds WHERE (id = $1 AND status = 'ready') OR (id = $2 AND status = 'building')";
+        connection.query_one(sql, &[&build, &slow]).await.unwrap().get::<_, i64>(0) == 2
+    })
+    .await;
+    whole.take(&home).kill().await;
+    whole.until_state(&home, "unreachable").await;
+    // It may come back and go on with what it had begun; what was over stays what it was.
+    let path = format!("/v1/templates/builds/{slow}");
+    whole.gateway().get(&path).await.refused(503, "node_unreachable");
+    assert_eq!(shown(whole.gateway(), &build).await, before);
+    whole.until_state(&home, "lost").await;
+    let gateway = &whole.gateways[1];
+    until("the other gateway has heard of it", async || {
+        gateway.get(&path).await.status == 200
+    })
+    .await;
+    assert_eq!(shown(gateway, &build).await, before);
+    let part = gateway
+        .get(&format!("/v1/templates/builds/{build}?offset=2"))
+        .await
+        .expect(200);
+    assert_eq!(part["entries"][0]["offset"], 2);
+    assert_eq!(part["next_offset"], before.0["next_offset"]);
+    let (snapshot, log) = shown(gateway, &slow).await;
+    assert_eq!(snapshot["build"]["status"], "error");
+    let last = log.last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["error_detail"]["retryable"]),
+        (&json!("error"), &json!(true))
+    );
+    assert!(last["message"].as_str().unwrap().contains("node"), "{last}");
+    gateway
+        .get("/v1/templates/builds/tb_0")
+        .await
+        .refused(404, "not_found");
 }
 
 #[tokio::test]
