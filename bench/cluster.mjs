@@ -110,7 +110,7 @@ export async function cluster({ table, verdict, median, rounds, quick }) {
       const more = middle(kind, ({ direct, gateway }) => gateway.p50 - direct.p50);
       const cpu = middle(kind, ({ direct, gateway }) => gateway.cpu / direct.cpu);
       const p50 = middle(kind, ({ direct, gateway }) => gateway.p50 / direct.p50);
-      const p50Goal = `+${more.toFixed(2)} ms (<= 1 ms)`;
+      const p50Goal = `${more < 0 ? '' : '+'}${more.toFixed(2)} ms (<= 1 ms)`;
       return [
         row(
           kind,
