@@ -287,6 +287,9 @@ async fn until_listening(db: &Db, count: i64) {
     .await;
 }
 
+/// A few milliseconds, on a busy computer. The look each second would take half of one.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// How long it takes until an event is heard, one time of two.
 async fn latency(db: &Db, reader: &mut Reader, from: usize) -> Duration {
     let mut took = Vec::new();
@@ -310,7 +313,7 @@ async fn an_event_is_heard_at_once_and_none_is_missed_when_the_listening_connect
     let subscribe = json!({ "type": "subscribe" });
     let mut reader = Reader::connect(&whole.gateways[1], "/v1/lifecycle/ws", subscribe).await;
     let median = latency(&db, &mut reader, 0).await;
-    assert!(median < Duration::from_millis(50), "{median:?}");
+    assert!(median < AT_ONCE, "{median:?}");
     for n in 31..41 {
         let ended = format!("SELECT count(pg_terminate_backend(pid)) {LISTENERS}");
         db.get().await.unwrap().query_one(&ended, &[]).await.unwrap();
@@ -319,7 +322,7 @@ async fn an_event_is_heard_at_once_and_none_is_missed_when_the_listening_connect
     }
     until_listening(&db, 2).await;
     let median = latency(&db, &mut reader, 41).await;
-    assert!(median < Duration::from_millis(50), "{median:?} after the loss");
+    assert!(median < AT_ONCE, "{median:?} after the loss");
     let heard: Vec<&Value> = reader.heard.iter().map(|event| &event["id"]).collect();
     let told: Vec<Value> = (0..72).map(|n| format!("event-{n}").into()).collect();
     assert_eq!(heard, told.iter().collect::<Vec<_>>());
