@@ -10,7 +10,8 @@ import { startProcess } from './process.mjs';
 
 /**
  * Starts an engine on a free loopback port and waits until it answers. With NULLSPACE_TEST_CLUSTER=3 it is a gateway over three
- * nodes, for tests that talk to an engine through its API and cannot tell which it is.
+ * nodes, for tests that talk to an engine through its API and cannot tell which it is. Engines share what machines are made of in
+ * NULLSPACE_TEST_BASE, if it is set: without it each copies some thousand files.
  *
  * @param {object} options
  * @param {string} options.binary the program
@@ -26,7 +27,8 @@ export async function startEngine({ binary, state, apiKey, durability = 'fast', 
   const directory = state ?? path.join(temporaryDirectory('engine'), 'state');
   const key = apiKey ?? `nsk_test_${randomBytes(16).toString('hex')}`;
   const nodes = Number(process.env.NULLSPACE_TEST_CLUSTER ?? 0);
-  const flags = ['--durability', durability, ...args];
+  const base = process.env.NULLSPACE_TEST_BASE ? ['--base-cache', process.env.NULLSPACE_TEST_BASE] : [];
+  const flags = ['--durability', durability, ...base, ...args];
   const engine =
     nodes > 0
       ? await startCluster({ binary, nodes, directory, key, args: flags, env })

@@ -311,11 +311,19 @@ async function e2eProject(step) {
 /** A variable of whoever runs the tests, if it is set. */
 const given = (name) => (process.env[name] ? { [name]: process.env[name] } : {});
 
+/** Where the engines of all suites share what their machines are made of. */
+let base;
+const sharedBase = () => {
+  base ??= temporaryDirectory('base');
+  return base;
+};
+
 /** What tests find in their environment. */
 const testEnvironment = () =>
   isolatedEnvironment({
     NULLSPACE_TEST_ENGINE: engineBinary,
     NULLSPACE_TEST_ROOT: root,
+    NULLSPACE_TEST_BASE: sharedBase(),
     CHROMIUM: browserPath(),
     // Where to keep pictures of what a person would see.
     ...given('NULLSPACE_TEST_PICTURES'),

@@ -159,6 +159,11 @@ struct Serve {
     #[arg(long, value_enum, default_value = "full")]
     durability: Durability,
 
+    /// For tests, which start many engines: those with the same directory share what `base` is made of. Nobody looks whether an engine
+    /// still has a tree that is a week old, so it is not for engines that stay.
+    #[arg(long, value_name = "DIR", hide = true)]
+    base_cache: Option<PathBuf>,
+
     /// Form of the log, which goes to standard error.
     #[arg(long, value_enum, default_value = "text")]
     log: log::Form,
@@ -315,9 +320,10 @@ where
             .into_iter()
             .chain(container::below())
             .collect(),
-        base_cache: temporary
-            .as_ref()
-            .and_then(|_| user_directory("XDG_CACHE_HOME", ".cache")),
+        base_cache: options.base_cache.or_else(|| {
+            let is_temporary = temporary.is_some();
+            is_temporary.then(|| user_directory("XDG_CACHE_HOME", ".cache"))?
+        }),
         best_effort: options.best_effort,
         durable: store.is_durable(),
     })

@@ -40,7 +40,8 @@ impl Lab {
 pub async fn backend(state: &Path) -> Namespaces {
     Namespaces::open(Options {
         state_dir: state.to_owned(),
-        base_cache: None,
+        // What is in it, and the disk's time, every test would pay again.
+        base_cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("base")),
         refused: Vec::new(),
         best_effort: false,
         durable: false,
