@@ -2,13 +2,13 @@
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 import { cleanUpOnSignals, endAll, start } from './lib/cleanup.mjs';
 import { buildStatic } from './lib/engine-build.mjs';
-import { packEngine, PLATFORMS } from './lib/engine-packages.mjs';
-import { engineBinary, inRoot, releaseEngine, root, tarball } from './lib/project.mjs';
+import { checkPrograms, emulators, packEngine, PLATFORMS, runnerOf } from './lib/engine-packages.mjs';
+import { engineBinary, inRoot, packageVersion, releaseEngine, root, tarball } from './lib/project.mjs';
 import { playgroundPackages, runPlayground } from './lib/playground.mjs';
 import { referenceSteps } from './lib/reference.mjs';
 import { serveSite } from './lib/site.mjs';
@@ -52,12 +52,7 @@ const tasks = {
         current.note = `${(statSync(file).size / 1e6).toFixed(1)} MB`;
         return file;
       });
-    await step('Pack the engine', async (current) => {
-      const made = await packEngine(current, programs, inRoot('dist'));
-      current.note = made
-        .map((file) => `${path.basename(file)} ${(statSync(file).size / 1e6).toFixed(1)} MB`)
-        .join(', ');
-    });
+    await packPrograms(programs);
   },
   /** The engine's packages of programs that were built elsewhere: `DIR/engine-PLATFORM/.../nullspace-engine`. For releases. */
   async 'pack-programs'() {
@@ -71,7 +66,7 @@ const tasks = {
         return [platform, path.join(own, found)];
       }),
     );
-    await step('Pack the engine', (current) => packEngine(current, programs, inRoot('dist')));
+    await packPrograms(programs);
   },
   async engine() {
     // Only the engine's lines may go to stdout: scripts read them.
@@ -189,6 +184,28 @@ const tasks = {
     });
   },
 };
+
+/** Looks at the program of each platform, and packs them. */
+async function packPrograms(programs) {
+  for (const [platform, file] of Object.entries(programs))
+    await step(`Look at the engine for ${platform}`, async (current) => {
+      checkPrograms(readFileSync(file), platform);
+      const runner = runnerOf(platform);
+      current.note = 'static, for that processor, and so is the agent in it';
+      if (!runner) {
+        current.note += `; not run: there is no ${emulators(platform).join(' or ')}`;
+        return;
+      }
+      const [program, ...args] = [...runner, file, '--version'];
+      const version = (await current.run(program, args)).trim();
+      if (version !== `nullspace-engine ${packageVersion()}`) throw new StepError(`it says of itself: ${version}`);
+      current.note += `; ${[...runner, version].join(': ')}`;
+    });
+  await step('Pack the engine', async (current) => {
+    const made = await packEngine(current, programs, inRoot('dist'));
+    current.note = made.map((file) => `${path.basename(file)} ${(statSync(file).size / 1e6).toFixed(1)} MB`).join(', ');
+  });
+}
 
 const biome = inRoot('node_modules', '.bin', 'biome');
 const clippy = ['clippy', '--locked', '--workspace', '--all-targets', '--all-features', '--', '-D', 'warnings'];

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 
 import { endAll, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { mainManifest, PLATFORMS, platformManifest } from '../../scripts/lib/engine-packages.mjs';
+import { checkPrograms, mainManifest, PLATFORMS, platformManifest } from '../../scripts/lib/engine-packages.mjs';
 import { inRoot, packageVersion } from '../../scripts/lib/project.mjs';
 
 after(endAll);
@@ -49,4 +49,36 @@ test('the program is found beside it, and its absence is explained', () => {
   mkdirSync(path.dirname(program), { recursive: true });
   writeFileSync(program, '');
   assert.equal(load(mainManifest())(), program);
+});
+
+/** The header of a program, and its table, as elf.h has them. */
+const program = (machine, kinds = [1]) => {
+  const bytes = Buffer.alloc(64 + 56 * kinds.length);
+  bytes.write('\x7fELF\x02\x01\x01', 'latin1');
+  bytes.writeUInt16LE(3, 16);
+  bytes.writeUInt16LE(machine, 18);
+  bytes.writeBigUInt64LE(64n, 32);
+  bytes.writeUInt16LE(56, 54);
+  bytes.writeUInt16LE(kinds.length, 56);
+  for (const [index, kind] of kinds.entries()) bytes.writeUInt32LE(kind, 64 + 56 * index);
+  return bytes;
+};
+const [X64, ARM64, INTERPRETER] = [62, 183, 3];
+
+test('an engine is packed for the processor that it and its agent are made for', () => {
+  // As the agent lies in an engine: anywhere. Code that compares with the first bytes of a program is none.
+  const engine = (outer, inner) => Buffer.concat([outer, Buffer.from('\x7fELF\x75\xd6 code', 'latin1'), inner]);
+  checkPrograms(engine(program(X64), program(X64)), 'linux-x64');
+  checkPrograms(engine(program(ARM64), program(ARM64)), 'linux-arm64');
+  for (const [bytes, message] of [
+    [engine(program(X64), program(X64)), /linux-arm64 is, or holds, a program for x64/],
+    [engine(program(ARM64), program(X64)), /linux-arm64 is, or holds, a program for x64/],
+    [engine(program(ARM64), program(243)), /a program for another processor/],
+    [engine(program(ARM64, [1, INTERPRETER]), program(ARM64)), /needs a loader/],
+    [engine(program(ARM64), program(ARM64, [INTERPRETER])), /needs a loader/],
+    [program(ARM64), /holds another one/],
+    [engine(Buffer.from('#!/bin/sh\n'), program(ARM64)), /must be a program/],
+    [Buffer.alloc(0), /must be a program/],
+  ])
+    assert.throws(() => checkPrograms(bytes, 'linux-arm64'), message);
 });

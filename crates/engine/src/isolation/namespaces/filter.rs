@@ -25,7 +25,7 @@ const DENIED: &[i64] = &[
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_init_module,
     libc::SYS_finit_module,
     libc::SYS_delete_module,
@@ -65,6 +65,12 @@ const DENIED: &[i64] = &[
 
 /// Newer than libc's list.
 const OPEN_TREE_ATTR: i64 = 467;
+
+#[cfg(not(target_arch = "aarch64"))]
+const KEXEC_FILE_LOAD: i64 = libc::SYS_kexec_file_load;
+/// Missing in libc's list for musl. Source: asm-generic/unistd.h of Linux.
+#[cfg(target_arch = "aarch64")]
+const KEXEC_FILE_LOAD: i64 = 294;
 
 /// Not an error: the call seems to succeed.
 const NOTHING_DONE: i32 = 0;
