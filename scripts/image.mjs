@@ -1,4 +1,5 @@
-// The container image of the engine without any hub: a small Debian by debootstrap, the engine's program, the entrypoint.
+// The container image of the engine without any hub: a small Debian by debootstrap, the engine's program, the entrypoint. The /usr of that
+// Debian, which machines have as theirs, is packed in it: the entrypoint unpacks it onto the volume, and runs by BusyBox until then.
 //
 //   node scripts/image.mjs [--engine target/static/x86_64-unknown-linux-musl/dist/nullspace-engine] [--tag nullspace-engine:0.1.0]
 //                          [--cli docker] [--rootfs DIR] [--tar FILE]
@@ -7,7 +8,18 @@
 // `docker import` elsewhere and imports nothing. For this computer's own architecture.
 
 import { spawn } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -18,13 +30,18 @@ import { StepError, step } from './lib/steps.mjs';
 
 /** What machines find in their /usr, beside what Debian calls essential. */
 const PACKAGES = ['ca-certificates', 'curl', 'e2fsprogs', 'nodejs', 'python3-minimal'];
+/** For the image alone: programs that the entrypoint needs before there is a /usr. */
+const BUSYBOX = 'busybox-static';
+const APPLETS = ['cmp', 'cp', 'gzip', 'mkdir', 'mount', 'mv', 'rm', 'sh', 'tar'];
 /** Of no use inside. */
 const UNREAD = [
   'usr/share/doc',
   'usr/share/locale',
   'usr/share/man',
   'usr/share/info',
+  'usr/share/nodejs/@types',
   'var/cache/apt',
+  'var/cache/debconf',
   'var/lib/apt/lists',
   'var/log',
 ];
@@ -46,33 +63,56 @@ const changes = () => {
   return text.slice(text.lastIndexOf('\nFROM ')).match(/^(ENV|VOLUME|EXPOSE|ENTRYPOINT) .*$/gm);
 };
 
+/** A hash of files, one after the other. */
+const hashOf = (...files) => {
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(readFileSync(file));
+  return hash.digest('hex');
+};
+
 cleanUpOnSignals();
-const own = options.rootfs ?? path.join(temporaryDirectory('image'), 'rootfs');
+const work = temporaryDirectory('image');
+const debian = options.rootfs ?? path.join(work, 'debian');
+/** What the image has in addition to that, and instead of its /usr. */
+const added = path.join(work, 'added');
+const tar = (...args) => ['--numeric-owner', '--sort=name', ...args];
 try {
   if (!existsSync(options.engine))
     throw new StepError(`there is no ${options.engine}: \`npm run pack:engine\` makes it, or name one with --engine`);
-  if (!existsSync(path.join(own, 'usr/bin/python3')))
+  if (!existsSync(path.join(debian, 'usr/bin/busybox')))
     await step('Make a small Debian', (current) =>
-      current.run('debootstrap', ['--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, own]),
+      current.run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, BUSYBOX].join(',')}`, SUITE, debian]),
     );
-  await step('Put the engine into it', async (current) => {
-    for (const name of UNREAD) rmSync(path.join(own, name), { recursive: true, force: true });
-    copyFileSync(options.engine, path.join(own, 'usr/bin/nullspace-engine'));
-    copyFileSync(inRoot('deploy', 'docker', 'entrypoint'), path.join(own, 'entrypoint'));
-    for (const name of ['usr/bin/nullspace-engine', 'entrypoint']) chmodSync(path.join(own, name), 0o755);
+  await step('Pack its /usr', async (current) => {
+    for (const name of UNREAD) rmSync(path.join(debian, name), { recursive: true, force: true });
+    mkdirSync(added);
+    const packed = path.join(added, 'usr.tar.gz');
+    await current.run('tar', tar('--use-compress-program=gzip -n', '-cf', packed, '-C', debian, 'usr'));
+    writeFileSync(path.join(added, 'usr.id'), `${hashOf(packed, options.engine)}\n`);
+    current.note = `${(statSync(packed).size / 1e6).toFixed(1)} MB`;
+  });
+  await step('Put the engine beside it', async (current) => {
+    const bin = path.join(added, 'usr/bin');
+    mkdirSync(bin, { recursive: true });
+    copyFileSync(path.join(debian, 'usr/bin/busybox'), path.join(bin, 'busybox'));
+    for (const name of APPLETS) symlinkSync('busybox', path.join(bin, name));
+    copyFileSync(options.engine, path.join(bin, 'nullspace-engine'));
+    copyFileSync(inRoot('deploy', 'docker', 'entrypoint'), path.join(added, 'entrypoint'));
+    for (const name of ['usr/bin/nullspace-engine', 'entrypoint']) chmodSync(path.join(added, name), 0o755);
     current.note = `${(statSync(options.engine).size / 1e6).toFixed(1)} MB`;
   });
+  const content = ['--exclude=./usr', '-C', debian, '.', '-C', added, 'entrypoint', 'usr', 'usr.id', 'usr.tar.gz'];
   if (options.tar !== undefined)
     await step(`Write ${options.tar}`, (current) =>
-      current.run('tar', ['--numeric-owner', '-czf', path.resolve(options.tar), '-C', own, '.']),
+      current.run('tar', tar('-czf', path.resolve(options.tar), ...content)),
     );
   else
     await step(`Import it as ${options.tag}`, async (current) => {
       const flags = changes().flatMap((line) => ['--change', line]);
-      const tar = spawn('tar', ['--numeric-owner', '-cf', '-', '-C', own, '.'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
+      const source = spawn('tar', tar('-cf', '-', ...content), { stdio: ['ignore', 'pipe', 'inherit'] });
+      await current.run(options.cli, ['import', ...flags, '-', options.tag], {
+        stdio: [source.stdout, 'pipe', 'pipe'],
       });
-      await current.run(options.cli, ['import', ...flags, '-', options.tag], { stdio: [tar.stdout, 'pipe', 'pipe'] });
       const size = await current.run(options.cli, ['image', 'inspect', '--format', '{{.Size}}', options.tag]);
       current.note = `${(Number(size) / 1e6).toFixed(0)} MB`;
     });
@@ -81,6 +121,6 @@ try {
   else if (!error.excerpt) console.error(error.message);
   process.exitCode = 1;
 } finally {
-  if (options.rootfs === undefined) removeDirectory(path.dirname(own));
+  removeDirectory(work);
   await endAll();
 }

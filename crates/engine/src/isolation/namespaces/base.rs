@@ -217,13 +217,10 @@ fn is_made(folder: &Path, privileged: bool) -> bool {
     fs::read_to_string(folder.join("format")).is_ok_and(|format| format == stamp(privileged))
 }
 
-/// What says how a tree was made. A copy of `/usr` is of one image, and the next one has another.
+/// What says how a tree was made, and of what: programs that were installed since, or another image, have other files in `/etc`.
 fn stamp(privileged: bool) -> String {
-    if needs_usr(privileged) {
-        format!("{FORMAT} {}", state())
-    } else {
-        FORMAT.to_owned()
-    }
+    let copied = if needs_usr(privileged) { " usr" } else { "" };
+    format!("{FORMAT} {}{copied}", state())
 }
 
 /// What this computer's files are at, in short.
