@@ -1,23 +1,27 @@
-// What a container CLI is told. Rights: the nine that an engine needs, and no more; deploy/docker/README.md says what each is for.
+// What a container CLI is told. Rights: those that an engine needs, and no more; deploy/docker/README.md says what each is for.
 
 export const NAME = 'nullspace-engine';
 const VOLUME = 'nullspace-engine';
 const STATE = '/var/lib/nullspace';
 
-/** Found by leaving one out at a time: without any of these no machine starts, or some of its limits are not held. */
+/** tests/container leaves one out at a time: without it no machine starts, or something of machines does not work. */
 export const CAPABILITIES = [
   'CHOWN',
   'DAC_OVERRIDE',
+  'FOWNER',
+  'FSETID',
   'KILL',
   'MKNOD',
   'NET_ADMIN',
+  'SETFCAP',
   'SETGID',
   'SETUID',
   'SYS_ADMIN',
+  'SYS_CHROOT',
   'SYS_PTRACE',
 ];
-/** Previews have a port each, and SSH one. */
-export const PORTS = { previews: [42_000, 42_031], ssh: 42_099 };
+/** Of the container. Ports of machines have names on that of the API. */
+const PORTS = { api: 3000, ssh: 42_099 };
 /** Loop devices, for `diskMb`. */
 const LOOPS = 8;
 
@@ -34,14 +38,12 @@ const LOOPS = 8;
  * @param {string[]} [options.args] further flags of the engine
  */
 export const runArguments = ({ image, port, keyFile, seccomp, apparmor = false, loops = true, args = [] }) => {
-  const [from, to] = PORTS.previews;
   const local = (text) => ['--publish', `127.0.0.1:${text}`];
   return [
     'run',
     '--detach',
     ...['--name', NAME],
-    ...local(`${port}:3000`),
-    ...local(`${from}-${to}:${from}-${to}`),
+    ...local(`${port}:${PORTS.api}`),
     ...local(`${PORTS.ssh}:${PORTS.ssh}`),
     ...['--cap-drop', 'ALL'],
     ...CAPABILITIES.flatMap((name) => ['--cap-add', name]),
@@ -60,8 +62,15 @@ export const runArguments = ({ image, port, keyFile, seccomp, apparmor = false, 
     ...['--volume', `${VOLUME}:${STATE}`],
     ...['--env-file', keyFile],
     image,
-    // The port on which it is published stands in the `Host` of requests.
-    ...(port === 3000 ? [] : ['--allow-host', `127.0.0.1:${port}`, '--allow-host', `localhost:${port}`]),
+    // The port on which it is published stands in the `Host` of requests, and in the addresses of previews.
+    ...(port === PORTS.api
+      ? []
+      : [
+          ...['--allow-host', `127.0.0.1:${port}`, '--allow-host', `localhost:${port}`],
+          ...(args.some((word) => /^--preview-(domain|ports)\b/.test(word))
+            ? []
+            : ['--preview-domain', `localhost:${port}`]),
+        ]),
     ...args,
   ];
 };

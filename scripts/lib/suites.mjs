@@ -147,8 +147,10 @@ export const suites = {
   container: {
     title: 'an engine in a container (tests/container)',
     apart: true,
+    // Its engine is that of the image.
+    early: true,
     async run(step) {
-      const project = await consumerProject(step, ['tests/container', 'scripts/lib']);
+      const project = await consumerProject(step, ['tests/container', 'scripts/lib', 'cli/container', 'deploy/docker']);
       const env = { ...process.env, ...testEnvironment() };
       return nodeTest(step, testFiles('tests/container'), { cwd: project, env });
     },

@@ -3,15 +3,18 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-import { Machine, NetworkEgressPolicy, Snapshot, TemplateWarmPool, Volume } from 'nullspace';
+import { Machine, NetworkEgressPolicy, Nullspace, Snapshot, TemplateWarmPool, Volume } from 'nullspace';
 import WebSocket from 'ws';
 
+import { CAPABILITIES, runArguments } from '../../cli/container/arguments.mjs';
 import { cleanUpOnSignals, endAll, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
+import '../../scripts/lib/localhost-names.mjs';
 
 cleanUpOnSignals();
 const run = promisify(execFile);
@@ -77,7 +80,7 @@ test('commands, files, streams, terminals and other users work', async () => {
   await machine.kill();
 });
 
-test('previews are reached from outside, by HTTP and by WebSocket', async () => {
+test('previews have names on the one port, and are reached by HTTP and by WebSocket', async () => {
   const machine = await Machine.create(ANY);
   const server = `
     const { createServer } = require('node:http'); const { createHash } = require('node:crypto');
@@ -92,7 +95,8 @@ test('previews are reached from outside, by HTTP and by WebSocket', async () => 
   await machine.commands.run('node', { args: ['/workspace/server.js'], background: true });
   await machine.waitForPreview(8080);
   const url = await machine.getUrl(8080);
-  assert.match(url, /^http:\/\/127\.0\.0\.1:42\d\d\d/);
+  const { host } = new URL(process.env.NULLSPACE_API_URL);
+  assert.equal(url, `http://8080-${machine.id}.localhost:${host.split(':')[1]}`);
   assert.equal(await (await fetch(`${url}/x`)).text(), 'page /x');
   const socket = new WebSocket(url.replace('http', 'ws'));
   assert.equal(String(await new Promise((resolve) => socket.once('message', resolve))), 'hi');
@@ -152,4 +156,91 @@ test('a container that is killed leaves nothing behind, and the next one has sna
   assert.equal(await (await Volume.get('kept').catch(() => volume)).files.read('/a'), 'volume');
   assert.equal((await Snapshot.list()).length, 1);
   await again.kill();
+});
+
+/** What the engine does with rights that it starts without. Each says whether it works. */
+const NEEDS_RIGHTS = {
+  /** Copies keep owners, also of programs that run as their owner or group. */
+  async FOWNER(machine) {
+    await sh(machine, 'echo > theirs && chown nobody theirs');
+    const fork = await machine.fork();
+    const { stdout } = await sh(fork, 'stat -c %U theirs');
+    await fork.kill();
+    return stdout === 'nobody\n';
+  },
+  async FSETID(machine) {
+    await sh(machine, 'echo > group && chown :nogroup group && chmod 2755 group && rm -f theirs');
+    const fork = await machine.fork();
+    const { stdout } = await sh(fork, 'stat -c %a group');
+    await fork.kill();
+    return stdout === '2755\n';
+  },
+  async SETFCAP(machine) {
+    const give =
+      "import os, struct; os.setxattr('c', 'security.capability', struct.pack('<5I', 0x2000001, 1024, 0, 0, 0))";
+    return (await sh(machine, `cp /bin/true c && python3 -c "${give}"`)).exitCode === 0;
+  },
+  async SYS_CHROOT(machine, client) {
+    const volume = await client.Volume.create('live');
+    const attachment = await machine.volumes.attach(volume.mount('/live'));
+    await machine.volumes.detach(attachment.id);
+    await volume.delete();
+    return true;
+  },
+};
+
+const RIGHTS = 'nullspace-engine-rights';
+/** An engine without a right, beside the other one. Gives whether it answers. */
+const startWithout = async (right, port) => {
+  const keyFile = path.join(home, 'rights.env');
+  writeFileSync(keyFile, `NULLSPACE_API_KEY=${process.env.NULLSPACE_API_KEY}\n`);
+  const image = await docker('container', 'inspect', '--format', '{{.Config.Image}}', 'nullspace-engine');
+  const seccomp = path.resolve('deploy/docker/seccomp.json');
+  const args = runArguments({ image, port, keyFile, seccomp })
+    .map((word) => (word === 'nullspace-engine' ? RIGHTS : word.replace(/^nullspace-engine:\//, `${RIGHTS}:/`)))
+    // The port of SSH is that of the other one.
+    .map((word) => word.replace(/^127\.0\.0\.1:(\d+):\1$/, '127.0.0.1::$1'));
+  const given = args.indexOf(right);
+  if (given > 0) args.splice(given - 1, 2);
+  await docker(...args);
+  // The first one unpacks the /usr of machines.
+  for (let tries = 0; tries < (right ? 30 : 120); tries++) {
+    const ask = fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(1000) });
+    if (
+      await ask.then(
+        (response) => response.ok,
+        () => false,
+      )
+    )
+      return true;
+    const running = await docker('container', 'inspect', '--format', '{{.State.Running}}', RIGHTS);
+    if (running !== 'true') return false;
+    await sleep(500);
+  }
+  return false;
+};
+
+test('each right of the container is needed', { timeout: 600_000 }, async (t) => {
+  t.after(async () => {
+    await docker('rm', '--force', RIGHTS);
+    await docker('volume', 'rm', '--force', RIGHTS);
+  });
+  const port = Number(new URL(process.env.NULLSPACE_API_URL).port) + 1000;
+  const client = new Nullspace({ baseUrl: `http://127.0.0.1:${port}`, apiKey: process.env.NULLSPACE_API_KEY });
+  const broken = async () => {
+    const machine = await client.Machine.create(ANY);
+    const found = [];
+    for (const [right, works] of Object.entries(NEEDS_RIGHTS))
+      if (!(await works(machine, client).catch(() => false))) found.push(right);
+    await machine.kill();
+    return found;
+  };
+  assert.ok(await startWithout(undefined, port), await docker('logs', RIGHTS));
+  assert.deepEqual(await broken(), []);
+  for (const right of CAPABILITIES) {
+    await docker('rm', '--force', RIGHTS);
+    const starts = await startWithout(right, port);
+    assert.equal(starts, Object.hasOwn(NEEDS_RIGHTS, right), `it starts without ${right}: ${starts}`);
+    if (starts) assert.deepEqual(await broken(), [right]);
+  }
 });

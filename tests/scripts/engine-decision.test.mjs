@@ -159,7 +159,7 @@ test('distributions of WSL are read, without those of Docker Desktop', () => {
   assert.equal(readWsl({ isThere: false, ok: false, stdout: '' }), undefined);
 });
 
-test('a container gets nine capabilities and nothing that makes it the computer', () => {
+test('a container gets 13 capabilities and nothing that makes it the computer', () => {
   const base = { image: 'img', port: 3000, keyFile: '/k', seccomp: '/s.json' };
   const args = runArguments({ ...base, args: ['--faults'] });
   const text = args.join(' ');
@@ -167,7 +167,7 @@ test('a container gets nine capabilities and nothing that makes it the computer'
     args.flatMap((word, index) => (word === '--cap-add' ? [args[index + 1]] : [])),
     [...CAPABILITIES],
   );
-  assert.equal(CAPABILITIES.length, 9);
+  assert.equal(CAPABILITIES.length, 13);
   assert.ok(text.includes('--cap-drop ALL'));
   assert.doesNotMatch(text, /--privileged|docker\.sock|--network host|--pid|unconfined/);
   // No port is published to the network, and no key stands on the command line.
@@ -176,8 +176,18 @@ test('a container gets nine capabilities and nothing that makes it the computer'
   assert.ok(text.includes('--device /dev/loop-control') && text.includes('--device /dev/loop7'));
   assert.doesNotMatch(runArguments({ ...base, loops: false }).join(' '), /--device/);
   assert.match(runArguments({ ...base, apparmor: true }).join(' '), /--security-opt apparmor=unconfined/);
-  assert.match(
-    runArguments({ ...base, port: 3001 }).join(' '),
-    /127\.0\.0\.1:3001:3000 .*--allow-host 127\.0\.0\.1:3001/,
-  );
+  const elsewhere = runArguments({ ...base, port: 3001 }).join(' ');
+  assert.match(elsewhere, /127\.0\.0\.1:3001:3000 .*--allow-host 127\.0\.0\.1:3001/);
+});
+
+test('a container has one port for the API and previews, whose names hold the port that is published', () => {
+  const words = (port, args) => runArguments({ image: 'img', port, keyFile: '/k', seccomp: '/s.json', args });
+  const published = (port) => words(port).filter((_, index, all) => all[index - 1] === '--publish');
+  assert.deepEqual(published(3000), ['127.0.0.1:3000:3000', '127.0.0.1:42099:42099']);
+  assert.deepEqual(published(3001), ['127.0.0.1:3001:3000', '127.0.0.1:42099:42099']);
+  const domains = (...all) => words(...all).filter((_, index, found) => found[index - 1] === '--preview-domain');
+  // What the image begins with is for port 3000.
+  assert.deepEqual(domains(3000), []);
+  assert.deepEqual(domains(3001), ['localhost:3001']);
+  assert.deepEqual(domains(3001, ['--preview-domain', 'previews.test']), ['previews.test']);
 });
