@@ -63,6 +63,7 @@ try {
   await prepare({
     tests: true,
     inRust: wanted.some(([, suite]) => suite.inRust),
+    engine: others.length > 0,
     needs: new Set(wanted.flatMap(([, suite]) => suite.needs ?? [])),
     onPackage: () => runSuites(early),
   });

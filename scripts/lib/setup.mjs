@@ -14,8 +14,8 @@ import { StepError, step } from './steps.mjs';
  * what they `needs`; with an engine that is given, Rust is compiled for tests `inRust` only. Whoever gives `onPackage` has it run as
  * soon as there is a package, while the engine compiles.
  */
-export async function prepare({ tests = false, inRust = false, needs = [], onPackage = () => {} } = {}) {
-  await checkRequirements({ engine: true, tests });
+export async function prepare({ tests = false, engine = true, inRust = false, needs = [], onPackage = () => {} } = {}) {
+  await checkRequirements({ engine, tests });
   const makePackage = async () => {
     await wasmToolchain();
     await npmPackages();
@@ -25,10 +25,8 @@ export async function prepare({ tests = false, inRust = false, needs = [], onPac
     for (const need of needs) await need();
     await onPackage();
   };
-  await Promise.all([
-    makePackage(),
-    tests && (inRust || !process.env.NULLSPACE_TEST_ENGINE) ? buildTests() : buildEngine(),
-  ]);
+  const buildWanted = () => (tests && (inRust || !process.env.NULLSPACE_TEST_ENGINE) ? buildTests() : buildEngine());
+  await Promise.all([makePackage(), engine && buildWanted()]);
 }
 
 /** Looks for what is needed; as root on a system with apt-get, installs what is missing. */
