@@ -1,5 +1,6 @@
 // The container image of the engine without any hub: a small Debian by debootstrap, the engine's program, the entrypoint. The /usr of that
-// Debian, which machines have as theirs, is packed in it: the entrypoint unpacks it onto the volume, and runs by BusyBox until then.
+// Debian, which machines have as theirs, is packed in it: the entrypoint unpacks it onto the volume, and runs by BusyBox until then. It
+// is not packed where the engine is no static program.
 //
 //   node scripts/image.mjs [--engine target/static/x86_64-unknown-linux-musl/dist/nullspace-engine] [--tag nullspace-engine:0.1.0]
 //                          [--cli docker] [--rootfs DIR] [--tar FILE]
@@ -25,6 +26,7 @@ import { parseArgs } from 'node:util';
 
 import { cleanUpOnSignals, endAll, removeDirectory, temporaryDirectory } from './lib/cleanup.mjs';
 import { staticEngine } from './lib/engine-build.mjs';
+import { isStatic } from './lib/engine-packages.mjs';
 import { inRoot, packageVersion } from './lib/project.mjs';
 import { StepError, step } from './lib/steps.mjs';
 
@@ -79,29 +81,37 @@ const tar = (...args) => ['--numeric-owner', '--sort=name', ...args];
 try {
   if (!existsSync(options.engine))
     throw new StepError(`there is no ${options.engine}: \`npm run pack:engine\` makes it, or name one with --engine`);
-  if (!existsSync(path.join(debian, 'usr/bin/busybox')))
+  // The libraries of one that was built for tests are in /usr.
+  const isPacked = isStatic(readFileSync(options.engine));
+  if (!existsSync(path.join(debian, isPacked ? 'usr/bin/busybox' : 'usr/bin/python3')))
     await step('Make a small Debian', (current) =>
       current.run('debootstrap', ['--variant=minbase', `--include=${[...PACKAGES, BUSYBOX].join(',')}`, SUITE, debian]),
     );
-  await step('Pack its /usr', async (current) => {
-    for (const name of UNREAD) rmSync(path.join(debian, name), { recursive: true, force: true });
-    mkdirSync(added);
-    const packed = path.join(added, 'usr.tar.gz');
-    await current.run('tar', tar('--use-compress-program=gzip -n', '-cf', packed, '-C', debian, 'usr'));
-    writeFileSync(path.join(added, 'usr.id'), `${hashOf(packed, options.engine)}\n`);
-    current.note = `${(statSync(packed).size / 1e6).toFixed(1)} MB`;
-  });
+  for (const name of UNREAD) rmSync(path.join(debian, name), { recursive: true, force: true });
+  const bin = path.join(added, 'usr/bin');
+  mkdirSync(bin, { recursive: true });
+  if (isPacked)
+    await step('Pack its /usr', async (current) => {
+      const packed = path.join(added, 'usr.tar.gz');
+      await current.run('tar', tar('--use-compress-program=gzip -n', '-cf', packed, '-C', debian, 'usr'));
+      writeFileSync(path.join(added, 'usr.id'), `${hashOf(packed, options.engine)}\n`);
+      copyFileSync(path.join(debian, 'usr/bin/busybox'), path.join(bin, 'busybox'));
+      for (const name of APPLETS) symlinkSync('busybox', path.join(bin, name));
+      current.note = `${(statSync(packed).size / 1e6).toFixed(1)} MB`;
+    });
   await step('Put the engine beside it', async (current) => {
-    const bin = path.join(added, 'usr/bin');
-    mkdirSync(bin, { recursive: true });
-    copyFileSync(path.join(debian, 'usr/bin/busybox'), path.join(bin, 'busybox'));
-    for (const name of APPLETS) symlinkSync('busybox', path.join(bin, name));
     copyFileSync(options.engine, path.join(bin, 'nullspace-engine'));
     copyFileSync(inRoot('deploy', 'docker', 'entrypoint'), path.join(added, 'entrypoint'));
     for (const name of ['usr/bin/nullspace-engine', 'entrypoint']) chmodSync(path.join(added, name), 0o755);
     current.note = `${(statSync(options.engine).size / 1e6).toFixed(1)} MB`;
   });
-  const content = ['--exclude=./usr', '-C', debian, '.', '-C', added, 'entrypoint', 'usr', 'usr.id', 'usr.tar.gz'];
+  // Docker takes no path twice, and a Debian that was kept may have these of an earlier time.
+  const own = [
+    'entrypoint',
+    isPacked ? 'usr' : 'usr/bin/nullspace-engine',
+    ...(isPacked ? ['usr.id', 'usr.tar.gz'] : []),
+  ];
+  const content = [...own.map((name) => `--exclude=./${name}`), '-C', debian, '.', '-C', added, ...own];
   if (options.tar !== undefined)
     await step(`Write ${options.tar}`, (current) =>
       current.run('tar', tar('-czf', path.resolve(options.tar), ...content)),
@@ -110,9 +120,14 @@ try {
     await step(`Import it as ${options.tag}`, async (current) => {
       const flags = changes().flatMap((line) => ['--change', line]);
       const source = spawn('tar', tar('-cf', '-', ...content), { stdio: ['ignore', 'pipe', 'inherit'] });
-      await current.run(options.cli, ['import', ...flags, '-', options.tag], {
-        stdio: [source.stdout, 'pipe', 'pipe'],
-      });
+      try {
+        await current.run(options.cli, ['import', ...flags, '-', options.tag], {
+          stdio: [source.stdout, 'pipe', 'pipe'],
+        });
+      } finally {
+        // It waits for a reader for ever if there is none any more.
+        source.kill();
+      }
       const size = await current.run(options.cli, ['image', 'inspect', '--format', '{{.Size}}', options.tag]);
       current.note = `${(Number(size) / 1e6).toFixed(0)} MB`;
     });

@@ -40,6 +40,9 @@ const programAt = (bytes, offset = 0) => {
   return { processor: PROCESSORS[program.readUInt16LE(18)], isStatic: !kinds.includes(PT_INTERP) };
 };
 
+/** Whether a program needs no loader and no library of the computer. */
+export const isStatic = (bytes) => programAt(bytes)?.isStatic === true;
+
 /** Throws unless the engine of a platform, and the agent that it holds for machines, are static programs for its processor. */
 export const checkPrograms = (bytes, platform) => {
   const [, processor] = platform.split('-');
