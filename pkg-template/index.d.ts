@@ -2236,6 +2236,34 @@ export interface DownloadResult {
 }
 
 /**
+ * A `ReadableStream` of bytes. Its methods are declared anew so that Node's `Readable.fromWeb` takes it, too: where a project has
+ * `lib.dom` and the types of Node, each has a `ReadableStream` that the other refuses.
+ *
+ * @example Readable.fromWeb(await machine.files.read('/workspace/big', { format: 'stream' }))
+ */
+export interface ByteStream<Chunk = Uint8Array> extends ReadableStream<Chunk> {
+  getReader(options: { mode: 'byob' }): never;
+  getReader(): ReadableStreamDefaultReader<Chunk>;
+  getReader(options?: { mode?: undefined }): ReadableStreamDefaultReader<Chunk>;
+  pipeThrough<Next>(
+    transform: { readonly readable: ReadableStream<Next>; readonly writable: WritableStream<never> },
+    options?: object,
+  ): ByteStream<Next>;
+  pipeThrough<Next>(
+    transform: { readonly readable: object; readonly writable: object },
+    options?: object,
+  ): ByteStream<Next>;
+  tee(): [ByteStream<Chunk>, ByteStream<Chunk>];
+  values(options?: { preventCancel?: boolean }): ByteStreamIterator<Chunk>;
+  [Symbol.asyncIterator](options?: { preventCancel?: boolean }): ByteStreamIterator<Chunk>;
+}
+
+/** Iterates over a {@link ByteStream}. Leaving the loop early cancels the stream. */
+export interface ByteStreamIterator<Chunk> extends AsyncIterableIterator<Chunk>, AsyncDisposable {
+  [Symbol.asyncIterator](): ByteStreamIterator<Chunk>;
+}
+
+/**
  * Files of a machine, {@link Machine.files}, or of a volume, {@link Volume.files}. In a machine relative paths begin at its
  * working directory, with a `user` at that user's home; in a volume, whose root is `/`, there are none. On calls that carry bytes, `requestTimeout` is for silence, not for the whole.
  */
@@ -2251,7 +2279,7 @@ export class Files {
   read(path: string, options?: ReadFileOptions & { format?: 'text' }): Promise<string>;
   read(path: string, options: ReadFileOptions & { format: 'bytes' }): Promise<Uint8Array>;
   read(path: string, options: ReadFileOptions & { format: 'blob' }): Promise<Blob>;
-  read(path: string, options: ReadFileOptions & { format: 'stream' }): Promise<ReadableStream<Uint8Array>>;
+  read(path: string, options: ReadFileOptions & { format: 'stream' }): Promise<ByteStream>;
   /**
    * Writes a file, and the directories that lead to it. It appears, or is replaced, when all of it has come: an error, an
    * aborted `signal` or a stream that throws leave it as it was. Browsers collect a stream before they send it.
@@ -2306,7 +2334,7 @@ export class Files {
    * @throws {@link NotFoundError}, {@link InvalidRequestError} when it is no directory; the stream fails when it did not come whole
    * @example await volume.files.archive('/models').then((tar) => tar.pipeTo(sink))
    */
-  archive(path: string, options?: FileOptions): Promise<ReadableStream<Uint8Array>>;
+  archive(path: string, options?: FileOptions): Promise<ByteStream>;
   /**
    * Downloads a file or a directory, in Node, Deno and Bun: {@link Files.downloadDir} for a directory, or a link to one, else
    * {@link Files.downloadFile}.
@@ -2830,9 +2858,9 @@ export class Command implements AsyncDisposable {
    * @throws {@link InvalidRequestError} for other commands
    * @example await machine.commands.run('tar', { args: ['c', '.'], background: true, encoding: 'bytes' }).then(({ stdout }) => new Response(stdout).blob())
    */
-  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stdout: ByteStream;
   /** The same for standard error. */
-  readonly stderr: ReadableStream<Uint8Array>;
+  readonly stderr: ByteStream;
   /** Its standard input, of any command in the background. A write ends when the command has taken it; closing it is an end of file. */
   readonly stdin: WritableStream<Uint8Array | string>;
   /**
