@@ -70,8 +70,8 @@ fn info(id: &str, machine: &Machine) -> Value {
         "config": { "vcpus": 1, "memory_mb": 256 },
         "template": "base",
         "metadata": { "key": machine.key },
-        // As engines write it, always to the millisecond: the text of later moments is greater.
-        "created_at": format!("{:.3}", jiff::Timestamp::from_microsecond(machine.seq).unwrap()),
+        // With as many digits as always, as engines write it: the text of later moments is greater.
+        "created_at": format!("{:.6}", jiff::Timestamp::from_microsecond(machine.seq).unwrap()),
     })
 }
 
