@@ -84,12 +84,22 @@ const hasPrograms = () => [...PROGRAMS, 'pause'].every((name) => isExecutable(pa
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
+/** Where this computer gets the packages of Debian, if it does: other releases are there, too. */
+async function debianMirror(current) {
+  const format = '$(ORIGIN) $(CODENAME) $(SITE)';
+  const targets = await current.run('apt-get', ['indextargets', '--format', format, 'Created-By: Packages']);
+  const site = targets.match(/^Debian (?:bookworm|trixie) (\S+)$/m)?.[1];
+  if (!site) throw new StepError('apt knows no mirror of Debian: `apt-get update` reads its lists');
+  return site;
+}
+
 /** apt with lists, sources and a cache of its own: those of the computer stay as they are. */
 async function openApt(current) {
   const own = path.join(home, 'apt');
   for (const name of ['lists/partial', 'cache/archives/partial', 'files'])
     mkdirSync(path.join(own, name), { recursive: true });
-  const line = (kind, suite) => `${kind} [signed-by=${KEYRING}] http://deb.debian.org/debian ${suite} main\n`;
+  const mirror = await debianMirror(current);
+  const line = (kind, suite) => `${kind} [signed-by=${KEYRING}] ${mirror} ${suite} main\n`;
   const sources = [line('deb', 'bookworm'), line('deb-src', 'bookworm'), line('deb', 'trixie')];
   writeFileSync(path.join(own, 'sources.list'), sources.join(''));
   writeFileSync(path.join(own, 'installed'), '');
