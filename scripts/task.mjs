@@ -128,7 +128,7 @@ const tasks = {
           ...['test', '--release', '--locked', '--package', 'nullspace-engine', '--test', 'api', '--test', 'cluster'],
           ...['--', 'model::'],
         ],
-        { env: { ...process.env, PROPTEST_CASES: '2000', NULLSPACE_MODEL_STEPS: '10000' } },
+        { env: { ...process.env, NULLSPACE_TEST_STEPS: '10000' } },
       ),
     );
   },

@@ -2,7 +2,7 @@
 //! repeated through two gateways. What the cluster answers is compared with what one perfect engine would: a key has one machine,
 //! which stays the same until it is destroyed or its node is lost. In the end no machine lives that no key has.
 //!
-//! NULLSPACE_MODEL_STEPS sets the length of the history, NULLSPACE_MODEL_SEED the history.
+//! NULLSPACE_TEST_STEPS sets the length of the history, NULLSPACE_TEST_SEED the history.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -545,9 +545,9 @@ impl History {
 async fn random_histories_end_as_those_of_one_perfect_engine() {
     let number =
         |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.parse().unwrap());
-    let steps = number("NULLSPACE_MODEL_STEPS", STEPS as u64);
-    let seed = number("NULLSPACE_MODEL_SEED", rand::rng().random());
-    eprintln!("NULLSPACE_MODEL_SEED={seed}");
+    let steps = number("NULLSPACE_TEST_STEPS", STEPS as u64);
+    let seed = number("NULLSPACE_TEST_SEED", rand::rng().random());
+    eprintln!("NULLSPACE_TEST_SEED={seed}");
     let whole = Whole::start(2, 0).await;
     let mut fakes = Vec::new();
     for _ in 0..NODES {
