@@ -51,11 +51,12 @@ export const OF_ONE_ENGINE = {
 };
 
 /**
- * Tests of the first list that kill their engine, start a second one, or look at its disk; and those that attach a volume to a machine
+ * Tests of the first list that kill their engine, start a second one, look at its disk or count what it has open; and those that attach a volume to a machine
  * that was made without it: a volume lives on its node, where only luck puts such a machine.
  */
 export const TESTS_OF_ONE_ENGINE = {
   'events.test.mjs': ['a stream goes on behind its last event after kill -9 and a restart of the engine'],
+  'ssh.test.mjs': ['a copy whose client is killed, or whose machine ends, leaves nothing open'],
   'uploads.test.mjs': [
     "an aborted upload leaves nothing, neither there nor on the engine's disk",
     'a killed engine leaves no half upload',
