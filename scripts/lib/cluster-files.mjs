@@ -37,6 +37,7 @@ export const THROUGH_A_GATEWAY = {
 
 /** Files about one engine, its process, its flags or its disk. */
 export const OF_ONE_ENGINE = {
+  'attacks.test.mjs': 'machines side by side on one computer, and what is left of them on its disk',
   'cluster-loss.test.mjs': 'a cluster of its own, which loses parts of itself',
   'container-options.test.mjs': 'flags of `serve` in a container: ports, --deny-egress',
   'crash.test.mjs': 'SIGKILL and SIGTERM of the engine, and what its next start finds',
