@@ -160,7 +160,7 @@ export const suites = {
     apart: true,
     needs: [kubernetesPrograms],
     async run(step) {
-      const project = await consumerProject(step, ['tests/kubernetes', 'scripts/lib']);
+      const project = await consumerProject(step, ['tests/kubernetes', 'tests/e2e/support', 'scripts/lib']);
       const wrapper = ownNetwork();
       return nodeTest(step, testFiles('tests/kubernetes'), {
         cwd: project,

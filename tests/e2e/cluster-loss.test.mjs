@@ -13,6 +13,7 @@ import { Nullspace } from 'nullspace';
 import { endAll, removeDirectory, start, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
 import { startPostgres } from '../../scripts/lib/postgres.mjs';
 import { startProcess } from '../../scripts/lib/process.mjs';
+import { count } from './support/counting.mjs';
 
 after(endAll);
 
@@ -123,33 +124,6 @@ async function lay(t) {
 }
 
 const tagOf = ({ id }) => id.split('_')[1].slice(0, 4);
-
-/** What a stream says until it is ended: numbers, of which none may be missing. */
-async function count(machine) {
-  const stream = await machine.commands.stream('i=0; while :; do echo $((i=i+1)); sleep 0.02; done', {
-    shell: true,
-    timeout: 600,
-  });
-  let text = '';
-  const reading = (async () => {
-    for await (const event of stream) if (event.kind === 'stdout') text += event.data;
-  })().catch((error) => error);
-  return {
-    get last() {
-      return text.trimEnd().split('\n').at(-1);
-    },
-    async check() {
-      const lines = text.slice(0, text.lastIndexOf('\n')).split('\n').map(Number);
-      assert.ok(lines.length > 50, `${lines.length} lines`);
-      assert.deepEqual(
-        lines,
-        lines.map((_, index) => index + 1),
-      );
-      await machine.kill();
-      await reading;
-    },
-  };
-}
 
 test('a cluster loses a node, a gateway and a cable, and each key has one machine that lives', {
   skip: process.getuid() !== 0 && 'needs root',
@@ -287,5 +261,5 @@ test('a cluster loses a node, a gateway and a cable, and each key has one machin
     await Promise.all(made.map((machine) => machine.kill()));
   });
 
-  await counted.check();
+  await counted.check(50);
 });
