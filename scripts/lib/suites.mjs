@@ -89,7 +89,6 @@ export const suites = {
     needs: [buildTraps],
     run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root }),
   },
-  // One long file, which waits for most of its time: it goes with the many short ones of the next.
   playground: {
     title: 'the playground in Chromium (tests/playground)',
     needs: [playgroundPackages],
