@@ -34,6 +34,7 @@ const clearAsyncIdStack = internal('internal/async_hooks', (found) => found.clea
 const binding = (name) => internal('internal/test/binding', (found) => found.internalBinding(name));
 const runMicrotasks = binding('task_queue')?.runMicrotasks;
 const watchdog = binding('contextify');
+const setPromiseHooks = binding('async_wrap')?.setPromiseHooks;
 
 const [context, artifacts, mark] = process.argv.slice(1);
 const LARGEST = 8 << 20;
@@ -344,11 +345,17 @@ for (;;) {
   const [cell, looks] = shared;
   Atomics.wait(sleeping, 0, 0, ${STUCK});
   if (cell === 0 || shared[${WAITS}] !== cell || shared[${LOOKS}] !== looks || !wasInterrupted()) continue;
-  session.post('Runtime.evaluate', { expression: '${IMPORT}.stop(' + cell + ')' });
-  Atomics.wait(shared, ${SAYS}, ${NOTHING});
-  if (shared[${SAYS}] === ${STOP}) session.post('Runtime.terminateExecution');
-  Atomics.store(shared, ${SAYS}, ${NOTHING});
-  Atomics.notify(shared, ${SAYS});
+  // Until it is stopped, or looks again.
+  let isStopped = false;
+  do {
+    session.post('Runtime.evaluate', { expression: '${IMPORT}.stop(' + cell + ')' });
+    Atomics.wait(shared, ${SAYS}, ${NOTHING});
+    isStopped = shared[${SAYS}] === ${STOP};
+    if (isStopped) session.post('Runtime.terminateExecution');
+    Atomics.store(shared, ${SAYS}, ${NOTHING});
+    Atomics.notify(shared, ${SAYS});
+    Atomics.wait(sleeping, 0, 0, 1);
+  } while (!isStopped && shared[${WAITS}] === cell && shared[${LOOKS}] === looks);
 }`;
 let watcher;
 /** Tells the thread which cell waits, if one does. */
@@ -361,6 +368,8 @@ const watched = (cell) => {
   Atomics.notify(shared, WAITS);
 };
 let wasStopped = false;
+/** Whether V8 does without the calls that Node has it make at each step of a promise. */
+let areHooksOff = false;
 /** Is called by the thread, in the middle of what runs here, if something does. */
 globalThis[IMPORT].stop = (cell) => {
   const { stackTraceLimit } = Error;
@@ -368,7 +377,12 @@ globalThis[IMPORT].stop = (cell) => {
   const below = `${new Error().stack}`.split('\n    at ').slice(3);
   Error.stackTraceLimit = stackTraceLimit;
   wasStopped = cell === current;
-  const isRunning = wasStopped && below.length > 0;
+  // A stop within one of those calls ends the call alone, and what was to be stopped goes on.
+  if (wasStopped && !areHooksOff) {
+    areHooksOff = true;
+    setPromiseHooks?.(undefined, undefined, undefined, undefined);
+  }
+  const isRunning = wasStopped && below.length > 0 && !below.some((frame) => /^promise\w*Hook/.test(frame));
   // Node ends the process over entries of code that did not come back.
   if (isRunning) clearAsyncIdStack();
   Atomics.store(shared, SAYS, isRunning ? STOP : LEAVE);
@@ -435,6 +449,11 @@ const run = ({ code, envs = {} }) =>
       clearInterval(looking);
       watched(0);
       settle = undefined;
+      if (areHooksOff) {
+        areHooksOff = false;
+        // It is enabled again below, and the calls with it.
+        origin.disable();
+      }
       // Not from within one of its answers.
       process.nextTick(() => {
         conversation.close();
