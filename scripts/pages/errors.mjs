@@ -10,7 +10,7 @@ import { code, codes, rustComment, table } from './markdown.mjs';
 
 const source = (...parts) => readFileSync(inRoot(...parts), 'utf8');
 const clientErrors = () => source('src', 'core', 'error.rs');
-const engineErrors = () => source('crates', 'engine', 'src', 'machine', 'error.rs');
+const engineErrors = () => source('crates', 'engine', 'src', 'machine', 'ground', 'error.rs');
 
 const snake = (name) => name.replaceAll(/(?<!^)[A-Z]/g, '_$&').toLowerCase();
 

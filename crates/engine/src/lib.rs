@@ -13,7 +13,7 @@
 //! - [`metrics`]: what the process counts; [`tls`]: what it shows and trusts
 //! - `hops`: headers of one connection, for whatever passes HTTP on
 //!
-//! Imports point one way: `cli -> cluster -> server, ssh, control, node -> machine -> dockerfile, images -> isolation, store`.
+//! Imports point one way: `cli -> cluster -> server -> control, node, ssh -> machine -> dockerfile -> images -> isolation, store -> hops, metrics, tls`.
 
 pub mod cli;
 pub mod cluster;

@@ -32,7 +32,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::control;
 use crate::isolation::{descriptors, remove, Backend, Limit};
-use crate::machine::previews::Ports;
+use crate::machine::network::previews::Ports;
 use crate::machine::{Engine, Ids};
 use crate::node::membership::Membership;
 use crate::server::{self, access::Access, faults::Faults, preview_hosts::Domain};

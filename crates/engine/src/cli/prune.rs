@@ -10,7 +10,7 @@ use clap::Args;
 use super::{default_state, template, BackendOptions, Outcome};
 use crate::control::Order;
 use crate::isolation::Backend;
-use crate::machine::layers::Pruned;
+use crate::machine::templates::layers::Pruned;
 
 #[derive(Args)]
 pub struct Prune {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{default_state, BackendOptions, Outcome};
 use crate::control::{self, Order};
 use crate::isolation::Backend;
-use crate::machine::start_command::{Readiness, StartCommand, DEFAULT_SECONDS, INTERVAL_MS};
+use crate::machine::commands::start_command::{Readiness, StartCommand, DEFAULT_SECONDS, INTERVAL_MS};
 use crate::machine::templates::{ImportTemplate, TemplateSource};
 use crate::machine::Engine;
 use crate::store::Store;

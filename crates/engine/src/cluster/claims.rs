@@ -8,7 +8,7 @@ use tokio_postgres::GenericClient;
 
 use super::db::Db;
 use super::quotas::{self, Charge};
-use crate::machine::idempotency::{expired, Ticket};
+use crate::machine::ground::idempotency::{expired, Ticket};
 use crate::machine::{secret, Error, Kind, Result};
 
 /// How long keys are kept; as long as a single engine keeps them.

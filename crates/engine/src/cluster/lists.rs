@@ -18,9 +18,9 @@ use tokio_postgres::Row;
 
 use super::nodes::Node;
 use super::Cluster;
-use crate::machine::contents::Thing;
-use crate::machine::list::{page_size, states, ListRequest};
-use crate::machine::snapshot::has_metadata;
+use crate::machine::gateways::contents::Thing;
+use crate::machine::life::snapshot::has_metadata;
+use crate::machine::records::list::{page_size, states, ListRequest};
 use crate::machine::{Error, Kind, Result};
 use crate::node::client::Unanswered;
 use crate::node::messages::{MachinePage, PlacedMachine};

@@ -62,8 +62,8 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::machine::monitor::Samplers;
-use crate::machine::snapshot::no_snapshot;
+use crate::machine::life::snapshot::no_snapshot;
+use crate::machine::monitoring::monitor::Samplers;
 use crate::machine::{secret, Error, Result};
 use crate::node::client::{Client, Unanswered};
 use crate::node::messages::State as NodeState;

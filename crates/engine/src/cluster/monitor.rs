@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, PATIENCE};
-use crate::machine::list::{ListRequest, MAX_LIMIT};
-use crate::machine::monitor::{Look, Samplers, Watched};
+use crate::machine::monitoring::monitor::{Look, Samplers, Watched};
+use crate::machine::records::list::{ListRequest, MAX_LIMIT};
 use crate::machine::Result;
 use crate::node::client::Unanswered;
 use crate::server::node::LOOK;

@@ -4,7 +4,7 @@ use nullspace_wire::machine::{MachineInfo, MachineStatus, NAME_KEY};
 use serde_json::json;
 
 use super::Cluster;
-use crate::machine::names::taken;
+use crate::machine::validate::names::taken;
 use crate::machine::{secret, Error, Kind, Result};
 
 /// How long a create holds a name at most: one that takes longer has failed.

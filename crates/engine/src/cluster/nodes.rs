@@ -17,7 +17,7 @@ use tokio_postgres::types::Json;
 
 use super::db::{self, Db, Lock};
 use super::events;
-use crate::machine::events::{Actor, Event, Operation};
+use crate::machine::monitoring::events::{Actor, Event, Operation};
 use crate::machine::webhooks_reach::port;
 use crate::machine::{Error, Kind, Result};
 use crate::node::messages::{node_key, tag_of, Capacity, PoolShare, State};

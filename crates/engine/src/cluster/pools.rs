@@ -26,7 +26,7 @@ use tokio_postgres::{Row, Transaction};
 use super::db::{self, Lock};
 use super::nodes::{self, Node};
 use super::Cluster;
-use crate::machine::pool_terms::{Resolved, Terms, Turn};
+use crate::machine::pools::terms::{Resolved, Terms, Turn};
 use crate::machine::pools::{no_pool, PoolFilter};
 use crate::machine::validate::{Checkout, Plan, PoolSearch};
 use crate::machine::{pool_id, Error, Kind, Result};

@@ -9,7 +9,7 @@ use axum::http::Method;
 use super::layers::LONG;
 use super::nodes::Node;
 use super::{proxy, Cluster, PATIENCE};
-use crate::machine::mirrors::{is_everywhere, Wanted};
+use crate::machine::gateways::mirrors::{is_everywhere, Wanted};
 use crate::machine::{Error, Kind, Result};
 use crate::node::carry::TEMPLATES;
 use crate::node::messages::{Bring, BringTemplate, State as NodeState};

@@ -1,7 +1,7 @@
 //! A machine that has processes, as the engine holds it in memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nullspace_wire::machine::{MachineInfo, MachineStatus};
@@ -9,23 +9,18 @@ use tokio::sync::{Notify, RwLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::code::Code;
-use super::error::{Error, Kind, Result};
-use super::lease::{Deadline, Why};
-use super::metrics::Sampler;
-use super::previews::Previews;
-use super::processes::Processes;
-use super::record::Record;
-use super::status::Rules;
-use super::terminals::Terminals;
-use super::{clock, status};
 use crate::isolation::{Running, Secrets};
+use crate::machine::code::Code;
+use crate::machine::commands::processes::Processes;
+use crate::machine::commands::terminals::Terminals;
+use crate::machine::ground::status::{self, Rules};
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{clock, Error, Kind, Result};
+use crate::machine::life::lease::{Deadline, Why};
+use crate::machine::monitoring::metrics::Sampler;
+use crate::machine::network::previews::Previews;
+use crate::machine::records::record::Record;
 use crate::store::{machines, Sent, Store};
-
-/// Locks a mutex whose owner may have panicked: the data behind ours is whole after every statement.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A machine that is being made, runs or is paused.
 pub struct Machine {

@@ -1,80 +1,37 @@
-//! What happens to machines: one file a verb, and what they share.
+//! What happens to machines, in rooms by subject.
 //!
-//! - [`Engine`]: owns everything; `create`, `destroy`, `pause` (and resume), `fork`, `snapshot`, `exec`,
-//!   `terminals`, `shells`, `list`,
-//!   `egress`, `pools` add their verbs to it
-//! - [`record`], [`status`], [`live`]: a machine as stored, its rules, and as held in memory
+//! [`Engine`] owns everything, [`live::Machine`] what one machine has in memory. Each room adds its verbs to the engine:
+//!
+//! - [`life`]: from create to end, with pauses, copies and leases
+//! - [`commands`]: what runs in a machine; [`code`]: the code interpreter
+//! - [`files`]: files of machines and of volumes
+//! - [`network`]: what a machine reaches, and who reaches its ports
+//! - [`templates`]: what machines start from; [`builds`] makes them; [`pools`] keeps started machines ready
+//! - [`records`]: machines as stored and listed; [`monitoring`]: what happens to them, and what they use
+//! - [`gateways`]: what the gateways of a cluster ask for
 //! - [`validate`]: the rules of a create body
-//! - [`secrets`]: what a machine uses and never sees
-//! - [`lease`]: how long machines live
-//! - [`code`]: the code interpreter
-//! - [`volumes`]: directories that outlive machines
-//! - [`files`], [`uploads`] (`unpack`), [`archive`]: files of machines and of volumes
-//! - [`previews`]: who may reach the ports of a machine
-//! - [`templates`]: what machines start from; [`builds`] makes them; [`start_command`]: what runs in them then
-//! - [`pool`]: one warm pool; `refill` decides what it needs
-//! - [`idempotency`]: one key, one machine
-//! - [`names`]: no two living machines share one
-//! - `room`: what is kept free of the disk
-//! - [`contents`]: all that an engine has, for the gateways of a cluster; [`carried`]: what goes to another node, or
-//!   comes from one; [`mirrors`]: copies of its templates
-//! - [`events`]: what happened
-//! - [`monitor`]: all machines, looked at again and again
-//! - [`webhooks`]: who is told of it; `webhooks_sender` tells them, `webhooks_reach` says where they may be
-//! - [`error`]: why a verb refused
+//! - [`ground`]: what all of them stand on
+//!
+//! Imports point one way: `gateways -> life -> pools, monitoring -> records -> builds, code -> files, templates -> commands -> validate -> network -> ground`.
+//! Every room may name [`Engine`] and what is in [`live`], and calls other rooms through them: verbs know each other, types
+//! only those below.
 //!
 //! Knows nothing of HTTP.
 
-pub mod archive;
 pub mod builds;
-pub mod carried;
-pub mod clock;
 pub mod code;
-pub mod contents;
-mod create;
-mod destroy;
-pub mod egress;
-pub mod error;
-pub mod events;
-pub mod exec;
+pub mod commands;
 pub mod files;
-mod fork;
-pub mod git;
-pub mod idempotency;
-mod ids;
-pub mod layers;
-pub mod lease;
-pub mod list;
+pub mod gateways;
+pub mod ground;
+pub mod life;
 pub mod live;
-pub mod metrics;
-pub mod mirrors;
-pub mod monitor;
-pub mod names;
-pub mod output;
-mod pause;
-pub mod pool;
-pub mod pool_terms;
+pub mod monitoring;
+pub mod network;
 pub mod pools;
-pub mod previews;
-pub mod processes;
-pub mod readings;
-mod record;
-mod recover;
-mod refill;
-mod room;
-pub mod secrets;
-pub mod shells;
-mod shutdown;
-mod sizes;
-pub mod snapshot;
-pub mod start_command;
-pub mod status;
+pub mod records;
 pub mod templates;
-pub mod terminals;
-mod unpack;
-pub mod uploads;
 pub mod validate;
-pub mod volumes;
 pub mod webhooks;
 pub mod webhooks_reach;
 pub mod webhooks_sender;
@@ -90,16 +47,26 @@ use tokio::sync::{broadcast, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use clock::{now, unix_micros, unix_seconds};
-pub use error::{Error, Kind, Result};
-pub use ids::{pool as pool_id, secret, Ids};
+pub use ground::clock::{now, unix_micros, unix_seconds};
+pub use ground::ids::{pool as pool_id, secret, Ids};
+pub use ground::{Error, Kind, Result};
 
 use crate::images::{self, Images, Room};
 use crate::isolation::remove::Trash;
 use crate::isolation::Backend;
 use crate::store::{machines, Store};
-use live::{lock, Machine};
-use pool::Pool;
+use builds::Builds;
+use files::uploads::Uploads;
+use files::volumes;
+use ground::idempotency::InFlight;
+use ground::room;
+use ground::sync::lock;
+use live::Machine;
+use monitoring::monitor::Samplers;
+use network::previews::Ports;
+use pools::pool::Pool;
+use records::record::Record;
+use templates::layers::Layers;
 
 /// Events that a slow listener may lag behind.
 pub const EVENT_BACKLOG: usize = 1024;
@@ -111,8 +78,8 @@ pub struct Engine {
     backend: Arc<dyn Backend>,
     live: Mutex<HashMap<String, Arc<Machine>>>,
     pools: Mutex<HashMap<String, Arc<Pool>>>,
-    keys: idempotency::InFlight,
-    layers: layers::Layers,
+    keys: InFlight,
+    layers: Layers,
     images: Images,
     /// Starts that may run at once.
     starts: Semaphore,
@@ -123,15 +90,15 @@ pub struct Engine {
     events: broadcast::Sender<LifecycleEventInfo>,
     sender: webhooks_sender::Sender,
     reach: Arc<webhooks_reach::Reach>,
-    samplers: monitor::Samplers,
-    uploads: uploads::Uploads,
-    builds: builds::Builds,
+    samplers: Samplers,
+    uploads: Uploads,
+    builds: Builds,
     /// Read while a machine or a session of files begins to use volumes, written while one is deleted.
     volumes: tokio::sync::RwLock<()>,
     /// Origins whose pages may use the API, and so the ports of machines.
     pages: OnceLock<Vec<String>>,
     /// Where previews and SSH listen, if somebody said so.
-    ports: OnceLock<previews::Ports>,
+    ports: OnceLock<Ports>,
     meters: volumes::Meters,
     volume_uses: volumes::Uses,
     /// Files of volumes that are deleted.
@@ -167,8 +134,8 @@ impl Engine {
             backend,
             live: Mutex::default(),
             pools: Mutex::default(),
-            keys: idempotency::InFlight::default(),
-            layers: layers::Layers::default(),
+            keys: InFlight::default(),
+            layers: Layers::default(),
             images,
             starts: Semaphore::new(starts),
             tasks: TaskTracker::new(),
@@ -176,9 +143,9 @@ impl Engine {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             sender: webhooks_sender::Sender::default(),
             reach: Arc::default(),
-            samplers: monitor::Samplers::default(),
-            uploads: uploads::Uploads::default(),
-            builds: builds::Builds::default(),
+            samplers: Samplers::default(),
+            uploads: Uploads::default(),
+            builds: Builds::default(),
             volumes: tokio::sync::RwLock::default(),
             pages: OnceLock::new(),
             ports: OnceLock::new(),
@@ -243,7 +210,7 @@ impl Engine {
         let Some(row) = row else {
             return Err(Error::no_machine(id));
         };
-        let record: record::Record =
+        let record: Record =
             serde_json::from_str(&row).map_err(|e| Error::internal("reading a machine", e))?;
         // A row that is not in memory is dead, or on its way out.
         let status = if record.status == MachineStatus::Error {

@@ -9,10 +9,10 @@ use nullspace_wire::webhook::{
 };
 use nullspace_wire::Timestamp;
 
-use super::error::{Error, Kind, Result};
-use super::events::Operation;
-use super::webhooks_reach::Reach;
-use super::{clock, ids, Engine};
+use crate::machine::ground::{clock, ids, Error, Kind, Result};
+use crate::machine::monitoring::events::Operation;
+use crate::machine::webhooks_reach::Reach;
+use crate::machine::Engine;
 use crate::store::webhooks::{self, Webhook};
 use crate::store::webhooks_queue::{self as queue, Delivery};
 

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::error::Result;
-use super::webhooks_reach::{Connector, Reach};
-use super::{clock, ids, Engine};
+use crate::machine::ground::{clock, ids, Result};
+use crate::machine::webhooks_reach::{Connector, Reach};
+use crate::machine::Engine;
 use crate::store::webhooks_queue::{self as queue, Claim, Decision, Delivery};
 use crate::store::Result as Stored;
 

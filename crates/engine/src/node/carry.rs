@@ -15,9 +15,9 @@ use super::client::{error_of, Client, Unanswered};
 use super::messages::Source;
 use crate::isolation::namespaces::{pack, unpack};
 use crate::isolation::IsolationError;
-use crate::machine::carried::Room;
-use crate::machine::mirrors::{Mirror, Wanted};
-use crate::machine::snapshot::Snapshot;
+use crate::machine::gateways::carried::Room;
+use crate::machine::gateways::mirrors::{Mirror, Wanted};
+use crate::machine::life::snapshot::Snapshot;
 use crate::machine::{Engine, Error, Result};
 
 /// A snapshot, to be read.

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
-use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::machine::MachineInfo;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::machine::contents::Thing;
-use crate::machine::mirrors::Wanted;
+use crate::machine::gateways::contents::Thing;
+use crate::machine::gateways::mirrors::Wanted;
+use crate::machine::monitoring::events::PlacedEvent;
 
 /// Version of these messages. A gateway takes its own and the one before, so that gateways are upgraded first and nodes follow.
 pub const PROTOCOL: u32 = 1;
@@ -251,15 +251,6 @@ pub struct PlacedMachine {
 pub struct EventPage {
     /// Oldest first.
     pub events: Vec<PlacedEvent>,
-}
-
-/// An event and its place in the order of its node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PlacedEvent {
-    /// Grows.
-    pub seq: i64,
-    /// As the API shows it.
-    pub info: LifecycleEventInfo,
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use serde_json::{json, Value};
 use tokio::sync::mpsc;
 
 use super::socket::{text, Gone, Socket};
-use crate::machine::exec::{timed_out, Streamed};
-use crate::machine::output::{Piece, Stream, TextDecoder};
-use crate::machine::processes::{Chunk, Command, End};
+use crate::machine::commands::exec::{timed_out, Streamed};
+use crate::machine::commands::output::{Piece, Stream, TextDecoder};
+use crate::machine::commands::processes::{Chunk, Command, End};
 use crate::machine::{Engine, Error, Kind};
 
 /// Writes to standard input that may wait; then the socket is not read until the command reads.

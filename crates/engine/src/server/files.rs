@@ -23,8 +23,8 @@ use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
 use crate::isolation::files::FileError;
-use crate::machine::files::{failure, permission_bits, FileSession, Owner};
-use crate::machine::{archive, Engine, Error, Kind};
+use crate::machine::files::{archive, failure, permission_bits, FileSession, Owner};
+use crate::machine::{Engine, Error, Kind};
 
 /// Most bytes of a file inside a JSON answer: 32 MiB.
 const LARGEST_JSON: u64 = 32 << 20;

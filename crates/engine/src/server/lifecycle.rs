@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::params::Params;
 use super::reply::{json, Answer};
 use super::routes::Routes;
-use crate::machine::events::Operation;
+use crate::machine::monitoring::events::Operation;
 use crate::machine::{unix_micros, Engine, Error, Result};
 use crate::store::events::EventFilter;
 

@@ -16,7 +16,7 @@ use super::params::{project, Params};
 use super::reply::{json, json_text, Answer};
 use super::routes::Routes;
 use super::Shared;
-use crate::machine::list::ListRequest;
+use crate::machine::records::list::ListRequest;
 use crate::machine::{validate, Error};
 
 /// Routes of this resource.

@@ -14,7 +14,7 @@ use serde_json::{json, Value};
 
 use super::exec_socket::unexpected;
 use super::socket::{text, Gone, Socket};
-use crate::machine::monitor::{watch, Look, Looks, Watched};
+use crate::machine::monitoring::monitor::{watch, Look, Looks, Watched};
 use crate::machine::Error;
 
 /// Between two looks when the client does not say, milliseconds.

@@ -28,7 +28,7 @@ use super::preview_hosts::{Domain, Place};
 use super::reply::{envelope, json, status};
 use crate::hops;
 use crate::machine::live::{Busy, Machine};
-use crate::machine::previews::{Grant, Mode, Refusal, Transport};
+use crate::machine::network::previews::{Grant, Mode, Refusal, Transport};
 use crate::machine::{Engine, Error, Kind};
 
 /// Query parameter of signed URLs.

@@ -25,7 +25,7 @@ use super::reply::{json, Answer};
 use super::routes::Routes;
 use super::Shared;
 use crate::machine::live::Machine;
-use crate::machine::previews::{check_port, Grant, Mode, Transport};
+use crate::machine::network::previews::{check_port, Grant, Mode, Transport};
 use crate::machine::{now, Engine, Error};
 
 /// The domain of previews, where they have names.

@@ -9,7 +9,7 @@ use super::body::Body;
 use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
 use super::Shared;
-use crate::machine::terminals::{size, Which};
+use crate::machine::commands::terminals::{size, Which};
 
 /// Routes of this resource.
 pub fn routes() -> Routes {

@@ -12,9 +12,9 @@ use serde_json::{json, Value};
 
 use super::exec_socket::unexpected;
 use super::socket::{text, Gone, Socket};
-use crate::machine::exec::Streamed;
-use crate::machine::output::TextDecoder;
-use crate::machine::terminals::{size, Terminal, Which};
+use crate::machine::commands::exec::Streamed;
+use crate::machine::commands::output::TextDecoder;
+use crate::machine::commands::terminals::{size, Terminal, Which};
 use crate::machine::{Engine, Error};
 
 /// Size when the client does not say. Source: schema, RuntimeWsPtyStart.

@@ -11,7 +11,7 @@ use nullspace_wire::error::ErrorResponse;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::machine::error::UploadReason;
+use crate::machine::ground::error::UploadReason;
 use crate::machine::{Error, Kind};
 
 /// An error of a verb on its way out. [`super::access::guard`] writes its body, since only that knows the request id.

@@ -15,7 +15,7 @@ use super::reply::Answer;
 use super::routes::Routes;
 use super::{exec_socket, files_socket, lifecycle_socket, monitor_socket, pty_socket, socket, Shared};
 use crate::machine::files::Owner;
-use crate::machine::monitor::Watched;
+use crate::machine::monitoring::monitor::Watched;
 use crate::machine::{Error, Kind};
 
 /// Routes of this resource.

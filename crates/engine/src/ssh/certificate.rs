@@ -8,7 +8,8 @@ use russh::keys::ssh_key::Fingerprint;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 
 use super::internal;
-use crate::machine::{clock, unix_seconds, Error, Result};
+use crate::machine::ground::clock;
+use crate::machine::{unix_seconds, Error, Result};
 
 /// Clocks of clients may be behind by so much.
 const CLOCK_SLACK: u64 = 60;

@@ -26,7 +26,7 @@ use russh::{Disconnect, MethodKind, MethodSet};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::machine::shells::is_user;
+use crate::machine::commands::shells::is_user;
 use crate::machine::{Engine, Error, Kind, Result};
 use certificate::Authority;
 use keys::Keys;

@@ -13,8 +13,8 @@ use russh::ChannelWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::machine::output::Stream;
-use crate::machine::processes::Chunk;
+use crate::machine::commands::output::Stream;
+use crate::machine::commands::processes::Chunk;
 
 /// Bytes of input that may wait. As much as two windows can come on top.
 const MOST_WAITING: usize = 4 << 20;

@@ -18,11 +18,11 @@ use super::certificate::{Admitted, Authority};
 use super::pump::{pipes, Inlet, Input, Outlet};
 use super::sftp;
 use crate::isolation::PtySize;
-use crate::machine::exec::Streamed;
+use crate::machine::commands::exec::Streamed;
+use crate::machine::commands::output::Stream;
+use crate::machine::commands::processes::{Chunk, Command};
+use crate::machine::commands::shells::Shell;
 use crate::machine::live::{Busy, Machine};
-use crate::machine::output::Stream;
-use crate::machine::processes::{Chunk, Command};
-use crate::machine::shells::Shell;
 use crate::machine::{Engine, Error};
 
 /// Channels at once in one connection.

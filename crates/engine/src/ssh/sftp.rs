@@ -20,9 +20,9 @@ use super::session::{finish, CHUNK, NOT_STARTED};
 use crate::isolation::files::{
     is_exact, Entry, FileError, How, Look, Op, Spot, Step, Stepped, LARGEST_PIECE, MOST_HANDLES,
 };
+use crate::machine::commands::output::Stream;
+use crate::machine::commands::processes::Chunk;
 use crate::machine::files::{letters, FileSession};
-use crate::machine::output::Stream;
-use crate::machine::processes::Chunk;
 use crate::machine::unix_seconds;
 
 /// Bytes of a packet at most, as OpenSSH has it.

@@ -16,7 +16,7 @@ use axum::Router;
 use nullspace_engine::cluster::db::Db;
 use nullspace_engine::cluster::nodes::give_up;
 use nullspace_engine::cluster::operate;
-use nullspace_engine::machine::contents::Thing;
+use nullspace_engine::machine::gateways::contents::Thing;
 use nullspace_engine::node::messages::{
     Capacity, Entry, Heartbeat, Inventory, Join, Joined, Orders, HEARTBEAT, JOIN, PROTOCOL,
 };

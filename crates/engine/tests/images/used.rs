@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nullspace_engine::control::Order;
 use nullspace_engine::images::Kind;
 use nullspace_engine::isolation::Backend;
-use nullspace_engine::machine::clock::now_micros;
+use nullspace_engine::machine::ground::clock::now_micros;
 use nullspace_engine::machine::Engine;
 use nullspace_engine::store::{builds, documents, Store};
 

@@ -272,7 +272,7 @@ pub fn shared(cache: &Path, privileged: bool) -> Option<PathBuf> {
     if !is_made(&folder, privileged) {
         remove_unused(cache);
         // Made beside it and put in its place as a whole: another engine may do the same now.
-        let beside = cache.join(crate::machine::secret("new-base"));
+        let beside = cache.join(format!("new-base_{}", uuid::Uuid::new_v4().simple()));
         let made = fill(&beside, privileged).and_then(|()| fs::rename(&beside, &folder));
         if made.is_err() {
             let _ = remove::directory(&beside);

@@ -12,12 +12,12 @@ use super::run::{Done, Failure};
 use super::scene::{hash, Scene};
 use super::Build;
 use crate::isolation::Running;
-use crate::machine::error::{Error, Kind, Result};
+use crate::machine::commands::start_command::StartCommand;
 use crate::machine::files::make_working_directory;
-use crate::machine::layers::Pin;
-use crate::machine::start_command::StartCommand;
+use crate::machine::ground::{clock, Error, Kind, Result};
+use crate::machine::templates::layers::Pin;
 use crate::machine::templates::{Template, WORKSPACE};
-use crate::machine::{clock, Engine};
+use crate::machine::Engine;
 
 impl Engine {
     /// Makes what machines start from of the last layers: looks its user up, sees its start command become ready.

@@ -9,7 +9,7 @@ use super::recipe::Recipe;
 use super::step::check_user;
 use super::Build;
 use crate::images::{self, Auth, Image, Platform, Progress, Pull};
-use crate::machine::error::{Error, Kind, Result};
+use crate::machine::ground::{Error, Kind, Result};
 use crate::machine::templates::{is_local_reference, WORKSPACE};
 use crate::machine::{validate, Engine};
 

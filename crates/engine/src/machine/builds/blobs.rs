@@ -11,8 +11,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::definition::{blob_id, hex, Content, Definition, Entry};
-use crate::machine::error::{Error, Kind, Result};
-use crate::machine::{clock, ids, Engine};
+use crate::machine::ground::{clock, ids, Error, Kind, Result};
+use crate::machine::Engine;
 use crate::store::builds as store;
 
 /// Bytes of a file at most: 8 GiB.

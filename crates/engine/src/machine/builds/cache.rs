@@ -8,10 +8,10 @@ use super::run::{in_step, Done, Failure};
 use super::scene::Scene;
 use super::Build;
 use crate::isolation::Running;
-use crate::machine::error::{Error, Result};
-use crate::machine::layers::Pin;
-use crate::machine::live::lock;
-use crate::machine::{clock, Engine};
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{clock, Error, Result};
+use crate::machine::templates::layers::Pin;
+use crate::machine::Engine;
 use crate::store::builds as store;
 
 /// What the cache keeps: steps that were used this many microseconds ago at most, how many, and bytes of their layers.

@@ -18,10 +18,10 @@ use super::step::{Action, Run, Step, Who, SECRETS};
 use super::{entry_key, Build};
 use crate::isolation::files::Op;
 use crate::isolation::{EgressRules, ExecSpec, IsolationError, Running, Secrets, StartSpec};
-use crate::machine::error::{Error, Kind, Result};
-use crate::machine::exec::user_environment;
+use crate::machine::commands::exec::user_environment;
 use crate::machine::files::{make_working_directory, within};
-use crate::machine::live::lock;
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{Error, Kind, Result};
 use crate::machine::templates::WORKSPACE;
 use crate::machine::Engine;
 

@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 use super::base::Base;
 use super::secrets::Secrets;
 use super::step::{self, Action, Step};
-use crate::machine::error::{Error, Result};
+use crate::machine::commands::start_command::StartCommand;
 use crate::machine::files::permission_bits;
-use crate::machine::start_command::StartCommand;
+use crate::machine::ground::{Error, Result};
 use crate::machine::templates::{check_name, check_tag, LATEST};
 use crate::machine::validate;
 

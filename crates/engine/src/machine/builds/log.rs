@@ -7,9 +7,9 @@ use nullspace_wire::template::{BuildLogEntry, BuildLogKind, BuildLogLevel};
 use tokio::sync::watch;
 
 use super::Build;
-use crate::machine::error::{Error, Result};
-use crate::machine::live::lock;
-use crate::machine::{clock, Engine};
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{clock, Error, Result};
+use crate::machine::Engine;
 use crate::store::builds as store;
 
 /// Entries of a build, its end not counted: what is printed after so many is left out.

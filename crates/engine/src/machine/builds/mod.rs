@@ -43,11 +43,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{Error, Kind, Result};
-use super::live::lock;
-use super::sizes::Asked;
-use super::templates::{Reference, Template, LOCAL};
-use super::{clock, ids, Engine};
+use crate::machine::ground::json::canonical;
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{clock, ids, Error, Kind, Result};
+use crate::machine::templates::{Reference, Template, LOCAL};
+use crate::machine::validate::sizes::Asked;
+use crate::machine::Engine;
 use crate::store::{builds as store, documents, templates};
 use base::Base;
 use definition::{hex, Content, Definition, Entry};
@@ -758,10 +759,7 @@ impl Engine {
 
 /// `sha256:` and the digits of the canonical JSON.
 fn digest(value: &Value) -> String {
-    format!(
-        "sha256:{}",
-        hex(&Sha256::digest(super::record::canonical(value).as_bytes()))
-    )
+    format!("sha256:{}", hex(&Sha256::digest(canonical(value).as_bytes())))
 }
 
 fn dockerfile_digest(definition: &Definition) -> Option<String> {

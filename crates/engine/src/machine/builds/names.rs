@@ -10,9 +10,9 @@ use nullspace_wire::template::{
 use nullspace_wire::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::machine::error::{Error, Kind, Result};
+use crate::machine::ground::{clock, ids, Error, Kind, Result};
 use crate::machine::templates::{check_name, check_tag, Known, Reference, Template, LOCAL};
-use crate::machine::{clock, ids, Engine};
+use crate::machine::Engine;
 use crate::store::{documents, templates};
 
 /// How long a name is kept.

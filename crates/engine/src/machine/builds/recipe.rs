@@ -12,7 +12,7 @@ use super::secrets::Secrets;
 use super::step::{check_user, Action, Copy, CopyFrom, Run, SecretMount, Step, Who};
 use crate::dockerfile::{self, Base, Built, Fault, Plan};
 use crate::images::{Auth, ImageConfig, Platform, Reference};
-use crate::machine::error::{Error, Result};
+use crate::machine::ground::{Error, Result};
 use crate::machine::templates::{is_local_reference, WORKSPACE};
 use crate::machine::validate;
 

@@ -13,9 +13,9 @@ use super::base::Base;
 use super::definition::Definition;
 use super::step::Action;
 use super::{Build, Stored};
-use crate::machine::error::{Error, Kind};
-use crate::machine::live::lock;
-use crate::machine::{clock, Engine};
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{clock, Error, Kind};
+use crate::machine::Engine;
 use crate::store::builds as store;
 
 /// How often what the log says goes to the disk.

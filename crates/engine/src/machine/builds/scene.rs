@@ -12,9 +12,9 @@ use super::definition::{hex, Definition};
 use super::run::{Done, Failure};
 use super::Build;
 use crate::images::{self, Auth};
-use crate::machine::layers::Pin;
-use crate::machine::record::canonical;
-use crate::machine::start_command::StartCommand;
+use crate::machine::commands::start_command::StartCommand;
+use crate::machine::ground::json::canonical;
+use crate::machine::templates::layers::Pin;
 use crate::machine::templates::WORKSPACE;
 use crate::machine::Engine;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use nullspace_wire::template::BuildSecret;
 
-use crate::machine::error::{Error, Result};
+use crate::machine::ground::{Error, Result};
 
 /// Shown in the place of a secret.
 const HIDDEN: &str = "***";

@@ -14,8 +14,8 @@ use super::step::Action;
 use super::Build;
 use crate::dockerfile::{Base, Config, CopyFrom};
 use crate::images::ImageConfig;
-use crate::machine::error::{Error, Result};
-use crate::machine::start_command::StartCommand;
+use crate::machine::commands::start_command::StartCommand;
+use crate::machine::ground::{Error, Result};
 use crate::machine::Engine;
 
 /// A stage that is ready to run.

@@ -4,10 +4,10 @@ use nullspace_wire::template::{CopyItem, StepMode, TemplateStep};
 use serde::Serialize;
 
 use super::secrets::is_id;
-use crate::machine::error::{Error, Result};
+use crate::machine::commands::git::remote_url;
+use crate::machine::commands::shells::is_user;
 use crate::machine::files::permission_bits;
-use crate::machine::git::remote_url;
-use crate::machine::shells::is_user;
+use crate::machine::ground::{Error, Result};
 
 /// Where secrets of a step are unless it says otherwise. Memory of the machine, and in no layer.
 pub const SECRETS: &str = "/run/secrets";

@@ -7,10 +7,10 @@ use nullspace_wire::code::{CodeArtifact, CodeArtifactListResponse};
 
 use super::runs::page;
 use crate::isolation::ExecSpec;
-use crate::machine::error::{Error, Kind, Result};
-use crate::machine::exec::{environment, Wanted};
+use crate::machine::commands::exec::{environment, Wanted};
+use crate::machine::commands::output::{Capture, Sink};
+use crate::machine::ground::{Error, Kind, Result};
 use crate::machine::live::Machine;
-use crate::machine::output::{Capture, Sink};
 use crate::machine::Engine;
 
 /// Where they are. Machines refuse to have files there through the API.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kernel::{Heard, Kernel};
 use super::Context;
-use crate::machine::error::{Error, Result};
+use crate::machine::ground::{Error, Result};
 use crate::machine::live::{Busy, Machine};
 use crate::machine::{validate, Engine};
 

@@ -16,13 +16,13 @@ use tokio::sync::mpsc;
 use super::artifacts::DIRECTORY;
 use super::{Context, Language};
 use crate::isolation::ExecSpec;
-use crate::machine::error::{Error, Kind, Result};
-use crate::machine::exec::{default_user, environment, Wanted};
+use crate::machine::commands::exec::{default_user, environment, Wanted};
+use crate::machine::commands::output::{Sink, Stream, TextDecoder};
+use crate::machine::commands::processes::{Chunk, Command, End, Processes};
+use crate::machine::ground::clock::{now, unix_micros};
+use crate::machine::ground::{ids, Error, Kind, Result};
 use crate::machine::live::Machine;
-use crate::machine::output::{Sink, Stream, TextDecoder};
-use crate::machine::processes::{Chunk, Command, End, Processes};
-use crate::machine::{ids, now};
-use crate::machine::{unix_micros, Engine};
+use crate::machine::Engine;
 
 /// Runs Python, and bash by way of it.
 const PYTHON: &str = include_str!("kernel.py");

@@ -21,10 +21,12 @@ use std::time::Duration;
 
 use nullspace_wire::code::{CodeContext, CreateCodeContextRequest};
 
-use super::error::{Error, Kind, Result};
-use super::live::{lock, Busy, Machine};
-use super::templates::{Reference, CODE_INTERPRETER};
-use super::{ids, validate, Engine};
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{ids, Error, Kind, Result};
+use crate::machine::live::{Busy, Machine};
+use crate::machine::templates::Reference;
+use crate::machine::validate::{self, CODE_INTERPRETER};
+use crate::machine::Engine;
 use kernel::Kernel;
 
 /// Contexts of one machine.

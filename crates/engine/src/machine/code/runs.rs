@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::cell::{collect, run, Cell};
 use super::find;
-use crate::machine::error::{Error, Kind, Result};
-use crate::machine::live::{lock, Machine};
-use crate::machine::{clock, ids, now, unix_micros, Engine};
+use crate::machine::ground::clock::{self, now, unix_micros};
+use crate::machine::ground::sync::lock;
+use crate::machine::ground::{ids, Error, Kind, Result};
+use crate::machine::live::Machine;
+use crate::machine::Engine;
 
 /// Runs that are remembered.
 const KEPT: usize = 100;

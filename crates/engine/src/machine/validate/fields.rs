@@ -5,8 +5,8 @@ use nullspace_wire::machine::{DesktopCreateConfig, VolumeMountRequest};
 use nullspace_wire::Envs;
 use serde_json::Value;
 
-use crate::machine::error::{Error, Result};
-use crate::machine::templates::RESERVED;
+use super::RESERVED;
+use crate::machine::ground::{Error, Result};
 
 /// Most volumes a machine. Source: PROTOCOL.md section 3.
 pub const MAX_VOLUMES: usize = nullspace_wire::limits::VOLUMES;

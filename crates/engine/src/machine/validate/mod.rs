@@ -1,6 +1,8 @@
-//! The rules of a create body. Source: PROTOCOL.md section 3 and the schema.
+//! The rules of a create body, of names and of sizes. Source: PROTOCOL.md section 3 and the schema.
 
 mod fields;
+pub mod names;
+pub(super) mod sizes;
 
 pub use fields::{absolute, check_envs, check_mount, check_policy_keys, MAX_VOLUMES};
 
@@ -14,11 +16,9 @@ use nullspace_wire::{Envs, JsonObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::egress::{self, Policy};
-use super::error::{Error, Result};
-use super::names;
-use super::secrets;
-use super::templates::CODE_INTERPRETER;
+use crate::machine::ground::{Error, Result};
+use crate::machine::network::egress::{self, Policy};
+use crate::machine::network::secrets;
 use fields::{check_desktop, check_volumes, refuse_unknown_network_keys};
 
 /// Lease when none is asked for, in milliseconds: five minutes.
@@ -33,6 +33,11 @@ pub const MAX_MEMORY_MB: u32 = limits::MEMORY_MB.max as u32;
 pub const DISK_MB: std::ops::RangeInclusive<u32> = limits::DISK_MB.min as u32..=limits::DISK_MB.max as u32;
 /// Longest wait for a ready machine of a pool, in milliseconds: ten minutes.
 pub const MAX_WAIT_MS: u64 = limits::WARM_POOL_WAIT_MS.max;
+
+/// Name of the template that the code interpreter needs. Source: PROTOCOL.md section 8.
+pub const CODE_INTERPRETER: &str = "code-interpreter";
+/// Reserved for the agent. Refused as working directory, mount path and file path.
+pub const RESERVED: &str = "/workspace/.nullspace";
 
 /// A checked create.
 #[derive(Debug, Clone)]

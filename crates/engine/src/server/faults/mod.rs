@@ -28,8 +28,9 @@ use rule::{Fault, Rule, When};
 use super::access::RequestId;
 use super::body::Body;
 use super::reply::{json, nothing, Answer};
-use crate::machine::live::lock;
-use crate::machine::{clock, Error};
+use crate::machine::ground::clock;
+use crate::machine::ground::sync::lock;
+use crate::machine::Error;
 
 /// Where the routes are. No rule applies to them.
 const PREFIX: &str = "/faults/v1/";
