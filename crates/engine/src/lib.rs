@@ -5,6 +5,7 @@
 //! - [`server`]: routes, authentication, the error envelope; decides nothing
 //! - [`node`]: an engine as a node of a cluster; [`cluster`]: the gateways of one
 //! - [`ssh`]: the door for SSH clients
+//! - [`webhooks`]: tells receivers of events
 //! - [`machine`]: what happens to machines
 //! - [`images`]: images of registries, as layers of machines
 //! - [`dockerfile`]: Dockerfiles, as steps of a build
@@ -13,7 +14,7 @@
 //! - [`metrics`]: what the process counts; [`tls`]: what it shows and trusts
 //! - `hops`: headers of one connection, for whatever passes HTTP on
 //!
-//! Imports point one way: `cli -> cluster -> server -> control, node, ssh -> machine -> dockerfile -> images -> isolation, store -> hops, metrics, tls`.
+//! Imports point one way: `cli -> cluster -> server -> control, node, ssh -> webhooks -> machine -> dockerfile -> images -> isolation, store -> hops, metrics, tls`.
 
 pub mod cli;
 pub mod cluster;
@@ -29,3 +30,4 @@ pub mod server;
 pub mod ssh;
 pub mod store;
 pub mod tls;
+pub mod webhooks;

@@ -37,6 +37,7 @@ use crate::machine::{Engine, Ids};
 use crate::node::membership::Membership;
 use crate::server::{self, access::Access, faults::Faults, preview_hosts::Domain};
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// Where the SDKs look when they are told nothing. Source: PROTOCOL.md section 1.
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
@@ -338,8 +339,9 @@ where
     let engine = Engine::open(store, backend, ids)
         .await
         .map_err(|e| e.to_string())?;
+    let webhooks = Webhooks::open(engine.clone()).await.map_err(|e| e.to_string())?;
     if options.allow_private_webhooks {
-        engine.allow_private_webhooks();
+        webhooks.reach().allow_everywhere();
     }
     engine.use_ports(Ports {
         previews: options.preview_ports,
@@ -368,7 +370,7 @@ where
     tokio::spawn(control::serve(orders, engine.clone()));
     let read = engine.clone();
     options.metrics.serve(move || read.clone().readings()).await?;
-    let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
+    let serving = tokio::spawn(server::serve(listener, engine.clone(), webhooks, access, faults));
     let url = url(address, options.shown.is_given());
     running::Running::here(&url, &key, options.log_file.as_deref(), &notes)
         .announce(&directory)

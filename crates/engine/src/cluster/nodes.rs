@@ -18,9 +18,9 @@ use tokio_postgres::types::Json;
 use super::db::{self, Db, Lock};
 use super::events;
 use crate::machine::monitoring::events::{Actor, Event, Operation};
-use crate::machine::webhooks_reach::port;
 use crate::machine::{Error, Kind, Result};
 use crate::node::messages::{node_key, tag_of, Capacity, PoolShare, State};
+use crate::webhooks::reach::port;
 
 /// When a silent node counts as gone.
 #[derive(Debug, Clone, Copy)]

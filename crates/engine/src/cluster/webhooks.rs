@@ -20,12 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::db::{self, Lock};
 use super::{news, nodes, Cluster};
-use crate::machine::webhooks::{
-    check_change, delivery_detail, delivery_info, info, new_webhook, no_delivery, no_webhook, too_many,
-    Change, WEBHOOK_LIMIT,
-};
-use crate::machine::webhooks_reach::Reach;
-use crate::machine::webhooks_sender::{client, decide, interrupted, send, Failure, HttpClient, AT_ONCE};
 use crate::machine::{Error, Result};
 use crate::server::body::Body;
 use crate::server::params::Params;
@@ -33,6 +27,12 @@ use crate::server::reply::{json, nothing, Answer};
 use crate::server::webhooks::page_of;
 use crate::store::webhooks::Webhook;
 use crate::store::webhooks_queue::{Claim, Decision, Delivery, KEPT_DELIVERIES, QUEUE_LIMIT};
+use crate::webhooks::reach::Reach;
+use crate::webhooks::sender::{client, decide, interrupted, send, Failure, HttpClient, AT_ONCE};
+use crate::webhooks::{
+    check_change, delivery_detail, delivery_info, info, new_webhook, no_delivery, no_webhook, too_many,
+    Change, WEBHOOK_LIMIT,
+};
 
 /// A gateway that has claimed a delivery and not decided it by then is gone: attempts take less.
 const CLAIM_SECONDS: f64 = 30.0;

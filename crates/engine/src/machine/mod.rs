@@ -16,7 +16,7 @@
 //! Every room may name [`Engine`] and what is in [`live`], and calls other rooms through them: verbs know each other, types
 //! only those below.
 //!
-//! Knows nothing of HTTP.
+//! Speaks no HTTP.
 
 pub mod builds;
 pub mod code;
@@ -32,9 +32,6 @@ pub mod pools;
 pub mod records;
 pub mod templates;
 pub mod validate;
-pub mod webhooks;
-pub mod webhooks_reach;
-pub mod webhooks_sender;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -43,7 +40,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::machine::MachineStatus;
-use tokio::sync::{broadcast, Semaphore};
+use tokio::sync::{broadcast, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -88,8 +85,8 @@ pub struct Engine {
     /// Cancelled when the engine begins to end.
     closing: CancellationToken,
     events: broadcast::Sender<LifecycleEventInfo>,
-    sender: webhooks_sender::Sender,
-    reach: Arc<webhooks_reach::Reach>,
+    /// Told when there may be something for webhooks.
+    deliveries: Notify,
     samplers: Samplers,
     uploads: Uploads,
     builds: Builds,
@@ -116,7 +113,6 @@ impl Engine {
     pub async fn open(store: Store, backend: Arc<dyn Backend>, ids: Ids) -> Result<Arc<Self>> {
         let engine = Arc::new(Self::new(store, backend, ids));
         engine.recover().await?;
-        engine.start_sender().await?;
         engine.load_pools().await?;
         Ok(engine)
     }
@@ -141,8 +137,7 @@ impl Engine {
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
-            sender: webhooks_sender::Sender::default(),
-            reach: Arc::default(),
+            deliveries: Notify::new(),
             samplers: Samplers::default(),
             uploads: Uploads::default(),
             builds: Builds::default(),
@@ -158,6 +153,21 @@ impl Engine {
     /// Where all that survives a restart is kept.
     pub fn directory(&self) -> &std::path::Path {
         self.store.directory()
+    }
+
+    /// What is stored.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Work that the end of the engine waits for.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Told when deliveries of webhooks were queued, or may be sent again.
+    pub(crate) fn deliveries(&self) -> &Notify {
+        &self.deliveries
     }
 
     /// Cancelled when the engine begins to end.

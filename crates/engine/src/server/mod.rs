@@ -63,6 +63,7 @@ use tokio::net::TcpListener;
 
 use crate::machine::{Engine, Error, Kind};
 use crate::ssh::Door;
+use crate::webhooks::Webhooks;
 use access::Access;
 use faults::Faults;
 use reply::{json, Failure};
@@ -72,7 +73,13 @@ use routes::Routes;
 pub type Shared = State<Arc<Engine>>;
 
 /// All routes.
-pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, door: Arc<Door>) -> Router {
+pub fn router(
+    engine: Arc<Engine>,
+    webhooks: Arc<Webhooks>,
+    access: Access,
+    faults: Option<Arc<Faults>>,
+    door: Arc<Door>,
+) -> Router {
     let routes = Routes::new()
         .on(&api::HEALTH_CHECK, health)
         .merge(machines::routes())
@@ -113,6 +120,7 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
     };
     routes
         .layer(axum::Extension(door))
+        .layer(axum::Extension(webhooks))
         .layer(middleware::from_fn_with_state(access.clone(), access::guard))
         .layer(middleware::from_fn_with_state(
             (engine, access),
@@ -124,17 +132,18 @@ pub fn router(engine: Arc<Engine>, access: Access, faults: Option<Arc<Faults>>, 
 pub async fn serve(
     listener: TcpListener,
     engine: Arc<Engine>,
+    webhooks: Arc<Webhooks>,
     access: Access,
     faults: Option<Arc<Faults>>,
 ) -> std::io::Result<()> {
     let closing = engine.closing().clone();
     let has_faults = faults.is_some();
     engine.let_pages_in(access.origins());
-    engine.serves_on(listener.local_addr()?.port());
+    webhooks.reach().serves_on(listener.local_addr()?.port());
     let tls = access.tls();
     let door = Door::new(engine.clone(), listener.local_addr()?.ip());
     door.reopen().await;
-    let router = router(engine, access, faults, door);
+    let router = router(engine, webhooks, access, faults, door);
     let closed = async move { closing.cancelled().await };
     if has_faults {
         let service = router.into_make_service_with_connect_info::<faults::Line>();

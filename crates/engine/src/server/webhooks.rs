@@ -1,7 +1,10 @@
 //! `/v1/lifecycle/webhooks`.
 
-use axum::extract::{Path, State};
+use std::sync::Arc;
+
+use axum::extract::Path;
 use axum::http::StatusCode;
+use axum::Extension;
 use nullspace_wire::api;
 use nullspace_wire::webhook::{CreateLifecycleWebhookRequest, UpdateLifecycleWebhookRequest};
 
@@ -9,13 +12,15 @@ use super::body::Body;
 use super::params::Params;
 use super::reply::{json, nothing, Answer};
 use super::routes::Routes;
-use super::Shared;
 use crate::machine::Error;
+use crate::webhooks::Webhooks;
 
 /// Source: schema, `list_lifecycle_webhook_deliveries`.
 const DEFAULT_LIMIT: usize = 50;
 /// Most deliveries a page.
 const MAX_LIMIT: usize = 1000;
+
+type Held = Extension<Arc<Webhooks>>;
 
 /// Routes of this resource.
 pub fn routes() -> Routes {
@@ -29,34 +34,28 @@ pub fn routes() -> Routes {
         .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, delivery)
 }
 
-async fn create(State(engine): Shared, body: Body<CreateLifecycleWebhookRequest>) -> Answer {
-    Ok(json(
-        StatusCode::CREATED,
-        &engine.create_webhook(body.value).await?,
-    ))
+async fn create(Extension(webhooks): Held, body: Body<CreateLifecycleWebhookRequest>) -> Answer {
+    Ok(json(StatusCode::CREATED, &webhooks.create(body.value).await?))
 }
 
-async fn list(State(engine): Shared) -> Answer {
-    Ok(json(StatusCode::OK, &engine.list_webhooks().await?))
+async fn list(Extension(webhooks): Held) -> Answer {
+    Ok(json(StatusCode::OK, &webhooks.list().await?))
 }
 
-async fn show(State(engine): Shared, Path(id): Path<String>) -> Answer {
-    Ok(json(StatusCode::OK, &engine.webhook(&id).await?))
+async fn show(Extension(webhooks): Held, Path(id): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &webhooks.get(&id).await?))
 }
 
 async fn update(
-    State(engine): Shared,
+    Extension(webhooks): Held,
     Path(id): Path<String>,
     body: Body<UpdateLifecycleWebhookRequest>,
 ) -> Answer {
-    Ok(json(
-        StatusCode::OK,
-        &engine.update_webhook(&id, body.value).await?,
-    ))
+    Ok(json(StatusCode::OK, &webhooks.update(&id, body.value).await?))
 }
 
-async fn delete(State(engine): Shared, Path(id): Path<String>) -> Answer {
-    engine.delete_webhook(&id).await?;
+async fn delete(Extension(webhooks): Held, Path(id): Path<String>) -> Answer {
+    webhooks.delete(&id).await?;
     Ok(nothing())
 }
 
@@ -71,14 +70,14 @@ pub fn page_of(params: &Params) -> Result<(usize, usize), Error> {
     Ok((offset, limit))
 }
 
-async fn deliveries(State(engine): Shared, Path(id): Path<String>, params: Params) -> Answer {
+async fn deliveries(Extension(webhooks): Held, Path(id): Path<String>, params: Params) -> Answer {
     let (offset, limit) = page_of(&params)?;
     Ok(json(
         StatusCode::OK,
-        &engine.list_deliveries(&id, offset, limit).await?,
+        &webhooks.list_deliveries(&id, offset, limit).await?,
     ))
 }
 
-async fn delivery(State(engine): Shared, Path((id, delivery)): Path<(String, String)>) -> Answer {
-    Ok(json(StatusCode::OK, &engine.delivery(&id, &delivery).await?))
+async fn delivery(Extension(webhooks): Held, Path((id, delivery)): Path<(String, String)>) -> Answer {
+    Ok(json(StatusCode::OK, &webhooks.delivery(&id, &delivery).await?))
 }

@@ -11,6 +11,7 @@ use nullspace_engine::machine::{Engine, Ids};
 use nullspace_engine::node::membership::{self, Membership};
 use nullspace_engine::server::{self, access::Access, preview_hosts::Domain};
 use nullspace_engine::store::Store;
+use nullspace_engine::webhooks::Webhooks;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -264,9 +265,10 @@ impl Node {
         let engine = Engine::open(store, backend.clone(), Ids::tagged(membership.tag()))
             .await
             .unwrap();
+        let webhooks = Webhooks::open(engine.clone()).await.unwrap();
         let access = Access::new(&membership.key(), address).of_node();
         let tag = membership.tag().to_owned();
-        let serving = tokio::spawn(server::serve(listener, engine.clone(), access, None));
+        let serving = tokio::spawn(server::serve(listener, engine.clone(), webhooks, access, None));
         let beating = tokio::spawn(membership.run(engine.clone()));
         Self {
             name,

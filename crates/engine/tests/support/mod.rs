@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nullspace_engine::machine::{Engine, Ids};
 use nullspace_engine::server::{self, access::Access, faults::Faults};
 use nullspace_engine::store::Store;
+use nullspace_engine::webhooks::Webhooks;
 use reqwest::Method;
 use serde_json::{json, Value};
 use tempfile::TempDir;
@@ -21,6 +22,8 @@ pub const KEY: &str = "test-key";
 /// A served engine. Its state is removed with it.
 pub struct Served {
     pub engine: Arc<Engine>,
+    #[allow(dead_code)] // not every test file needs them
+    pub webhooks: Arc<Webhooks>,
     pub backend: Arc<Plain>,
     pub state: Arc<TempDir>,
     client: Client,
@@ -193,12 +196,20 @@ impl Served {
         let engine = Engine::open(store, backend.clone(), Ids::default())
             .await
             .unwrap();
+        let webhooks = Webhooks::open(engine.clone()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = open(Access::new(KEY, address));
-        let serving = tokio::spawn(server::serve(listener, engine.clone(), access, faults));
+        let serving = tokio::spawn(server::serve(
+            listener,
+            engine.clone(),
+            webhooks.clone(),
+            access,
+            faults,
+        ));
         Self {
             engine,
+            webhooks,
             backend,
             state,
             client: Client::new(format!("http://{address}"), KEY),

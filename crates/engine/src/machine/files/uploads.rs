@@ -328,7 +328,7 @@ impl Engine {
         id: &str,
         number: u32,
         checksum: Option<&str>,
-        bytes: axum::body::Bytes,
+        bytes: bytes::Bytes,
     ) -> Result<UploadSession> {
         let upload = self.upload(owner, id)?;
         upload.check_open()?;

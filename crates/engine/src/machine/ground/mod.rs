@@ -4,7 +4,7 @@
 pub mod clock;
 pub mod error;
 pub mod idempotency;
-pub(super) mod ids;
+pub(crate) mod ids;
 pub(super) mod json;
 pub(super) mod room;
 pub mod status;

@@ -356,7 +356,7 @@ impl Engine {
             },
         );
         if stored.done().await? {
-            self.sender.wake();
+            self.deliveries.notify_one();
         }
         Ok(body)
     }

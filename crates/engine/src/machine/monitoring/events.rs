@@ -252,7 +252,7 @@ impl Engine {
             stored
         });
         match stored.await {
-            Ok(true) => self.sender.wake(),
+            Ok(true) => self.deliveries.notify_one(),
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "storing a lifecycle event failed"),
         }

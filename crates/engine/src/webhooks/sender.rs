@@ -6,8 +6,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::http::{header, Method, Request};
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
@@ -15,13 +15,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use nullspace_wire::webhook::LifecycleWebhookDeliveryAttemptInfo;
 use sha2::Sha256;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::ground::{clock, ids, Result};
-use crate::machine::webhooks_reach::{Connector, Reach};
+
+use super::reach::{Connector, Reach};
+use super::Webhooks;
 use crate::machine::Engine;
 use crate::store::webhooks_queue::{self as queue, Claim, Decision, Delivery};
 use crate::store::Result as Stored;
@@ -47,17 +49,11 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks at the queue when the state could not be read.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What an engine knows of deliveries.
-#[derive(Default)]
-pub(super) struct Sender {
-    /// There may be something to send.
-    wake: Notify,
-    /// Deliveries under way by webhook. Locked while one is claimed, so that who changes a webhook finds either a
-    /// flight to end or none to come.
-    flights: Mutex<HashMap<String, Flight>>,
-}
+/// Deliveries under way by webhook. Locked while one is claimed, so that who changes a webhook finds either a flight to
+/// end or none to come.
+pub(super) type Flights = Mutex<HashMap<String, Flight>>;
 
-struct Flight {
+pub(super) struct Flight {
     ending: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -65,32 +61,30 @@ struct Flight {
 /// Connects to receivers.
 pub type HttpClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
 
-impl Sender {
-    /// There is something to send.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
-    }
-}
-
-impl Engine {
+impl Webhooks {
     /// Puts back what an earlier engine had under way, then sends until the engine ends.
-    pub(super) async fn start_sender(self: &Arc<Self>) -> Result<()> {
-        let rows = self.store.call(|c| {
+    pub async fn open(engine: Arc<Engine>) -> Result<Arc<Self>> {
+        let rows = engine.store().call(|c| {
             for delivery in queue::interrupted(c)? {
                 queue::decide(c, &interrupted(&delivery))?;
             }
             Ok(())
         });
         rows.await?;
-        let engine = self.clone();
-        self.tasks.spawn(async move {
-            engine.send_all().await;
+        let webhooks = Arc::new(Self {
+            engine,
+            reach: Arc::default(),
+            flights: Flights::default(),
+        });
+        let sender = webhooks.clone();
+        webhooks.engine.tasks().spawn(async move {
+            sender.send_all().await;
             // Each puts its delivery back when it is ended.
-            for (_, flight) in engine.sender.flights.lock().await.drain() {
+            for (_, flight) in sender.flights.lock().await.drain() {
                 flight.ending.cancel();
             }
         });
-        Ok(())
+        Ok(webhooks)
     }
 
     /// Runs a change of a webhook and breaks off a delivery that is under way to it: when this returns, nothing more
@@ -100,7 +94,7 @@ impl Engine {
         webhook: &str,
         change: impl Future<Output = Stored<T>>,
     ) -> Result<T> {
-        let mut flights = self.sender.flights.lock().await;
+        let mut flights = self.flights.lock().await;
         let changed = change.await?;
         let flight = flights.remove(webhook);
         drop(flights);
@@ -108,13 +102,13 @@ impl Engine {
             flight.ending.cancel();
             let _ = flight.task.await;
         }
-        self.sender.wake();
+        self.engine.deliveries().notify_one();
         Ok(changed)
     }
 
     async fn send_all(self: &Arc<Self>) {
         let client = client(self.reach.clone());
-        let closing = self.closing().clone();
+        let closing = self.engine.closing().clone();
         while !closing.is_cancelled() {
             let next = self.send_due(&client).await;
             let wait = async {
@@ -128,7 +122,7 @@ impl Engine {
                 }
             };
             tokio::select! {
-                () = self.sender.wake.notified() => {}
+                () = self.engine.deliveries().notified() => {}
                 () = wait => {}
                 () = closing.cancelled() => {}
             }
@@ -137,14 +131,15 @@ impl Engine {
 
     /// Begins what is due and says when to look again, if nothing else happens.
     async fn send_due(self: &Arc<Self>, client: &HttpClient) -> std::result::Result<Option<i64>, ()> {
-        let mut flights = self.sender.flights.lock().await;
+        let mut flights = self.flights.lock().await;
         flights.retain(|_, flight| !flight.task.is_finished());
         let free = AT_ONCE.saturating_sub(flights.len());
         if free == 0 {
             return Ok(None); // the end of a flight wakes this
         }
         let claimed = self
-            .store
+            .engine
+            .store()
             .call(move |c| queue::claim(c, clock::now_micros(), free))
             .await;
         let (claims, next) = claimed.map_err(|error| tracing::error!(%error, "reading deliveries failed"))?;
@@ -152,7 +147,8 @@ impl Engine {
             let webhook = claim.delivery.webhook_id.clone();
             let ending = CancellationToken::new();
             let task = self
-                .tasks
+                .engine
+                .tasks()
                 .spawn(self.clone().deliver(client.clone(), claim, ending.clone()));
             flights.insert(webhook, Flight { ending, task });
         }
@@ -162,7 +158,7 @@ impl Engine {
     async fn deliver(self: Arc<Self>, client: HttpClient, claim: Claim, ending: CancellationToken) {
         let id = claim.delivery.id.clone();
         let begun = Instant::now();
-        let closing = self.closing().clone();
+        let closing = self.engine.closing().clone();
         let sent = tokio::select! {
             sent = send(&client, &claim) => Some(sent),
             () = ending.cancelled() => None,
@@ -176,10 +172,14 @@ impl Engine {
                     webhook = %claim.delivery.webhook_id, delivery = %id, attempt = claim.delivery.attempt_count,
                     status = decision.response_status, outcome = decision.delivery_status, "webhook"
                 );
-                self.store.call(move |c| queue::decide(c, &decision)).await
+                self.engine
+                    .store()
+                    .call(move |c| queue::decide(c, &decision))
+                    .await
             }
             None => {
-                self.store
+                self.engine
+                    .store()
                     .call(move |c| queue::put_back(c, &id, clock::now_micros()))
                     .await
             }
@@ -187,7 +187,7 @@ impl Engine {
         if let Err(error) = written {
             tracing::error!(%error, "storing a delivery failed");
         }
-        self.sender.wake();
+        self.engine.deliveries().notify_one();
     }
 }
 

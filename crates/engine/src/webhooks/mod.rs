@@ -1,5 +1,10 @@
-//! Lifecycle webhooks: made, changed, removed, and what became of their deliveries. They are sent by
-//! [`super::webhooks_sender`].
+//! Lifecycle webhooks: made, changed, removed, and what became of their deliveries. Events queue them; [`sender`] sends them,
+//! [`reach`] says where to.
+
+pub mod reach;
+pub mod sender;
+
+use std::sync::Arc;
 
 use axum::http::Uri;
 use nullspace_wire::lifecycle::LifecycleEventInfo;
@@ -11,10 +16,11 @@ use nullspace_wire::Timestamp;
 
 use crate::machine::ground::{clock, ids, Error, Kind, Result};
 use crate::machine::monitoring::events::Operation;
-use crate::machine::webhooks_reach::Reach;
 use crate::machine::Engine;
 use crate::store::webhooks::{self, Webhook};
 use crate::store::webhooks_queue::{self as queue, Delivery};
+use reach::Reach;
+use sender::Flights;
 
 /// Longest URL, bytes.
 const URL_LIMIT: usize = 2048;
@@ -23,15 +29,24 @@ const SECRET_LIMIT: usize = 1024;
 /// Most webhooks: each event is looked up against all of them.
 pub const WEBHOOK_LIMIT: usize = 100;
 
-impl Engine {
+/// The webhooks of one engine.
+pub struct Webhooks {
+    engine: Arc<Engine>,
+    reach: Arc<Reach>,
+    flights: Flights,
+}
+
+impl Webhooks {
+    /// Where they may be sent.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// Makes a webhook; events from now on are sent.
-    pub async fn create_webhook(
-        &self,
-        request: CreateLifecycleWebhookRequest,
-    ) -> Result<LifecycleWebhookInfo> {
+    pub async fn create(&self, request: CreateLifecycleWebhookRequest) -> Result<LifecycleWebhookInfo> {
         let webhook = new_webhook(request, &self.reach)?;
         let row = webhook.clone();
-        let is_room = self.store.call(move |c| {
+        let is_room = self.engine.store().call(move |c| {
             let is_room = webhooks::list(c)?.len() < WEBHOOK_LIMIT;
             if is_room {
                 webhooks::put(c, &row)?;
@@ -45,21 +60,25 @@ impl Engine {
     }
 
     /// All webhooks, newest first.
-    pub async fn list_webhooks(&self) -> Result<Vec<LifecycleWebhookInfo>> {
-        let rows = self.store.call(|c| webhooks::list(c)).await?;
+    pub async fn list(&self) -> Result<Vec<LifecycleWebhookInfo>> {
+        let rows = self.engine.store().call(|c| webhooks::list(c)).await?;
         rows.into_iter().map(info).collect()
     }
 
     /// One webhook.
-    pub async fn webhook(&self, id: &str) -> Result<LifecycleWebhookInfo> {
+    pub async fn get(&self, id: &str) -> Result<LifecycleWebhookInfo> {
         let wanted = id.to_owned();
-        let row = self.store.call(move |c| webhooks::get(c, &wanted)).await?;
+        let row = self
+            .engine
+            .store()
+            .call(move |c| webhooks::get(c, &wanted))
+            .await?;
         info(row.ok_or_else(|| no_webhook(id))?)
     }
 
     /// Changes a webhook. A delivery under way to it is broken off and tried again with what is new; a webhook that
     /// is switched off keeps what is queued for when it is switched on.
-    pub async fn update_webhook(
+    pub async fn update(
         &self,
         id: &str,
         change: UpdateLifecycleWebhookRequest,
@@ -67,7 +86,7 @@ impl Engine {
         let change = check_change(change, &self.reach)?;
         let wanted = id.to_owned();
         let written = self.stop_deliveries(id, async {
-            let job = self.store.call(move |c| {
+            let job = self.engine.store().call(move |c| {
                 let Some(mut row) = webhooks::get(c, &wanted)? else {
                     return Ok(None);
                 };
@@ -78,13 +97,16 @@ impl Engine {
             job.await
         });
         written.await?.ok_or_else(|| no_webhook(id))?;
-        self.webhook(id).await
+        self.get(id).await
     }
 
     /// Removes a webhook with all its deliveries; one under way is broken off.
-    pub async fn delete_webhook(&self, id: &str) -> Result<()> {
+    pub async fn delete(&self, id: &str) -> Result<()> {
         let wanted = id.to_owned();
-        let removed = self.stop_deliveries(id, self.store.call(move |c| webhooks::delete(c, &wanted)));
+        let removed = self.stop_deliveries(
+            id,
+            self.engine.store().call(move |c| webhooks::delete(c, &wanted)),
+        );
         match removed.await? {
             true => Ok(()),
             false => Err(no_webhook(id)),
@@ -99,7 +121,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<LifecycleWebhookDeliveryInfo>> {
         let wanted = webhook.to_owned();
-        let rows = self.store.call(move |c| {
+        let rows = self.engine.store().call(move |c| {
             let webhook = webhooks::get(c, &wanted)?;
             webhook
                 .map(|webhook| queue::list(c, &webhook.id, offset, limit))
@@ -112,21 +134,13 @@ impl Engine {
     /// One delivery with its event and all attempts.
     pub async fn delivery(&self, webhook: &str, id: &str) -> Result<LifecycleWebhookDeliveryDetail> {
         let (of, wanted) = (webhook.to_owned(), id.to_owned());
-        let found = self.store.call(move |c| queue::get(c, &of, &wanted)).await?;
+        let found = self
+            .engine
+            .store()
+            .call(move |c| queue::get(c, &of, &wanted))
+            .await?;
         let (delivery, attempts) = found.ok_or_else(|| no_delivery(webhook, id))?;
         delivery_detail(delivery, &attempts)
-    }
-}
-
-impl Engine {
-    /// Lets webhooks be sent to every address.
-    pub fn allow_private_webhooks(&self) {
-        self.reach.allow_everywhere();
-    }
-
-    /// Notes the port of the API, to which no webhook is sent.
-    pub fn serves_on(&self, port: u16) {
-        self.reach.serves_on(port);
     }
 }
 
