@@ -300,7 +300,8 @@ pub trait Backend: Send + Sync + 'static {
     /// What this computer can enforce.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Starts a machine and waits until it answers. On an error, or when the future is dropped, nothing is left.
+    /// Starts a machine and waits until it answers. On an error, or when the future is dropped, nothing is left. Starts
+    /// wait here where more of them at once would only lengthen each other.
     async fn start(&self, spec: StartSpec) -> Result<Arc<dyn Running>>;
 
     /// Ends all that an earlier engine process left in the state directory: processes, mounts, control groups,

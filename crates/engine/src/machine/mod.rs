@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use nullspace_wire::lifecycle::LifecycleEventInfo;
 use nullspace_wire::machine::MachineStatus;
-use tokio::sync::{broadcast, Notify, Semaphore};
+use tokio::sync::{broadcast, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -78,8 +78,6 @@ pub struct Engine {
     keys: InFlight,
     layers: Layers,
     images: Images,
-    /// Starts that may run at once.
-    starts: Semaphore,
     /// Work that the end of the engine waits for.
     tasks: TaskTracker,
     /// Cancelled when the engine begins to end.
@@ -118,8 +116,6 @@ impl Engine {
     }
 
     fn new(store: Store, backend: Arc<dyn Backend>, ids: Ids) -> Self {
-        // More starts at once than this only lengthen each other.
-        let starts = 2 * std::thread::available_parallelism().map_or(2, usize::from);
         let trash = Arc::new(Trash::new(store.directory().join("trash")));
         let directory = store.directory().to_owned();
         let room: Room = Arc::new(move || room::look(&directory).map_err(|error| error.message));
@@ -133,7 +129,6 @@ impl Engine {
             keys: InFlight::default(),
             layers: Layers::default(),
             images,
-            starts: Semaphore::new(starts),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENT_BACKLOG),
