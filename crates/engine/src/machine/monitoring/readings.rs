@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nullspace_wire::machine::MachineStatus;
-
+use crate::machine::ground::status;
 use crate::machine::Engine;
 use crate::metrics::Reading;
 
@@ -14,14 +13,7 @@ impl Engine {
         let mut machines = Reading::new("machines", "Machines by state");
         let mut states: BTreeMap<&str, u32> = [("creating", 0), ("running", 0), ("paused", 0)].into();
         for machine in self.all_live() {
-            let state = match machine.read(|record| record.status) {
-                MachineStatus::Creating => "creating",
-                MachineStatus::Running => "running",
-                MachineStatus::Paused => "paused",
-                MachineStatus::Destroyed => "destroyed",
-                MachineStatus::Error => "error",
-            };
-            *states.entry(state).or_default() += 1;
+            *states.entry(status::name(machine.status())).or_default() += 1;
         }
         for (state, count) in states {
             machines.add([("state", state)], f64::from(count));
