@@ -85,7 +85,7 @@ impl<'a> Download<'a> {
                 Err(failed) => tries.again(failed).await?,
             }
         }
-        let digest = format!("sha256:{}", super::sigv4::hex(&self.digest.finalize()));
+        let digest = format!("sha256:{}", hex::encode(self.digest.finalize()));
         check_digest("the archive", &self.wanted.digest, &digest)?;
         Ok(self.parts.send(Part::Whole).await.is_ok())
     }

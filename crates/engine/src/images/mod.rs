@@ -482,7 +482,7 @@ fn chain(diff_ids: &[String]) -> Vec<String> {
 /// Name of the layer above all others: what is in it depends on them.
 fn end_name(names: &[String]) -> String {
     let digest = Sha256::digest(names.join("\n"));
-    format!("{PREFIX}{FORMAT}_end_{}", sigv4::hex(&digest))
+    format!("{PREFIX}{FORMAT}_end_{}", hex::encode(digest))
 }
 
 /// The manifest of an image for a platform: its digest, its configuration and the archives of its layers.
@@ -537,7 +537,7 @@ async fn document(repository: &Repository<'_>, kind: &str, named: &Descriptor) -
 }
 
 fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", sigv4::hex(&Sha256::digest(bytes)))
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 fn check_digest(what: &str, expected: &str, found: &str) -> Result<()> {

@@ -32,14 +32,14 @@ impl Signer<'_> {
             .collect();
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let body = hex(&Sha256::digest(request.body));
+        let body = hex::encode(Sha256::digest(request.body));
         let canonical = format!("{}\n/\n\n{headers}\n{names}\n{body}", request.method);
         let date = request.moment.get(..8).unwrap_or_default();
         let scope = format!("{date}/{}/{}/aws4_request", self.region, self.service);
         let text = format!(
             "AWS4-HMAC-SHA256\n{}\n{scope}\n{}",
             request.moment,
-            hex(&Sha256::digest(canonical))
+            hex::encode(Sha256::digest(canonical))
         );
         let mut key = format!("AWS4{}", self.secret_access_key).into_bytes();
         for part in [date, self.region, self.service, "aws4_request"] {
@@ -48,7 +48,7 @@ impl Signer<'_> {
         format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}",
             self.access_key_id,
-            hex(&hmac(&key, &text))
+            hex::encode(hmac(&key, &text))
         )
     }
 }
@@ -57,11 +57,6 @@ fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is taken");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
-}
-
-/// Bytes in hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

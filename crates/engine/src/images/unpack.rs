@@ -21,7 +21,6 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::error::{Error, Kind, Result};
-use super::sigv4::hex;
 use crate::isolation::ids;
 
 /// What a layer may be.
@@ -161,7 +160,7 @@ pub fn layer(
     let mut reader = archive.into_inner();
     io::copy(&mut reader, &mut io::sink()).map_err(|error| cause(broken(error)))?;
     unpack.finish()?;
-    unpack.done.diff_id = format!("sha256:{}", hex(&reader.digest.finalize()));
+    unpack.done.diff_id = format!("sha256:{}", hex::encode(reader.digest.finalize()));
     Ok(unpack.done)
 }
 

@@ -232,12 +232,7 @@ fn state() -> String {
             .map(|found| (found.mtime(), found.mtime_nsec()));
         digest.update(format!("{source} {changed:?}\n"));
     }
-    digest
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(&digest.finalize()[..8])
 }
 
 /// What trees are made of, as far as that changes.

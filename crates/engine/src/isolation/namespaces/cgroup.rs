@@ -60,10 +60,7 @@ impl Groups {
     pub fn open(state_dir: &Path) -> Self {
         let canonical = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned());
         let digest = Sha256::digest(canonical.as_os_str().as_encoded_bytes());
-        let name = format!(
-            "nullspace-{:02x}{:02x}{:02x}{:02x}{:02x}{:02x}",
-            digest[0], digest[1], digest[2], digest[3], digest[4], digest[5]
-        );
+        let name = format!("nullspace-{}", hex::encode(&digest[..6]));
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut groups = Self::default();

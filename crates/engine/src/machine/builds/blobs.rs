@@ -10,7 +10,7 @@ use nullspace_wire::template::{ContextEntryType, PreflightRequest, PreflightResp
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::definition::{blob_id, hex, Content, Definition, Entry};
+use super::definition::{blob_id, Content, Definition, Entry};
 use crate::machine::ground::{clock, ids, Error, Kind, Result};
 use crate::machine::Engine;
 use crate::store::builds as store;
@@ -212,7 +212,10 @@ impl Engine {
         if upload.written != upload.expected {
             return Err(self.wrong_size(&upload, upload.written));
         }
-        let found = format!("blob_{}", hex(&std::mem::take(&mut upload.hash).finalize()));
+        let found = format!(
+            "blob_{}",
+            hex::encode(std::mem::take(&mut upload.hash).finalize())
+        );
         if found != upload.id {
             return Err(refused(
                 "blob_upload",

@@ -97,12 +97,7 @@ impl Content {
 
 /// Name of the file with these bytes.
 pub fn blob_id(bytes: &[u8]) -> String {
-    format!("blob_{}", hex(&Sha256::digest(bytes)))
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("blob_{}", hex::encode(Sha256::digest(bytes)))
 }
 
 /// Checks a request. The secrets are for this one build and are given apart.

@@ -51,7 +51,7 @@ use crate::machine::validate::sizes::Asked;
 use crate::machine::Engine;
 use crate::store::{builds as store, documents, templates};
 use base::Base;
-use definition::{hex, Content, Definition, Entry};
+use definition::{Content, Definition, Entry};
 use log::Log;
 use secrets::Secrets;
 use step::Action;
@@ -759,13 +759,16 @@ impl Engine {
 
 /// `sha256:` and the digits of the canonical JSON.
 fn digest(value: &Value) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(canonical(value).as_bytes())))
+    format!(
+        "sha256:{}",
+        hex::encode(Sha256::digest(canonical(value).as_bytes()))
+    )
 }
 
 fn dockerfile_digest(definition: &Definition) -> Option<String> {
     match &definition.base {
         Base::Dockerfile(recipe) => {
-            let digits = hex(&Sha256::digest(recipe.text.as_bytes()));
+            let digits = hex::encode(Sha256::digest(recipe.text.as_bytes()));
             Some(format!("sha256:{digits}"))
         }
         Base::Template(_) | Base::Image { .. } => None,

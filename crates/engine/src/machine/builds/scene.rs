@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::base::{not_pulled, Base, Defaults};
-use super::definition::{hex, Definition};
+use super::definition::Definition;
 use super::run::{Done, Failure};
 use super::Build;
 use crate::images::{self, Auth};
@@ -39,7 +39,7 @@ pub(super) struct Scene {
 }
 
 pub(super) fn hash(value: &Value) -> String {
-    hex(&Sha256::digest(canonical(value).as_bytes()))
+    hex::encode(Sha256::digest(canonical(value).as_bytes()))
 }
 
 impl Engine {

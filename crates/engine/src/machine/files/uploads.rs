@@ -354,7 +354,7 @@ impl Engine {
         let (staged, offset) = (upload.staged.clone(), u64::from(number) * info.part_size);
         let checksum = checksum.map(str::to_ascii_lowercase);
         let written = tokio::task::spawn_blocking(move || {
-            if checksum.is_some_and(|given| given != hexadecimal(&Sha256::digest(&bytes))) {
+            if checksum.is_some_and(|given| given != hex::encode(Sha256::digest(&bytes))) {
                 return Ok(false);
             }
             staged.write_all_at(&bytes, offset).map(|()| true)
@@ -495,13 +495,9 @@ async fn digest(staged: Arc<File>, length: u64) -> Result<String> {
             hash.update(&buffer[..wanted]);
             done += wanted as u64;
         }
-        Ok::<_, std::io::Error>(hexadecimal(&hash.finalize()))
+        Ok::<_, std::io::Error>(hex::encode(hash.finalize()))
     });
     read.await
         .map_err(|error| Error::internal("reading an upload", error))?
         .map_err(|error| Error::internal("reading an upload", error))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
