@@ -1,17 +1,8 @@
-//! Dockerfiles in real machines, through an engine that is a process of its own: needs root; without, the tests say so and pass.
+//! Builds from a Dockerfile.
 
-#[allow(dead_code)] // the program of the images uses all of it
-#[path = "images/archives.rs"]
-mod archives;
-#[path = "support/process.rs"]
-mod process;
-#[allow(dead_code)]
-#[path = "images/registry.rs"]
-mod registry;
-
-use archives::{gzip, with_program, Archive};
-use process::{holding, is_root, names, Engine};
-use registry::{Registry, GZIP};
+use crate::archives::{gzip, with_program, Archive};
+use crate::process::{holding, is_root, names, Engine};
+use crate::registry::{Registry, GZIP};
 use serde_json::{json, Value};
 
 const SECRET: &str = "hunter2-77ab01ce";

@@ -1,15 +1,4 @@
-//! Builds from an image in real machines, through an engine that is a process of its own: needs root; without, the tests say so
-//! and pass.
-
-#[allow(dead_code)] // the program of the images uses all of it
-#[path = "images/archives.rs"]
-mod archives;
-mod netns;
-#[path = "support/process.rs"]
-mod process;
-#[allow(dead_code)]
-#[path = "images/registry.rs"]
-mod registry;
+//! Builds from an image.
 
 use std::future::Future;
 use std::io;
@@ -19,9 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use archives::{gzip, with_program, Archive, Entry};
-use process::{holding, is_root, names, Engine};
-use registry::{digest, Door, Fault, Registry, GZIP};
+use crate::archives::{gzip, with_program, Archive, Entry};
+use crate::process::{holding, is_root, names, Engine};
+use crate::registry::{digest, Door, Fault, Registry, GZIP};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{json, Value};
@@ -304,7 +293,7 @@ async fn elsewhere(certificate: Option<TlsAcceptor>) -> Registry {
 }
 
 fn in_a_network(test: impl Future<Output = ()> + Send + 'static) {
-    let network = netns::Network::new();
+    let network = crate::netns::Network::new();
     network.ip("link set lo up");
     network.ip(&format!("addr add {ELSEWHERE}/32 dev lo"));
     network.run(|| {

@@ -1,5 +1,4 @@
 //! What several of these tests need.
-#![allow(dead_code)] // each of them uses a part
 
 use nullspace::client::machine::Machine;
 use nullspace::client::{Client, Failure};

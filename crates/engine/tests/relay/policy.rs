@@ -1,11 +1,9 @@
 //! What a machine reaches through the relay under which rules.
 
-mod netns;
-
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use netns::{custom, echoes, greeting, port, Lab, ANSWER, QUERY, REFUSED};
+use crate::netns::{custom, echoes, greeting, port, Lab, ANSWER, QUERY, REFUSED};
 use nullspace_engine::isolation::relay::{Pool, RelayOptions};
 use nullspace_engine::isolation::{EgressRules, Verdict};
 

@@ -8,8 +8,7 @@ use nullspace::core::{egress, events, lease};
 use nullspace::surface::{kinds, lifecycle, machines, pools, previews, snapshots, webhooks};
 use serde_json::{json, Value as Json};
 
-mod support;
-use support::{given, request, request_body, request_query};
+use crate::support::{given, request, request_body, request_query};
 
 #[track_caller]
 fn assert_names<T: std::fmt::Debug>(named: &str, read: Result<T, Error>) {

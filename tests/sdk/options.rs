@@ -7,8 +7,7 @@ use nullspace::core::{exec, machine};
 use nullspace::surface::pools;
 use serde_json::{json, Value as Json};
 
-mod support;
-use support::{given, request_body};
+use crate::support::{given, request_body};
 
 fn create(options: Json) -> Result<Json, Error> {
     let options = given(options);

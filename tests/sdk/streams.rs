@@ -13,8 +13,7 @@ use nullspace::transport::Unopened;
 use proptest::prelude::*;
 use serde_json::{json, Value as Json};
 
-mod support;
-use support::{error, given, machine};
+use crate::support::{error, given, machine};
 
 const HANDLE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
 const SOCKET: &str = "/v1/machines/mch_1/ws?channel=exec";

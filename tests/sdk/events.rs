@@ -8,8 +8,7 @@ use nullspace::transport::script::{Script, Side};
 use nullspace::transport::Unopened;
 use serde_json::{json, Value as Json};
 
-mod support;
-use support::{client, error, given};
+use crate::support::{client, error, given};
 
 const PATH: &str = "/v1/lifecycle/ws";
 

@@ -1,12 +1,10 @@
 //! Rules of names: when a connection is made, and when it ends. What they allow is in `tests/e2e/egress-domains.test.mjs`.
 
-mod netns;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use netns::{echoes, greeting, Lab};
+use crate::netns::{echoes, greeting, Lab};
 use nullspace_engine::isolation::relay::RelayOptions;
 use nullspace_engine::isolation::{DomainRule, EgressRules, NameRules, Verdict};
 

@@ -13,8 +13,7 @@ use nullspace::transport::script::{Act, Script};
 use nullspace::transport::Phase;
 use serde_json::{json, Value as Json};
 
-mod support;
-use support::{args, body, client, error, given, machine};
+use crate::support::{args, body, client, error, given, machine};
 
 const HANDLE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512}}"#;
 const FORKED: &str =

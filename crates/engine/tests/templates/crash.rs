@@ -1,11 +1,8 @@
-//! Builds in real machines through an engine that is killed: needs root; without, the test says so and passes.
-
-#[path = "support/process.rs"]
-mod process;
+//! Builds through an engine that is killed.
 
 use std::time::Duration;
 
-use process::{holding, is_root, names, Engine};
+use crate::process::{holding, is_root, names, Engine};
 use serde_json::{json, Value};
 
 const SECRET: &str = "hunter2-5c1e9a7f";

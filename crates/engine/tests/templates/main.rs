@@ -1,0 +1,21 @@
+//! Builds of templates in real machines, through an engine that is a process of its own: needs root; without, the tests say so and
+//! pass.
+//!
+//! - `images`: from an image
+//! - `dockerfile`: from a Dockerfile
+//! - `crash`: while the engine is killed
+
+#[allow(dead_code)] // the program of the images uses all of it
+#[path = "../images/archives.rs"]
+mod archives;
+#[path = "../netns/mod.rs"]
+mod netns;
+#[path = "../support/process.rs"]
+mod process;
+#[allow(dead_code)]
+#[path = "../images/registry.rs"]
+mod registry;
+
+mod crash;
+mod dockerfile;
+mod images;
