@@ -203,9 +203,6 @@ export class Nullspace {
   readonly TemplateWarmPool: typeof TemplateWarmPool;
 }
 
-/** Where a machine is in its life. A newer server may send other values. */
-export type MachineStatus = 'creating' | 'running' | 'paused' | 'destroyed' | 'error' | (string & {});
-
 /** What a machine may reach. Made by hand or by {@link NetworkEgressPolicy}. */
 export type EgressPolicy = { mode: 'allow_all' } | { mode: 'deny_all' } | ({ mode: 'custom' } & CustomEgress);
 
@@ -304,20 +301,6 @@ export type SecretOptions = {
       value?: undefined;
     }
 );
-
-/** What is told of a secret of a machine. */
-export interface MachineSecret {
-  /** As in {@link NetworkOptions.secrets}. */
-  readonly name: string;
-  /** As given. */
-  readonly hosts: string[];
-  /** In small letters. */
-  readonly header: string;
-  /** Where the machine reaches the first host through its gateway. */
-  readonly baseUrl: string;
-  /** The variable that says so in the machine. */
-  readonly baseUrlEnv: string;
-}
 
 /** `network` of {@link CreateOptions}. */
 export interface NetworkOptions {
@@ -454,100 +437,8 @@ export interface GetOrCreateOptions extends Omit<CreateOptions, 'idempotencyKey'
   onCreate?: ((machine: Machine) => unknown) | undefined;
 }
 
-/** Size of a machine. */
-export interface MachineConfig {
-  /** Processors. */
-  readonly vcpus: number;
-  /** MiB. */
-  readonly memoryMb: number;
-  /** MiB, when asked for. */
-  readonly diskMb?: number;
-}
-
-/** How a create that named a warm pool was served. */
-export interface WarmPoolCheckout {
-  /** Where the machine came from. */
-  readonly source: 'ready_instance' | 'cold_create' | 'bypassed' | (string & {});
-  /** Whether a ready machine was taken. */
-  readonly hit: boolean;
-  /** The pool. */
-  readonly id?: string;
-  /** As asked. */
-  readonly mode?: 'prefer' | 'require' | 'bypass' | (string & {});
-  /** Milliseconds waited for a ready machine. */
-  readonly waitMs?: number;
-}
-
-/** A machine as the server describes it: a plain object, safe to store and to send. */
-export interface MachineInfo {
-  /** `mch_...` */
-  readonly id: string;
-  /** Where it is in its life. */
-  readonly status: MachineStatus;
-  /** As given on create. */
-  readonly template: string;
-  /** Size. */
-  readonly config: MachineConfig;
-  /** As given on create, verbatim. */
-  readonly metadata?: Record<string, unknown>;
-  /** When it was made. */
-  readonly createdAt: Date;
-  /** When it first ran. */
-  readonly startedAt?: Date;
-  /** Milliseconds: length of the lease. */
-  readonly timeoutMs?: number;
-  /** End of the lease. */
-  readonly timeoutAt?: Date;
-  /** The same as `timeoutAt`. */
-  readonly expiresAt?: Date;
-  /** Milliseconds until the end of the lease. */
-  readonly remainingMs?: number;
-  /** What happens then. */
-  readonly timeoutAction?: 'destroy' | 'hibernate' | (string & {});
-  /** Last request to the machine. */
-  readonly lastActiveAt?: Date;
-  /** As given on create. */
-  readonly inactivityTimeoutMs?: number;
-  /** As given on create. */
-  readonly autoDeleteAfterMs?: number;
-  /** As given on create. */
-  readonly ephemeral?: boolean;
-  /** As given on create. */
-  readonly autoResume?: boolean;
-  /** Working directory of commands. */
-  readonly cwd?: string;
-  /** Only while paused. */
-  readonly snapshotId?: string;
-  /** How a create that named a warm pool was served. */
-  readonly warmPoolCheckout?: WarmPoolCheckout;
-  /** What the machine may reach now, and what secrets it uses. Hosted servers leave it out. */
-  readonly network?: { readonly egress: EgressPolicy; readonly secrets?: MachineSecret[] };
-  /** What the local engine does not enforce on this computer. */
-  readonly warnings?: readonly string[];
-  /** Why the machine is in `error` (local engine). */
-  readonly errorMessage?: string;
-}
-
 /** A field of {@link MachineInfo}, as `fields` takes it. */
 export type MachineField = keyof MachineInfo;
-
-/** One sample of a machine. */
-export interface MachineMetrics {
-  /** When it was taken. */
-  readonly timestamp: Date;
-  /** 100 is one processor fully used. */
-  readonly cpuPercent: number;
-  /** Processors of the machine. */
-  readonly cpuCount: number;
-  readonly memUsedBytes: number;
-  readonly memTotalBytes: number;
-  readonly diskUsedBytes: number;
-  readonly diskTotalBytes: number;
-  /** Since the start. */
-  readonly networkRxBytes: number;
-  /** Since the start. */
-  readonly networkTxBytes: number;
-}
 
 /** Filters of {@link Machine.list}. */
 export interface MachineQuery {
@@ -570,12 +461,6 @@ export interface ListOptions extends ClientOptions {
   /** Where to continue: {@link MachinePage.nextToken} of an earlier page. @default the first page */
   nextToken?: string | undefined;
   /** Only these fields: gives plain objects instead of a page. At least one. @default all */
-  fields?: readonly MachineField[] | undefined;
-}
-
-/** Options of {@link Machine.getInfoById}. */
-export interface GetInfoOptions extends ClientOptions {
-  /** Only these fields, at least one. @default all */
   fields?: readonly MachineField[] | undefined;
 }
 
@@ -785,12 +670,6 @@ export class Machine implements AsyncDisposable {
   toJSON(): { id: string; cwd?: string };
 }
 
-/** Options of {@link Machine.setTimeout}. */
-export interface SetTimeoutOptions extends CallOptions {
-  /** What happens at the end of the lease. @default it stays as it is */
-  timeoutAction?: 'destroy' | 'hibernate' | undefined;
-}
-
 /** Options of {@link Machine.keepAlive}. */
 export interface KeepAliveOptions extends CallOptions {
   /** Seconds that each renewal asks for, more than 0. @default 300 */
@@ -816,51 +695,10 @@ export class KeepAlive implements AsyncDisposable {
   toJSON(): object;
 }
 
-/** Lease on a machine. */
-export interface TimeoutLease {
-  /** Milliseconds, counted from the call. */
-  readonly timeoutMs: number;
-  readonly timeoutAction: 'destroy' | 'hibernate' | (string & {});
-  /** End of the lease. */
-  readonly timeoutAt?: Date;
-  /** Milliseconds left. */
-  readonly remainingMs?: number;
-}
-
 /** Options of {@link Machine.fork}. */
 export interface KeyedOptions extends CallOptions {
   /** One key never makes two. @default a new UUID for each call */
   idempotencyKey?: string | undefined;
-}
-
-/** Options of {@link Machine.createSnapshot}. A server that keeps neither refuses both: {@link NotImplementedError}. */
-export interface CreateSnapshotOptions extends KeyedOptions {
-  /** 1 to 128 visible ASCII characters, the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none */
-  name?: string | undefined;
-  /** Kept verbatim; {@link Snapshot.list} can filter by it. @default `{}` */
-  metadata?: Record<string, unknown> | undefined;
-}
-
-/** A snapshot as the server describes it. */
-export interface SnapshotInfo {
-  /** `snap_...` */
-  readonly id: string;
-  /** The machine that the snapshot was taken of. */
-  readonly machineId: string;
-  /** Bytes that the snapshot adds on the disk. */
-  readonly sizeBytes: number;
-  readonly createdAt: Date;
-  readonly metadata?: Record<string, unknown>;
-}
-
-/** Options of {@link Snapshot.list}. */
-export interface SnapshotListOptions extends ClientOptions {
-  /** Only those of this machine. @default all */
-  machineId?: string | undefined;
-  /** Only those with this name. @default all */
-  name?: string | undefined;
-  /** With at least these entries. @default all */
-  metadata?: Record<string, unknown> | undefined;
 }
 
 /** Snapshots that outlive their machine. */
@@ -873,85 +711,6 @@ export class Snapshot {
   /** Deletes a snapshot. @throws {@link ConflictError} code `snapshot_in_use` while a machine uses it */
   static delete(id: string, options?: ClientOptions): Promise<void>;
   toJSON(): object;
-}
-
-/** A volume as the server describes it. */
-export interface VolumeInfo {
-  /** `vol_...` */
-  readonly id: string;
-  /** Unique in an account. */
-  readonly name: string;
-  readonly createdAt: Date;
-  /** Bytes of its files. */
-  readonly usedBytes: number;
-  /** Number of its files and directories. */
-  readonly inodeCount: number;
-  /** Number of its mounts in machines. */
-  readonly mountCount: number;
-  /** Most bytes; absent without a limit. */
-  readonly maxSizeBytes?: number;
-  /** Most files and directories; absent without a limit. */
-  readonly maxFileCount?: number;
-  /** Most mounts; absent without a limit. */
-  readonly maxMounts?: number;
-  /** When its files were counted. */
-  readonly lastReconciledAt?: Date;
-  readonly status: 'available' | 'attached' | 'degraded' | 'error' | (string & {});
-}
-
-/** A volume in a machine. */
-export interface VolumeAttachment {
-  /** `vat_...` */
-  readonly id: string;
-  /** `vol_...` */
-  readonly volumeId: string;
-  /** `mch_...` */
-  readonly machineId: string;
-  /** Absolute, inside the machine. */
-  readonly mountPath: string;
-  /** Whether writes are refused. */
-  readonly readOnly: boolean;
-  readonly state:
-    | 'requested'
-    | 'mounting'
-    | 'mounted'
-    | 'paused'
-    | 'remounting'
-    | 'unmounted'
-    | 'releasing'
-    | 'released'
-    | 'failed'
-    | (string & {});
-  /** When it was attached. */
-  readonly createdAt: Date;
-  /** When it was mounted last. */
-  readonly updatedAt: Date;
-  /** Directory of the volume that is mounted; absent for all of it. */
-  readonly subpath?: string;
-  /** Why it is `failed`. */
-  readonly lastErrorCode?: string;
-  /** The same as a sentence. */
-  readonly lastErrorMessage?: string;
-}
-
-/** Options of {@link Volume.fromName}. */
-export interface VolumeFromNameOptions extends ClientOptions {
-  /** Make it when there is none. @default false */
-  createIfMissing?: boolean | undefined;
-}
-
-/** How a volume is mounted. */
-export interface VolumeMountOptions {
-  /** Directory of the volume to mount; the local engine makes it if it is missing. @default its root */
-  subpath?: string | undefined;
-  /** Refuse writes, also those of root. @default false */
-  readOnly?: boolean | undefined;
-}
-
-/** Options of {@link MachineVolumes.attach}. */
-export interface AttachVolumeOptions extends CallOptions, VolumeMountOptions {
-  /** Absolute path inside the machine. @default that of the mount; must be given with a volume */
-  mountPath?: string | undefined;
 }
 
 /**
@@ -1016,249 +775,14 @@ export class MachineVolumes {
   toJSON(): object;
 }
 
-/** Permission to reach one port of one machine. */
-export interface PreviewGrant {
-  /** `pvg_...` */
-  readonly id: string;
-  /** `mch_...` */
-  readonly machineId: string;
-  /** Port inside the machine. */
-  readonly port: number;
-  readonly status: 'active' | 'expired' | 'revoked' | 'disabled' | (string & {});
-  readonly authMode: 'direct' | 'proxy' | (string & {});
-  readonly bootstrapTransport: 'query' | 'header' | (string & {});
-  readonly tokenKinds: string[];
-  readonly principalKind: string;
-  readonly issuedAt: Date;
-  /** When the grant expires. */
-  readonly expiresAt: Date;
-  /** Requests and connections that used it. */
-  readonly useCount: number;
-  readonly httpRequestCount: number;
-  readonly websocketConnectionCount: number;
-  /** Bytes into the machine, as far as counted. */
-  readonly bytesInCount: number;
-  /** Bytes out of the machine, as far as counted. */
-  readonly bytesOutCount: number;
-  readonly createdAt: Date;
-  readonly updatedAt: Date;
-  /** When the grant was revoked. */
-  readonly revokedAt?: Date;
-  readonly firstUsedAt?: Date;
-  readonly lastUsedAt?: Date;
-}
-
-/** URLs with a token in them. Keep them out of logs. */
-export interface PreviewUrl {
-  readonly grant: PreviewGrant;
-  readonly url: string;
-  readonly websocketUrl: string;
-  readonly accessTokenExpiresAt: Date;
-  readonly accessTokenTransport: 'query' | (string & {});
-}
-
-/** Options of {@link Machine.createSignedPreviewUrl}. */
-export interface SignedPreviewUrlOptions extends CallOptions {
-  /** Seconds, 60 to 86400. @default the server's, 3600 */
-  expiresInSeconds?: number | undefined;
-}
-
-/** Options of {@link Machine.createPreviewProxyTarget}. */
-export interface PreviewProxyTargetOptions extends SignedPreviewUrlOptions {
-  /** What the proxy passes on. @default both */
-  transports?: readonly ('http' | 'websocket')[] | undefined;
-  /** Whether to say that the machine's traffic token is needed too. @default true */
-  includeTrafficTokenHint?: boolean | undefined;
-}
-
-/** What a reverse proxy needs. Keep the tokens out of logs. */
-export interface PreviewProxyTarget {
-  readonly grant: PreviewGrant;
-  /** `mch_...` */
-  readonly machineId: string;
-  /** Port inside the machine. */
-  readonly port: number;
-  /** Header that the token goes into. */
-  readonly tokenHeaderName: string;
-  readonly expiresAt: Date;
-  readonly tokenTransport: 'header' | (string & {});
-  /** Headers that the proxy must set. */
-  readonly requiredForwardedHeaders: string[];
-  /** What to know. */
-  readonly warnings: string[];
-  readonly httpUrl?: string;
-  readonly websocketUrl?: string;
-  readonly httpToken?: string;
-  readonly websocketToken?: string;
-  /** Whether {@link Machine.trafficAccessToken} is needed too. */
-  readonly trafficAccessRequired?: boolean;
-  readonly trafficAccessHeaderName?: string;
-}
-
-/** Options of {@link Machine.waitForPreview}. */
-export interface WaitForPreviewOptions extends CallOptions {
-  /** `tcp`: the port accepts; `http`: it answers. @default `http` with a `path`, else `tcp` */
-  kind?: 'tcp' | 'http' | undefined;
-  /** What to ask for. @default `/` */
-  path?: string | undefined;
-  /** Seconds to wait, 1 to 3600. @default 30 */
-  timeout?: number | undefined;
-  /** Milliseconds between two looks, 1 to 60000. @default 500 */
-  intervalMs?: number | undefined;
-}
-
-/** Whether a service answers. */
-export interface PreviewReadiness {
-  /** Both of the next two. */
-  readonly ready: boolean;
-  /** The way to the machine stands. */
-  readonly routeReady: boolean;
-  /** The service answers. */
-  readonly serviceReady: boolean;
-  /** `mch_...` */
-  readonly machineId: string;
-  readonly port: number;
-  readonly kind: 'tcp' | 'http' | (string & {});
-  /** Time of the last look. */
-  readonly checkedAt: Date;
-  /** Milliseconds of all looks together. */
-  readonly elapsedMs: number;
-  /** Looks. */
-  readonly attempts: number;
-  readonly path?: string;
-  /** Why it is not ready. */
-  readonly code?: string;
-  /** The same as a sentence. */
-  readonly error?: string;
-  readonly suggestedAction?: string;
-}
-
-/** Options of {@link Machine.createSshAccess}. */
-export interface SshAccessOptions extends CallOptions {
-  /** One line of OpenSSH. @default that of `identityFile` */
-  publicKey?: string | undefined;
-  /** User inside the machine. @default root */
-  user?: string | undefined;
-  /** Minutes until the certificate ends, 1 to 525600; servers may take less. @default the server's, 60 on the local engine */
-  expiresInMinutes?: number | undefined;
-  /** File of the private key, which stays where it is; made if it is missing. @default `nullspace_ssh_ed25519` in `keyDir` */
-  identityFile?: string | undefined;
-  /** Directory of the key that is made. @default `~/.nullspace/ssh` */
-  keyDir?: string | undefined;
-}
-
-/** A way into a machine by SSH. */
+/** Files that {@link Machine.createSshAccess} keeps here, where there are files. */
 export interface SshAccess {
-  /** For the key alone, for this machine and user alone. One line of OpenSSH. */
-  readonly certificate: string;
-  readonly host: string;
-  readonly port: number;
-  readonly user: string;
-  /** When the certificate expires. */
-  readonly expiresAt: Date;
-  /** Keep it to yourself. */
-  readonly accessId: string;
-  /**
-   * To be pasted into a terminal. It names the files below when there are some. `scp` and `sftp` take the same options,
-   * with `-P` for the port.
-   */
-  readonly command: string;
-  /** Public key by which `ssh` recognises the server. */
-  readonly hostKey?: string;
   /** File of the private key. */
   readonly identityFile?: string;
   /** File of the certificate: one a machine, so that commands for several machines work side by side. */
   readonly certificateFile?: string;
   /** File that holds `hostKey`. */
   readonly knownHostsFile?: string;
-}
-
-/** Options of {@link Machine.listPreviewUrls}. */
-export interface ListPreviewUrlsOptions extends CallOptions {
-  /** Only those of this port. @default all */
-  port?: number | undefined;
-}
-
-/** Where a port of a machine is reached. */
-export interface HostInfo {
-  /** `name` or `address:port`. */
-  readonly host: string;
-  /** HTTP(S) URL; absent without a public host name. */
-  readonly url?: string;
-  readonly websocketUrl?: string;
-  /** When the URL expires. */
-  readonly accessTokenExpiresAt?: Date;
-  /** `query` when the URL carries a token. */
-  readonly accessTokenTransport?: string;
-}
-
-/** Something that happened to a machine or a snapshot. */
-export interface LifecycleEvent {
-  readonly id: string;
-  readonly occurredAt: Date;
-  readonly audience: string;
-  readonly operation:
-    | 'create'
-    | 'destroy'
-    | 'timeout_updated'
-    | 'timeout_expired'
-    | 'hibernate'
-    | 'snapshot_created'
-    | 'resume_from_snapshot'
-    | 'fork'
-    | 'reconcile'
-    | (string & {});
-  readonly status: 'requested' | 'succeeded' | 'failed' | (string & {});
-  readonly actorKind: string;
-  /** Keys depend on the event. */
-  readonly metadata: Record<string, unknown>;
-  readonly machineId?: string;
-  readonly snapshotId?: string;
-  readonly sourceMachineId?: string;
-  readonly targetMachineId?: string;
-  readonly reason?: string;
-  readonly errorCode?: string;
-  readonly errorMessage?: string;
-}
-
-/** One page of events. */
-export interface LifecycleEventPage {
-  readonly events: LifecycleEvent[];
-  /** Events skipped. */
-  readonly offset: number;
-  /** Most events of a page. */
-  readonly limit: number;
-  readonly hasMore: boolean;
-}
-
-/** Filters of event lists. */
-export interface LifecycleFilterOptions {
-  /** Events to skip, at least 0. @default 0 */
-  offset?: number | undefined;
-  /** Most events, at least 1. @default 50 */
-  limit?: number | undefined;
-  /** Newest first, or oldest first. @default 'desc' */
-  order?: 'asc' | 'desc' | undefined;
-  /** Only events of this operation, such as `create`. @default all */
-  operation?: LifecycleEvent['operation'] | undefined;
-  /** Only events with this outcome. @default all */
-  status?: 'requested' | 'succeeded' | 'failed' | undefined;
-  /** Not before: a `Date`, or RFC 3339. @default the beginning */
-  from?: string | Date | undefined;
-  /** Not after: a `Date`, or RFC 3339. @default now */
-  to?: string | Date | undefined;
-}
-
-/** Options of {@link Lifecycle.listEvents}. */
-export interface LifecycleListOptions extends ClientOptions, LifecycleFilterOptions {
-  /** Only events of this machine. @default all */
-  machineId?: string | undefined;
-  /** Only events of this snapshot. @default all */
-  snapshotId?: string | undefined;
-  /** Only forks and snapshots of this machine. @default all */
-  sourceMachineId?: string | undefined;
-  /** Only forks that made this machine. @default all */
-  targetMachineId?: string | undefined;
 }
 
 /** Events of an account. */
@@ -1449,115 +973,12 @@ export class CodeInterpreter {
   toJSON(): object;
 }
 
-/** Options of {@link CodeInterpreter.runCode}. */
-export interface RunCodeOptions extends CallOptions {
-  /** Language of the code. @default python */
-  language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
-  /** A context or its id; goes before `language`. @default one that all cells of the language share */
-  context?: CodeContext | string | undefined;
-  /** Environment variables, for this cell alone. @default none */
-  envs?: Record<string, string> | undefined;
-  /** Seconds that the cell may run, 1 to 86400. @default 300 */
-  timeout?: number | undefined;
-  /** Called with standard output as it comes. The cell waits for the promise that it returns. @default none */
-  onStdout?: ((output: CodeOutput) => unknown) | undefined;
-  /** Called with standard error as it comes. @default none */
-  onStderr?: ((output: CodeOutput) => unknown) | undefined;
-  /** Called with each value that the cell shows. @default none */
-  onResult?: ((result: ExecutionResult) => unknown) | undefined;
-  /** Called with each artifact that the cell keeps. @default none */
-  onArtifact?: ((artifact: CodeArtifact) => unknown) | undefined;
-  /** Called with the error when the cell fails. @default none */
-  onError?: ((error: ExecutionError) => unknown) | undefined;
-}
-
-/** Options of {@link CodeInterpreter.createCodeContext}. */
-export interface CreateCodeContextOptions extends CallOptions {
-  /** Language of the cells. @default python */
-  language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
-  /** An absolute directory that exists. @default that of the machine */
-  cwd?: string | undefined;
-}
-
-/** Options of {@link CodeInterpreter.createRun}. */
-export interface CreateCodeRunOptions extends CallOptions {
-  /** A context or its id. */
-  context: CodeContext | string;
-  /** Environment variables, for this cell alone. @default none */
-  envs?: Record<string, string> | undefined;
-  /** Seconds that the cell may run, 1 to 86400. @default 300 */
-  timeout?: number | undefined;
-}
-
-/** Options of {@link CodeInterpreter.listRuns}. */
-export interface ListCodeRunsOptions extends CallOptions {
-  /** Only runs with this status. @default all */
-  status?: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | undefined;
-  /** Only runs of this context. @default all */
-  context?: CodeContext | string | undefined;
-  /** Most runs, at least 1. @default the server's, 50 on the local engine */
-  limit?: number | undefined;
-  /** `nextCursor` of the page before. @default the beginning */
-  cursor?: string | undefined;
-}
-
 /** Options of {@link CodeInterpreter.waitForRun}. */
 export interface WaitForCodeRunOptions extends CallOptions {
   /** Seconds to wait. @default 300 */
   timeout?: number | undefined;
   /** Seconds between two looks, at least 0.01. @default 1 */
   pollInterval?: number | undefined;
-}
-
-/** Options of {@link CodeInterpreter.listArtifacts}. */
-export interface ListArtifactsOptions extends CallOptions {
-  /** Only artifacts of this context. @default all */
-  context?: CodeContext | string | undefined;
-  /** Only artifacts of this cell of the context, counted from 1. @default all */
-  executionCount?: number | undefined;
-  /** Only artifacts of this kind. @default all */
-  kind?: 'image' | 'html' | 'document' | 'file' | undefined;
-  /** Most artifacts, at least 1. @default the server's, 50 on the local engine */
-  limit?: number | undefined;
-  /** `nextCursor` of the page before. @default the beginning */
-  cursor?: string | undefined;
-}
-
-/** A kernel that keeps what its cells define. */
-export interface CodeContext {
-  readonly id: string;
-  readonly language: string;
-  /** Where it started. */
-  readonly cwd: string;
-}
-
-/** A piece of output. */
-export interface CodeOutput {
-  readonly text: string;
-  /** When, in Unix milliseconds on the local engine. */
-  readonly timestamp: number;
-}
-
-/** A value as a cell shows it, in every form that it has. `png`, `jpeg` and `pdf` are Base64. */
-export interface ExecutionResult {
-  readonly text?: string;
-  readonly html?: string;
-  readonly markdown?: string;
-  readonly svg?: string;
-  readonly png?: string;
-  readonly jpeg?: string;
-  readonly pdf?: string;
-  readonly latex?: string;
-  readonly json?: unknown;
-  readonly javascript?: string;
-  /** Other media types, as they came. */
-  readonly data?: Record<string, unknown>;
-  /** A plot as numbers. The local engine sends none. */
-  readonly chart?: Chart;
-  /** Whether it is the value of the last line. */
-  readonly isMainResult: boolean;
-  /** Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of others, which are left out. */
-  readonly truncated?: Record<string, number>;
 }
 
 /**
@@ -1636,36 +1057,6 @@ export interface ScatterChart extends ChartBase<'scatter', ScatterChartElement> 
 /** Boxes. */
 export interface BoxAndWhiskerChart extends ChartBase<'box_and_whisker', BoxAndWhiskerChartElement> {}
 
-/** Why a cell failed. */
-export interface ExecutionError {
-  /** Such as `ZeroDivisionError`; `TimeoutError` at the time limit, `KernelDied` when the context was lost. */
-  readonly name: string;
-  readonly value: string;
-  /** Where, in the words of the language. */
-  readonly traceback: string;
-}
-
-/** Something that a cell made, kept in the machine. */
-export interface CodeArtifact {
-  readonly id: string;
-  readonly contextId: string;
-  /** Of which cell of the context, counted from 1. */
-  readonly executionCount?: number;
-  readonly kind: 'image' | 'html' | 'document' | 'file' | (string & {});
-  readonly mimeType: string;
-  /** File name. */
-  readonly name: string;
-  readonly sizeBytes: number;
-  /** In hexadecimal digits. */
-  readonly sha256: string;
-  readonly createdAt: Date;
-  readonly expiresAt?: Date;
-  readonly previewUrl?: string;
-  readonly downloadUrl?: string;
-  /** As the server sent it. */
-  readonly metadata?: Record<string, unknown>;
-}
-
 /** All that a cell did: what {@link CodeInterpreter.runCode} answers. */
 export class Execution {
   private constructor();
@@ -1685,133 +1076,6 @@ export class Execution {
   get text(): string | undefined;
   /** For logs: the same, with pictures told by their size. */
   serialize(): object;
-}
-
-/** A cell that runs by itself. */
-export interface CodeRun {
-  readonly id: string;
-  readonly machineId: string;
-  readonly contextId: string;
-  readonly status: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | (string & {});
-  /** Its time limit. */
-  readonly timeoutSecs: number;
-  readonly createdAt: Date;
-  /** Until when it is remembered. */
-  readonly expiresAt: Date;
-  readonly startedAt?: Date;
-  readonly completedAt?: Date;
-  readonly cancelRequestedAt?: Date;
-  /** What it did, once it is over. */
-  readonly execution?: Execution;
-  /** Why it failed, as one line. */
-  readonly failureReason?: string;
-}
-
-/** A page of runs. */
-export interface CodeRunPage {
-  readonly items: CodeRun[];
-  /** For `cursor` of the next call; absent on the last page. */
-  readonly nextCursor?: string;
-}
-
-/** A page of artifacts. */
-export interface CodeArtifactPage {
-  readonly items: CodeArtifact[];
-  /** For `cursor` of the next call; absent on the last page. */
-  readonly nextCursor?: string;
-}
-
-/** Options of {@link Lifecycle.createWebhook}. */
-export interface CreateWebhookOptions extends ClientOptions {
-  /** Where events are sent to, `http://` or `https://`. */
-  url: string;
-  /** What is sent; at least one. @example ['create', 'destroy'] */
-  operations: readonly LifecycleEvent['operation'][];
-  /** Key of the signatures, not empty; {@link verifyWebhookSignature} needs it. It is never answered. */
-  signingSecret: string;
-  /** Whether it delivers. @default true */
-  enabled?: boolean | undefined;
-}
-
-/** Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given. */
-export interface UpdateWebhookOptions extends ClientOptions {
-  /** Where events are sent to. @default as it is */
-  url?: string | undefined;
-  /** What is sent; at least one. @default as it is */
-  operations?: readonly LifecycleEvent['operation'][] | undefined;
-  /** Key of the signatures from now on. @default as it is */
-  signingSecret?: string | undefined;
-  /** Whether events are sent; switched off, what is queued is kept. @default as it is */
-  enabled?: boolean | undefined;
-}
-
-/** Options of {@link Lifecycle.listWebhookDeliveries}. */
-export interface WebhookDeliveriesOptions extends ClientOptions {
-  /** Deliveries to skip, at least 0. @default 0 */
-  offset?: number | undefined;
-  /** Most deliveries, at least 1. @default 50 */
-  limit?: number | undefined;
-}
-
-/** How a delivery stands. */
-export type WebhookDeliveryStatus = 'queued' | 'in_progress' | 'succeeded' | 'dead_letter' | (string & {});
-
-/** A webhook. */
-export interface LifecycleWebhook {
-  readonly id: string;
-  readonly url: string;
-  readonly operations: string[];
-  readonly enabled: boolean;
-  /** Whether deliveries are signed. */
-  readonly hasSigningSecret: boolean;
-  readonly createdAt: Date;
-  readonly updatedAt: Date;
-  /** When a delivery was tried last. */
-  readonly lastDeliveryAt?: Date;
-  readonly lastDeliveryStatus?: WebhookDeliveryStatus;
-  readonly lastError?: string;
-}
-
-/** One event on its way to one webhook. */
-export interface WebhookDelivery {
-  readonly id: string;
-  readonly webhookId: string;
-  readonly eventId: string;
-  readonly operation: string;
-  /** Status of the event. */
-  readonly status: string;
-  readonly deliveryStatus: WebhookDeliveryStatus;
-  /** Attempts begun. */
-  readonly attemptCount: number;
-  readonly createdAt: Date;
-  /** Absent once it is decided. */
-  readonly nextAttemptAt?: Date;
-  readonly lastAttemptAt?: Date;
-  /** HTTP status. */
-  readonly lastResponseStatus?: number;
-  readonly lastError?: string;
-}
-
-/** One try of a delivery. */
-export interface WebhookAttempt {
-  readonly id: string;
-  readonly deliveryId: string;
-  /** Counts from 1. */
-  readonly attemptNumber: number;
-  readonly attemptedAt: Date;
-  readonly durationMs: number;
-  /** HTTP status; absent when no answer came. */
-  readonly responseStatus?: number;
-  readonly errorCode?: string;
-  readonly errorMessage?: string;
-}
-
-/** What {@link Lifecycle.getWebhookDelivery} answers. */
-export interface WebhookDeliveryDetail {
-  readonly delivery: WebhookDelivery;
-  readonly event: LifecycleEvent;
-  /** Oldest first. */
-  readonly attempts: WebhookAttempt[];
 }
 
 /** Options of {@link verifyWebhookSignature}. */
@@ -1835,9 +1099,6 @@ export interface VerifyWebhookOptions {
  * const event = await verifyWebhookSignature({ payload: await request.text(), headers: request.headers, secret });
  */
 export function verifyWebhookSignature(options: VerifyWebhookOptions): Promise<LifecycleEvent>;
-
-/** What the monitor measured; servers may send a part. */
-export type MonitorMetrics = Pick<MachineMetrics, 'cpuPercent'> & Partial<MachineMetrics>;
 
 /** What the monitor tells. `kind` tells them apart. */
 export type MonitorEvent =
@@ -1931,27 +1192,6 @@ export class MachinePage implements AsyncIterable<MachineInfo> {
   /** This page's machines and those of all that follow. */
   [Symbol.asyncIterator](): AsyncIterator<MachineInfo, void, undefined>;
   toJSON(): { items: MachineInfo[]; hasNext: boolean; nextToken?: string };
-}
-
-/** How a command ended. */
-export interface CommandResult {
-  /** 128 + n when signal n ended it. Not zero is no error. */
-  readonly exitCode: number;
-  /** Text; bytes that are no UTF-8 become U+FFFD. */
-  readonly stdout: string;
-  /** Text. */
-  readonly stderr: string;
-  /** Process id inside the machine. */
-  readonly pid?: number;
-  /**
-   * `true` when output is missing at the end: a local engine keeps 32 MiB of a stream, the SDK 8 MiB of one that callbacks
-   * hear. What is there is as it was printed.
-   */
-  readonly truncated?: boolean;
-  /** Bytes that are missing at the end of `stdout`, where the server says so. */
-  readonly droppedStdoutBytes?: number;
-  /** Bytes that are missing at the end of `stderr`, where the server says so. */
-  readonly droppedStderrBytes?: number;
 }
 
 /** Options of {@link Commands.run}. */
@@ -2117,37 +1357,8 @@ export class Commands {
   toJSON(): object;
 }
 
-/** What every call on files takes. */
-export interface FileOptions extends CallOptions {
-  /**
-   * Name of a user in the machine: whose rights and home directory count, and who owns what is made. Files of a volume have
-   * no users: there it is refused.
-   *
-   * @default root
-   */
-  user?: string | undefined;
-}
-
 /** Permissions of a file, octal: `'0755'`, `'755'` or `0o755`. */
 export type FileMode = string | number;
-
-/** Options of {@link Files.write}. */
-export interface WriteFileOptions extends FileOptions {
-  /** Of the written file; a hosted server may not know it. @default those of the file that is there, or 0o644 */
-  mode?: FileMode | undefined;
-}
-
-/** Options of {@link Files.read}. */
-export interface ReadFileOptions extends FileOptions {
-  /** `text` refuses what is no UTF-8; `stream` begins as soon as the first bytes come. @default 'text' */
-  format?: 'text' | 'bytes' | 'blob' | 'stream' | undefined;
-}
-
-/** Options of {@link Files.list}. */
-export interface ListFilesOptions extends FileOptions {
-  /** Levels below the directory: 0 is the directory alone. @default 0 */
-  depth?: number | undefined;
-}
 
 /** What a file can be written from. A stream or an async iterable, such as a stream of Node, must give bytes. */
 export type FileContent =
@@ -2157,59 +1368,6 @@ export type FileContent =
   | Blob
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array>;
-
-/** What is at a path. */
-export interface FileInfo {
-  /** A byte that belongs to no UTF-8 is U+FFFD and its two digits, so that the path leads back to the file: `caf\uFFFDE9`. */
-  readonly name: string;
-  /** Absolute. */
-  readonly path: string;
-  readonly isDir: boolean;
-  /** Bytes. */
-  readonly size: number;
-  /** `file`, `dir`, `symlink`, or another kind. */
-  readonly type: string;
-  /** Octal, such as `0644`. */
-  readonly mode?: string;
-  /** As `ls -l` shows them. */
-  readonly permissions?: string;
-  readonly owner?: string;
-  readonly group?: string;
-  readonly modifiedTime?: Date;
-  /** Where a symbolic link leads. */
-  readonly symlinkTarget?: string;
-}
-
-/** A line that matches: {@link Files.findFiles}. */
-export interface SearchMatch {
-  readonly file: string;
-  /** Counts from 1. */
-  readonly line: number;
-  readonly content: string;
-}
-
-/** What {@link Files.replaceInFiles} did. */
-export interface ReplaceResult {
-  /** Whether nothing was changed, since `dryRun` asked so. Told of volumes. */
-  readonly dryRun?: boolean;
-  /** Places, over all files. */
-  readonly replacements: number;
-  readonly filesModified: number;
-  readonly filesSkipped: number;
-  readonly binaryFilesSkipped: number;
-}
-
-/** Options of {@link Files.replaceInFiles}. */
-export interface ReplaceOptions extends FileOptions {
-  /** Only count; a hosted server may know it for volumes alone. @default false */
-  dryRun?: boolean | undefined;
-}
-
-/** Options of {@link Files.downloadUrl}. */
-export interface DownloadUrlOptions extends FileOptions {
-  /** `tar` for a directory; a hosted server may know it for volumes alone. @default none: a file */
-  archiveFormat?: 'tar' | undefined;
-}
 
 /** Options of {@link Files.downloadFile}. */
 export interface DownloadOptions extends FileOptions {
@@ -2495,19 +1653,6 @@ export interface FileWatch extends AsyncIterableIterator<FileChange>, AsyncDispo
   readonly started: Promise<void>;
 }
 
-/** Where a file can be written without a key. */
-export interface UploadUrl {
-  readonly url: string;
-  /** The secret part of it, which the volume's info leaves out. */
-  readonly token?: string;
-}
-
-/** What every call on a repository takes. */
-export interface GitOptions extends CallOptions {
-  /** The repository. @default '/workspace' */
-  path?: string | undefined;
-}
-
 /**
  * Credentials of one operation. They are forgotten after it and appear in no log, error or file that stays.
  *
@@ -2516,64 +1661,6 @@ export interface GitOptions extends CallOptions {
 export type GitAuth =
   | { kind?: 'https'; username: string; password: string }
   | { kind?: 'ssh'; privateKey: string; passphrase?: string };
-
-/** Options of {@link Git.clone}. */
-export interface GitCloneOptions extends GitOptions {
-  /** Branch or tag. @default the remote's own */
-  branch?: string | undefined;
-  /** Commits of history, at least 1. @default all */
-  depth?: number | undefined;
-  /** Credentials for this call. @default none */
-  auth?: GitAuth | undefined;
-}
-
-/** Options of {@link Git.log}. */
-export interface GitLogOptions extends GitOptions {
-  /** Most commits. @default 50 */
-  limit?: number | undefined;
-}
-
-/** Options of {@link Git.deleteBranch}. */
-export interface GitDeleteBranchOptions extends GitOptions {
-  /** Delete what is not merged too. @default false */
-  force?: boolean | undefined;
-}
-
-/** Options of {@link Git.checkout}. */
-export interface GitCheckoutOptions extends GitOptions {
-  /** Make the branch first. @default false */
-  create?: boolean | undefined;
-}
-
-/** Options of {@link Git.add}. */
-export interface GitAddOptions extends GitOptions {
-  /** Paths in the repository. @default everything */
-  files?: readonly string[] | undefined;
-}
-
-/** Options of {@link Git.commit}. */
-export interface GitCommitOptions extends GitOptions {
-  /** Files to add first; `[]` commits what was added before. @default everything */
-  files?: readonly string[] | undefined;
-  /** Author and committer. @default what git is configured to */
-  author?: { name: string; email: string } | undefined;
-}
-
-/** Options of {@link Git.pull}. */
-export interface GitPullOptions extends GitOptions {
-  /** Name of the remote. @default 'origin' */
-  remote?: string | undefined;
-  /** Branch. @default the current one */
-  branch?: string | undefined;
-  /** Credentials for this call. @default none */
-  auth?: GitAuth | undefined;
-}
-
-/** Options of {@link Git.push}. */
-export interface GitPushOptions extends GitPullOptions {
-  /** Remember the remote branch. @default false */
-  setUpstream?: boolean | undefined;
-}
 
 /** Options of {@link Git.remoteAdd}. */
 export interface GitRemoteAddOptions extends GitOptions {
@@ -2601,49 +1688,6 @@ export interface GitAuthenticateOptions extends CallOptions {
   host?: string | undefined;
   /** Scheme of the remotes. @default 'https' */
   protocol?: 'https' | 'http' | undefined;
-}
-
-/** State of a repository. */
-export interface GitStatus {
-  /** Absent when `HEAD` is no branch. */
-  readonly branch?: string;
-  readonly detached: boolean;
-  readonly clean: boolean;
-  /** Commits that the upstream lacks. */
-  readonly ahead?: number;
-  /** Commits that only the upstream has. */
-  readonly behind?: number;
-  readonly changed: readonly GitChangedFile[];
-}
-
-/** A file that has changed. */
-export interface GitChangedFile {
-  readonly path: string;
-  /** `modified`, `added`, `deleted`, `renamed`, `copied`, `type_changed`, `untracked`, `conflicted`. */
-  readonly status: string;
-  /** In the index. */
-  readonly staged: boolean;
-  /** In the working tree. */
-  readonly unstaged: boolean;
-  /** Of a renamed or copied file. */
-  readonly originalPath?: string;
-}
-
-/** A commit. */
-export interface GitCommit {
-  readonly sha: string;
-  readonly authorName: string;
-  readonly authorEmail: string;
-  /** RFC 3339, in the author's time zone. */
-  readonly date: string;
-  readonly message: string;
-}
-
-/** Local branches. */
-export interface GitBranches {
-  /** Absent when `HEAD` is no branch. */
-  readonly current?: string;
-  readonly branches: readonly string[];
 }
 
 /**
@@ -2715,16 +1759,6 @@ export interface PtyOptions extends CallOptions {
 export interface PtySize {
   cols: number;
   rows: number;
-}
-
-/** A terminal that is open. */
-export interface PtySessionInfo extends Readonly<PtySize> {
-  /** `pty_...` */
-  readonly sessionId: string;
-  /** Process id of the shell inside the machine. */
-  readonly pid: number;
-  /** Names the command behind it. */
-  readonly execId: string;
 }
 
 /** Options of {@link PtySession.wait}. */
@@ -2811,29 +1845,6 @@ export class PtySession implements AsyncDisposable {
   toJSON(): { sessionId: string; pid: number };
 }
 
-/** A process that the API started. */
-export interface ProcessInfo {
-  readonly pid: number;
-  readonly command: string;
-  readonly running: boolean;
-}
-
-/** Output of a process. */
-export interface CommandLogs {
-  readonly stdout: string;
-  readonly stderr: string;
-  /** Both, interleaved as they came. */
-  readonly output: string;
-  /** Absent while it runs. */
-  readonly exitCode?: number;
-  /** `true` when output is missing: what is there is as it was printed. */
-  readonly truncated?: boolean;
-  /** Bytes that are missing at the beginning of `stdout`, where the server says so. */
-  readonly droppedStdoutBytes?: number;
-  /** Bytes that are missing at the beginning of `stderr`, where the server says so. */
-  readonly droppedStderrBytes?: number;
-}
-
 /** Options of {@link Command.wait}. */
 export interface CommandWaitOptions extends CallOptions {
   /** Seconds to wait; the command is not killed. @default without end @throws {@link TimeoutError} code `timeout` */
@@ -2912,144 +1923,6 @@ export class Process {
   toJSON(): object;
 }
 
-/** Counts of a warm pool's machines. */
-export interface WarmPoolCounts {
-  /** Aimed at. */
-  readonly target: number;
-  /** Can be taken. */
-  readonly ready: number;
-  /** Being made. */
-  readonly warming: number;
-  /** Taken since the pool was made. */
-  readonly claimed: number;
-  /** Being given up. */
-  readonly draining: number;
-  /** Failed to start. */
-  readonly failed: number;
-  /** Given up as idle or stale. */
-  readonly expired: number;
-  /** Lost. */
-  readonly unavailable: number;
-}
-
-/** A warm pool as the server describes it. */
-export interface WarmPoolInfo {
-  /** `twp_...` */
-  readonly id: string;
-  /** Free text. */
-  readonly name: string;
-  /** As given. */
-  readonly templateRef: string;
-  /** What it means now. */
-  readonly resolvedTemplate: string;
-  /** `tb_...` */
-  readonly resolvedTemplateBuildId?: string;
-  /** Size of each machine. */
-  readonly resources: MachineConfig;
-  /** Machines to hold ready. */
-  readonly minReady: number;
-  /** At most this many. */
-  readonly maxReady: number;
-  /** Seconds. */
-  readonly idleTimeoutSeconds: number;
-  /** Seconds. */
-  readonly staleAfterSeconds: number;
-  /** What a create without a mode does. */
-  readonly checkoutPolicy: 'prefer' | 'require' | 'bypass' | (string & {});
-  /** Which build of the template it holds. */
-  readonly versionPolicy: 'pinned_build' | 'track_tag' | (string & {});
-  /** Tag followed. */
-  readonly trackTag?: string;
-  /** Grows when the build changes. */
-  readonly rolloutGeneration: number;
-  /** Progress of a change of build; empty when none is under way. */
-  readonly rolloutStatus: Record<string, unknown>;
-  /** Counts. */
-  readonly status: WarmPoolCounts;
-  /** Whether it serves. */
-  readonly state: 'enabled' | 'disabled' | 'draining' | 'deleted' | (string & {});
-  /** Why it holds too few. */
-  readonly degradedReason?: string;
-  /** As given. */
-  readonly labels: Record<string, unknown>;
-  /** As given. */
-  readonly metadata: Record<string, unknown>;
-  readonly createdAt: Date;
-  readonly updatedAt: Date;
-  readonly enabledAt?: Date;
-  readonly disabledAt?: Date;
-  readonly drainRequestedAt?: Date;
-  readonly lastReconciledAt?: Date;
-  readonly deletedAt?: Date;
-}
-
-/** Options of {@link TemplateWarmPool.create}. */
-export interface WarmPoolOptions extends ClientOptions {
-  /** Free text. @default the template's name */
-  name?: string | undefined;
-  /** Machines to hold ready, at least 0. @default 1 */
-  minReady?: number | undefined;
-  /** At most this many; not below `minReady`. @default `minReady` */
-  maxReady?: number | undefined;
-  /** Processors of each machine, at least 1. @default 2 */
-  vcpus?: number | undefined;
-  /** MiB. @default 512 */
-  memoryMb?: number | undefined;
-  /** MiB. @default the server's */
-  diskMb?: number | undefined;
-  /** Seconds, at least 1, after which an unused ready machine is given up. @default 600 */
-  idleTimeoutSeconds?: number | undefined;
-  /** Seconds, at least 1, after which a ready machine is replaced. @default 900 */
-  staleAfterSeconds?: number | undefined;
-  /** What a create without `warmPoolMode` does. @default 'prefer' */
-  checkoutPolicy?: 'prefer' | 'require' | 'bypass' | undefined;
-  /** Which build of the template it holds. @default 'pinned_build' */
-  versionPolicy?: 'pinned_build' | 'track_tag' | undefined;
-  /** Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none */
-  trackTag?: string | undefined;
-  /** Lists can filter by them. @default `{}` */
-  labels?: Record<string, unknown> | undefined;
-  /** Verbatim. @default `{}` */
-  metadata?: Record<string, unknown> | undefined;
-}
-
-/** Options of {@link TemplateWarmPool.update}: only what is given changes. */
-export interface WarmPoolUpdateOptions
-  extends CallOptions,
-    Pick<
-      WarmPoolOptions,
-      | 'name'
-      | 'minReady'
-      | 'maxReady'
-      | 'vcpus'
-      | 'memoryMb'
-      | 'diskMb'
-      | 'idleTimeoutSeconds'
-      | 'staleAfterSeconds'
-      | 'checkoutPolicy'
-      | 'versionPolicy'
-      | 'trackTag'
-      | 'labels'
-      | 'metadata'
-    > {
-  /** Another template. @default it stays */
-  template?: string;
-}
-
-/** Options of {@link TemplateWarmPool.list}. */
-export interface WarmPoolListOptions extends ClientOptions {
-  /** Only pools of this template. @default all */
-  template?: string | undefined;
-  /** Only pools in this state. @default all */
-  state?: 'enabled' | 'disabled' | 'draining' | 'deleted' | undefined;
-  /** Only pools with this status. @default all */
-  status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable' | undefined;
-  /** Labels such as `team=a`, all of which must be there. @default none */
-  labels?: readonly string[] | Record<string, string> | undefined;
-  /** At most this many, at least 1. @default the server's */
-  limit?: number | undefined;
-}
-
 /** Options of {@link TemplateWarmPool.waitUntilReady}. */
 export interface WaitUntilReadyOptions extends CallOptions {
   /** Machines that must be ready. @default the pool's `minReady` */
@@ -3101,26 +1974,6 @@ export class TemplateWarmPool {
   /** Closes this handle; the pool stays. See {@link Machine.close}. */
   close(): Promise<void>;
   toJSON(): { id: string };
-}
-
-/** A probe that says when what a template starts counts as ready. Made by {@link waitForPort} and its like. */
-export interface TemplateReadiness {
-  /** `tcp`: a port accepts; `http`: it answers with 2xx or 3xx; `command`: it ends with 0; `timeout`: some time is over. */
-  readonly kind: 'tcp' | 'http' | 'command' | 'timeout' | (string & {});
-  /** Of `tcp` and `http`. */
-  readonly port?: number;
-  /** Of `http`. */
-  readonly path?: string;
-  /** Of `command`. */
-  readonly command?: string;
-  /** Milliseconds, of `timeout`. */
-  readonly timeoutMs?: number;
-  /** Seconds until it is given up and the build fails; of all but `timeout`. */
-  readonly timeoutSecs?: number;
-  /** Milliseconds between two attempts. */
-  readonly intervalMs?: number;
-  /** Seconds before the first. */
-  readonly startupGraceSecs?: number;
 }
 
 /** Options of {@link waitForPort}, {@link waitForUrl}, {@link waitForProcess} and {@link waitForFile}. */
@@ -3199,38 +2052,6 @@ export interface TemplateCopyOptions {
   forceUpload?: boolean | undefined;
 }
 
-/** Options of a build in addition to its definition. */
-export interface TemplateDefinitionOptions extends ClientOptions {
-  /** Names of the build. @default the tag of `ref`, else the server's (`default`) */
-  tags?: readonly string[] | undefined;
-  /** Processors of the machine that builds, 1 to 256. @default 2 */
-  vcpus?: number | undefined;
-  /** Memory of it, MiB. @default 512 */
-  memoryMb?: number | undefined;
-  /** The smallest disk of machines that start from it, MiB, 512 to 131072. @default what it needs, and some room */
-  diskMb?: number | undefined;
-  /** Whether steps reach the network. @default true */
-  internetAccess?: boolean | undefined;
-  /** Do every step again. @default false */
-  skipCache?: boolean | undefined;
-  /** Who builds. A Dockerfile is built by BuildKit. @default the server's choice */
-  buildBackend?: 'native' | 'buildkit' | undefined;
-  /** Values of `ARG` in a Dockerfile. They are seen in the template: no place for secrets. @default none */
-  buildArgs?: Readonly<Record<string, string>> | undefined;
-  /** The stage of a Dockerfile that becomes the template. @default the last */
-  buildTarget?: string | undefined;
-  /** More secrets, for this build alone. @default none */
-  buildSecrets?: readonly TemplateBuildSecret[] | undefined;
-  /** Told as files are sent: after each, and after each piece of a large one. What it throws ends the call. @default none */
-  onUploadProgress?: ((progress: TemplateUploadProgress) => void) | undefined;
-}
-
-/** Options of {@link Template.build}. */
-export interface TemplateBuildOptions extends TemplateDefinitionOptions {
-  /** Told each line of the log; an async one is waited for. What it throws cancels the build and rejects the call. @default none */
-  onLog?: ((entry: TemplateBuildLogEntry) => void | Promise<void>) | undefined;
-}
-
 /** How far the files of a build are. Files that the server has already are not counted. */
 export interface TemplateUploadProgress {
   /** The file that was told of, as the context names it. */
@@ -3241,228 +2062,8 @@ export interface TemplateUploadProgress {
   readonly totalFiles: number;
 }
 
-/** What machines of a template start with. */
-export interface TemplateRuntimeDefaults {
-  /** Names of variables, never their values. */
-  readonly defaultEnvKeys?: readonly string[];
-  readonly startCmd?: string;
-  readonly defaultUser?: string;
-  readonly defaultWorkdir?: string;
-  readonly readiness?: TemplateReadiness;
-}
-
-/** A template. */
-export interface TemplateInfo {
-  /** `tmpl_...` */
-  readonly id: string;
-  /** Without namespace and tag. */
-  readonly name: string;
-  /** For people; may be empty. */
-  readonly description: string;
-  /** Whether the server brings it. */
-  readonly builtin: boolean;
-  /** `namespace/name:tag`; what `Machine.create({ template })` takes. */
-  readonly canonicalRef: string;
-  readonly namespaceSlug?: string;
-  readonly visibility: TemplateVisibility;
-  readonly tags?: readonly string[];
-  /** The tag that a reference without one means. */
-  readonly defaultTag?: string;
-  readonly runtimeDefaults?: TemplateRuntimeDefaults;
-}
-
-/** Who sees a template: its owner, or everybody. */
-export type TemplateVisibility = 'private' | 'public' | (string & {});
-
 /** Names for `fields`. */
 export type TemplateField = keyof TemplateInfo;
-
-/** A tag of a template. */
-export interface TemplateTagInfo {
-  readonly tag: string;
-  /** The build that it names. */
-  readonly buildId: string;
-  readonly createdAt: Date;
-}
-
-/** Another name of a template, such as the one before a rename. */
-export interface TemplateAliasInfo {
-  readonly aliasRef: string;
-  readonly createdAt: Date;
-}
-
-/** A name that is kept. */
-export interface TemplateNameClaim {
-  /** For {@link Template.releaseNameClaim}; a secret. */
-  readonly claimToken: string;
-  readonly canonicalRef: string;
-  readonly expiresAt: Date;
-}
-
-/** A namespace of templates. */
-export interface TemplateNamespaceInfo {
-  readonly slug: string;
-  readonly kind: 'user' | 'deployment' | 'system' | (string & {});
-  /** Whether names without a namespace are in it. */
-  readonly isDefault: boolean;
-}
-
-/** How far a build is. */
-export type TemplateBuildStatus = 'waiting' | 'building' | 'ready' | 'error' | 'cancelled' | (string & {});
-
-/** Why a build failed, as the server says it. */
-export interface TemplateFailureDetail {
-  readonly code: 'build_error' | 'file_upload_error' | 'internal_error' | 'unauthorized' | (string & {});
-  readonly message: string;
-  /** Where: `auth`, `preflight`, `blob_upload`, `prepare`, `build_step`, `readiness`, `snapshot`, `finalize`, `interrupted`. */
-  readonly phase: string;
-  readonly retryable?: boolean;
-  readonly suggestedAction?: string;
-  /** Which of the steps, from 0. */
-  readonly stepIndex?: number;
-  readonly attempt?: number;
-  readonly maxAttempts?: number;
-  readonly cacheSubject?: string;
-  readonly buildId?: string;
-  readonly requestId?: string;
-  /** Anything more, as the wire has it: `reason`, `command`, `exit_code`, `path`. */
-  readonly details?: Record<string, unknown>;
-}
-
-/** A build. Those of {@link Template.listBuilds} hold less. */
-export interface TemplateBuildInfo {
-  /** `tb_...` */
-  readonly buildId: string;
-  /** `tmpl_...` */
-  readonly templateId: string;
-  readonly name: string;
-  readonly tags: readonly string[];
-  readonly status: TemplateBuildStatus;
-  readonly buildBackend: 'native' | 'buildkit' | (string & {});
-  readonly sourceType: 'declarative' | 'dockerfile' | 'oci_import' | 'template_base' | (string & {});
-  readonly canonicalRef?: string;
-  readonly namespaceSlug?: string;
-  readonly visibility?: TemplateVisibility;
-  readonly createdAt: Date;
-  readonly updatedAt: Date;
-  readonly sourceDigest?: string;
-  readonly contextDigest?: string;
-  readonly dockerfileDigest?: string;
-  readonly buildConfig?: {
-    readonly vcpus?: number;
-    readonly memoryMib?: number;
-    readonly internetAccess?: boolean;
-    readonly diskMb?: number;
-  };
-  readonly triggeredBy?: string;
-  readonly queuedAt?: Date;
-  readonly startedAt?: Date;
-  readonly finishedAt?: Date;
-  readonly durationMs?: number;
-  readonly failurePhase?: string;
-  /** Counts of what was not made again, as the wire has them: `layer_hits`, `file_blob_misses`, ... */
-  readonly cacheSummary?: Record<string, unknown>;
-  /** Whether machines can start from it now. */
-  readonly artifactAvailability?: { readonly status: string; readonly reason?: string };
-  /** Whether it can get a tag. */
-  readonly promotability?: { readonly status: string; readonly promotable: boolean; readonly reason?: string };
-  readonly retentionExpiresAt?: Date;
-  readonly runtimeDefaults?: TemplateRuntimeDefaults;
-  /** What the image says of itself, as the wire has it. */
-  readonly ociMetadata?: Record<string, unknown>;
-  readonly artifactIds?: readonly string[];
-  readonly retryOfBuildId?: string;
-  readonly originalBuildId?: string;
-  readonly cancelRequestedAt?: Date;
-  readonly cancelRequestedBy?: string;
-  readonly cancellationReason?: string;
-  /** Why it failed. */
-  readonly error?: string;
-  readonly errorDetail?: TemplateFailureDetail;
-}
-
-/** A line of a build's log. */
-export interface TemplateBuildLogEntry {
-  readonly buildId: string;
-  readonly templateId: string;
-  /** Counts from 0. */
-  readonly offset: number;
-  readonly timestamp: Date;
-  /** `end`, `error` and `cancelled` are the last. */
-  readonly kind: 'start' | 'message' | 'cache' | 'retry' | 'warning' | 'error' | 'cancelled' | 'end' | (string & {});
-  readonly level: TemplateLogLevel | (string & {});
-  readonly message: string;
-  /** Of `error`. */
-  readonly errorDetail?: TemplateFailureDetail;
-  /** Of `end`. */
-  readonly result?: TemplateInfo;
-  /** Of `end`, as the wire has it. */
-  readonly resultMetadata?: Record<string, unknown>;
-  readonly phase?: string;
-  readonly stepIndex?: number;
-  readonly totalSteps?: number;
-  readonly attempt?: number;
-  readonly maxAttempts?: number;
-  /** Of `cache`. */
-  readonly cacheKind?: 'file_blob' | 'layer' | 'final_artifact' | (string & {});
-  readonly cacheStatus?: 'hit' | 'miss' | 'stored' | 'bypass' | (string & {});
-  readonly cacheReason?: string;
-  readonly cacheSubject?: string;
-}
-
-/** How far a build is, and what it said from an offset on. */
-export interface TemplateBuildSnapshot {
-  readonly build: TemplateBuildInfo;
-  readonly entries: readonly TemplateBuildLogEntry[];
-  /** To be asked for next. */
-  readonly nextOffset: number;
-}
-
-/** Options of {@link Template.listBuilds}. */
-export interface TemplateBuildListOptions extends ClientOptions {
-  /** Only these. @default all */
-  status?: 'waiting' | 'building' | 'ready' | 'error' | 'cancelled' | undefined;
-  /** Only these. @default all */
-  buildBackend?: 'native' | 'buildkit' | undefined;
-  /** Only these. @default all */
-  sourceType?: 'declarative' | 'dockerfile' | 'oci_import' | 'template_base' | undefined;
-  /** Builds of a page, at least 1. @default the server's */
-  limit?: number | undefined;
-  /** `nextCursor` of the page before. @default the first page */
-  cursor?: string | undefined;
-}
-
-/** A page of builds, newest first. */
-export interface TemplateBuildPage {
-  readonly builds: readonly TemplateBuildInfo[];
-  /** Absent on the last page. */
-  readonly nextCursor?: string;
-}
-
-/** What {@link Template.validate} says. */
-export interface TemplateValidation {
-  readonly valid: boolean;
-  readonly errors: readonly { readonly code: string; readonly message: string; readonly phase?: string }[];
-  readonly warnings: readonly string[];
-}
-
-/** What {@link Template.plan} says. */
-export interface TemplatePlan {
-  readonly buildBackend: 'native' | 'buildkit' | (string & {});
-  readonly sourceType: string;
-  /** As the wire has it: `base_template`, `run_steps`, `build_steps`, ... */
-  readonly buildPlan: Record<string, unknown>;
-  readonly warnings: readonly string[];
-  /** Whether the image needs a user and a password. */
-  readonly requiresBaseImageAuth: boolean;
-  readonly sourceDigest?: string;
-  readonly dockerfileDigest?: string;
-  readonly contextManifest?: {
-    readonly contextManifestId: string;
-    readonly contextDigest: string;
-    readonly fileCount: number;
-  };
-}
 
 /** What {@link Template.inspectBuildContext} found. */
 export interface TemplateInspection {
@@ -3693,14 +2294,6 @@ export class Template {
   static createWarmPool(ref: string, options?: WarmPoolOptions): Promise<TemplateWarmPool>;
 }
 
-/** Options of {@link TemplateBuild.logs}. */
-export interface TemplateBuildLogsOptions extends CallOptions {
-  /** The first entry, from 0. @default 0 */
-  offset?: number | undefined;
-  /** Whether to follow to the end of the build, or to stop at what is there now. @default true */
-  follow?: boolean | undefined;
-}
-
 /**
  * A build that runs on the server.
  *
@@ -3886,3 +2479,1695 @@ export interface TunnelOptions {
  * @example await Machine.create({ template: 'team/tunnelled', envs: tunnelEnvs({ host: 'tunnel.example', password }) })
  */
 export function tunnelEnvs(options: TunnelOptions): Record<string, string>;
+
+// #region Options, made from src/surface by `cargo xtask declarations`: change them there.
+
+/** How a volume is mounted. */
+export interface VolumeMountOptions {
+  /** Directory of the volume to mount; the local engine makes it if it is missing. @default its root */
+  subpath?: string | undefined;
+  /** Refuse writes, also those of root. @default false */
+  readOnly?: boolean | undefined;
+}
+
+/** Options of a build in addition to its definition. */
+export interface TemplateDefinitionOptions extends ClientOptions {
+  /** Names of the build. @default the tag of `ref`, else the server's (`default`) */
+  tags?: readonly string[] | undefined;
+  /** Processors of the machine that builds, 1 to 256. @default 2 */
+  vcpus?: number | undefined;
+  /** Memory of it, MiB, 1 to 1048576. @default 512 */
+  memoryMb?: number | undefined;
+  /** The smallest disk of machines that start from it, MiB, 512 to 131072. @default what it needs, and some room */
+  diskMb?: number | undefined;
+  /** Whether steps reach the network. @default true */
+  internetAccess?: boolean | undefined;
+  /** Do every step again. @default false */
+  skipCache?: boolean | undefined;
+  /** Who builds. A Dockerfile is built by BuildKit. @default the server's choice */
+  buildBackend?: 'native' | 'buildkit' | undefined;
+  /** Values of `ARG` in a Dockerfile. They are seen in the template: no place for secrets. @default none */
+  buildArgs?: Readonly<Record<string, string>> | undefined;
+  /** The stage of a Dockerfile that becomes the template. @default the last */
+  buildTarget?: string | undefined;
+  /** More secrets, for this build alone. @default none */
+  buildSecrets?: readonly TemplateBuildSecret[] | undefined;
+  /** Told as files are sent: after each, and after each piece of a large one. What it throws ends the call. @default none */
+  onUploadProgress?: ((progress: TemplateUploadProgress) => void) | undefined;
+}
+
+/** Options of {@link Machine.getInfoById}. */
+export interface GetInfoOptions extends ClientOptions {
+  /** Only these fields, at least one. @default all */
+  fields?: readonly MachineField[] | undefined;
+}
+
+/** Options of {@link Machine.setTimeout}. */
+export interface SetTimeoutOptions extends CallOptions {
+  /** What happens at the end of the lease. @default it stays as it is */
+  timeoutAction?: 'destroy' | 'hibernate' | undefined;
+}
+
+/** Options of {@link Machine.createSnapshot}. A server that keeps neither refuses both: {@link NotImplementedError}. */
+export interface CreateSnapshotOptions extends KeyedOptions {
+  /** 1 to 128 visible ASCII characters, the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none */
+  name?: string | undefined;
+  /** Kept verbatim; {@link Snapshot.list} can filter by it. @default `{}` */
+  metadata?: Record<string, unknown> | undefined;
+}
+
+/** Options of {@link Files.read}. */
+export interface ReadFileOptions extends FileOptions {
+  /** `text` refuses what is no UTF-8; `stream` begins as soon as the first bytes come. @default 'text' */
+  format?: 'text' | 'bytes' | 'blob' | 'stream' | undefined;
+}
+
+/** Options of {@link Files.list}. */
+export interface ListFilesOptions extends FileOptions {
+  /** Levels below the directory, 0 to 64: 0 is the directory alone. @default 0 */
+  depth?: number | undefined;
+}
+
+/** Options of {@link Files.write}. */
+export interface WriteFileOptions extends FileOptions {
+  /** Of the written file; a hosted server may not know it. @default those of the file that is there, or 0o644 */
+  mode?: FileMode | undefined;
+}
+
+/** What every call on files takes. */
+export interface FileOptions extends CallOptions {
+  /**
+   * Name of a user in the machine: whose rights and home directory count, and who owns what is made. Files of a volume have
+   * no users: there it is refused.
+   *
+   * @default root
+   */
+  user?: string | undefined;
+}
+
+/** Options of {@link Files.replaceInFiles}. */
+export interface ReplaceOptions extends FileOptions {
+  /** Only count; a hosted server may know it for volumes alone. @default false */
+  dryRun?: boolean | undefined;
+}
+
+/** Options of {@link Files.downloadUrl}. */
+export interface DownloadUrlOptions extends FileOptions {
+  /** `tar` for a directory; a hosted server may know it for volumes alone. @default none: a file */
+  archiveFormat?: 'tar' | undefined;
+}
+
+/** Options of {@link Git.clone}. */
+export interface GitCloneOptions extends GitOptions {
+  /** Branch or tag. @default the remote's own */
+  branch?: string | undefined;
+  /** Commits of history, at least 1. @default all */
+  depth?: number | undefined;
+  /** Credentials for this call. @default none */
+  auth?: GitAuth | undefined;
+}
+
+/** Options of {@link Git.log}. */
+export interface GitLogOptions extends GitOptions {
+  /** Most commits, at least 1. @default 50 */
+  limit?: number | undefined;
+}
+
+/** What every call on a repository takes. */
+export interface GitOptions extends CallOptions {
+  /** The repository. @default '/workspace' */
+  path?: string | undefined;
+}
+
+/** Options of {@link Git.deleteBranch}. */
+export interface GitDeleteBranchOptions extends GitOptions {
+  /** Delete what is not merged too. @default false */
+  force?: boolean | undefined;
+}
+
+/** Options of {@link Git.checkout}. */
+export interface GitCheckoutOptions extends GitOptions {
+  /** Make the branch first. @default false */
+  create?: boolean | undefined;
+}
+
+/** Options of {@link Git.add}. */
+export interface GitAddOptions extends GitOptions {
+  /** Paths in the repository. @default everything */
+  files?: readonly string[] | undefined;
+}
+
+/** Options of {@link Git.commit}. */
+export interface GitCommitOptions extends GitOptions {
+  /** Files to add first; `[]` commits what was added before. @default everything */
+  files?: readonly string[] | undefined;
+  /** Author and committer. @default what git is configured to */
+  author?: { name: string; email: string } | undefined;
+}
+
+/** Options of {@link Git.pull}. */
+export interface GitPullOptions extends GitOptions {
+  /** Name of the remote. @default 'origin' */
+  remote?: string | undefined;
+  /** Branch. @default the current one */
+  branch?: string | undefined;
+  /** Credentials for this call. @default none */
+  auth?: GitAuth | undefined;
+}
+
+/** Options of {@link Git.push}. */
+export interface GitPushOptions extends GitPullOptions {
+  /** Remember the remote branch. @default false */
+  setUpstream?: boolean | undefined;
+}
+
+/** Options of {@link CodeInterpreter.runCode}. */
+export interface RunCodeOptions extends CallOptions {
+  /** Language of the code. @default python */
+  language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
+  /** A context or its id; goes before `language`. @default one that all cells of the language share */
+  context?: CodeContext | string | undefined;
+  /** Environment variables, for this cell alone. @default none */
+  envs?: Record<string, string> | undefined;
+  /** Seconds that the cell may run, 1 to 86400. @default 300 */
+  timeout?: number | undefined;
+  /** Called with standard output as it comes. The cell waits for the promise that it returns. @default none */
+  onStdout?: ((output: CodeOutput) => unknown) | undefined;
+  /** Called with standard error as it comes. @default none */
+  onStderr?: ((output: CodeOutput) => unknown) | undefined;
+  /** Called with each value that the cell shows. @default none */
+  onResult?: ((result: ExecutionResult) => unknown) | undefined;
+  /** Called with each artifact that the cell keeps. @default none */
+  onArtifact?: ((artifact: CodeArtifact) => unknown) | undefined;
+  /** Called with the error when the cell fails. @default none */
+  onError?: ((error: ExecutionError) => unknown) | undefined;
+}
+
+/** Options of {@link CodeInterpreter.createRun}. */
+export interface CreateCodeRunOptions extends CallOptions {
+  /** A context or its id. */
+  context: CodeContext | string;
+  /** Environment variables, for this cell alone. @default none */
+  envs?: Record<string, string> | undefined;
+  /** Seconds that the cell may run, 1 to 86400. @default 300 */
+  timeout?: number | undefined;
+}
+
+/** Options of {@link CodeInterpreter.createCodeContext}. */
+export interface CreateCodeContextOptions extends CallOptions {
+  /** Language of the cells. @default python */
+  language?: 'python' | 'javascript' | 'bash' | (string & {}) | undefined;
+  /** An absolute directory that exists. @default that of the machine */
+  cwd?: string | undefined;
+}
+
+/** Options of {@link CodeInterpreter.listRuns}. */
+export interface ListCodeRunsOptions extends CallOptions {
+  /** Only runs with this status. @default all */
+  status?: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | undefined;
+  /** Only those of this context. @default all */
+  context?: CodeContext | string | undefined;
+  /** Most of a page, 1 to 1000. @default the server's, 50 on the local engine */
+  limit?: number | undefined;
+  /** `nextCursor` of the page before. @default the beginning */
+  cursor?: string | undefined;
+}
+
+/** Options of {@link CodeInterpreter.listArtifacts}. */
+export interface ListArtifactsOptions extends CallOptions {
+  /** Only artifacts of this kind. @default all */
+  kind?: 'image' | 'html' | 'document' | 'file' | undefined;
+  /** Only artifacts of this cell of the context, counted from 1. @default all */
+  executionCount?: number | undefined;
+  /** Only those of this context. @default all */
+  context?: CodeContext | string | undefined;
+  /** Most of a page, 1 to 1000. @default the server's, 50 on the local engine */
+  limit?: number | undefined;
+  /** `nextCursor` of the page before. @default the beginning */
+  cursor?: string | undefined;
+}
+
+/** Options of {@link Machine.createSignedPreviewUrl}. */
+export interface SignedPreviewUrlOptions extends CallOptions {
+  /** Seconds, 60 to 86400. @default the server's, 3600 */
+  expiresInSeconds?: number | undefined;
+}
+
+/** Options of {@link Machine.createPreviewProxyTarget}. */
+export interface PreviewProxyTargetOptions extends SignedPreviewUrlOptions {
+  /** What the proxy passes on. @default both */
+  transports?: readonly ('http' | 'websocket')[] | undefined;
+  /** Whether to say that the machine's traffic token is needed too. @default true */
+  includeTrafficTokenHint?: boolean | undefined;
+}
+
+/** Options of {@link Machine.waitForPreview}. */
+export interface WaitForPreviewOptions extends CallOptions {
+  /** `tcp`: the port accepts; `http`: it answers. @default `http` with a `path`, else `tcp` */
+  kind?: 'tcp' | 'http' | undefined;
+  /** What to ask for. @default `/` */
+  path?: string | undefined;
+  /** Seconds to wait, 1 to 3600. @default 30 */
+  timeout?: number | undefined;
+  /** Milliseconds between two looks, 1 to 60000. @default 500 */
+  intervalMs?: number | undefined;
+}
+
+/** Options of {@link Machine.listPreviewUrls}. */
+export interface ListPreviewUrlsOptions extends CallOptions {
+  /** Only those of this port. @default all */
+  port?: number | undefined;
+}
+
+/** Options of {@link Machine.createSshAccess}. */
+export interface SshAccessOptions extends CallOptions {
+  /** One line of OpenSSH. @default that of `identityFile` */
+  publicKey?: string | undefined;
+  /** File of the private key, which stays where it is; made if it is missing. @default `nullspace_ssh_ed25519` in `keyDir` */
+  identityFile?: string | undefined;
+  /** Directory of the key that is made. @default `~/.nullspace/ssh` */
+  keyDir?: string | undefined;
+  /** User inside the machine. @default root */
+  user?: string | undefined;
+  /** Minutes until the certificate ends, 1 to 525600; servers may take less. @default the server's, 60 on the local engine */
+  expiresInMinutes?: number | undefined;
+}
+
+/** Options of {@link Lifecycle.listEvents}. */
+export interface LifecycleListOptions extends ClientOptions, LifecycleFilterOptions {
+  /** Only events of this machine. @default all */
+  machineId?: string | undefined;
+  /** Only events of this snapshot. @default all */
+  snapshotId?: string | undefined;
+  /** Only forks and snapshots of this machine. @default all */
+  sourceMachineId?: string | undefined;
+  /** Only forks that made this machine. @default all */
+  targetMachineId?: string | undefined;
+}
+
+/** Filters of event lists. */
+export interface LifecycleFilterOptions {
+  /** Events to skip, at least 0. @default 0 */
+  offset?: number | undefined;
+  /** Most events, at least 1. @default 50 */
+  limit?: number | undefined;
+  /** Newest first, or oldest first. @default 'desc' */
+  order?: 'asc' | 'desc' | undefined;
+  /** Only events of this operation, such as `create`. @default all */
+  operation?: LifecycleEvent['operation'] | undefined;
+  /** Only events with this outcome. @default all */
+  status?: 'requested' | 'succeeded' | 'failed' | undefined;
+  /** Not before: a `Date`, or RFC 3339. @default the beginning */
+  from?: string | Date | undefined;
+  /** Not after: a `Date`, or RFC 3339. @default now */
+  to?: string | Date | undefined;
+}
+
+/** Options of {@link Volume.fromName}. */
+export interface VolumeFromNameOptions extends ClientOptions {
+  /** Make it when there is none. @default false */
+  createIfMissing?: boolean | undefined;
+}
+
+/** Options of {@link MachineVolumes.attach}. */
+export interface AttachVolumeOptions extends CallOptions, VolumeMountOptions {
+  /** Absolute path inside the machine. @default that of the mount; must be given with a volume */
+  mountPath?: string | undefined;
+}
+
+/** Options of {@link Snapshot.list}. */
+export interface SnapshotListOptions extends ClientOptions {
+  /** Only those with this name. @default all */
+  name?: string | undefined;
+  /** Only those of this machine. @default all */
+  machineId?: string | undefined;
+  /** With at least these entries. @default all */
+  metadata?: Record<string, unknown> | undefined;
+}
+
+/** Options of {@link TemplateWarmPool.create}. */
+export interface WarmPoolOptions extends ClientOptions {
+  /** Free text. @default the template's name */
+  name?: string | undefined;
+  /** Machines to hold ready, 0 to 100. @default 1 */
+  minReady?: number | undefined;
+  /** At most this many, 0 to 100; not below `minReady`. @default `minReady` */
+  maxReady?: number | undefined;
+  /** What a create without `warmPoolMode` does. @default 'prefer' */
+  checkoutPolicy?: 'prefer' | 'require' | 'bypass' | undefined;
+  /** Seconds, at least 1, after which an unused ready machine is given up. @default 600 */
+  idleTimeoutSeconds?: number | undefined;
+  /** Seconds, at least 1, after which a ready machine is replaced. @default 900 */
+  staleAfterSeconds?: number | undefined;
+  /** Which build of the template it holds. @default 'pinned_build' */
+  versionPolicy?: 'pinned_build' | 'track_tag' | undefined;
+  /** Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none */
+  trackTag?: string | undefined;
+  /** Lists can filter by them. @default `{}` */
+  labels?: Record<string, unknown> | undefined;
+  /** Verbatim. @default `{}` */
+  metadata?: Record<string, unknown> | undefined;
+  /** Processors of each machine, 1 to 256. @default 2 */
+  vcpus?: number | undefined;
+  /** MiB, 1 to 1048576. @default 512 */
+  memoryMb?: number | undefined;
+  /** MiB, 512 to 131072. @default the server's */
+  diskMb?: number | undefined;
+}
+
+/** Options of {@link TemplateWarmPool.list}. */
+export interface WarmPoolListOptions extends ClientOptions {
+  /** Only pools of this template. @default all */
+  template?: string | undefined;
+  /** Only pools in this state. @default all */
+  state?: 'enabled' | 'disabled' | 'draining' | 'deleted' | undefined;
+  /** Only pools with this status. @default all */
+  status?: 'ready' | 'warming' | 'degraded' | 'draining' | 'unavailable' | undefined;
+  /** Labels such as `team=a`, all of which must be there. @default none */
+  labels?: readonly string[] | Record<string, string> | undefined;
+  /** At most this many, at least 1. @default the server's */
+  limit?: number | undefined;
+}
+
+/** Options of {@link TemplateWarmPool.update}: only what is given changes. */
+export interface WarmPoolUpdateOptions extends CallOptions, Omit<WarmPoolOptions, keyof ClientOptions> {
+  /** Another template. @default it stays */
+  template?: string | undefined;
+}
+
+/** Options of {@link Template.build}. */
+export interface TemplateBuildOptions extends TemplateDefinitionOptions {
+  /** Told each line of the log; an async one is waited for. What it throws cancels the build and rejects the call. @default none */
+  onLog?: ((entry: TemplateBuildLogEntry) => void | Promise<void>) | undefined;
+}
+
+/** Options of {@link Template.listBuilds}. */
+export interface TemplateBuildListOptions extends ClientOptions {
+  /** Only these. @default all */
+  status?: 'waiting' | 'building' | 'ready' | 'error' | 'cancelled' | undefined;
+  /** Only these. @default all */
+  buildBackend?: 'native' | 'buildkit' | undefined;
+  /** Only these. @default all */
+  sourceType?: 'declarative' | 'dockerfile' | 'oci_import' | 'template_base' | undefined;
+  /** Builds of a page, at least 1. @default the server's */
+  limit?: number | undefined;
+  /** `nextCursor` of the page before. @default the first page */
+  cursor?: string | undefined;
+}
+
+/** Options of {@link TemplateBuild.logs}. */
+export interface TemplateBuildLogsOptions extends CallOptions {
+  /** Whether to follow to the end of the build, or to stop at what is there now. @default true */
+  follow?: boolean | undefined;
+  /** The first entry, at least 0. @default 0 */
+  offset?: number | undefined;
+}
+
+/** Options of {@link Lifecycle.createWebhook}. */
+export interface CreateWebhookOptions extends ClientOptions {
+  /** Where events are sent to, `http://` or `https://`. */
+  url: string;
+  /** What is sent; at least one. @example ['create', 'destroy'] */
+  operations: readonly LifecycleEvent['operation'][];
+  /** Key of the signatures, not empty; {@link verifyWebhookSignature} needs it. It is never answered. */
+  signingSecret: string;
+  /** Whether it delivers. @default true */
+  enabled?: boolean | undefined;
+}
+
+/** Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given. */
+export interface UpdateWebhookOptions extends ClientOptions {
+  /** Where events are sent to. @default as it is */
+  url?: string | undefined;
+  /** What is sent; at least one. @default as it is */
+  operations?: readonly LifecycleEvent['operation'][] | undefined;
+  /** Key of the signatures from now on. @default as it is */
+  signingSecret?: string | undefined;
+  /** Whether events are sent; switched off, what is queued is kept. @default as it is */
+  enabled?: boolean | undefined;
+}
+
+/** Options of {@link Lifecycle.listWebhookDeliveries}. */
+export interface WebhookDeliveriesOptions extends ClientOptions {
+  /** Deliveries to skip, at least 0. @default 0 */
+  offset?: number | undefined;
+  /** Most deliveries, at least 1. @default 50 */
+  limit?: number | undefined;
+}
+
+// #endregion
+
+// #region Answers, made from crates/wire by `cargo xtask declarations`: change them there.
+
+/** Something that a cell made, kept in the machine. */
+export interface CodeArtifact {
+  /** `art_...` */
+  readonly id: string;
+  /** `ctx_...` */
+  readonly contextId: string;
+  /** Of which cell of the context, counted from 1. */
+  readonly executionCount?: number;
+  /** What it is. */
+  readonly kind: 'image' | 'html' | 'document' | 'file' | (string & {});
+  /** Media type. */
+  readonly mimeType: string;
+  /** File name. */
+  readonly name: string;
+  /** Bytes. */
+  readonly sizeBytes: number;
+  /** In hexadecimal digits. */
+  readonly sha256: string;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** When the server removes it, if it will. */
+  readonly expiresAt?: Date;
+  /** Where the server offers a look at it, if it does. */
+  readonly previewUrl?: string;
+  /** Where the server offers its bytes, if it does. */
+  readonly downloadUrl?: string;
+  /** As the server sent it. */
+  readonly metadata?: Record<string, unknown>;
+}
+
+/** A page of artifacts. */
+export interface CodeArtifactPage {
+  /** Newest first. */
+  readonly items: CodeArtifact[];
+  /** For `cursor` of the next call; absent on the last page. */
+  readonly nextCursor?: string;
+}
+
+/** A kernel that keeps what its cells define. */
+export interface CodeContext {
+  /** `ctx_...` */
+  readonly id: string;
+  /** `python`, `javascript`, `bash`. */
+  readonly language: string;
+  /** Where it started. */
+  readonly cwd: string;
+}
+
+/** A piece of output. */
+export interface CodeOutput {
+  /** What was printed. */
+  readonly text: string;
+  /** When, in Unix milliseconds on the local engine. */
+  readonly timestamp: number;
+}
+
+/** A cell that runs by itself. */
+export interface CodeRun {
+  /** `run_...` */
+  readonly id: string;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** `ctx_...` */
+  readonly contextId: string;
+  /** How far it is. */
+  readonly status: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled' | (string & {});
+  /** Its time limit, seconds. */
+  readonly timeoutSecs: number;
+  /** When it was asked for. */
+  readonly createdAt: Date;
+  /** Until when it is remembered. */
+  readonly expiresAt: Date;
+  /** When it began. */
+  readonly startedAt?: Date;
+  /** When it ended. */
+  readonly completedAt?: Date;
+  /** When somebody cancelled it. */
+  readonly cancelRequestedAt?: Date;
+  /** What it did, once it is over. */
+  readonly execution?: Execution;
+  /** Why it failed, as one line. */
+  readonly failureReason?: string;
+}
+
+/** A page of runs. */
+export interface CodeRunPage {
+  /** Newest first. */
+  readonly items: CodeRun[];
+  /** For `cursor` of the next call; absent on the last page. */
+  readonly nextCursor?: string;
+}
+
+/** Output of a process. */
+export interface CommandLogs {
+  /** Text, as in a result. */
+  readonly stdout: string;
+  /** Text. */
+  readonly stderr: string;
+  /** Both, interleaved as they came. */
+  readonly output: string;
+  /** Absent while it runs. */
+  readonly exitCode?: number;
+  /**
+   * `true` when output is missing; what is there is as it was printed. Of a result a local engine keeps 32 MiB of each stream, the
+   * SDK 8 MiB of one that callbacks hear.
+   */
+  readonly truncated?: boolean;
+  /** Bytes of `stdout` that are missing, where the server says so: at the end of a result, at the beginning of logs. */
+  readonly droppedStdoutBytes?: number;
+  /** Bytes of `stderr` that are missing, where the server says so: at the end of a result, at the beginning of logs. */
+  readonly droppedStderrBytes?: number;
+}
+
+/** How a command ended. */
+export interface CommandResult {
+  /** 128 + n when signal n ended it. Not zero is no error. */
+  readonly exitCode: number;
+  /** Text; bytes that are no UTF-8 become U+FFFD. */
+  readonly stdout: string;
+  /** Text. */
+  readonly stderr: string;
+  /** Process id inside the machine. */
+  readonly pid?: number;
+  /**
+   * `true` when output is missing; what is there is as it was printed. Of a result a local engine keeps 32 MiB of each stream, the
+   * SDK 8 MiB of one that callbacks hear.
+   */
+  readonly truncated?: boolean;
+  /** Bytes of `stdout` that are missing, where the server says so: at the end of a result, at the beginning of logs. */
+  readonly droppedStdoutBytes?: number;
+  /** Bytes of `stderr` that are missing, where the server says so: at the end of a result, at the beginning of logs. */
+  readonly droppedStderrBytes?: number;
+}
+
+/** Why a cell failed. */
+export interface ExecutionError {
+  /** Such as `ZeroDivisionError`; `TimeoutError` at the time limit, `KernelDied` when the context was lost. */
+  readonly name: string;
+  /** What the error says. */
+  readonly value: string;
+  /** Where, in the words of the language. */
+  readonly traceback: string;
+}
+
+/** A value as a cell shows it, in every form that it has. `png`, `jpeg` and `pdf` are Base64. */
+export interface ExecutionResult {
+  /** Plain text. */
+  readonly text?: string;
+  /** HTML. */
+  readonly html?: string;
+  /** Markdown. */
+  readonly markdown?: string;
+  /** SVG. */
+  readonly svg?: string;
+  /** A picture. */
+  readonly png?: string;
+  /** A picture. */
+  readonly jpeg?: string;
+  /** A document. */
+  readonly pdf?: string;
+  /** LaTeX. */
+  readonly latex?: string;
+  /** A value of JSON. */
+  readonly json?: unknown;
+  /** A program for a page. */
+  readonly javascript?: string;
+  /** Other media types, as they came. */
+  readonly data?: Record<string, unknown>;
+  /** A plot as numbers. The local engine sends none. */
+  readonly chart?: Chart;
+  /** Whether it is the value of the last line. */
+  readonly isMainResult: boolean;
+  /** Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of others, which are left out. */
+  readonly truncated?: Record<string, number>;
+}
+
+/** What is at a path. */
+export interface FileInfo {
+  /** A byte that belongs to no UTF-8 is U+FFFD and its two digits, so that the path leads back to the file: `caf\uFFFDE9`. */
+  readonly name: string;
+  /** Absolute. */
+  readonly path: string;
+  /** Whether `type` is `dir`. */
+  readonly isDir: boolean;
+  /** Bytes. */
+  readonly size: number;
+  /** `file`, `dir`, `symlink`, or another kind. */
+  readonly type: string;
+  /** Octal, such as `0644`. */
+  readonly mode?: string;
+  /** As `ls -l` shows them. */
+  readonly permissions?: string;
+  /** Name of the user, or the number of one without a name. */
+  readonly owner?: string;
+  /** Name of the group, or the number of one without a name. */
+  readonly group?: string;
+  /** When its content changed last. */
+  readonly modifiedTime?: Date;
+  /** Where a symbolic link leads. */
+  readonly symlinkTarget?: string;
+}
+
+/** Local branches. */
+export interface GitBranches {
+  /** Absent when `HEAD` is no branch. */
+  readonly current?: string;
+  /** Their names. */
+  readonly branches: readonly string[];
+}
+
+/** A file that has changed. */
+export interface GitChangedFile {
+  /** From the top of the repository. */
+  readonly path: string;
+  /** `modified`, `added`, `deleted`, `renamed`, `copied`, `type_changed`, `untracked`, `conflicted`. */
+  readonly status: string;
+  /** In the index. */
+  readonly staged: boolean;
+  /** In the working tree. */
+  readonly unstaged: boolean;
+  /** Of a renamed or copied file. */
+  readonly originalPath?: string;
+}
+
+/** A commit. */
+export interface GitCommit {
+  /** Hexadecimal digits. */
+  readonly sha: string;
+  /** Name of the author. */
+  readonly authorName: string;
+  /** Address of the author. */
+  readonly authorEmail: string;
+  /** RFC 3339, in the author's time zone. */
+  readonly date: string;
+  /** The whole message. */
+  readonly message: string;
+}
+
+/** State of a repository. */
+export interface GitStatus {
+  /** Absent when `HEAD` is no branch. */
+  readonly branch?: string;
+  /** Whether `HEAD` is no branch. */
+  readonly detached: boolean;
+  /** Whether nothing has changed. */
+  readonly clean: boolean;
+  /** Commits that the upstream lacks. */
+  readonly ahead?: number;
+  /** Commits that only the upstream has. */
+  readonly behind?: number;
+  /** Files that have changed. */
+  readonly changed: readonly GitChangedFile[];
+}
+
+/** Where a port of a machine is reached. */
+export interface HostInfo {
+  /** `name` or `address:port`. */
+  readonly host: string;
+  /** HTTP(S) URL; absent without a public host name. */
+  readonly url?: string;
+  /** WebSocket URL, as `url`. */
+  readonly websocketUrl?: string;
+  /** When the URL expires. */
+  readonly accessTokenExpiresAt?: Date;
+  /** `query` when the URL carries a token. */
+  readonly accessTokenTransport?: string;
+}
+
+/** Something that happened to a machine or a snapshot. */
+export interface LifecycleEvent {
+  /** UUID. */
+  readonly id: string;
+  /** When it happened. */
+  readonly occurredAt: Date;
+  /** Whom the event is for: `customer` or `internal`. */
+  readonly audience: string;
+  /** What happened. */
+  readonly operation:
+    | 'create'
+    | 'destroy'
+    | 'timeout_updated'
+    | 'timeout_expired'
+    | 'hibernate'
+    | 'snapshot_created'
+    | 'resume_from_snapshot'
+    | 'fork'
+    | 'reconcile'
+    | (string & {});
+  /** How far it got. */
+  readonly status: 'requested' | 'succeeded' | 'failed' | (string & {});
+  /** Who did it: `user`, `system` or `reconcile`. */
+  readonly actorKind: string;
+  /** Keys depend on the event. */
+  readonly metadata: Record<string, unknown>;
+  /** `mch_...` */
+  readonly machineId?: string;
+  /** `snap_...` */
+  readonly snapshotId?: string;
+  /** The machine that a fork or a snapshot was made of. */
+  readonly sourceMachineId?: string;
+  /** The machine that a fork made. */
+  readonly targetMachineId?: string;
+  /** Why, in a word. */
+  readonly reason?: string;
+  /** Code of the failure. */
+  readonly errorCode?: string;
+  /** The same as a sentence. */
+  readonly errorMessage?: string;
+}
+
+/** One page of events. */
+export interface LifecycleEventPage {
+  /** In the order asked for. */
+  readonly events: LifecycleEvent[];
+  /** Events skipped. */
+  readonly offset: number;
+  /** Most events of a page. */
+  readonly limit: number;
+  /** Whether another page follows. */
+  readonly hasMore: boolean;
+}
+
+/** A webhook. */
+export interface LifecycleWebhook {
+  /** UUID. */
+  readonly id: string;
+  /** Where events are sent to. */
+  readonly url: string;
+  /** Operations whose events are sent. */
+  readonly operations: string[];
+  /** Whether events are sent. */
+  readonly enabled: boolean;
+  /** Whether deliveries are signed. */
+  readonly hasSigningSecret: boolean;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** When it was changed last. */
+  readonly updatedAt: Date;
+  /** When a delivery was tried last. */
+  readonly lastDeliveryAt?: Date;
+  /** How that delivery stands. */
+  readonly lastDeliveryStatus?: WebhookDeliveryStatus;
+  /** What went wrong with it. */
+  readonly lastError?: string;
+}
+
+/** Size of a machine. */
+export interface MachineConfig {
+  /** Processors. */
+  readonly vcpus: number;
+  /** MiB. */
+  readonly memoryMb: number;
+  /** MiB, when asked for. */
+  readonly diskMb?: number;
+}
+
+/** A machine as the server describes it: a plain object, safe to store and to send. */
+export interface MachineInfo {
+  /** `mch_...` */
+  readonly id: string;
+  /** Where it is in its life. */
+  readonly status: MachineStatus;
+  /** Size. */
+  readonly config: MachineConfig;
+  /** As given on create. */
+  readonly template: string;
+  /** As given on create, verbatim. */
+  readonly metadata?: Record<string, unknown>;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** When it first ran. */
+  readonly startedAt?: Date;
+  /** Milliseconds: length of the lease. */
+  readonly timeoutMs?: number;
+  /** End of the lease. */
+  readonly timeoutAt?: Date;
+  /** The same as `timeoutAt`. */
+  readonly expiresAt?: Date;
+  /** Milliseconds until the end of the lease. */
+  readonly remainingMs?: number;
+  /** What happens then. */
+  readonly timeoutAction?: 'destroy' | 'hibernate' | (string & {});
+  /** Last request to the machine. */
+  readonly lastActiveAt?: Date;
+  /** As given on create. */
+  readonly inactivityTimeoutMs?: number;
+  /** As given on create. */
+  readonly autoDeleteAfterMs?: number;
+  /** As given on create. */
+  readonly ephemeral?: boolean;
+  /** As given on create. */
+  readonly autoResume?: boolean;
+  /** Working directory of commands. */
+  readonly cwd?: string;
+  /** Only while paused. */
+  readonly snapshotId?: string;
+  /** How a create that named a warm pool was served. */
+  readonly warmPoolCheckout?: WarmPoolCheckout;
+  /** What the machine may reach now, and what secrets it uses. Hosted servers leave it out. */
+  readonly network?: {
+    /** The policy in force, or the one that will be with the next start. */
+    readonly egress: EgressPolicy;
+    /** Secrets that it uses and never sees. */
+    readonly secrets?: MachineSecret[];
+  };
+  /** What the local engine does not enforce on this computer. */
+  readonly warnings?: readonly string[];
+  /** Why the machine is in `error` (local engine). */
+  readonly errorMessage?: string;
+}
+
+/** One sample of a machine. */
+export interface MachineMetrics {
+  /** When it was taken. */
+  readonly timestamp: Date;
+  /** 100 is one processor fully used. */
+  readonly cpuPercent: number;
+  /** Processors of the machine. */
+  readonly cpuCount: number;
+  /** Memory in use. */
+  readonly memUsedBytes: number;
+  /** Memory of the machine. */
+  readonly memTotalBytes: number;
+  /** Disk in use. */
+  readonly diskUsedBytes: number;
+  /** Disk of the machine. */
+  readonly diskTotalBytes: number;
+  /** Since the start. */
+  readonly networkRxBytes: number;
+  /** Since the start. */
+  readonly networkTxBytes: number;
+}
+
+/** What is told of a secret of a machine. */
+export interface MachineSecret {
+  /** As in {@link NetworkOptions.secrets}. */
+  readonly name: string;
+  /** As given. */
+  readonly hosts: string[];
+  /** In small letters. */
+  readonly header: string;
+  /** Where the machine reaches the first host through its gateway. */
+  readonly baseUrl: string;
+  /** The variable that says so in the machine. */
+  readonly baseUrlEnv: string;
+}
+
+/** Where a machine is in its life. A newer server may send other values. */
+export type MachineStatus = 'creating' | 'running' | 'paused' | 'destroyed' | 'error' | (string & {});
+
+/** What a machine uses. Servers may send a part of it. */
+export interface MonitorMetrics {
+  /** 100 is one processor fully used. */
+  readonly cpuPercent: number;
+  /** When it was taken. */
+  readonly timestamp?: Date;
+  /** Processors of the machine. */
+  readonly cpuCount?: number;
+  /** Memory in use. */
+  readonly memUsedBytes?: number;
+  /** Memory of the machine. */
+  readonly memTotalBytes?: number;
+  /** Disk in use. */
+  readonly diskUsedBytes?: number;
+  /** Disk of the machine. */
+  readonly diskTotalBytes?: number;
+  /** Since the start. */
+  readonly networkRxBytes?: number;
+  /** Since the start. */
+  readonly networkTxBytes?: number;
+}
+
+/** Permission to reach one port of one machine. */
+export interface PreviewGrant {
+  /** `pvg_...` */
+  readonly id: string;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Port inside the machine. */
+  readonly port: number;
+  /** Whether it opens the port. */
+  readonly status: 'active' | 'expired' | 'revoked' | 'disabled' | (string & {});
+  /** Who holds the token: a visitor, or a proxy. */
+  readonly authMode: 'direct' | 'proxy' | (string & {});
+  /** Where the token goes first: into the query of the URL, or into a header. */
+  readonly bootstrapTransport: 'query' | 'header' | (string & {});
+  /** What its tokens are for: `http_port` and `websocket_port`. */
+  readonly tokenKinds: string[];
+  /** Whom it was given to, such as `user`. */
+  readonly principalKind: string;
+  /** When it was given. */
+  readonly issuedAt: Date;
+  /** When the grant expires. */
+  readonly expiresAt: Date;
+  /** Requests and connections that used it. */
+  readonly useCount: number;
+  /** Requests that used it. */
+  readonly httpRequestCount: number;
+  /** WebSockets that used it. */
+  readonly websocketConnectionCount: number;
+  /** Bytes into the machine, as far as counted. */
+  readonly bytesInCount: number;
+  /** Bytes out of the machine, as far as counted. */
+  readonly bytesOutCount: number;
+  /** The same as `issuedAt`. */
+  readonly createdAt: Date;
+  /** When it changed last. */
+  readonly updatedAt: Date;
+  /** When the grant was revoked. */
+  readonly revokedAt?: Date;
+  /** When it was used first. */
+  readonly firstUsedAt?: Date;
+  /** When it was used last. */
+  readonly lastUsedAt?: Date;
+}
+
+/** What a reverse proxy needs. Keep the tokens out of logs. */
+export interface PreviewProxyTarget {
+  /** The permission that the tokens stand for. */
+  readonly grant: PreviewGrant;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Port inside the machine. */
+  readonly port: number;
+  /** Header that the token goes into. */
+  readonly tokenHeaderName: string;
+  /** When the tokens expire. */
+  readonly expiresAt: Date;
+  /** Where the token goes. */
+  readonly tokenTransport: 'header' | (string & {});
+  /** Headers that the proxy must set. */
+  readonly requiredForwardedHeaders: string[];
+  /** What to know. */
+  readonly warnings: string[];
+  /** Where HTTP goes. */
+  readonly httpUrl?: string;
+  /** Where WebSockets go. */
+  readonly websocketUrl?: string;
+  /** Token of HTTP requests. */
+  readonly httpToken?: string;
+  /** Token of WebSockets. */
+  readonly websocketToken?: string;
+  /** Whether {@link Machine.trafficAccessToken} is needed too. */
+  readonly trafficAccessRequired?: boolean;
+  /** Header that it goes into. */
+  readonly trafficAccessHeaderName?: string;
+}
+
+/** Whether a service answers. */
+export interface PreviewReadiness {
+  /** Both of the next two. */
+  readonly ready: boolean;
+  /** The way to the machine stands. */
+  readonly routeReady: boolean;
+  /** The service answers. */
+  readonly serviceReady: boolean;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Port inside the machine. */
+  readonly port: number;
+  /** As asked. */
+  readonly kind: 'tcp' | 'http' | (string & {});
+  /** Time of the last look. */
+  readonly checkedAt: Date;
+  /** Milliseconds of all looks together. */
+  readonly elapsedMs: number;
+  /** Looks. */
+  readonly attempts: number;
+  /** As asked. */
+  readonly path?: string;
+  /** Why it is not ready. */
+  readonly code?: string;
+  /** The same as a sentence. */
+  readonly error?: string;
+  /** What to do next. */
+  readonly suggestedAction?: string;
+}
+
+/** URLs with a token in them. Keep them out of logs. */
+export interface PreviewUrl {
+  /** The permission that the URLs carry. */
+  readonly grant: PreviewGrant;
+  /** HTTP URL with a token. */
+  readonly url: string;
+  /** WebSocket URL with a token. */
+  readonly websocketUrl: string;
+  /** When the URLs expire. */
+  readonly accessTokenExpiresAt: Date;
+  /** Where the token is. */
+  readonly accessTokenTransport: 'query' | (string & {});
+}
+
+/** A process that the API started. */
+export interface ProcessInfo {
+  /** Process id inside the machine. */
+  readonly pid: number;
+  /** As given. */
+  readonly command: string;
+  /** Whether it has not ended. */
+  readonly running: boolean;
+}
+
+/** A terminal that is open. */
+export interface PtySessionInfo {
+  /** `pty_...` */
+  readonly sessionId: string;
+  /** Process id of the shell inside the machine. */
+  readonly pid: number;
+  /** Characters a line. */
+  readonly cols: number;
+  /** Lines. */
+  readonly rows: number;
+  /** Names the command behind it. */
+  readonly execId: string;
+}
+
+/** What {@link Files.replaceInFiles} did. */
+export interface ReplaceResult {
+  /** Whether nothing was changed, since `dryRun` asked so. Told of volumes. */
+  readonly dryRun?: boolean;
+  /** Places, over all files. */
+  readonly replacements: number;
+  /** Files that changed. */
+  readonly filesModified: number;
+  /** Files without the pattern. */
+  readonly filesSkipped: number;
+  /** Files left out because they are no text. */
+  readonly binaryFilesSkipped: number;
+}
+
+/** A line that matches: {@link Files.findFiles}. */
+export interface SearchMatch {
+  /** Path of the file. */
+  readonly file: string;
+  /** Counts from 1. */
+  readonly line: number;
+  /** The line. */
+  readonly content: string;
+}
+
+/** A snapshot as the server describes it. */
+export interface SnapshotInfo {
+  /** `snap_...` */
+  readonly id: string;
+  /** The machine that the snapshot was taken of. */
+  readonly machineId: string;
+  /** Bytes that the snapshot adds on the disk. */
+  readonly sizeBytes: number;
+  /** When it was taken. */
+  readonly createdAt: Date;
+  /** As given, verbatim. */
+  readonly metadata?: Record<string, unknown>;
+}
+
+/** A way into a machine by SSH. */
+export interface SshAccess {
+  /** For the key alone, for this machine and user alone. One line of OpenSSH. */
+  readonly certificate: string;
+  /** Name or address to connect to. */
+  readonly host: string;
+  /** Port to connect to. */
+  readonly port: number;
+  /** User inside the machine. */
+  readonly user: string;
+  /** When the certificate expires. */
+  readonly expiresAt: Date;
+  /** Keep it to yourself. */
+  readonly accessId: string;
+  /**
+   * To be pasted into a terminal. It names the files below when there are some. `scp` and `sftp` take the same options,
+   * with `-P` for the port.
+   */
+  readonly command: string;
+  /** Public key by which `ssh` recognises the server. */
+  readonly hostKey?: string;
+}
+
+/** Another name of a template, such as the one before a rename. */
+export interface TemplateAliasInfo {
+  /** `namespace/name`. */
+  readonly aliasRef: string;
+  /** When the template was renamed. */
+  readonly createdAt: Date;
+}
+
+/** A build. Those of {@link Template.listBuilds} hold less. */
+export interface TemplateBuildInfo {
+  /** `tb_...` */
+  readonly buildId: string;
+  /** `tmpl_...` */
+  readonly templateId: string;
+  /** Name of the template. */
+  readonly name: string;
+  /** Tags that it gets when it is ready. */
+  readonly tags: readonly string[];
+  /** How far it is. */
+  readonly status: TemplateBuildStatus;
+  /** Who builds. */
+  readonly buildBackend: 'native' | 'buildkit' | (string & {});
+  /** What it is made of. */
+  readonly sourceType: 'declarative' | 'dockerfile' | 'oci_import' | 'template_base' | (string & {});
+  /** `namespace/name:tag`. */
+  readonly canonicalRef?: string;
+  /** The part of `canonicalRef` before the slash. */
+  readonly namespaceSlug?: string;
+  /** Who sees the template. */
+  readonly visibility?: TemplateVisibility;
+  /** When it was asked for. */
+  readonly createdAt: Date;
+  /** When it changed last. */
+  readonly updatedAt: Date;
+  /** Digest of the request. */
+  readonly sourceDigest?: string;
+  /** Digest of the files that came with it. */
+  readonly contextDigest?: string;
+  /** Digest of the Dockerfile. */
+  readonly dockerfileDigest?: string;
+  /** Size and network of the machine that builds. */
+  readonly buildConfig?: {
+    /** Processors. */
+    readonly vcpus?: number;
+    /** MiB of memory. */
+    readonly memoryMib?: number;
+    /** Whether steps reach the network. */
+    readonly internetAccess?: boolean;
+    /** MiB: the smallest disk of machines that start from it. */
+    readonly diskMb?: number;
+  };
+  /** Who asked for it. */
+  readonly triggeredBy?: string;
+  /** When it was put into the queue. */
+  readonly queuedAt?: Date;
+  /** When it began. */
+  readonly startedAt?: Date;
+  /** When it ended. */
+  readonly finishedAt?: Date;
+  /** Milliseconds from its begin to its end. */
+  readonly durationMs?: number;
+  /** Where it failed, as in `errorDetail`. */
+  readonly failurePhase?: string;
+  /** Counts of what was not made again, as the wire has them: `layer_hits`, `file_blob_misses`, ... */
+  readonly cacheSummary?: Record<string, unknown>;
+  /** Whether machines can start from it now. */
+  readonly artifactAvailability?: {
+    /** `available`, or what stands in the way. */
+    readonly status: string;
+    /** Why not. */
+    readonly reason?: string;
+  };
+  /** Whether it can get a tag. */
+  readonly promotability?: {
+    /** `promotable`, or what stands in the way. */
+    readonly status: string;
+    /** Whether it can. */
+    readonly promotable: boolean;
+    /** Why not. */
+    readonly reason?: string;
+  };
+  /** When the server deletes what it made. */
+  readonly retentionExpiresAt?: Date;
+  /** What its machines start with. */
+  readonly runtimeDefaults?: TemplateRuntimeDefaults;
+  /** What the image says of itself, as the wire has it. */
+  readonly ociMetadata?: Record<string, unknown>;
+  /** What it made. */
+  readonly artifactIds?: readonly string[];
+  /** The build that this one repeats. */
+  readonly retryOfBuildId?: string;
+  /** The first of a row of such builds. */
+  readonly originalBuildId?: string;
+  /** When somebody cancelled it. */
+  readonly cancelRequestedAt?: Date;
+  /** Who cancelled it. */
+  readonly cancelRequestedBy?: string;
+  /** Why it was cancelled. */
+  readonly cancellationReason?: string;
+  /** Why it failed. */
+  readonly error?: string;
+  /** The same in parts. */
+  readonly errorDetail?: TemplateFailureDetail;
+}
+
+/** A line of a build's log. */
+export interface TemplateBuildLogEntry {
+  /** `tb_...` */
+  readonly buildId: string;
+  /** `tmpl_...` */
+  readonly templateId: string;
+  /** Counts from 0. */
+  readonly offset: number;
+  /** When it was written. */
+  readonly timestamp: Date;
+  /** `end`, `error` and `cancelled` are the last. */
+  readonly kind: 'start' | 'message' | 'cache' | 'retry' | 'warning' | 'error' | 'cancelled' | 'end' | (string & {});
+  /** How much it matters. */
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | (string & {});
+  /** The line. */
+  readonly message: string;
+  /** Of `error`. */
+  readonly errorDetail?: TemplateFailureDetail;
+  /** Of `end`. */
+  readonly result?: TemplateInfo;
+  /** Of `end`, as the wire has it. */
+  readonly resultMetadata?: Record<string, unknown>;
+  /** Where the build is, as in {@link TemplateFailureDetail.phase}. */
+  readonly phase?: string;
+  /** Which of the steps, from 0. */
+  readonly stepIndex?: number;
+  /** Steps in all. */
+  readonly totalSteps?: number;
+  /** Of `retry`: which attempt, from 1. */
+  readonly attempt?: number;
+  /** Of `retry`: attempts in all. */
+  readonly maxAttempts?: number;
+  /** Of `cache`: what is kept. */
+  readonly cacheKind?: 'file_blob' | 'layer' | 'final_artifact' | (string & {});
+  /** Of `cache`: what the cache did. */
+  readonly cacheStatus?: 'hit' | 'miss' | 'stored' | 'bypass' | (string & {});
+  /** Of `cache`: why. */
+  readonly cacheReason?: string;
+  /** Of `cache`: what was asked for. */
+  readonly cacheSubject?: string;
+}
+
+/** A page of builds, newest first. */
+export interface TemplateBuildPage {
+  /** Newest first. */
+  readonly builds: readonly TemplateBuildInfo[];
+  /** Absent on the last page. */
+  readonly nextCursor?: string;
+}
+
+/** How far a build is, and what it said from an offset on. */
+export interface TemplateBuildSnapshot {
+  /** The build. */
+  readonly build: TemplateBuildInfo;
+  /** Its log from the offset that was asked for. */
+  readonly entries: readonly TemplateBuildLogEntry[];
+  /** To be asked for next. */
+  readonly nextOffset: number;
+}
+
+/** How far a build is. */
+export type TemplateBuildStatus = 'waiting' | 'building' | 'ready' | 'error' | 'cancelled' | (string & {});
+
+/** Why a build failed, as the server says it. */
+export interface TemplateFailureDetail {
+  /** Kind of the failure. */
+  readonly code: 'build_error' | 'file_upload_error' | 'internal_error' | 'unauthorized' | (string & {});
+  /** What went wrong, as a sentence. */
+  readonly message: string;
+  /** Where: `auth`, `preflight`, `blob_upload`, `prepare`, `build_step`, `readiness`, `snapshot`, `finalize`, `interrupted`. */
+  readonly phase: string;
+  /** Whether the same may work later. */
+  readonly retryable?: boolean;
+  /** What to do next. */
+  readonly suggestedAction?: string;
+  /** Which of the steps, from 0. */
+  readonly stepIndex?: number;
+  /** Which attempt it was, from 1. */
+  readonly attempt?: number;
+  /** Attempts in all. */
+  readonly maxAttempts?: number;
+  /** What the cache was asked for. */
+  readonly cacheSubject?: string;
+  /** `tb_...` */
+  readonly buildId?: string;
+  /** The server's name for the request. */
+  readonly requestId?: string;
+  /** Anything more, as the wire has it: `reason`, `command`, `exit_code`, `path`. */
+  readonly details?: Record<string, unknown>;
+}
+
+/** A template. */
+export interface TemplateInfo {
+  /** `tmpl_...` */
+  readonly id: string;
+  /** Without namespace and tag. */
+  readonly name: string;
+  /** For people; may be empty. */
+  readonly description: string;
+  /** Whether the server brings it. */
+  readonly builtin: boolean;
+  /** `namespace/name:tag`; what `Machine.create({ template })` takes. */
+  readonly canonicalRef: string;
+  /** The part of `canonicalRef` before the slash. */
+  readonly namespaceSlug?: string;
+  /** Who sees it. */
+  readonly visibility: TemplateVisibility;
+  /** Names of its builds. */
+  readonly tags?: readonly string[];
+  /** The tag that a reference without one means. */
+  readonly defaultTag?: string;
+  /** What its machines start with. */
+  readonly runtimeDefaults?: TemplateRuntimeDefaults;
+}
+
+/** A name that is kept. */
+export interface TemplateNameClaim {
+  /** For {@link Template.releaseNameClaim}; a secret. */
+  readonly claimToken: string;
+  /** `namespace/name`. */
+  readonly canonicalRef: string;
+  /** Until when the name is kept. */
+  readonly expiresAt: Date;
+}
+
+/** A namespace of templates. */
+export interface TemplateNamespaceInfo {
+  /** Its name. */
+  readonly slug: string;
+  /** Whose it is. */
+  readonly kind: 'user' | 'deployment' | 'system' | (string & {});
+  /** Whether names without a namespace are in it. */
+  readonly isDefault: boolean;
+}
+
+/** What {@link Template.plan} says. */
+export interface TemplatePlan {
+  /** Who builds. */
+  readonly buildBackend: 'native' | 'buildkit' | (string & {});
+  /** What it is made of: `declarative`, `dockerfile`, `oci_import` or `template_base`. */
+  readonly sourceType: string;
+  /** As the wire has it: `base_template`, `run_steps`, `build_steps`, ... */
+  readonly buildPlan: Record<string, unknown>;
+  /** What it builds all the same. */
+  readonly warnings: readonly string[];
+  /** Whether the image needs a user and a password. */
+  readonly requiresBaseImageAuth: boolean;
+  /** Digest of the request. */
+  readonly sourceDigest?: string;
+  /** Digest of the Dockerfile. */
+  readonly dockerfileDigest?: string;
+  /** The files that come with it. */
+  readonly contextManifest?: {
+    /** Its id. */
+    readonly contextManifestId: string;
+    /** Digest of all files. */
+    readonly contextDigest: string;
+    /** Number of files. */
+    readonly fileCount: number;
+  };
+}
+
+/** A probe that says when what a template starts counts as ready. Made by {@link waitForPort} and its like. */
+export interface TemplateReadiness {
+  /** `tcp`: a port accepts; `http`: it answers with 2xx or 3xx; `command`: it ends with 0; `timeout`: some time is over. */
+  readonly kind: 'tcp' | 'http' | 'command' | 'timeout' | (string & {});
+  /** Of `tcp` and `http`. */
+  readonly port?: number;
+  /** Of `http`. */
+  readonly path?: string;
+  /** Of `command`. */
+  readonly command?: string;
+  /** Milliseconds, of `timeout`. */
+  readonly timeoutMs?: number;
+  /** Seconds until it is given up and the build fails; of all but `timeout`. */
+  readonly timeoutSecs?: number;
+  /** Milliseconds between two attempts. */
+  readonly intervalMs?: number;
+  /** Seconds before the first. */
+  readonly startupGraceSecs?: number;
+}
+
+/** What machines of a template start with. */
+export interface TemplateRuntimeDefaults {
+  /** Names of variables, never their values. */
+  readonly defaultEnvKeys?: readonly string[];
+  /** Command that was started before the template was kept. */
+  readonly startCmd?: string;
+  /** User that runs commands. */
+  readonly defaultUser?: string;
+  /** Working directory of commands. */
+  readonly defaultWorkdir?: string;
+  /** When the start command counts as ready. */
+  readonly readiness?: TemplateReadiness;
+}
+
+/** A tag of a template. */
+export interface TemplateTagInfo {
+  /** Its name. */
+  readonly tag: string;
+  /** The build that it names. */
+  readonly buildId: string;
+  /** When it was set or moved. */
+  readonly createdAt: Date;
+}
+
+/** What {@link Template.validate} says. */
+export interface TemplateValidation {
+  /** Whether the server would build it. */
+  readonly valid: boolean;
+  /** Why not. */
+  readonly errors: readonly {
+    /** Stable name. */
+    readonly code: string;
+    /** The same as a sentence. */
+    readonly message: string;
+    /** Where the build would fail. */
+    readonly phase?: string;
+  }[];
+  /** What it builds all the same. */
+  readonly warnings: readonly string[];
+}
+
+/** Who sees a template: its owner, or everybody. */
+export type TemplateVisibility = 'private' | 'public' | (string & {});
+
+/** Lease on a machine. */
+export interface TimeoutLease {
+  /** Milliseconds, counted from the call. */
+  readonly timeoutMs: number;
+  /** What happens at the end of the lease. */
+  readonly timeoutAction: 'destroy' | 'hibernate' | (string & {});
+  /** End of the lease. */
+  readonly timeoutAt?: Date;
+  /** Milliseconds left. */
+  readonly remainingMs?: number;
+}
+
+/** Where a file can be written without a key. */
+export interface UploadUrl {
+  /** Anybody who has it may write the file until it expires. */
+  readonly url: string;
+  /** The secret part of it, which the volume's info leaves out. */
+  readonly token?: string;
+}
+
+/** A volume in a machine. */
+export interface VolumeAttachment {
+  /** `vat_...` */
+  readonly id: string;
+  /** `vol_...` */
+  readonly volumeId: string;
+  /** `mch_...` */
+  readonly machineId: string;
+  /** Absolute, inside the machine. */
+  readonly mountPath: string;
+  /** Whether writes are refused. */
+  readonly readOnly: boolean;
+  /** How far the mount is. */
+  readonly state:
+    | 'requested'
+    | 'mounting'
+    | 'mounted'
+    | 'paused'
+    | 'remounting'
+    | 'unmounted'
+    | 'releasing'
+    | 'released'
+    | 'failed'
+    | (string & {});
+  /** When it was attached. */
+  readonly createdAt: Date;
+  /** When it was mounted last. */
+  readonly updatedAt: Date;
+  /** Directory of the volume that is mounted; absent for all of it. */
+  readonly subpath?: string;
+  /** Why it is `failed`. */
+  readonly lastErrorCode?: string;
+  /** The same as a sentence. */
+  readonly lastErrorMessage?: string;
+}
+
+/** A volume as the server describes it. */
+export interface VolumeInfo {
+  /** `vol_...` */
+  readonly id: string;
+  /** Unique in an account. */
+  readonly name: string;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** Bytes of its files. */
+  readonly usedBytes: number;
+  /** Number of its files and directories. */
+  readonly inodeCount: number;
+  /** Number of its mounts in machines. */
+  readonly mountCount: number;
+  /** Most bytes; absent without a limit. */
+  readonly maxSizeBytes?: number;
+  /** Most files and directories; absent without a limit. */
+  readonly maxFileCount?: number;
+  /** Most mounts; absent without a limit. */
+  readonly maxMounts?: number;
+  /** When its files were counted. */
+  readonly lastReconciledAt?: Date;
+  /** Whether it can be used. */
+  readonly status: 'available' | 'attached' | 'degraded' | 'error' | (string & {});
+}
+
+/** How a create that named a warm pool was served. */
+export interface WarmPoolCheckout {
+  /** Where the machine came from. */
+  readonly source: 'ready_instance' | 'cold_create' | 'bypassed' | (string & {});
+  /** Whether a ready machine was taken. */
+  readonly hit: boolean;
+  /** The pool. */
+  readonly id?: string;
+  /** As asked. */
+  readonly mode?: 'prefer' | 'require' | 'bypass' | (string & {});
+  /** Milliseconds waited for a ready machine. */
+  readonly waitMs?: number;
+}
+
+/** Counts of a warm pool's machines. */
+export interface WarmPoolCounts {
+  /** Aimed at. */
+  readonly target: number;
+  /** Can be taken. */
+  readonly ready: number;
+  /** Being made. */
+  readonly warming: number;
+  /** Taken since the pool was made. */
+  readonly claimed: number;
+  /** Being given up. */
+  readonly draining: number;
+  /** Failed to start. */
+  readonly failed: number;
+  /** Given up as idle or stale. */
+  readonly expired: number;
+  /** Lost. */
+  readonly unavailable: number;
+}
+
+/** A warm pool as the server describes it. */
+export interface WarmPoolInfo {
+  /** `twp_...` */
+  readonly id: string;
+  /** Free text. */
+  readonly name: string;
+  /** As given. */
+  readonly templateRef: string;
+  /** What it means now. */
+  readonly resolvedTemplate: string;
+  /** `tb_...` */
+  readonly resolvedTemplateBuildId?: string;
+  /** Size of each machine. */
+  readonly resources: MachineConfig;
+  /** Machines to hold ready. */
+  readonly minReady: number;
+  /** At most this many. */
+  readonly maxReady: number;
+  /** Seconds. */
+  readonly idleTimeoutSeconds: number;
+  /** Seconds. */
+  readonly staleAfterSeconds: number;
+  /** What a create without a mode does. */
+  readonly checkoutPolicy: 'prefer' | 'require' | 'bypass' | (string & {});
+  /** Which build of the template it holds. */
+  readonly versionPolicy: 'pinned_build' | 'track_tag' | (string & {});
+  /** Tag followed. */
+  readonly trackTag?: string;
+  /** Grows when the build changes. */
+  readonly rolloutGeneration: number;
+  /** Progress of a change of build; empty when none is under way. */
+  readonly rolloutStatus: Record<string, unknown>;
+  /** Counts. */
+  readonly status: WarmPoolCounts;
+  /** Whether it serves. */
+  readonly state: 'enabled' | 'disabled' | 'draining' | 'deleted' | (string & {});
+  /** Why it holds too few. */
+  readonly degradedReason?:
+    | 'no_eligible_hosts'
+    | 'artifact_not_ready'
+    | 'artifact_prewarm_failed'
+    | 'quota_exceeded'
+    | 'template_build_unavailable'
+    | 'controller_disabled'
+    | 'drain_active'
+    | (string & {});
+  /** As given. */
+  readonly labels: Record<string, unknown>;
+  /** As given. */
+  readonly metadata: Record<string, unknown>;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** When it changed last. */
+  readonly updatedAt: Date;
+  /** When it was enabled last. */
+  readonly enabledAt?: Date;
+  /** When it was disabled last. */
+  readonly disabledAt?: Date;
+  /** When it was drained last. */
+  readonly drainRequestedAt?: Date;
+  /** When it was compared last with what there should be. */
+  readonly lastReconciledAt?: Date;
+  /** When it was deleted. */
+  readonly deletedAt?: Date;
+}
+
+/** One try of a delivery. */
+export interface WebhookAttempt {
+  /** UUID. */
+  readonly id: string;
+  /** UUID of the delivery. */
+  readonly deliveryId: string;
+  /** Counts from 1. */
+  readonly attemptNumber: number;
+  /** When it began. */
+  readonly attemptedAt: Date;
+  /** Milliseconds until the answer or the failure. */
+  readonly durationMs: number;
+  /** HTTP status; absent when no answer came. */
+  readonly responseStatus?: number;
+  /** `http_status`, `timeout`, `connect_failed`, `request_failed` or `interrupted`; absent after a success. */
+  readonly errorCode?: string;
+  /** The same as a sentence. */
+  readonly errorMessage?: string;
+}
+
+/** One event on its way to one webhook. */
+export interface WebhookDelivery {
+  /** UUID. */
+  readonly id: string;
+  /** UUID of the webhook. */
+  readonly webhookId: string;
+  /** UUID of the event. */
+  readonly eventId: string;
+  /** Operation of the event. */
+  readonly operation: string;
+  /** Status of the event. */
+  readonly status: string;
+  /** How the delivery stands. */
+  readonly deliveryStatus: WebhookDeliveryStatus;
+  /** Attempts begun. */
+  readonly attemptCount: number;
+  /** When the event happened. */
+  readonly createdAt: Date;
+  /** Absent once it is decided. */
+  readonly nextAttemptAt?: Date;
+  /** When it was tried last. */
+  readonly lastAttemptAt?: Date;
+  /** HTTP status. */
+  readonly lastResponseStatus?: number;
+  /** What went wrong the last time. */
+  readonly lastError?: string;
+}
+
+/** What {@link Lifecycle.getWebhookDelivery} answers. */
+export interface WebhookDeliveryDetail {
+  /** The delivery. */
+  readonly delivery: WebhookDelivery;
+  /** The event that is delivered. */
+  readonly event: LifecycleEvent;
+  /** Oldest first. */
+  readonly attempts: WebhookAttempt[];
+}
+
+/** How a delivery stands. */
+export type WebhookDeliveryStatus = 'queued' | 'in_progress' | 'succeeded' | 'dead_letter' | (string & {});
+
+// #endregion

@@ -104,6 +104,9 @@ const tasks = {
   async docs() {
     await npmPackages();
     await referencePackages();
+    await step('Renew the declarations of options and answers', (current) =>
+      current.run('cargo', ['xtask', 'declarations']),
+    );
     await step('Renew what docs/ says again of the source', (current) => current.run('node', ['scripts/pages.mjs']));
     await step('Make the site in dist/site, and spec/nullspace.api.md', async (current) => {
       for (const [program, ...args] of referenceSteps({ update: true }))

@@ -63,7 +63,7 @@ export const suites = {
     },
   },
   types: {
-    title: 'types of the examples and tests, and of answers beside the wire',
+    title: 'types of the examples and tests',
     early: true,
     async run(step) {
       const project = await consumerProject(step, [
@@ -74,7 +74,6 @@ export const suites = {
         'tests/tsconfig.json',
         'scripts/lib',
       ]);
-      await step.run('cargo', ['xtask', 'declarations', path.join(project, 'tests/types/answers.generated.d.ts')]);
       const blocks = path.join(project, 'tests/readme/blocks');
       await step.run('node', [inRoot('tests/readme/extract.mjs'), blocks, '--types']);
       const tsc = inRoot('node_modules', '.bin', 'tsc');

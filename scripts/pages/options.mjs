@@ -59,8 +59,12 @@ export function options() {
     }
   }
 
+  // What every call takes, then options in the order of the first call that takes them, then parts of options.
+  const order = ['ClientOptions', 'CallOptions', ...takers.keys(), ...interfaces.keys()];
   const sections = [];
-  for (const [name, declared] of interfaces) {
+  for (const name of new Set(order)) {
+    const declared = interfaces.get(name);
+    if (!declared) continue;
     // Those that no call takes are part of others, such as `network`; those whose fields are read only are answers.
     const fields = declared.members.filter(ts.isPropertySignature);
     const isAnswer = fields.every((field) => ts.getCombinedModifierFlags(field) & ts.ModifierFlags.Readonly);

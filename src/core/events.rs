@@ -2,25 +2,11 @@
 
 use std::time::Duration;
 
+use nullspace_wire::lifecycle::{OPERATIONS, STATUSES};
 use serde_json::json;
 
 use super::error::Error;
 use super::options::{Fields, MAX_INTEGER};
-
-/// What happens to machines. Source: schema, `LifecycleOperation`.
-pub const OPERATIONS: &[&str] = &[
-    "create",
-    "destroy",
-    "timeout_updated",
-    "timeout_expired",
-    "hibernate",
-    "snapshot_created",
-    "resume_from_snapshot",
-    "fork",
-    "reconcile",
-];
-/// How far it got.
-pub const STATUSES: &[&str] = &["requested", "succeeded", "failed"];
 
 fn filter(fields: &Fields<'_>, query: &mut Vec<(&'static str, String)>) -> Result<(), Error> {
     if let Some(operation) = fields.choice("operation", OPERATIONS)? {

@@ -7,7 +7,7 @@ use nullspace_wire::limits::{Range, CODE_SECS, DEFAULT_CODE_SECS};
 use serde_json::Value as Json;
 
 use super::kinds::reference;
-use super::{by, count, envs, filled, function, int, one_of, Field, Operation};
+use super::{by, count, envs, fields, filled, function, int, one_of, Field, Operation};
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
 
@@ -15,18 +15,34 @@ use crate::core::options::{self, Value};
 const SILENCE: Duration = Duration::from_secs(300);
 
 const CODE: &[Field] = &[by("code", code).required()];
-const CONTEXT: &[Field] = &[by("context", reference).wire("context_id")];
-const CELL: &[Field] = &[envs("envs"), int("timeout", CODE_SECS)];
-const LISTENERS: &[Field] = &[
-    function("onStdout"),
-    function("onStderr"),
-    function("onResult"),
-    function("onArtifact"),
-    function("onError"),
+/// Type of `context`.
+const CONTEXT_OR_ID: &str = "CodeContext | string";
+/// Type of `language`: a server may know others.
+const LANGUAGES: &str = "'python' | 'javascript' | 'bash' | (string & {})";
+const CELL: &[Field] = fields![
+    /// Environment variables, for this cell alone. @default none
+    envs("envs"),
+    /// Seconds that the cell may run, {range}. @default {default}
+    int("timeout", CODE_SECS).by_default(DEFAULT_CODE_SECS),
 ];
-const PAGE: &[Field] = &[
-    by("context", reference).wire("context_id").in_query(),
+const LISTENERS: &[Field] = fields![
+    /// Called with standard output as it comes. The cell waits for the promise that it returns. @default none
+    function("onStdout").typed("(output: CodeOutput) => unknown"),
+    /// Called with standard error as it comes. @default none
+    function("onStderr").typed("(output: CodeOutput) => unknown"),
+    /// Called with each value that the cell shows. @default none
+    function("onResult").typed("(result: ExecutionResult) => unknown"),
+    /// Called with each artifact that the cell keeps. @default none
+    function("onArtifact").typed("(artifact: CodeArtifact) => unknown"),
+    /// Called with the error when the cell fails. @default none
+    function("onError").typed("(error: ExecutionError) => unknown"),
+];
+const PAGE: &[Field] = fields![
+    /// Only those of this context. @default all
+    by("context", reference).wire("context_id").in_query().typed(CONTEXT_OR_ID),
+    /// Most of a page, {range}. @default the server's, 50 on the local engine
     int("limit", Range { min: 1, max: 1000 }).in_query(),
+    /// `nextCursor` of the page before. @default the beginning
     filled("cursor").in_query(),
 ];
 const OF_CONTEXT: &[Field] = &[by("context", reference).in_path().required()];
@@ -36,7 +52,21 @@ const OF_ARTIFACT: &[Field] = &[by("artifactId", reference).in_path().required()
 /// Runs a cell: a stream of events.
 pub static EXECUTE: Operation = Operation::on(&api::EXECUTE_CODE)
     .args(CODE)
-    .options(&[LISTENERS, &[filled("language")], CONTEXT, CELL])
+    .options(&[
+        fields![
+            /// Language of the code. @default python
+            filled("language").typed(LANGUAGES),
+            /// A context or its id; goes before `language`. @default one that all cells of the language share
+            by("context", reference).wire("context_id").typed(CONTEXT_OR_ID),
+        ],
+        CELL,
+        LISTENERS,
+    ])
+    .shown(
+        "RunCodeOptions",
+        &["CallOptions"],
+        "Options of {@link CodeInterpreter.runCode}.",
+    )
     .rules(|_, request| {
         let seconds = request.body.get("timeout").and_then(Json::as_u64);
         request.least = SILENCE + Duration::from_secs(seconds.unwrap_or(DEFAULT_CODE_SECS));
@@ -44,16 +74,37 @@ pub static EXECUTE: Operation = Operation::on(&api::EXECUTE_CODE)
     });
 
 /// Begins a run that goes on without a listener.
-pub static CREATE_RUN: Operation = Operation::on(&api::CREATE_CODE_RUN).args(CODE).options(&[
-    &[by("context", reference)
-        .wire("context_id")
-        .needed("is missing: give a code context or its id")],
-    CELL,
-]);
+pub static CREATE_RUN: Operation = Operation::on(&api::CREATE_CODE_RUN)
+    .args(CODE)
+    .options(&[
+        fields![
+            /// A context or its id.
+            by("context", reference)
+                .wire("context_id")
+                .typed(CONTEXT_OR_ID)
+                .needed("is missing: give a code context or its id"),
+        ],
+        CELL,
+    ])
+    .shown(
+        "CreateCodeRunOptions",
+        &["CallOptions"],
+        "Options of {@link CodeInterpreter.createRun}.",
+    );
 
 /// Makes a context: variables that several cells share.
-pub static CREATE_CONTEXT: Operation =
-    Operation::on(&api::CREATE_CODE_CONTEXT).options(&[&[by("cwd", directory), filled("language")]]);
+pub static CREATE_CONTEXT: Operation = Operation::on(&api::CREATE_CODE_CONTEXT)
+    .options(&[fields![
+        /// Language of the cells. @default python
+        filled("language").typed(LANGUAGES),
+        /// An absolute directory that exists. @default that of the machine
+        by("cwd", directory).typed("string"),
+    ]])
+    .shown(
+        "CreateCodeContextOptions",
+        &["CallOptions"],
+        "Options of {@link CodeInterpreter.createCodeContext}.",
+    );
 
 /// All contexts.
 pub static LIST_CONTEXTS: Operation = Operation::on(&api::LIST_CODE_CONTEXTS);
@@ -74,23 +125,36 @@ pub static GET_RUN: Operation = Operation::on(&api::GET_CODE_RUN).args(OF_RUN);
 pub static CANCEL_RUN: Operation = Operation::on(&api::CANCEL_CODE_RUN).args(OF_RUN);
 
 /// Runs, a page.
-pub static LIST_RUNS: Operation = Operation::on(&api::LIST_CODE_RUNS).options(&[
-    &[one_of(
-        "status",
-        &["queued", "running", "succeeded", "failed", "cancelled"],
-    )
-    .in_query()],
-    PAGE,
-]);
+pub static LIST_RUNS: Operation = Operation::on(&api::LIST_CODE_RUNS)
+    .options(&[
+        fields![
+            /// Only runs with this status. @default all
+            one_of("status", &["queued", "running", "succeeded", "failed", "cancelled"]).in_query(),
+        ],
+        PAGE,
+    ])
+    .shown(
+        "ListCodeRunsOptions",
+        &["CallOptions"],
+        "Options of {@link CodeInterpreter.listRuns}.",
+    );
 
 /// What cells left behind, a page.
-pub static LIST_ARTIFACTS: Operation = Operation::on(&api::LIST_CODE_ARTIFACTS).options(&[
-    &[
-        one_of("kind", &["document", "file", "html", "image"]).in_query(),
-        int("executionCount", count(1)).in_query(),
-    ],
-    PAGE,
-]);
+pub static LIST_ARTIFACTS: Operation = Operation::on(&api::LIST_CODE_ARTIFACTS)
+    .options(&[
+        fields![
+            /// Only artifacts of this kind. @default all
+            one_of("kind", &["image", "html", "document", "file"]).in_query(),
+            /// Only artifacts of this cell of the context, counted from 1. @default all
+            int("executionCount", count(1)).in_query(),
+        ],
+        PAGE,
+    ])
+    .shown(
+        "ListArtifactsOptions",
+        &["CallOptions"],
+        "Options of {@link CodeInterpreter.listArtifacts}.",
+    );
 
 /// Describes an artifact.
 pub static GET_ARTIFACT: Operation = Operation::on(&api::GET_CODE_ARTIFACT).args(OF_ARTIFACT);

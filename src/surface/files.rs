@@ -8,7 +8,7 @@ use nullspace_wire::limits::Range;
 use serde_json::Value as Json;
 
 use super::kinds::{any_text, pattern};
-use super::{by, filled, flag, int, one_of, trimmed, Field, Given, Operation, Request, Time};
+use super::{by, fields, filled, flag, int, one_of, trimmed, Field, Given, Operation, Request, Time};
 use crate::core::error::Error;
 use crate::core::files;
 use crate::core::options::Value;
@@ -19,7 +19,13 @@ pub const TRANSFER_TIME: Duration = Duration::from_secs(300);
 const DEPTH: Range = Range { min: 0, max: 64 };
 const PATH: Field = filled("path").required();
 /// Whose rights and home directory count. The wire wants the field, `null` when nobody is named: see [`user`].
-const USER: &[Field] = &[trimmed("user")];
+const USER: &[Field] = fields![
+    /// Name of a user in the machine: whose rights and home directory count, and who owns what is made. Files of a volume have
+    /// no users: there it is refused.
+    ///
+    /// @default root
+    trimmed("user"),
+];
 const USER_IN_QUERY: &[Field] = &[trimmed("user").in_query()];
 
 /// The bytes of a file, in the format asked for.
@@ -27,9 +33,17 @@ pub static READ: Operation = Operation::on(&api::DOWNLOAD_FILE)
     .volume(&api::DOWNLOAD_VOLUME_FILE_DIRECT)
     .args(&[filled("path").in_query().required()])
     .options(&[
-        &[one_of("format", &["text", "bytes", "blob", "stream"]).local()],
+        fields![
+            /// `text` refuses what is no UTF-8; `stream` begins as soon as the first bytes come. @default 'text'
+            one_of("format", &["text", "bytes", "blob", "stream"]).local(),
+        ],
         USER_IN_QUERY,
     ])
+    .shown(
+        "ReadFileOptions",
+        &["FileOptions"],
+        "Options of {@link Files.read}.",
+    )
     .rules(|given, request| {
         request.answer = match given.text("format")? {
             Some("bytes") => Answer::Bytes,
@@ -57,7 +71,18 @@ pub static ARCHIVE: Operation = Operation::on(&api::DOWNLOAD_FILE)
 pub static LIST: Operation = Operation::on(&api::LIST_DIR)
     .volume(&api::LIST_VOLUME_FILES)
     .args(&[filled("path").in_query()])
-    .options(&[&[int("depth", DEPTH).in_query()], USER_IN_QUERY])
+    .options(&[
+        fields![
+            /// Levels below the directory, {range}: 0 is the directory alone. @default 0
+            int("depth", DEPTH).in_query(),
+        ],
+        USER_IN_QUERY,
+    ])
+    .shown(
+        "ListFilesOptions",
+        &["FileOptions"],
+        "Options of {@link Files.list}.",
+    )
     .rules(|given, request| {
         if !given.args.has("path") {
             request.query.insert(0, ("path".into(), "/".to_owned()));
@@ -69,7 +94,18 @@ pub static LIST: Operation = Operation::on(&api::LIST_DIR)
 pub static WRITE_TEXT: Operation = Operation::on(&api::WRITE_FILE)
     .volume(&api::WRITE_VOLUME_FILE)
     .args(&[PATH, by("content", any_text).required()])
-    .options(&[&[by("mode", permissions)], USER])
+    .options(&[
+        fields![
+            /// Of the written file; a hosted server may not know it. @default those of the file that is there, or 0o644
+            by("mode", permissions).typed("FileMode"),
+        ],
+        USER,
+    ])
+    .shown(
+        "WriteFileOptions",
+        &["FileOptions"],
+        "Options of {@link Files.write}.",
+    )
     .rules(|given, request| {
         request.put("encoding", "utf8");
         user(given, request)
@@ -146,14 +182,36 @@ pub static REPLACE: Operation = Operation::on(&api::REPLACE_IN_FILES)
         by("pattern", pattern).required(),
         by("replacement", any_text).required(),
     ])
-    .options(&[USER, &[flag("dryRun")]])
+    .options(&[
+        USER,
+        fields![
+            /// Only count; a hosted server may know it for volumes alone. @default false
+            flag("dryRun"),
+        ],
+    ])
+    .shown(
+        "ReplaceOptions",
+        &["FileOptions"],
+        "Options of {@link Files.replaceInFiles}.",
+    )
     .rules(user);
 
 /// An address from which anybody can read the file for a while.
 pub static DOWNLOAD_URL: Operation = Operation::on(&api::DOWNLOAD_URL)
     .volume(&api::VOLUME_DOWNLOAD_URL)
     .args(&[PATH])
-    .options(&[USER, &[one_of("archiveFormat", &["tar"])]])
+    .options(&[
+        USER,
+        fields![
+            /// `tar` for a directory; a hosted server may know it for volumes alone. @default none: a file
+            one_of("archiveFormat", &["tar"]),
+        ],
+    ])
+    .shown(
+        "DownloadUrlOptions",
+        &["FileOptions"],
+        "Options of {@link Files.downloadUrl}.",
+    )
     .rules(user)
     .gives("url");
 
@@ -172,7 +230,10 @@ pub static READ_SMALL: Operation =
     });
 
 const fn in_body(operation: Operation) -> Operation {
-    operation.options(&[USER]).rules(user)
+    operation
+        .options(&[USER])
+        .shown("FileOptions", &["CallOptions"], "What every call on files takes.")
+        .rules(user)
 }
 
 fn user(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nullspace_wire::api;
 use serde_json::{json, Value as Json};
 
-use super::{by, count, filled, flag, int, texts, Field, Given, Operation, Request, Time};
+use super::{by, count, fields, filled, flag, int, texts, Field, Given, Operation, Request, Time};
 use crate::core::error::{Error, Kind};
 use crate::core::git::{self, DEFAULT_PATH};
 use crate::core::options::Value;
@@ -16,15 +16,40 @@ const REMOTE: Time = Time::AtLeast(Duration::from_secs(620));
 /// Exit code of an error that is not git's own. Source: PROTOCOL.md section 7.
 const NO_EXIT_CODE: i64 = 128;
 
-const PATH: &[Field] = &[filled("path")];
+const PATH: &[Field] = fields![
+    /// The repository. @default '/workspace'
+    filled("path"),
+];
 const PATH_IN_QUERY: &[Field] = &[filled("path").in_query()];
-const AUTH: &[Field] = &[by("auth", git::auth)];
-const REMOTE_BRANCH: &[Field] = &[filled("remote"), filled("branch")];
+const AUTH: &[Field] = fields![
+    /// Credentials for this call. @default none
+    by("auth", git::auth).typed("GitAuth"),
+];
+const REMOTE_BRANCH: &[Field] = fields![
+    /// Name of the remote. @default 'origin'
+    filled("remote"),
+    /// Branch. @default the current one
+    filled("branch"),
+];
 
 /// Clones: where it went.
 pub static CLONE: Operation = on(Operation::on(&api::GIT_CLONE))
     .args(&[by("url", url).required()])
-    .options(&[&[filled("branch"), int("depth", count(1))], AUTH, PATH])
+    .options(&[
+        fields![
+            /// Branch or tag. @default the remote's own
+            filled("branch"),
+            /// Commits of history, {range}. @default all
+            int("depth", count(1)),
+        ],
+        AUTH,
+        PATH,
+    ])
+    .shown(
+        "GitCloneOptions",
+        &["GitOptions"],
+        "Options of {@link Git.clone}.",
+    )
     .time(REMOTE);
 
 /// What has changed.
@@ -32,7 +57,14 @@ pub static STATUS: Operation = read(Operation::on(&api::GIT_STATUS));
 
 /// Commits, newest first.
 pub static LOG: Operation = read(Operation::on(&api::GIT_LOG))
-    .options(&[PATH_IN_QUERY, &[int("limit", count(1)).in_query()]])
+    .options(&[
+        PATH_IN_QUERY,
+        fields![
+            /// Most commits, {range}. @default 50
+            int("limit", count(1)).in_query(),
+        ],
+    ])
+    .shown("GitLogOptions", &["GitOptions"], "Options of {@link Git.log}.")
     .gives("commits");
 
 /// Local branches.
@@ -49,7 +81,18 @@ pub static CREATE_BRANCH: Operation = on(Operation::on(&api::GIT_BRANCH))
 /// Deletes a branch.
 pub static DELETE_BRANCH: Operation = on(Operation::on(&api::GIT_BRANCH))
     .args(&[filled("name").required()])
-    .options(&[&[flag("force")], PATH])
+    .options(&[
+        fields![
+            /// Delete what is not merged too. @default false
+            flag("force"),
+        ],
+        PATH,
+    ])
+    .shown(
+        "GitDeleteBranchOptions",
+        &["GitOptions"],
+        "Options of {@link Git.deleteBranch}.",
+    )
     .rules(|given, request| {
         request.put("action", "delete");
         path(given, request)
@@ -58,7 +101,18 @@ pub static DELETE_BRANCH: Operation = on(Operation::on(&api::GIT_BRANCH))
 /// Changes to a branch, tag or commit.
 pub static CHECKOUT: Operation = on(Operation::on(&api::GIT_CHECKOUT))
     .args(&[filled("ref").required()])
-    .options(&[&[flag("create")], PATH])
+    .options(&[
+        fields![
+            /// Make the branch first. @default false
+            flag("create"),
+        ],
+        PATH,
+    ])
+    .shown(
+        "GitCheckoutOptions",
+        &["GitOptions"],
+        "Options of {@link Git.checkout}.",
+    )
     .rules(|given, request| {
         default(given, request, "create", "create", false);
         path(given, request)
@@ -66,7 +120,14 @@ pub static CHECKOUT: Operation = on(Operation::on(&api::GIT_CHECKOUT))
 
 /// Adds files; everything when none are named.
 pub static ADD: Operation = on(Operation::on(&api::GIT_ADD))
-    .options(&[&[texts("files")], PATH])
+    .options(&[
+        fields![
+            /// Paths in the repository. @default everything
+            texts("files"),
+        ],
+        PATH,
+    ])
+    .shown("GitAddOptions", &["GitOptions"], "Options of {@link Git.add}.")
     .rules(|given, request| {
         default(given, request, "files", "files", json!([]));
         path(given, request)
@@ -75,7 +136,20 @@ pub static ADD: Operation = on(Operation::on(&api::GIT_ADD))
 /// Commits what is named, else everything: the commit.
 pub static COMMIT: Operation = on(Operation::on(&api::GIT_COMMIT))
     .args(&[filled("message").required()])
-    .options(&[&[texts("files"), by("author", git::author).spread()], PATH])
+    .options(&[
+        fields![
+            /// Files to add first; `[]` commits what was added before. @default everything
+            texts("files"),
+            /// Author and committer. @default what git is configured to
+            by("author", git::author).spread().typed("{ name: string; email: string }"),
+        ],
+        PATH,
+    ])
+    .shown(
+        "GitCommitOptions",
+        &["GitOptions"],
+        "Options of {@link Git.commit}.",
+    )
     .rules(|given, request| {
         request.put("add_all", !given.has("files"));
         path(given, request)
@@ -85,6 +159,7 @@ pub static COMMIT: Operation = on(Operation::on(&api::GIT_COMMIT))
 /// Pulls: what git said.
 pub static PULL: Operation = on(Operation::on(&api::GIT_PULL))
     .options(&[REMOTE_BRANCH, AUTH, PATH])
+    .shown("GitPullOptions", &["GitOptions"], "Options of {@link Git.pull}.")
     .rules(|given, request| {
         default(given, request, "remote", "remote", "origin");
         path(given, request)
@@ -94,7 +169,20 @@ pub static PULL: Operation = on(Operation::on(&api::GIT_PULL))
 
 /// Pushes: what git said.
 pub static PUSH: Operation = on(Operation::on(&api::GIT_PUSH))
-    .options(&[REMOTE_BRANCH, AUTH, &[flag("setUpstream")], PATH])
+    .options(&[
+        REMOTE_BRANCH,
+        AUTH,
+        fields![
+            /// Remember the remote branch. @default false
+            flag("setUpstream"),
+        ],
+        PATH,
+    ])
+    .shown(
+        "GitPushOptions",
+        &["GitPullOptions"],
+        "Options of {@link Git.push}.",
+    )
     .rules(|given, request| {
         default(given, request, "remote", "remote", "origin");
         default(given, request, "setUpstream", "set_upstream", false);
@@ -104,7 +192,16 @@ pub static PUSH: Operation = on(Operation::on(&api::GIT_PUSH))
     .time(REMOTE);
 
 const fn on(operation: Operation) -> Operation {
-    operation.options(&[PATH]).rules(path).proven().failed(git_error)
+    operation
+        .options(&[PATH])
+        .shown(
+            "GitOptions",
+            &["CallOptions"],
+            "What every call on a repository takes.",
+        )
+        .rules(path)
+        .proven()
+        .failed(git_error)
 }
 
 const fn read(operation: Operation) -> Operation {

@@ -7,7 +7,8 @@ use nullspace_wire::answers::Answer;
 use nullspace_wire::api;
 use serde_json::Value as Json;
 
-use super::{by, id, object, one_of, snapshots, Field, Given, Operation, Request, Time};
+use super::snapshots::{self, NAME};
+use super::{by, fields, id, object, one_of, Field, Given, Operation, Request, Time};
 use crate::core::error::Error;
 use crate::core::lease::ACTIONS;
 use crate::core::options::{self, Value};
@@ -16,8 +17,16 @@ use crate::core::{egress, machine};
 /// HTTP time of what copies memory or disk.
 pub const COPY_TIME: Duration = Duration::from_secs(300);
 
-const LABELS: &[Field] = &[snapshots::NAME, object("metadata").local()];
-const FIELDS: &[Field] = &[by("fields", field_names).in_query()];
+const LABELS: &[Field] = fields![
+    /// 1 to 128 visible ASCII characters, the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none
+    NAME,
+    /// Kept verbatim; {@link Snapshot.list} can filter by it. @default `{}`
+    object("metadata").local(),
+];
+const FIELDS: &[Field] = fields![
+    /// Only these fields, at least one. @default all
+    by("fields", field_names).in_query().typed("readonly MachineField[]"),
+];
 
 /// Describes the machine.
 pub static GET_INFO: Operation = Operation::on(&api::GET_MACHINE).options(&[FIELDS]).rules(rows);
@@ -26,6 +35,11 @@ pub static GET_INFO: Operation = Operation::on(&api::GET_MACHINE).options(&[FIEL
 pub static GET_INFO_BY_ID: Operation = Operation::on(&api::GET_MACHINE)
     .args(&[id("id")])
     .options(&[FIELDS])
+    .shown(
+        "GetInfoOptions",
+        &["ClientOptions"],
+        "Options of {@link Machine.getInfoById}.",
+    )
     .rules(rows);
 
 /// Samples of the machine.
@@ -48,7 +62,15 @@ pub static RESUME: Operation = Operation::on(&api::RESUME_MACHINE)
 /// Moves the end of the lease.
 pub static SET_TIMEOUT: Operation = Operation::on(&api::SET_TIMEOUT)
     .args(&[by("seconds", lease).wire("timeout_ms").required()])
-    .options(&[&[one_of("timeoutAction", &ACTIONS)]]);
+    .options(&[fields![
+        /// What happens at the end of the lease. @default it stays as it is
+        one_of("timeoutAction", &ACTIONS),
+    ]])
+    .shown(
+        "SetTimeoutOptions",
+        &["CallOptions"],
+        "Options of {@link Machine.setTimeout}.",
+    );
 
 /// Freezes the machine into a snapshot; a resume makes it run again.
 pub static PAUSE: Operation = Operation::on(&api::HIBERNATE_MACHINE).time(Time::Long(COPY_TIME));
@@ -61,6 +83,11 @@ pub static FORK: Operation = Operation::on(&api::FORK_MACHINE)
 /// Keeps the machine as it is now, for later creates.
 pub static CREATE_SNAPSHOT: Operation = Operation::on(&api::CREATE_SNAPSHOT)
     .options(&[LABELS])
+    .shown(
+        "CreateSnapshotOptions",
+        &["KeyedOptions"],
+        "Options of {@link Machine.createSnapshot}. A server that keeps neither refuses both: {@link NotImplementedError}.",
+    )
     .rules(snapshots::named)
     .keyed()
     .time(Time::Long(COPY_TIME));

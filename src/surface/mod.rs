@@ -5,6 +5,7 @@
 //! - [`machines`], [`processes`], [`files`], [`terminals`], [`git`], [`code`], [`previews`], [`lifecycle`]: of a machine
 //! - [`templates`], [`volumes`], [`snapshots`], [`pools`], [`webhooks`]: what an account has beside machines
 //! - [`kinds`]: kinds of values that several of them share
+//! - [`shown`]: what `index.d.ts` says of options
 
 pub mod code;
 pub mod files;
@@ -16,6 +17,7 @@ pub mod pools;
 pub mod previews;
 pub mod processes;
 mod request;
+mod shown;
 pub mod snapshots;
 pub mod templates;
 pub mod terminals;
@@ -30,6 +32,9 @@ use nullspace_wire::limits::Range;
 use serde_json::Value as Json;
 
 pub use request::{idempotency_key, Request, Scope};
+use shown::fields;
+#[cfg(not(target_arch = "wasm32"))]
+pub use shown::{interfaces, Interface, Shown};
 
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
@@ -56,6 +61,9 @@ pub struct Operation {
     pub proven: bool,
     /// What its errors become.
     pub failed: fn(Error) -> Error,
+    /// The interface of its options; none where `index.d.ts` has it by hand.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub shown: Option<Interface>,
 }
 
 /// See [`Operation::rules`].
@@ -101,6 +109,8 @@ impl Operation {
             keyed: false,
             proven: false,
             failed: |error| error,
+            #[cfg(not(target_arch = "wasm32"))]
+            shown: None,
         }
     }
 
@@ -171,6 +181,9 @@ pub struct Field {
     pub kind: Kind,
     /// It must be given; the text says what is missing, with a good value.
     pub needed: Option<&'static str>,
+    /// What people read of it.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub shown: Shown,
 }
 
 /// Where a value goes.
@@ -225,6 +238,13 @@ impl Field {
             to: To::Body,
             kind,
             needed: None,
+            #[cfg(not(target_arch = "wasm32"))]
+            shown: Shown {
+                comment: "",
+                typed: None,
+                default: None,
+                made: false,
+            },
         }
     }
 

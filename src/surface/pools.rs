@@ -4,39 +4,55 @@ use nullspace_wire::api;
 use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_MB, POOL_READY, VCPUS};
 use serde_json::{json, Map, Value as Json};
 
-use super::{by, filled, from, id, int, object, one_of, trimmed, Field, Given, Operation, Request, To};
+use super::{
+    by, fields, filled, from, id, int, object, one_of, trimmed, Field, Given, Operation, Request, To,
+};
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 
-const SETTINGS: &[Field] = &[
+const SETTINGS: &[Field] = fields![
+    /// Free text. @default the template's name
     filled("name"),
+    /// Machines to hold ready, {range}. @default 1
     int("minReady", POOL_READY),
+    /// At most this many, {range}; not below `minReady`. @default `minReady`
     int("maxReady", POOL_READY),
+    /// What a create without `warmPoolMode` does. @default 'prefer'
     one_of("checkoutPolicy", &["prefer", "require", "bypass"]),
+    /// Seconds, {range}, after which an unused ready machine is given up. @default 600
     int("idleTimeoutSeconds", from(1)),
+    /// Seconds, {range}, after which a ready machine is replaced. @default 900
     int("staleAfterSeconds", from(1)),
+    /// Which build of the template it holds. @default 'pinned_build'
     one_of("versionPolicy", &["pinned_build", "track_tag"]),
+    /// Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none
     filled("trackTag"),
+    /// Lists can filter by them. @default `{}`
     object("labels"),
+    /// Verbatim. @default `{}`
     object("metadata"),
 ];
 
 /// Size of the machines. The wire wants all of it or nothing: see [`create`] and [`resources`].
-const SIZE: &[Field] = &[
-    int("vcpus", VCPUS).local(),
-    int("memoryMb", MEMORY_MB).local(),
+const SIZE: &[Field] = fields![
+    /// Processors of each machine, {range}. @default {default}
+    int("vcpus", VCPUS).local().by_default(DEFAULT_VCPUS),
+    /// MiB, {range}. @default {default}
+    int("memoryMb", MEMORY_MB).local().by_default(DEFAULT_MEMORY_MB),
+    /// MiB, {range}. @default the server's
     int("diskMb", DISK_MB).local(),
 ];
 
-const FILTER: &[Field] = &[
+const FILTER: &[Field] = fields![
+    /// Only pools of this template. @default all
     filled("template").in_query(),
+    /// Only pools in this state. @default all
     one_of("state", &["enabled", "disabled", "draining", "deleted"]).in_query(),
-    one_of(
-        "status",
-        &["ready", "warming", "degraded", "draining", "unavailable"],
-    )
-    .in_query(),
-    by("labels", any).local(),
+    /// Only pools with this status. @default all
+    one_of("status", &["ready", "warming", "degraded", "draining", "unavailable"]).in_query(),
+    /// Labels such as `team=a`, all of which must be there. @default none
+    by("labels", any).local().typed("readonly string[] | Record<string, string>"),
+    /// At most this many, {range}. @default the server's
     int("limit", from(1)).in_query(),
 ];
 
@@ -47,6 +63,11 @@ pub static CREATE: Operation = Operation::on(&api::CREATE_TEMPLATE_WARM_POOL)
         ..id("template").wire("template_ref")
     }])
     .options(&[SETTINGS, SIZE])
+    .shown(
+        "WarmPoolOptions",
+        &["ClientOptions"],
+        "Options of {@link TemplateWarmPool.create}.",
+    )
     .rules(create);
 
 /// Takes up a pool.
@@ -55,6 +76,11 @@ pub static GET: Operation = Operation::on(&api::GET_TEMPLATE_WARM_POOL).args(&[i
 /// All that match.
 pub static LIST: Operation = Operation::on(&api::LIST_TEMPLATE_WARM_POOLS)
     .options(&[FILTER])
+    .shown(
+        "WarmPoolListOptions",
+        &["ClientOptions"],
+        "Options of {@link TemplateWarmPool.list}.",
+    )
     .rules(list);
 
 /// Describes the pool.
@@ -62,7 +88,19 @@ pub static GET_INFO: Operation = Operation::on(&api::GET_TEMPLATE_WARM_POOL);
 
 /// Changes what is given. A change of one number of the size needs the others: `client::warm_pool` reads them first.
 pub static UPDATE: Operation = Operation::on(&api::UPDATE_TEMPLATE_WARM_POOL)
-    .options(&[SETTINGS, SIZE, &[trimmed("template").wire("template_ref")]])
+    .options(&[
+        SETTINGS,
+        SIZE,
+        fields![
+            /// Another template. @default it stays
+            trimmed("template").wire("template_ref"),
+        ],
+    ])
+    .shown(
+        "WarmPoolUpdateOptions",
+        &["CallOptions", "Omit<WarmPoolOptions, keyof ClientOptions>"],
+        "Options of {@link TemplateWarmPool.update}: only what is given changes.",
+    )
     .rules(update);
 
 /// Destroys the pool.

@@ -10,15 +10,20 @@ use nullspace_wire::limits::{
 use serde_json::Value as Json;
 
 use super::kinds::port;
-use super::{by, filled, flag, id, int, one_of, Field, Given, Operation, Request};
+use super::{by, fields, filled, flag, id, int, one_of, Field, Given, Operation, Request};
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
 
 /// Added to the wait for the HTTP request that waits with it.
 const MARGIN: Duration = Duration::from_secs(10);
 
+const NO_KEY: &str =
+    "is missing, such as 'ssh-ed25519 AAAA...': only Node, Deno and Bun can make a key, or read one from `identityFile`";
 const PORT: Field = by("port", port).in_path().required();
-const EXPIRY: &[Field] = &[int("expiresInSeconds", SIGNED_URL_SECS)];
+const EXPIRY: &[Field] = fields![
+    /// Seconds, {range}. @default the server's, 3600
+    int("expiresInSeconds", SIGNED_URL_SECS),
+];
 
 /// URLs of a port with a token in them.
 pub static PREVIEW_URL: Operation = Operation::on(&api::GET_PREVIEW_URL).args(&[PORT]);
@@ -26,18 +31,30 @@ pub static PREVIEW_URL: Operation = Operation::on(&api::GET_PREVIEW_URL).args(&[
 /// The same, for as long as the caller says.
 pub static SIGNED: Operation = Operation::on(&api::CREATE_SIGNED_PREVIEW_URL)
     .args(&[PORT])
-    .options(&[EXPIRY]);
+    .options(&[EXPIRY])
+    .shown(
+        "SignedPreviewUrlOptions",
+        &["CallOptions"],
+        "Options of {@link Machine.createSignedPreviewUrl}.",
+    );
 
 /// What a reverse proxy of the caller needs: the tokens go into headers.
 pub static PROXY_TARGET: Operation = Operation::on(&api::CREATE_PREVIEW_PROXY_TARGET)
     .args(&[PORT])
     .options(&[
         EXPIRY,
-        &[
-            by("transports", transports),
+        fields![
+            /// What the proxy passes on. @default both
+            by("transports", transports).typed("readonly ('http' | 'websocket')[]"),
+            /// Whether to say that the machine's traffic token is needed too. @default true
             flag("includeTrafficTokenHint").local(),
         ],
     ])
+    .shown(
+        "PreviewProxyTargetOptions",
+        &["SignedPreviewUrlOptions"],
+        "Options of {@link Machine.createPreviewProxyTarget}.",
+    )
     .rules(|fields, request| {
         if fields.flag("includeTrafficTokenHint")? == Some(false) {
             request.put("include_traffic_token_hint", false);
@@ -48,17 +65,34 @@ pub static PROXY_TARGET: Operation = Operation::on(&api::CREATE_PREVIEW_PROXY_TA
 /// Lets the server look until a service answers: one request, however long it takes. That it never does is no error.
 pub static WAIT: Operation = Operation::on(&api::CHECK_PREVIEW_READINESS)
     .args(&[PORT])
-    .options(&[&[
+    .options(&[fields![
+        /// `tcp`: the port accepts; `http`: it answers. @default `http` with a `path`, else `tcp`
         one_of("kind", &["tcp", "http"]),
+        /// What to ask for. @default `/`
         filled("path"),
-        int("timeout", PREVIEW_WAIT_SECS).wire("timeout_secs"),
-        int("intervalMs", PREVIEW_INTERVAL_MS),
+        /// Seconds to wait, {range}. @default {default}
+        int("timeout", PREVIEW_WAIT_SECS).wire("timeout_secs").by_default(DEFAULT_PREVIEW_WAIT_SECS),
+        /// Milliseconds between two looks, {range}. @default {default}
+        int("intervalMs", PREVIEW_INTERVAL_MS).by_default(DEFAULT_PREVIEW_INTERVAL_MS),
     ]])
+    .shown(
+        "WaitForPreviewOptions",
+        &["CallOptions"],
+        "Options of {@link Machine.waitForPreview}.",
+    )
     .rules(wait);
 
 /// What was given out, of one port or of all.
-pub static LIST: Operation =
-    Operation::on(&api::LIST_PREVIEW_URLS).options(&[&[by("port", port).in_query()]]);
+pub static LIST: Operation = Operation::on(&api::LIST_PREVIEW_URLS)
+    .options(&[fields![
+        /// Only those of this port. @default all
+        by("port", port).in_query().typed("number"),
+    ]])
+    .shown(
+        "ListPreviewUrlsOptions",
+        &["CallOptions"],
+        "Options of {@link Machine.listPreviewUrls}.",
+    );
 
 /// Takes it back.
 pub static REVOKE: Operation = Operation::on(&api::REVOKE_PREVIEW_URL).args(&[id("grantId")]);
@@ -67,15 +101,24 @@ pub static REVOKE: Operation = Operation::on(&api::REVOKE_PREVIEW_URL).args(&[id
 pub static HOST: Operation = Operation::on(&api::GET_HOST).args(&[by("port", port).required()]);
 
 /// Lets the holder of a key in by SSH.
-pub static SSH_ACCESS: Operation = Operation::on(&api::CREATE_SSH_ACCESS).options(&[&[
-    by("publicKey", public_key).needed(
-        "is missing, such as 'ssh-ed25519 AAAA...': only Node, Deno and Bun can make a key, or read one from `identityFile`",
-    ),
-    by("identityFile", no_files),
-    by("keyDir", no_files),
-    filled("user"),
-    int("expiresInMinutes", SSH_ACCESS_MINUTES),
-]]);
+pub static SSH_ACCESS: Operation = Operation::on(&api::CREATE_SSH_ACCESS)
+    .options(&[fields![
+        /// One line of OpenSSH. @default that of `identityFile`
+        by("publicKey", public_key).typed("string").made().needed(NO_KEY),
+        /// File of the private key, which stays where it is; made if it is missing. @default `nullspace_ssh_ed25519` in `keyDir`
+        by("identityFile", no_files).typed("string"),
+        /// Directory of the key that is made. @default `~/.nullspace/ssh`
+        by("keyDir", no_files).typed("string"),
+        /// User inside the machine. @default root
+        filled("user"),
+        /// Minutes until the certificate ends, {range}; servers may take less. @default the server's, 60 on the local engine
+        int("expiresInMinutes", SSH_ACCESS_MINUTES),
+    ]])
+    .shown(
+        "SshAccessOptions",
+        &["CallOptions"],
+        "Options of {@link Machine.createSshAccess}.",
+    );
 
 fn wait(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     let path = fields.filled("path")?;

@@ -5,18 +5,30 @@ use nullspace_wire::limits;
 use nullspace_wire::machine::NAME_KEY;
 use serde_json::Value as Json;
 
-use super::{by, id, object, trimmed, Field, Given, Operation, Request};
+use super::{by, fields, id, object, trimmed, Field, Given, Operation, Request};
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
 
 /// A name: an entry of the metadata, see [`named`].
-pub const NAME: Field = by("name", name).local();
+pub const NAME: Field = by("name", name).local().typed("string");
 
-const FILTER: &[Field] = &[NAME, trimmed("machineId").in_query(), object("metadata").local()];
+const FILTER: &[Field] = fields![
+    /// Only those with this name. @default all
+    NAME,
+    /// Only those of this machine. @default all
+    trimmed("machineId").in_query(),
+    /// With at least these entries. @default all
+    object("metadata").local(),
+];
 
 /// All that match.
 pub static LIST: Operation = Operation::on(&api::LIST_SNAPSHOTS)
     .options(&[FILTER])
+    .shown(
+        "SnapshotListOptions",
+        &["ClientOptions"],
+        "Options of {@link Snapshot.list}.",
+    )
     .rules(named);
 
 /// Describes one.

@@ -8,9 +8,11 @@ use nullspace_wire::api;
 use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_MB, VCPUS};
 use serde_json::{json, Map, Value as Json};
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::Interface;
 use super::{
-    by, envs, filled, flag, from, function, id, int, object, one_of, Field, Given, Operation, Request, Time,
-    To,
+    by, envs, fields, filled, flag, from, function, id, int, object, one_of, Field, Given, Operation,
+    Request, Time, To,
 };
 use crate::core::error::Error;
 use crate::core::machine;
@@ -25,25 +27,53 @@ const FIELDS: &[Field] = &[by("fields", fields).in_query()];
 const DEFINITION: &[Field] = &[object("definition").spread()];
 
 /// What is asked of a build. The names of the hooks and of secrets are known here; JavaScript reads them.
-const BUILD: &[Field] = &[
-    by("tags", names),
-    int("vcpus", VCPUS).local(),
-    int("memoryMb", MEMORY_MB).local(),
+const BUILD: &[Field] = fields![
+    /// Names of the build. @default the tag of `ref`, else the server's (`default`)
+    by("tags", names).typed("readonly string[]"),
+    /// Processors of the machine that builds, {range}. @default {default}
+    int("vcpus", VCPUS).local().by_default(DEFAULT_VCPUS),
+    /// Memory of it, MiB, {range}. @default {default}
+    int("memoryMb", MEMORY_MB).local().by_default(DEFAULT_MEMORY_MB),
+    /// The smallest disk of machines that start from it, MiB, {range}. @default what it needs, and some room
     int("diskMb", DISK_MB).local(),
+    /// Whether steps reach the network. @default true
     flag("internetAccess").local(),
+    /// Do every step again. @default false
     flag("skipCache").local(),
+    /// Who builds. A Dockerfile is built by BuildKit. @default the server's choice
     one_of("buildBackend", &["native", "buildkit"]),
-    envs("buildArgs"),
+    /// Values of `ARG` in a Dockerfile. They are seen in the template: no place for secrets. @default none
+    envs("buildArgs").typed("Readonly<Record<string, string>>"),
+    /// The stage of a Dockerfile that becomes the template. @default the last
     filled("buildTarget"),
-    by("buildSecrets", any).local(),
-    function("onLog"),
-    function("onUploadProgress"),
+    /// More secrets, for this build alone. @default none
+    by("buildSecrets", any).local().typed("readonly TemplateBuildSecret[]"),
+    /// Told as files are sent: after each, and after each piece of a large one. What it throws ends the call. @default none
+    function("onUploadProgress").typed("(progress: TemplateUploadProgress) => void"),
 ];
+const LOG: &[Field] = fields![
+    /// Told each line of the log; an async one is waited for. What it throws cancels the build and rejects the call. @default none
+    function("onLog").typed("(entry: TemplateBuildLogEntry) => void | Promise<void>"),
+];
+
+/// What all calls take that are given a definition.
+#[cfg(not(target_arch = "wasm32"))]
+pub const DEFINITION_OPTIONS: Interface = Interface {
+    name: "TemplateDefinitionOptions",
+    parents: &["ClientOptions"],
+    comment: "Options of a build in addition to its definition.",
+    sets: &[BUILD],
+};
 
 /// The body of a build: a definition, a name, and what is asked beside them. Never sent by itself: files come in between.
 pub static BODY: Operation = Operation::on(&api::START_TEMPLATE_BUILD)
     .args(&[object("definition").spread(), by("ref", reference).local()])
-    .options(&[BUILD])
+    .options(&[BUILD, LOG])
+    .shown(
+        "TemplateBuildOptions",
+        &["TemplateDefinitionOptions"],
+        "Options of {@link Template.build}.",
+    )
     .rules(body);
 
 /// Begins a build.
@@ -145,19 +175,23 @@ pub static NAMESPACE: Operation = Operation::on(&api::GET_TEMPLATE_NAMESPACE).ar
 /// A page of its builds.
 pub static BUILDS: Operation = Operation::on(&api::LIST_TEMPLATE_BUILDS_BY_REF)
     .args(REF)
-    .options(&[&[
+    .options(&[fields![
+        /// Only these. @default all
         one_of("status", &["waiting", "building", "ready", "error", "cancelled"]).in_query(),
-        one_of("buildBackend", &["native", "buildkit"])
-            .wire("backend")
-            .in_query(),
-        one_of(
-            "sourceType",
-            &["declarative", "dockerfile", "oci_import", "template_base"],
-        )
-        .in_query(),
+        /// Only these. @default all
+        one_of("buildBackend", &["native", "buildkit"]).wire("backend").in_query(),
+        /// Only these. @default all
+        one_of("sourceType", &["declarative", "dockerfile", "oci_import", "template_base"]).in_query(),
+        /// Builds of a page, {range}. @default the server's
         int("limit", from(1)).in_query(),
+        /// `nextCursor` of the page before. @default the first page
         filled("cursor").in_query(),
-    ]]);
+    ]])
+    .shown(
+        "TemplateBuildListOptions",
+        &["ClientOptions"],
+        "Options of {@link Template.listBuilds}.",
+    );
 
 /// Takes up a build.
 pub static CONNECT: Operation = Operation::on(&api::GET_TEMPLATE_BUILD_STATUS)
@@ -180,7 +214,17 @@ pub static STATUS: Operation = Operation::on(&api::GET_TEMPLATE_BUILD_STATUS)
 
 /// What it says from an offset on, to its end. JavaScript reads the events.
 pub static LOGS: Operation = Operation::on(&api::STREAM_TEMPLATE_BUILD_LOGS)
-    .options(&[&[flag("follow").in_query(), int("offset", from(0)).in_query()]])
+    .options(&[fields![
+        /// Whether to follow to the end of the build, or to stop at what is there now. @default true
+        flag("follow").in_query(),
+        /// The first entry, {range}. @default 0
+        int("offset", from(0)).in_query(),
+    ]])
+    .shown(
+        "TemplateBuildLogsOptions",
+        &["CallOptions"],
+        "Options of {@link TemplateBuild.logs}.",
+    )
     .time(BUILD_TIME);
 
 /// Ends it.

@@ -1,25 +1,34 @@
 //! Lifecycle webhooks and their deliveries. Source: PROTOCOL.md section 10.
 
 use nullspace_wire::api;
+use nullspace_wire::lifecycle::OPERATIONS;
 use serde_json::Value as Json;
 
-use super::{by, filled, flag, from, id, int, Field, Operation};
+use super::{by, fields, filled, flag, from, id, int, Operation};
 use crate::core::error::Error;
-use crate::core::events::OPERATIONS;
+
 use crate::core::options::{self, Value};
 
-const PAGE: &[Field] = &[
-    int("offset", from(0)).in_query(),
-    int("limit", from(1)).in_query(),
-];
+/// Type of `operations`.
+const OPERATION_NAMES: &str = "readonly LifecycleEvent['operation'][]";
 
 /// Makes one.
-pub static CREATE: Operation = Operation::on(&api::CREATE_LIFECYCLE_WEBHOOK).options(&[&[
-    by("url", url).needed("is missing, such as 'https://example.com/hook'"),
-    by("operations", operations).needed("is missing, such as ['create']"),
-    filled("signingSecret").needed("is missing, such as 32 random characters"),
-    flag("enabled"),
-]]);
+pub static CREATE: Operation = Operation::on(&api::CREATE_LIFECYCLE_WEBHOOK)
+    .options(&[fields![
+        /// Where events are sent to, `http://` or `https://`.
+        by("url", url).typed("string").needed("is missing, such as 'https://example.com/hook'"),
+        /// What is sent; at least one. @example ['create', 'destroy']
+        by("operations", operations).typed(OPERATION_NAMES).needed("is missing, such as ['create']"),
+        /// Key of the signatures, not empty; {@link verifyWebhookSignature} needs it. It is never answered.
+        filled("signingSecret").needed("is missing, such as 32 random characters"),
+        /// Whether it delivers. @default true
+        flag("enabled"),
+    ]])
+    .shown(
+        "CreateWebhookOptions",
+        &["ClientOptions"],
+        "Options of {@link Lifecycle.createWebhook}.",
+    );
 
 /// All of them.
 pub static LIST: Operation = Operation::on(&api::LIST_LIFECYCLE_WEBHOOKS);
@@ -30,12 +39,21 @@ pub static GET: Operation = Operation::on(&api::GET_LIFECYCLE_WEBHOOK).args(&[id
 /// Changes one.
 pub static UPDATE: Operation = Operation::on(&api::UPDATE_LIFECYCLE_WEBHOOK)
     .args(&[id("id")])
-    .options(&[&[
-        by("url", url),
-        by("operations", operations),
+    .options(&[fields![
+        /// Where events are sent to. @default as it is
+        by("url", url).typed("string"),
+        /// What is sent; at least one. @default as it is
+        by("operations", operations).typed(OPERATION_NAMES),
+        /// Key of the signatures from now on. @default as it is
         filled("signingSecret"),
+        /// Whether events are sent; switched off, what is queued is kept. @default as it is
         flag("enabled"),
     ]])
+    .shown(
+        "UpdateWebhookOptions",
+        &["ClientOptions"],
+        "Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given.",
+    )
     .rules(|_, request| match request.body.is_empty() {
         true => Err(Error::invalid_request(
             "an update must change something, such as { enabled: false }",
@@ -49,7 +67,17 @@ pub static DELETE: Operation = Operation::on(&api::DELETE_LIFECYCLE_WEBHOOK).arg
 /// A page of its deliveries, newest first.
 pub static DELIVERIES: Operation = Operation::on(&api::LIST_LIFECYCLE_WEBHOOK_DELIVERIES)
     .args(&[id("id")])
-    .options(&[PAGE]);
+    .options(&[fields![
+        /// Deliveries to skip, {range}. @default 0
+        int("offset", from(0)).in_query(),
+        /// Most deliveries, {range}. @default 50
+        int("limit", from(1)).in_query(),
+    ]])
+    .shown(
+        "WebhookDeliveriesOptions",
+        &["ClientOptions"],
+        "Options of {@link Lifecycle.listWebhookDeliveries}.",
+    );
 
 /// One of them, with its event and attempts.
 pub static DELIVERY: Operation =

@@ -62,42 +62,50 @@ pub struct CodeRunCreateRequest {
     pub timeout: Option<u64>,
 }
 
-/// A value as a cell shows it, in every form that it has. Pictures and PDF are Base64.
+/// A value as a cell shows it, in every form that it has. `png`, `jpeg` and `pdf` are Base64.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)] // they are the names of the forms
 pub struct ExecutionResult {
+    /// Plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// HTML.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
+    /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub markdown: Option<String>,
+    /// SVG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub svg: Option<String>,
+    /// A picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub png: Option<String>,
+    /// A picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jpeg: Option<String>,
+    /// A document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pdf: Option<String>,
+    /// LaTeX.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latex: Option<String>,
+    /// A value of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
+    /// A program for a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub javascript: Option<String>,
     /// Other media types, as they came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<JsonObject>,
-    /// A plot as numbers.
+    /// A plot as numbers. The local engine sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart: Option<Chart>,
-    /// Whether it is the value of the cell's last line.
+    /// Whether it is the value of the last line.
     #[serde(default)]
     pub is_main_result: bool,
-    /// Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of
-    /// others, which are left out.
+    /// Forms that were too long: how much of each is missing, in characters of `text`, which is cut, and in bytes of others, which are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<std::collections::BTreeMap<String, u64>>,
 }
@@ -136,10 +144,11 @@ pub struct CodeArtifact {
     pub id: String,
     /// `ctx_...`
     pub context_id: String,
-    /// Of which cell of the context.
+    /// Of which cell of the context, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_count: Option<u64>,
-    /// `image`, `html`, `document` or `file`.
+    /// What it is.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["image", "html", "document", "file"])))]
     pub kind: String,
     /// Media type.
     pub mime_type: String,
@@ -147,20 +156,20 @@ pub struct CodeArtifact {
     pub name: String,
     /// Bytes.
     pub size_bytes: u64,
-    /// SHA-256 in hexadecimal digits.
+    /// In hexadecimal digits.
     pub sha256: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it will be removed, if it will.
+    /// When the server removes it, if it will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Where the server offers a look, if it does.
+    /// Where the server offers a look at it, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_url: Option<String>,
-    /// Where the server offers the bytes, if it does.
+    /// Where the server offers its bytes, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download_url: Option<String>,
-    /// As it came.
+    /// As the server sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<JsonObject>,
 }
@@ -169,11 +178,11 @@ pub struct CodeArtifact {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExecutionError {
-    /// Such as `ZeroDivisionError`.
+    /// Such as `ZeroDivisionError`; `TimeoutError` at the time limit, `KernelDied` when the context was lost.
     pub name: String,
-    /// Its text.
+    /// What the error says.
     pub value: String,
-    /// Where, in the language's own words.
+    /// Where, in the words of the language.
     pub traceback: String,
 }
 
@@ -239,7 +248,7 @@ pub enum CodeOutputEvent {
 pub struct CodeOutput {
     /// What was printed.
     pub text: String,
-    /// When, Unix milliseconds on the local engine.
+    /// When, in Unix milliseconds on the local engine.
     #[serde(default)]
     pub timestamp: i64,
 }
@@ -254,9 +263,10 @@ pub struct CodeRun {
     pub machine_id: String,
     /// `ctx_...`
     pub context_id: String,
-    /// `queued`, `running`, `succeeded`, `failed`, `cancelled`.
+    /// How far it is.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["queued", "running", "succeeded", "failed", "cancelled"])))]
     pub status: String,
-    /// Its time limit.
+    /// Its time limit, seconds.
     pub timeout_secs: u64,
     /// When it was asked for.
     pub created_at: Timestamp,
@@ -268,35 +278,43 @@ pub struct CodeRun {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    /// When its end was asked for.
+    /// When somebody cancelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<Timestamp>,
-    /// What it did, once it has ended.
+    /// What it did, once it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<Execution>,
-    /// Why it failed.
+    /// Why it failed, as one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<String>,
 }
 
 /// A page of runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "CodeRunPage")
+)]
 pub struct CodeRunListResponse {
     /// Newest first.
     pub items: Vec<CodeRun>,
-    /// For the next page; `null` on the last one.
+    /// For `cursor` of the next call; absent on the last page.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
 
 /// A page of artifacts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "CodeArtifactPage")
+)]
 pub struct CodeArtifactListResponse {
     /// Newest first.
     pub items: Vec<CodeArtifact>,
-    /// For the next page; `null` on the last one.
+    /// For `cursor` of the next call; absent on the last page.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }

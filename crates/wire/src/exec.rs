@@ -44,13 +44,17 @@ pub enum Encoding {
     Base64,
 }
 
-/// Answer of a foreground command; non-zero exit codes are no error.
+/// How a command ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "CommandResult")
+)]
 pub struct ExecResponse {
-    /// 128 + n when signal n ended it.
+    /// 128 + n when signal n ended it. Not zero is no error.
     pub exit_code: i32,
-    /// Text; bytes that are not UTF-8 become U+FFFD.
+    /// Text; bytes that are no UTF-8 become U+FFFD.
     pub stdout: String,
     /// Text.
     pub stderr: String,
@@ -66,13 +70,14 @@ pub struct ExecResponse {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Dropped {
-    /// `true` when the output is not whole. The text that is there is as it was printed.
+    /// `true` when output is missing; what is there is as it was printed. Of a result a local engine keeps 32 MiB of each stream, the
+    /// SDK 8 MiB of one that callbacks hear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated: Option<bool>,
-    /// Bytes of standard output that are missing: its end for a foreground command, its beginning for a background one.
+    /// Bytes of `stdout` that are missing, where the server says so: at the end of a result, at the beginning of logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped_stdout_bytes: Option<u64>,
-    /// The same for standard error.
+    /// Bytes of `stderr` that are missing, where the server says so: at the end of a result, at the beginning of logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped_stderr_bytes: Option<u64>,
 }
@@ -99,7 +104,7 @@ pub struct BackgroundExecResponse {
     pub pid: u32,
 }
 
-/// A process that the API started. No other key may be sent.
+/// A process that the API started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessInfo {
@@ -111,11 +116,15 @@ pub struct ProcessInfo {
     pub running: bool,
 }
 
-/// Output of a process so far. Readable after its end.
+/// Output of a process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "CommandLogs")
+)]
 pub struct ProcessLogs {
-    /// Text.
+    /// Text, as in a result.
     pub stdout: String,
     /// Text.
     pub stderr: String,
@@ -141,7 +150,7 @@ pub struct StdinRequest {
     pub data_base64: Option<String>,
 }
 
-/// A terminal whose shell runs.
+/// A terminal that is open.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PtySessionInfo {

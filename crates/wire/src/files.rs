@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// An entry of a directory. No other key may be sent.
+/// What is at a path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileInfo {
-    /// Last part of the path.
+    /// A byte that belongs to no UTF-8 is U+FFFD and its two digits, so that the path leads back to the file: `caf\uFFFDE9`.
     pub name: String,
     /// Absolute.
     pub path: String,
@@ -16,25 +16,25 @@ pub struct FileInfo {
     pub is_dir: bool,
     /// Bytes.
     pub size: u64,
-    /// `file`, `dir`, `symlink` or `other`.
+    /// `file`, `dir`, `symlink`, or another kind.
     #[serde(rename = "type")]
     pub kind: String,
     /// Octal, such as `0644`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// The same as `rw-r--r--`.
+    /// As `ls -l` shows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<String>,
-    /// User name, or number.
+    /// Name of the user, or the number of one without a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Group name, or number.
+    /// Name of the group, or the number of one without a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Last change of the content.
+    /// When its content changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_time: Option<Timestamp>,
-    /// What a symlink says.
+    /// Where a symbolic link leads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symlink_target: Option<String>,
 }
@@ -164,18 +164,18 @@ pub struct ReplaceInFilesRequest {
     pub user: Option<String>,
 }
 
-/// Answer of `replace`.
+/// What {@link Files.replaceInFiles} did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplaceResult {
-    /// Whether they were only counted. Told of volumes.
+    /// Whether nothing was changed, since `dry_run` asked so. Told of volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
-    /// In all files.
+    /// Places, over all files.
     pub replacements: u64,
     /// Files that changed.
     pub files_modified: u64,
-    /// Files that did not hold the text.
+    /// Files without the pattern.
     pub files_skipped: u64,
     /// Files left out because they are no text.
     pub binary_files_skipped: u64,
@@ -189,13 +189,13 @@ pub struct FileExistsResponse {
     pub exists: bool,
 }
 
-/// A line that holds the text of `find`.
+/// A line that matches: {@link Files.findFiles}.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SearchMatch {
-    /// Path.
+    /// Path of the file.
     pub file: String,
-    /// Counted from 1.
+    /// Counts from 1.
     pub line: u64,
     /// The line.
     pub content: String,
@@ -247,13 +247,17 @@ pub struct DownloadUrlResponse {
     pub url: String,
 }
 
-/// Answer of `POST .../files/upload-url`.
+/// Where a file can be written without a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "UploadUrl")
+)]
 pub struct UploadUrlResponse {
-    /// Absolute; whoever has it may write the file until it expires.
+    /// Anybody who has it may write the file until it expires.
     pub url: String,
-    /// What is secret in it. Not told of volumes.
+    /// The secret part of it, which the volume's info leaves out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }

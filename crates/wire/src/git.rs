@@ -179,16 +179,16 @@ pub struct GitOkResponse {
     pub ok: bool,
 }
 
-/// Answer of `GET .../git/status`.
+/// State of a repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GitStatus {
-    /// Name of the branch; absent on a detached `HEAD`.
+    /// Absent when `HEAD` is no branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// `HEAD` is no branch.
+    /// Whether `HEAD` is no branch.
     pub detached: bool,
-    /// Nothing has changed.
+    /// Whether nothing has changed.
     pub clean: bool,
     /// Commits that the upstream lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,7 +196,8 @@ pub struct GitStatus {
     /// Commits that only the upstream has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<u64>,
-    /// What has changed.
+    /// Files that have changed.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub changed: Vec<GitChangedFile>,
 }
 
@@ -229,25 +230,30 @@ pub struct GitLog {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GitCommit {
-    /// Hexadecimal.
+    /// Hexadecimal digits.
     pub sha: String,
-    /// Author.
+    /// Name of the author.
     pub author_name: String,
-    /// Author.
+    /// Address of the author.
     pub author_email: String,
-    /// When it was written, RFC 3339.
+    /// RFC 3339, in the author's time zone.
     pub date: String,
-    /// Whole message.
+    /// The whole message.
     pub message: String,
 }
 
-/// Answer of `GET .../git/branch`.
+/// Local branches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "GitBranches")
+)]
 pub struct GitBranchList {
-    /// Absent on a detached `HEAD`.
+    /// Absent when `HEAD` is no branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
-    /// Local ones.
+    /// Their names.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub branches: Vec<String>,
 }

@@ -4,6 +4,9 @@
 //! absent and never sent as `null`, because strict clients refuse `null` in most of them; on input `null` and
 //! absence read the same. Source: `spec/openapi.json`, `spec/PROTOCOL.md`.
 //!
+//! Users read the comments of answers: `cargo xtask declarations` writes them into `index.d.ts`, where `{@link Machine}` is a link.
+//! A field that holds one of several texts names them by an `enum`, in its type or in its schema.
+//!
 //! - [`api`]: every operation: verb, path, answer; [`answers`]: every kind of answer
 //! - [`limits`]: limits and defaults that both sides check
 //! - [`machine`]: machines, their lists, leases, metrics, snapshots

@@ -10,7 +10,7 @@ use crate::{Envs, JsonObject, Timestamp};
 /// the local engine lets no two machines that live have the same. Source: PROTOCOL.md section 14.
 pub const NAME_KEY: &str = "nullspace.name";
 
-/// Where a machine is in its life.
+/// Where a machine is in its life. A newer server may send other values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -55,9 +55,9 @@ pub enum OnTimeout {
 pub struct MachineConfig {
     /// Processors.
     pub vcpus: u32,
-    /// MiB of memory.
+    /// MiB.
     pub memory_mb: u32,
-    /// MiB of disk, when asked for.
+    /// MiB, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mb: Option<u32>,
 }
@@ -179,27 +179,27 @@ pub struct VolumeMountRequest {
     pub read_only: Option<bool>,
 }
 
-/// A machine as `GET` and lists show it.
+/// A machine as the server describes it: a plain object, safe to store and to send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MachineInfo {
     /// `mch_...`
     pub id: String,
-    /// Where the machine is in its life.
+    /// Where it is in its life.
     pub status: MachineStatus,
     /// Size.
     pub config: MachineConfig,
-    /// What it was made from.
-    pub template: String,
     /// As given on create.
+    pub template: String,
+    /// As given on create, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<JsonObject>,
-    /// When the create was accepted.
+    /// When it was made.
     pub created_at: Timestamp,
     /// When it first ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// Length of the lease.
+    /// Milliseconds: length of the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// End of the lease.
@@ -238,11 +238,12 @@ pub struct MachineInfo {
     /// How a create that named a warm pool was served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_pool_checkout: Option<WarmPoolCheckoutResult>,
-    /// What it may reach (local engine).
+    /// What the machine may reach now, and what secrets it uses. Hosted servers leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<MachineNetwork>,
-    /// What this host does not enforce (local engine).
+    /// What the local engine does not enforce on this computer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub warnings: Option<Vec<String>>,
     /// Why the machine is in `error` (local engine).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -278,7 +279,11 @@ pub struct MachineHandle {
 
 /// How a create that named a warm pool was served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WarmPoolCheckout")
+)]
 pub struct WarmPoolCheckoutResult {
     /// Where the machine came from.
     pub source: CheckoutSource,
@@ -341,17 +346,17 @@ pub struct MachineMetrics {
     pub cpu_percent: f64,
     /// Processors of the machine.
     pub cpu_count: u32,
-    /// Bytes.
+    /// Memory in use.
     pub mem_used_bytes: u64,
-    /// Bytes.
+    /// Memory of the machine.
     pub mem_total_bytes: u64,
-    /// Bytes.
+    /// Disk in use.
     pub disk_used_bytes: u64,
-    /// Bytes.
+    /// Disk of the machine.
     pub disk_total_bytes: u64,
-    /// Bytes since start.
+    /// Since the start.
     pub network_rx_bytes: u64,
-    /// Bytes since start.
+    /// Since the start.
     pub network_tx_bytes: u64,
 }
 
@@ -366,15 +371,19 @@ pub struct SetTimeoutRequest {
     pub timeout_action: Option<TimeoutAction>,
 }
 
-/// The lease of a machine.
+/// Lease on a machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TimeoutLease")
+)]
 pub struct SetTimeoutResponse {
-    /// Length.
+    /// Milliseconds, counted from the call.
     pub timeout_ms: u64,
-    /// What happens at its end.
+    /// What happens at the end of the lease.
     pub timeout_action: TimeoutAction,
-    /// Its end.
+    /// End of the lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_at: Option<Timestamp>,
     /// Milliseconds left.
@@ -391,19 +400,19 @@ pub struct CreateSnapshotRequest {
     pub metadata: Option<JsonObject>,
 }
 
-/// A snapshot.
+/// A snapshot as the server describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SnapshotInfo {
     /// `snap_...`
     pub id: String,
-    /// Where it was taken.
+    /// The machine that the snapshot was taken of.
     pub machine_id: String,
-    /// Bytes it adds.
+    /// Bytes that the snapshot adds on the disk.
     pub size_bytes: u64,
-    /// When.
+    /// When it was taken.
     pub created_at: Timestamp,
-    /// Verbatim.
+    /// As given, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<JsonObject>,
 }

@@ -10,30 +10,30 @@ use crate::Timestamp;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MonitorMetrics {
-    /// Share of one processor, percent.
+    /// 100 is one processor fully used.
     pub cpu_percent: f64,
-    /// When it was measured.
+    /// When it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
-    /// Processors.
+    /// Processors of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_count: Option<u32>,
-    /// Bytes.
+    /// Memory in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_used_bytes: Option<u64>,
-    /// Bytes.
+    /// Memory of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_total_bytes: Option<u64>,
-    /// Bytes.
+    /// Disk in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_used_bytes: Option<u64>,
-    /// Bytes.
+    /// Disk of the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_total_bytes: Option<u64>,
-    /// Bytes received since the start.
+    /// Since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_rx_bytes: Option<u64>,
-    /// Bytes sent since the start.
+    /// Since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_tx_bytes: Option<u64>,
 }

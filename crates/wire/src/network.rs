@@ -26,7 +26,11 @@ pub enum EgressMode {
 /// What a machine may reach. In mode `custom` the most specific matching range decides and a tie denies; an
 /// address in no range is denied if `allow_cidrs` is non-empty and allowed otherwise. In mode `domains` names count beside them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "EgressPolicy")
+)]
 pub struct NetworkEgressPolicy {
     /// How to read the lists.
     pub mode: EgressMode,
@@ -176,11 +180,11 @@ pub fn is_secret_name(name: &str) -> bool {
         && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
-/// A secret of a machine, without itself.
+/// What is told of a secret of a machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MachineSecret {
-    /// As in `secrets` of the create.
+    /// As in {@link NetworkOptions.secrets}.
     pub name: String,
     /// As given.
     pub hosts: Vec<String>,
@@ -231,17 +235,21 @@ pub struct GetHostRequest {
 
 /// Where a port of a machine is reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "HostInfo")
+)]
 pub struct GetHostResponse {
     /// `name` or `address:port`.
     pub host: String,
     /// HTTP(S) URL; absent without a public host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// WebSocket URL.
+    /// WebSocket URL, as `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub websocket_url: Option<String>,
-    /// Until when the URL works.
+    /// When the URL expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_expires_at: Option<Timestamp>,
     /// `query` when the URL carries a token.

@@ -4,9 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// Permission to reach one port of one machine. Its tokens are never listed.
+/// Permission to reach one port of one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "PreviewGrant")
+)]
 pub struct PreviewGrantInfo {
     /// `pvg_...`
     pub id: String,
@@ -14,58 +18,66 @@ pub struct PreviewGrantInfo {
     pub machine_id: String,
     /// Port inside the machine.
     pub port: u16,
-    /// `active`, `expired`, `revoked` or `disabled`.
+    /// Whether it opens the port.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["active", "expired", "revoked", "disabled"])))]
     pub status: String,
-    /// `direct` or `proxy`.
+    /// Who holds the token: a visitor, or a proxy.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["direct", "proxy"])))]
     pub auth_mode: String,
-    /// `query` or `header`.
+    /// Where the token goes first: into the query of the URL, or into a header.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["query", "header"])))]
     pub bootstrap_transport: String,
-    /// `http_port` and `websocket_port`.
+    /// What its tokens are for: `http_port` and `websocket_port`.
     pub token_kinds: Vec<String>,
-    /// `user`
+    /// Whom it was given to, such as `user`.
     pub principal_kind: String,
     /// When it was given.
     pub issued_at: Timestamp,
-    /// Until when it holds.
+    /// When the grant expires.
     pub expires_at: Timestamp,
     /// Requests and connections that used it.
     pub use_count: u64,
-    /// Requests.
+    /// Requests that used it.
     pub http_request_count: u64,
-    /// WebSockets.
+    /// WebSockets that used it.
     pub websocket_connection_count: u64,
     /// Bytes into the machine, as far as counted.
     pub bytes_in_count: u64,
     /// Bytes out of the machine, as far as counted.
     pub bytes_out_count: u64,
-    /// When it was given.
+    /// The same as `issued_at`.
     pub created_at: Timestamp,
-    /// Last change.
+    /// When it changed last.
     pub updated_at: Timestamp,
-    /// When it was taken back.
+    /// When the grant was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
-    /// First use.
+    /// When it was used first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_used_at: Option<Timestamp>,
-    /// Last use.
+    /// When it was used last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Answer of a preview URL.
+/// URLs with a token in them. Keep them out of logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "PreviewUrl")
+)]
 pub struct PreviewUrlResponse {
-    /// What the URLs stand for.
+    /// The permission that the URLs carry.
     pub grant: PreviewGrantInfo,
-    /// HTTP URL with its token.
+    /// HTTP URL with a token.
     pub url: String,
-    /// WebSocket URL with its token.
+    /// WebSocket URL with a token.
     pub websocket_url: String,
-    /// Until when the tokens hold.
+    /// When the URLs expire.
     pub access_token_expires_at: Timestamp,
-    /// `query`
+    /// Where the token is.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["query"])))]
     pub access_token_transport: String,
 }
 
@@ -96,21 +108,26 @@ pub struct CreatePreviewProxyTargetRequest {
     pub include_traffic_token_hint: Option<bool>,
 }
 
-/// What a reverse proxy of the caller needs.
+/// What a reverse proxy needs. Keep the tokens out of logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "PreviewProxyTarget")
+)]
 pub struct PreviewProxyTargetResponse {
-    /// What the tokens stand for.
+    /// The permission that the tokens stand for.
     pub grant: PreviewGrantInfo,
     /// `mch_...`
     pub machine_id: String,
     /// Port inside the machine.
     pub port: u16,
-    /// `x-nullspace-preview-proxy-token`
+    /// Header that the token goes into.
     pub token_header_name: String,
-    /// Until when the tokens hold.
+    /// When the tokens expire.
     pub expires_at: Timestamp,
-    /// `header`
+    /// Where the token goes.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["header"])))]
     pub token_transport: String,
     /// Headers that the proxy must set.
     pub required_forwarded_headers: Vec<String>,
@@ -128,10 +145,10 @@ pub struct PreviewProxyTargetResponse {
     /// Token of WebSockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub websocket_token: Option<String>,
-    /// Whether the machine's traffic token is needed too.
+    /// Whether {@link Machine.trafficAccessToken} is needed too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_access_required: Option<bool>,
-    /// `x-nullspace-traffic-access-token`
+    /// Header that it goes into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_access_header_name: Option<String>,
 }
@@ -172,9 +189,13 @@ pub struct PreviewReadinessRequest {
     pub interval_ms: Option<u64>,
 }
 
-/// Whether a service inside answers.
+/// Whether a service answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "PreviewReadiness")
+)]
 pub struct PreviewReadinessResponse {
     /// Both of the next two.
     pub ready: bool,
@@ -186,7 +207,8 @@ pub struct PreviewReadinessResponse {
     pub machine_id: String,
     /// Port inside the machine.
     pub port: u16,
-    /// `tcp` or `http`.
+    /// As asked.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["tcp", "http"])))]
     pub kind: String,
     /// Time of the last look.
     pub checked_at: Timestamp,
@@ -203,7 +225,7 @@ pub struct PreviewReadinessResponse {
     /// The same as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What to do.
+    /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggested_action: Option<String>,
 }

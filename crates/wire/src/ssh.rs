@@ -20,25 +20,30 @@ pub struct SshAccessRequest {
     pub expires_in_minutes: Option<u64>,
 }
 
-/// Answer.
+/// A way into a machine by SSH.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "SshAccess")
+)]
 pub struct SshAccessResponse {
-    /// One line of OpenSSH, to be kept beside the private key as `<key>-cert.pub`.
+    /// For the key alone, for this machine and user alone. One line of OpenSSH.
     pub certificate: String,
-    /// Where to connect.
+    /// Name or address to connect to.
     pub host: String,
-    /// Port there.
+    /// Port to connect to.
     pub port: u16,
     /// User inside the machine.
     pub user: String,
-    /// Until when the certificate admits. Connections that are open then stay open.
+    /// When the certificate expires.
     pub expires_at: Timestamp,
-    /// `ssh_...`
+    /// Keep it to yourself.
     pub access_id: String,
-    /// A command to connect with, for the key at its usual place.
+    /// To be pasted into a terminal. It names the files below when there are some. `scp` and `sftp` take the same options,
+    /// with `-P` for the port.
     pub command: String,
-    /// What the server proves itself with: the rest of a `known_hosts` line.
+    /// Public key by which `ssh` recognises the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
 }

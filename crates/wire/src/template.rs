@@ -345,9 +345,13 @@ pub enum BuildSourceType {
     TemplateBase,
 }
 
-/// Where a build is in its life.
+/// How far a build is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TemplateBuildStatus")
+)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum BuildStatus {
@@ -358,7 +362,7 @@ pub enum BuildStatus {
     Cancelled,
 }
 
-/// Who sees a template.
+/// Who sees a template: its owner, or everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -421,41 +425,42 @@ pub struct TemplateInfo {
 pub struct TemplateTagInfo {
     /// Its name.
     pub tag: String,
-    /// `tb_...`
+    /// The build that it names.
     pub build_id: String,
     /// When it was set or moved.
     pub created_at: Timestamp,
 }
 
-/// An earlier name of a template.
+/// Another name of a template, such as the one before a rename.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateAliasInfo {
-    /// `<namespace>/<name>`
+    /// `namespace/name`.
     pub alias_ref: String,
     /// When the template was renamed.
     pub created_at: Timestamp,
 }
 
-/// A name that is kept for a while.
+/// A name that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateNameClaim {
-    /// Goes with the build that takes the name.
+    /// For {@link Template.releaseNameClaim}; a secret.
     pub claim_token: String,
-    /// `<namespace>/<name>`
+    /// `namespace/name`.
     pub canonical_ref: String,
-    /// Until then.
+    /// Until when the name is kept.
     pub expires_at: Timestamp,
 }
 
-/// A namespace.
+/// A namespace of templates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateNamespaceInfo {
     /// Its name.
     pub slug: String,
-    /// `user`, `system` or `deployment`.
+    /// Whose it is.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["user", "deployment", "system"])))]
     pub kind: String,
     /// Whether names without a namespace are in it.
     pub is_default: bool,
@@ -504,9 +509,10 @@ pub struct BuildCacheSummary {
 /// A status with a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)]
 pub struct ArtifactAvailability {
+    /// `available`, or what stands in the way.
     pub status: String,
+    /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -514,10 +520,12 @@ pub struct ArtifactAvailability {
 /// Whether a tag can be pointed at a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)]
 pub struct BuildPromotability {
+    /// `promotable`, or what stands in the way.
     pub status: String,
+    /// Whether it can.
     pub promotable: bool,
+    /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -781,20 +789,30 @@ pub struct PreflightResponse {
 /// A fault of a build request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)]
 pub struct ValidationError {
+    /// Stable name.
     pub code: String,
+    /// The same as a sentence.
     pub message: String,
+    /// Where the build would fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
 }
 
-/// Answer of `POST /v1/templates/validate`.
+/// What {@link Template.validate} says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[allow(missing_docs)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TemplateValidation")
+)]
 pub struct BuildValidation {
+    /// Whether the server would build it.
     pub valid: bool,
+    /// Why not.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub errors: Vec<ValidationError>,
+    /// What it builds all the same.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub warnings: Vec<String>,
 }

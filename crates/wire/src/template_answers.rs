@@ -4,9 +4,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::template::{ArtifactAvailability, BuildPromotability};
+#[cfg(feature = "schema")]
+use crate::template::{
+    BuildBackend, BuildLogKind, BuildLogLevel, BuildSourceType, BuildStatus, TemplateVisibility,
+};
 use crate::{JsonObject, Timestamp};
 
-/// What machines can start from.
+/// A template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateInfo {
@@ -18,17 +22,19 @@ pub struct TemplateInfo {
     pub description: String,
     /// Whether the server brings it.
     pub builtin: bool,
-    /// `namespace/name:tag`.
+    /// `namespace/name:tag`; what `Machine.create({ template })` takes.
     pub canonical_ref: String,
-    /// The part before the slash.
+    /// The part of `canonical_ref` before the slash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_slug: Option<String>,
-    /// `private` or `public`.
+    /// Who sees it.
+    #[cfg_attr(feature = "schema", schemars(with = "TemplateVisibility"))]
     pub visibility: String,
     /// Names of its builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub tags: Option<Vec<String>>,
-    /// The one that a reference without a tag means.
+    /// The tag that a reference without one means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_tag: Option<String>,
     /// What its machines start with.
@@ -42,26 +48,28 @@ pub struct TemplateInfo {
 pub struct TemplateRuntimeDefaults {
     /// Names of variables, never their values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub default_env_keys: Option<Vec<String>>,
-    /// What was started before the template was kept.
+    /// Command that was started before the template was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_cmd: Option<String>,
-    /// Who runs commands.
+    /// User that runs commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_user: Option<String>,
-    /// Where they run.
+    /// Working directory of commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_workdir: Option<String>,
-    /// When what was started counts as ready.
+    /// When the start command counts as ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<TemplateReadiness>,
 }
 
-/// A probe. `kind` says which of the other fields it has.
+/// A probe that says when what a template starts counts as ready. Made by {@link waitForPort} and its like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateReadiness {
-    /// `tcp`, `http`, `command` or `timeout`.
+    /// `tcp`: a port accepts; `http`: it answers with 2xx or 3xx; `command`: it ends with 0; `timeout`: some time is over.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["tcp", "http", "command", "timeout"])))]
     pub kind: String,
     /// Of `tcp` and `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,64 +77,73 @@ pub struct TemplateReadiness {
     /// Of `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Of `command`; it is ready when that ends with 0.
+    /// Of `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// Of `timeout`: how long is waited.
+    /// Milliseconds, of `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// Of all others: when it is given up.
+    /// Seconds until it is given up and the build fails; of all but `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
-    /// Between two tries.
+    /// Milliseconds between two attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
-    /// Before the first.
+    /// Seconds before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_grace_secs: Option<u64>,
 }
 
-/// A build. Lists of builds leave some of it out.
+/// A build. Those of {@link Template.listBuilds} hold less.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TemplateBuildInfo")
+)]
 pub struct TemplateBuild {
     /// `tb_...`
     pub build_id: String,
     /// `tmpl_...`
     pub template_id: String,
-    /// Of the template.
+    /// Name of the template.
     pub name: String,
-    /// That it gets when it is ready.
+    /// Tags that it gets when it is ready.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub tags: Vec<String>,
-    /// `waiting`, `building`, `ready`, `error` or `cancelled`.
+    /// How far it is.
+    #[cfg_attr(feature = "schema", schemars(with = "BuildStatus"))]
     pub status: String,
-    /// `native` or `buildkit`.
+    /// Who builds.
+    #[cfg_attr(feature = "schema", schemars(with = "BuildBackend"))]
     pub build_backend: String,
-    /// `declarative`, `dockerfile`, `oci_import` or `template_base`.
+    /// What it is made of.
+    #[cfg_attr(feature = "schema", schemars(with = "BuildSourceType"))]
     pub source_type: String,
     /// `namespace/name:tag`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canonical_ref: Option<String>,
-    /// The part before the slash.
+    /// The part of `canonical_ref` before the slash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_slug: Option<String>,
-    /// `private` or `public`.
+    /// Who sees the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<TemplateVisibility>"))]
     pub visibility: Option<String>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it changed last.
     pub updated_at: Timestamp,
-    /// Of the request.
+    /// Digest of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<String>,
-    /// Of the files that came with it.
+    /// Digest of the files that came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_digest: Option<String>,
-    /// Of the Dockerfile.
+    /// Digest of the Dockerfile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile_digest: Option<String>,
-    /// Size of its machine.
+    /// Size and network of the machine that builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_config: Option<TemplateBuildConfig>,
     /// Who asked for it.
@@ -141,13 +158,13 @@ pub struct TemplateBuild {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// From the one to the other.
+    /// Milliseconds from its begin to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Where it failed.
+    /// Where it failed, as in `error_detail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_phase: Option<String>,
-    /// What was not made again.
+    /// Counts of what was not made again, as the wire has them: `layer_hits`, `file_blob_misses`, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_summary: Option<JsonObject>,
     /// Whether machines can start from it now.
@@ -156,31 +173,32 @@ pub struct TemplateBuild {
     /// Whether it can get a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promotability: Option<BuildPromotability>,
-    /// Until when it can.
+    /// When the server deletes what it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_expires_at: Option<Timestamp>,
     /// What its machines start with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_defaults: Option<TemplateRuntimeDefaults>,
-    /// What the image said of itself, as it came.
+    /// What the image says of itself, as the wire has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oci_metadata: Option<JsonObject>,
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub artifact_ids: Option<Vec<String>>,
     /// The build that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of_build_id: Option<String>,
-    /// The first of those.
+    /// The first of a row of such builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_build_id: Option<String>,
-    /// When somebody wanted it to end.
+    /// When somebody cancelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<Timestamp>,
-    /// Who did.
+    /// Who cancelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_by: Option<String>,
-    /// Why.
+    /// Why it was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancellation_reason: Option<String>,
     /// Why it failed.
@@ -198,26 +216,27 @@ pub struct TemplateBuildConfig {
     /// Processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vcpus: Option<u32>,
-    /// MiB.
+    /// MiB of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
     /// Whether steps reach the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internet_access: Option<bool>,
-    /// MiB; the least disk of machines that start from it.
+    /// MiB: the smallest disk of machines that start from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mb: Option<u64>,
 }
 
-/// Why a build failed.
+/// Why a build failed, as the server says it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateFailureDetail {
-    /// `build_error`, `file_upload_error`, `internal_error` or `unauthorized`.
+    /// Kind of the failure.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["build_error", "file_upload_error", "internal_error", "unauthorized"])))]
     pub code: String,
-    /// For people.
+    /// What went wrong, as a sentence.
     pub message: String,
-    /// `auth`, `preflight`, `blob_upload`, `prepare`, `build_step`, `readiness`, `snapshot`, `finalize` or `interrupted`.
+    /// Where: `auth`, `preflight`, `blob_upload`, `prepare`, `build_step`, `readiness`, `snapshot`, `finalize`, `interrupted`.
     pub phase: String,
     /// Whether the same may work later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,13 +247,13 @@ pub struct TemplateFailureDetail {
     /// Which of the steps, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_index: Option<u64>,
-    /// From 1.
+    /// Which attempt it was, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u64>,
-    /// How many there are.
+    /// Attempts in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u64>,
-    /// What was looked for.
+    /// What the cache was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_subject: Option<String>,
     /// `tb_...`
@@ -243,18 +262,23 @@ pub struct TemplateFailureDetail {
     /// The server's name for the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Always with `reason`, and what the phase has: `command`, `exit_code`, `blob_id`, `path`.
+    /// Anything more, as the wire has it: `reason`, `command`, `exit_code`, `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<JsonObject>,
 }
 
 /// How far a build is, and what it said from an offset on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TemplateBuildSnapshot")
+)]
 pub struct TemplateBuildStatusSnapshot {
     /// The build.
     pub build: TemplateBuild,
-    /// From the offset that was asked for.
+    /// Its log from the offset that was asked for.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub entries: Vec<TemplateBuildLogEntry>,
     /// To be asked for next.
     pub next_offset: u64,
@@ -270,13 +294,15 @@ pub struct TemplateBuildLogEntry {
     pub template_id: String,
     /// Counts from 0.
     pub offset: u64,
-    /// When it was said.
+    /// When it was written.
     pub timestamp: Timestamp,
-    /// `start`, `message`, `cache`, `retry`, `warning`, `error`, `cancelled` or `end`.
+    /// `end`, `error` and `cancelled` are the last.
+    #[cfg_attr(feature = "schema", schemars(with = "BuildLogKind"))]
     pub kind: String,
-    /// `debug`, `info`, `warn` or `error`.
+    /// How much it matters.
+    #[cfg_attr(feature = "schema", schemars(with = "BuildLogLevel"))]
     pub level: String,
-    /// For people.
+    /// The line.
     pub message: String,
     /// Of `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,70 +310,83 @@ pub struct TemplateBuildLogEntry {
     /// Of `end`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<TemplateInfo>,
-    /// Of `end`, as it came.
+    /// Of `end`, as the wire has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_metadata: Option<JsonObject>,
-    /// As in a failure.
+    /// Where the build is, as in {@link TemplateFailureDetail.phase}.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// From 0.
+    /// Which of the steps, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_index: Option<u64>,
-    /// How many there are.
+    /// Steps in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_steps: Option<u64>,
-    /// Of `retry`, from 1.
+    /// Of `retry`: which attempt, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u64>,
-    /// How many there are.
+    /// Of `retry`: attempts in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u64>,
-    /// Of `cache`: `file_blob`, `layer` or `final_artifact`.
+    /// Of `cache`: what is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["file_blob", "layer", "final_artifact"])))]
     pub cache_kind: Option<String>,
-    /// Of `cache`: `hit`, `miss`, `stored` or `bypass`.
+    /// Of `cache`: what the cache did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["hit", "miss", "stored", "bypass"])))]
     pub cache_status: Option<String>,
     /// Of `cache`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_reason: Option<String>,
-    /// Of `cache`: what.
+    /// Of `cache`: what was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_subject: Option<String>,
 }
 
 /// A page of builds, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TemplateBuildPage")
+)]
 pub struct TemplateBuildListResponse {
-    /// Its builds.
+    /// Newest first.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub builds: Vec<TemplateBuild>,
-    /// Of the next page.
+    /// Absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// What a server would do with a definition.
+/// What {@link Template.plan} says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "TemplatePlan")
+)]
 pub struct TemplateBuildPlanResponse {
-    /// `native` or `buildkit`.
+    /// Who builds.
+    #[cfg_attr(feature = "schema", schemars(with = "BuildBackend"))]
     pub build_backend: String,
-    /// `declarative`, `dockerfile`, `oci_import` or `template_base`.
+    /// What it is made of: `declarative`, `dockerfile`, `oci_import` or `template_base`.
     pub source_type: String,
-    /// Its steps, as they came.
+    /// As the wire has it: `base_template`, `run_steps`, `build_steps`, ...
     pub build_plan: JsonObject,
-    /// What it does all the same.
+    /// What it builds all the same.
+    #[cfg_attr(feature = "schema", schemars(extend("readOnly" = true)))]
     pub warnings: Vec<String>,
     /// Whether the image needs a user and a password.
     pub requires_base_image_auth: bool,
-    /// Of the request.
+    /// Digest of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_digest: Option<String>,
-    /// Of the Dockerfile.
+    /// Digest of the Dockerfile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile_digest: Option<String>,
-    /// Of the files that come with it.
+    /// The files that come with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_manifest: Option<TemplateContextManifest>,
 }
@@ -356,10 +395,10 @@ pub struct TemplateBuildPlanResponse {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TemplateContextManifest {
-    /// Its name.
+    /// Its id.
     pub context_manifest_id: String,
-    /// Of all of it.
+    /// Digest of all files.
     pub context_digest: String,
-    /// How many there are.
+    /// Number of files.
     pub file_count: u64,
 }

@@ -11,7 +11,7 @@ pub struct CreateVolumeRequest {
     pub name: String,
 }
 
-/// A volume.
+/// A volume as the server describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VolumeInfo {
@@ -23,9 +23,9 @@ pub struct VolumeInfo {
     pub created_at: Timestamp,
     /// Bytes of its files.
     pub used_bytes: u64,
-    /// Its files and directories.
+    /// Number of its files and directories.
     pub inode_count: u64,
-    /// Machines that have it mounted, each mount counted.
+    /// Number of its mounts in machines.
     pub mount_count: u64,
     /// Most bytes; absent without a limit.
     #[serde(default)]
@@ -36,10 +36,11 @@ pub struct VolumeInfo {
     /// Most mounts; absent without a limit.
     #[serde(default)]
     pub max_mounts: Option<u64>,
-    /// When its sizes were counted.
+    /// When its files were counted.
     #[serde(default)]
     pub last_reconciled_at: Option<Timestamp>,
-    /// `available`, `attached`, `degraded` or `error`.
+    /// Whether it can be used.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["available", "attached", "degraded", "error"])))]
     pub status: String,
 }
 
@@ -57,7 +58,8 @@ pub struct VolumeAttachment {
     pub mount_path: String,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// `requested`, `mounting`, `mounted`, `paused`, `remounting`, `unmounted`, `releasing`, `released` or `failed`.
+    /// How far the mount is.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["requested", "mounting", "mounted", "paused", "remounting", "unmounted", "releasing", "released", "failed"])))]
     pub state: String,
     /// When it was attached.
     pub created_at: Timestamp,

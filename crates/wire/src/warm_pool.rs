@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::MachineConfig;
 use crate::{JsonObject, Timestamp};
 
 /// What a create does with a warm pool.
@@ -44,17 +45,7 @@ pub enum VersionPolicy {
 }
 
 /// Size of each machine of a pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct PoolResources {
-    /// Processors.
-    pub vcpus: u32,
-    /// MiB.
-    pub memory_mb: u32,
-    /// MiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk_mb: Option<u32>,
-}
+pub type PoolResources = MachineConfig;
 
 /// Whether a pool serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,9 +83,13 @@ pub enum DegradedReason {
     DrainActive,
 }
 
-/// How many machines of a pool are in which state.
+/// Counts of a warm pool's machines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WarmPoolCounts")
+)]
 pub struct PoolCounts {
     /// Aimed at.
     pub target: u32,
@@ -211,9 +206,13 @@ pub struct UpdateWarmPoolRequest {
     pub metadata: Option<JsonObject>,
 }
 
-/// A warm pool.
+/// A warm pool as the server describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WarmPoolInfo")
+)]
 pub struct WarmPool {
     /// `twp_...`
     pub id: String,
@@ -230,7 +229,7 @@ pub struct WarmPool {
     pub resources: PoolResources,
     /// Machines to hold ready.
     pub min_ready: u32,
-    /// At most so many.
+    /// At most this many.
     pub max_ready: u32,
     /// Seconds.
     pub idle_timeout_seconds: u64,
@@ -238,7 +237,7 @@ pub struct WarmPool {
     pub stale_after_seconds: u64,
     /// What a create without a mode does.
     pub checkout_policy: CheckoutMode,
-    /// Which build.
+    /// Which build of the template it holds.
     pub version_policy: VersionPolicy,
     /// Tag followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,20 +257,20 @@ pub struct WarmPool {
     pub labels: JsonObject,
     /// As given.
     pub metadata: JsonObject,
-    /// When.
+    /// When it was made.
     pub created_at: Timestamp,
-    /// Last change.
+    /// When it changed last.
     pub updated_at: Timestamp,
-    /// Last enable.
+    /// When it was enabled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled_at: Option<Timestamp>,
-    /// Last disable.
+    /// When it was disabled last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<Timestamp>,
-    /// Last drain.
+    /// When it was drained last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_requested_at: Option<Timestamp>,
-    /// Last pass of the controller.
+    /// When it was compared last with what there should be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reconciled_at: Option<Timestamp>,
     /// When it was deleted.

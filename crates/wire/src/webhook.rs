@@ -36,19 +36,35 @@ pub struct UpdateLifecycleWebhookRequest {
     pub enabled: Option<bool>,
 }
 
+/// How a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // they are the names of the states
+pub enum WebhookDeliveryStatus {
+    Queued,
+    InProgress,
+    Succeeded,
+    DeadLetter,
+}
+
 /// A webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "LifecycleWebhook")
+)]
 pub struct LifecycleWebhookInfo {
     /// UUID.
     pub id: String,
     /// Where events are sent to.
     pub url: String,
-    /// Which operations are sent.
+    /// Operations whose events are sent.
     pub operations: Vec<String>,
     /// Whether events are sent.
     pub enabled: bool,
-    /// Whether deliveries are signed. The secret itself is never answered.
+    /// Whether deliveries are signed.
     pub has_signing_secret: bool,
     /// When it was made.
     pub created_at: Timestamp,
@@ -57,8 +73,9 @@ pub struct LifecycleWebhookInfo {
     /// When a delivery was tried last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_delivery_at: Option<Timestamp>,
-    /// How that delivery stands: `queued`, `in_progress`, `succeeded` or `dead_letter`.
+    /// How that delivery stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<WebhookDeliveryStatus>"))]
     pub last_delivery_status: Option<String>,
     /// What went wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +84,11 @@ pub struct LifecycleWebhookInfo {
 
 /// One event on its way to one webhook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WebhookDelivery")
+)]
 pub struct LifecycleWebhookDeliveryInfo {
     /// UUID.
     pub id: String,
@@ -77,21 +98,22 @@ pub struct LifecycleWebhookDeliveryInfo {
     pub event_id: String,
     /// Operation of the event.
     pub operation: String,
-    /// Status of the event: `requested`, `succeeded` or `failed`.
+    /// Status of the event.
     pub status: String,
-    /// `queued`, `in_progress`, `succeeded` or `dead_letter`.
+    /// How the delivery stands.
+    #[cfg_attr(feature = "schema", schemars(with = "WebhookDeliveryStatus"))]
     pub delivery_status: String,
-    /// Attempts begun so far.
+    /// Attempts begun.
     pub attempt_count: u32,
     /// When the event happened.
     pub created_at: Timestamp,
-    /// When it is tried next; absent once it is decided.
+    /// Absent once it is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
     /// When it was tried last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_attempt_at: Option<Timestamp>,
-    /// HTTP status of the last answer.
+    /// HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_response_status: Option<u16>,
     /// What went wrong the last time.
@@ -101,7 +123,11 @@ pub struct LifecycleWebhookDeliveryInfo {
 
 /// One try of a delivery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WebhookAttempt")
+)]
 pub struct LifecycleWebhookDeliveryAttemptInfo {
     /// UUID.
     pub id: String,
@@ -113,24 +139,28 @@ pub struct LifecycleWebhookDeliveryAttemptInfo {
     pub attempted_at: Timestamp,
     /// Milliseconds until the answer or the failure.
     pub duration_ms: u64,
-    /// HTTP status of the answer; absent when none came.
+    /// HTTP status; absent when no answer came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_status: Option<u16>,
     /// `http_status`, `timeout`, `connect_failed`, `request_failed` or `interrupted`; absent after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// The same in words.
+    /// The same as a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
 
-/// A delivery with its event and all that was tried.
+/// What {@link Lifecycle.getWebhookDelivery} answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "WebhookDeliveryDetail")
+)]
 pub struct LifecycleWebhookDeliveryDetail {
     /// The delivery.
     pub delivery: LifecycleWebhookDeliveryInfo,
-    /// What is delivered.
+    /// The event that is delivered.
     pub event: LifecycleEventInfo,
     /// Oldest first.
     pub attempts: Vec<LifecycleWebhookDeliveryAttemptInfo>,

@@ -248,7 +248,7 @@ fn function(
     let mut always = String::new();
     let mut sometimes = String::new();
     let mut fields: Vec<_> = properties(schema)?.iter().collect();
-    // What a person looks for first in a log; the rest stays in order.
+    // What a person looks for first in a log; the rest by name.
     const FIRST: [&str; 10] = [
         "id",
         "name",
@@ -261,11 +261,14 @@ fn function(
         "target",
         "ready",
     ];
-    fields.sort_by_key(|(key, _)| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
+    fields.sort_by_key(|(key, _)| {
+        let place = FIRST.iter().position(|first| first == key);
+        (place.unwrap_or(FIRST.len()), *key)
+    });
     for (key, schema) in fields {
         let shown = camel_case(key);
         let mut value = expression(definitions, schema, key).with_context(|| format!("{name}.{key}"))?;
-        if (name, key.as_str()) == ("NetworkEgressPolicy", "mode") {
+        if (name, key.as_str()) == ("EgressPolicy", "mode") {
             // A mode of the wire alone: `custom` has names in JavaScript.
             value = format!("value.mode === 'domains' ? 'custom' : {value}");
         }
@@ -311,11 +314,24 @@ pub enum Shape {
     Nested(String),
 }
 
+/// The schema of a value that may be `null`, when it is not; none for one of several shapes.
+pub fn non_null(schema: &Value) -> Option<&Value> {
+    let Some(alternatives) = schema.get("anyOf").and_then(Value::as_array) else {
+        return Some(schema);
+    };
+    let some: Vec<&Value> = alternatives.iter().filter(|one| one["type"] != "null").collect();
+    match some[..] {
+        [one] => Some(one),
+        _ => None,
+    }
+}
+
 /// What is done with a value of this schema.
 pub fn shape(definitions: &Map<String, Value>, schema: &Value) -> Result<Shape> {
-    let Some(schema) = schema.as_object() else {
+    if !schema.is_object() {
         return Ok(Shape::Any);
-    };
+    }
+    let schema = non_null(schema).context("an answer that may have several shapes")?;
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let name = reference.rsplit('/').next().context("an empty $ref")?;
         let target = definition(definitions, name)?;
@@ -325,15 +341,11 @@ pub fn shape(definitions: &Map<String, Value>, schema: &Value) -> Result<Shape> 
             shape(definitions, &Value::Object(target.clone()))
         };
     }
-    if let Some(alternatives) = schema.get("anyOf").and_then(Value::as_array) {
-        let some: Vec<&Value> = alternatives.iter().filter(|one| one["type"] != "null").collect();
-        if let [one] = some[..] {
-            return shape(definitions, one);
-        }
-        bail!("an answer that may have several shapes");
-    }
     // Enums of texts.
-    if schema.contains_key("oneOf") || schema.contains_key("enum") || schema.contains_key("const") {
+    if ["oneOf", "enum", "const"]
+        .iter()
+        .any(|key| schema.get(key).is_some())
+    {
         return Ok(Shape::String);
     }
     let kind = match schema.get("type") {

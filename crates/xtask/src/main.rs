@@ -3,12 +3,14 @@
 //! - [`wasm`]: Rust -> module and glue
 //! - [`glue`]: what is changed in the glue, and why
 //! - [`decoders`]: wire types -> JavaScript that checks answers and gives them their JavaScript shape
-//! - [`declarations`]: wire types -> TypeScript, for a test
+//! - [`declarations`]: what is generated of `index.d.ts`: [`answers`] from wire types, [`options`] from the SDK's table
 //! - [`package`]: puts `pkg/` together
 
+mod answers;
 mod declarations;
 mod decoders;
 mod glue;
+mod options;
 mod package;
 mod wasm;
 
@@ -38,11 +40,8 @@ enum Task {
     },
     /// Prints the generated decoders.
     Decoders,
-    /// Writes TypeScript declarations of what they make into a file.
-    Declarations {
-        /// The file.
-        out: PathBuf,
-    },
+    /// Renews options and answers in pkg-template/index.d.ts.
+    Declarations,
 }
 
 fn main() -> Result<()> {
@@ -58,7 +57,7 @@ fn main() -> Result<()> {
             let size = fs::metadata(out.join(wasm::MODULE))?.len();
             println!("{}: {} KB of wasm", out.display(), size / 1000);
         }
-        Task::Declarations { out } => fs::write(out, declarations::generate()?)?,
+        Task::Declarations => fs::write(declarations::file(root), declarations::renewed(root)?)?,
         Task::Decoders => print!("{}", decoders::generate()?),
     }
     Ok(())

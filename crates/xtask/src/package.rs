@@ -10,6 +10,7 @@ use base64::Engine as _;
 use flate2::write::DeflateEncoder;
 use flate2::Compression;
 
+use crate::declarations;
 use crate::wasm::{Built, MODULE};
 
 /// Replaces `out` with the package. It is put together beside it first: an interrupted build leaves the old one.
@@ -37,6 +38,7 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(out.join(MODULE), &built.wasm)?;
     fs::write(lib.join("glue.js"), &built.glue)?;
     fs::write(lib.join("decoders.js"), decoders)?;
+    fs::write(out.join("index.d.ts"), declarations::renewed(root)?)?;
     let (esm, cjs) = inline(&built.wasm)?;
     fs::write(lib.join("inline-data.js"), esm)?;
     fs::write(lib.join("inline-data.cjs"), cjs)?;
