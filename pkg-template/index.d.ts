@@ -302,50 +302,6 @@ export type SecretOptions = {
     }
 );
 
-/** `network` of {@link CreateOptions}. */
-export interface NetworkOptions {
-  /**
-   * Secrets that programs in the machine use and never see, up to 32, by name. The machine gets `NAME_BASE_URL`, plain HTTP on its own
-   * loopback; what it asks there leaves as HTTPS to the secret's hosts, with the header that carries the secret. Redirects to other
-   * hosts go without it. The network policy and its limits hold for it. Forks keep them, snapshots do not. Not with a warm pool.
-   *
-   * @default none
-   * @throws {@link NullspaceError} with code `feature_unavailable` when the server does not know them; what it made is destroyed
-   * @example { OPENAI_API_KEY: { env: 'OPENAI_API_KEY', hosts: ['api.openai.com'], path: '/v1' } }
-   */
-  secrets?: { readonly [name: string]: SecretOptions } | undefined;
-  /**
-   * `Host` header that preview requests carry inside; `${PORT}` becomes the port.
-   *
-   * @default the host name of the preview
-   */
-  maskRequestHost?: string | undefined;
-  /**
-   * Whether preview ports open without a token. If not, {@link Machine.trafficAccessToken} opens them.
-   *
-   * @default true
-   */
-  allowPublicTraffic?: boolean | undefined;
-  /**
-   * What the machine may reach.
-   *
-   * @default `{ mode: 'allow_all' }`
-   */
-  egress?: EgressPolicy | undefined;
-  /**
-   * Older spelling of `egress.allowCidrs`; not with `egress`.
-   *
-   * @deprecated use `egress`
-   */
-  allowOut?: readonly string[] | undefined;
-  /**
-   * Older spelling of `egress.denyCidrs`; not with `egress`.
-   *
-   * @deprecated use `egress`
-   */
-  denyOut?: readonly string[] | undefined;
-}
-
 /** A volume to mount: made by hand or by {@link Volume.mount}. */
 export interface VolumeMount {
   /** Id or name of the volume, or the volume. */
@@ -356,72 +312,6 @@ export interface VolumeMount {
   subpath?: string | undefined;
   /** Whether the machine may only read it. @default false */
   readOnly?: boolean | undefined;
-}
-
-/** `desktop` of {@link CreateOptions}; only for the template `desktop`. */
-export interface DesktopOptions {
-  /** Pixels. @default the template's */
-  resolution?: { width: number; height: number } | readonly [width: number, height: number] | undefined;
-  /** Dots per inch, at least 1. @default the template's */
-  dpi?: number | undefined;
-  /** X display such as `:0`. @default the template's */
-  display?: string | undefined;
-}
-
-/** Options of {@link Machine.create}. */
-export interface CreateOptions extends ClientOptions {
-  /** Template reference such as `base` or `team/app:stable`. @default 'base' */
-  template?: string | undefined;
-  /** Processors, at least 1. @default 2 */
-  vcpus?: number | undefined;
-  /** MiB of memory, at least 1. @default 512; 2048 for the templates `code-interpreter` and `desktop` */
-  memoryMb?: number | undefined;
-  /** MiB of disk, 512 to 131072. Not beyond the built-in size of a snapshot-backed template. @default the server's */
-  diskMb?: number | undefined;
-  /** Seconds until the machine's time is over. @default 300 */
-  timeout?: number | undefined;
-  /** What happens then. @default 'destroy' */
-  timeoutAction?: 'destroy' | 'hibernate' | undefined;
-  /** The other spelling of `timeoutAction`: `pause` hibernates. @default 'destroy' */
-  onTimeout?: 'destroy' | 'pause' | undefined;
-  /** Preview traffic wakes the paused machine. Needs `timeoutAction: 'hibernate'` or `onTimeout: 'pause'`. @default false */
-  autoResume?: boolean | undefined;
-  /** Milliseconds without a request until the timeout action, at least 1. @default none */
-  inactivityTimeoutMs?: number | undefined;
-  /** Milliseconds after which a paused machine is deleted, at least 1. @default none */
-  autoDeleteAfterMs?: number | undefined;
-  /** Never outlives its time; excludes `autoResume`. @default false */
-  ephemeral?: boolean | undefined;
-  /** Working directory of commands. @default the template's */
-  cwd?: string | undefined;
-  /** Environment of every command. @default `{}` */
-  envs?: Record<string, string> | undefined;
-  /** Kept verbatim; lists can filter by it. @default `{}` */
-  metadata?: Record<string, unknown> | undefined;
-  /** One key never makes two machines; after the end of its machine it is a {@link ConflictError} (`idempotency_key_expired`). @default a new UUID for each call */
-  idempotencyKey?: string | undefined;
-  /** Network policy and previews. @default everything may be reached */
-  network?: NetworkOptions | undefined;
-  /** `false` denies all egress, and no allow rule reopens it. @default true */
-  internetAccess?: boolean | undefined;
-  /**
-   * Take a ready machine of this pool: its id, or the pool.
-   *
-   * @default none
-   * @throws {@link WarmPoolUnavailableError} with `warmPoolMode: 'require'`, when none is ready in time
-   * @example Machine.create({ template: 'team/review-api:stable', warmPool: pool, warmPoolMode: 'prefer' })
-   */
-  warmPool?: string | { readonly id: string } | undefined;
-  /** `prefer` makes a machine when none is ready, `require` fails, `bypass` always makes one. @default 'prefer' */
-  warmPoolMode?: 'prefer' | 'require' | 'bypass' | undefined;
-  /** Milliseconds to wait for a ready machine, at least 0. @default 0 */
-  warmPoolWaitMs?: number | undefined;
-  /** Start from this snapshot; then template, size, `envs`, `cwd` and `internetAccess` are the snapshot's. @default none */
-  snapshotId?: string | undefined;
-  /** Volumes to mount, 1 to 8. @default none; those of the snapshot with `snapshotId` */
-  volumes?: readonly VolumeMount[] | undefined;
-  /** Screen; only for the template `desktop`. @default the template's */
-  desktop?: DesktopOptions | undefined;
 }
 
 /** Options of {@link Machine.getOrCreate}. */
@@ -439,66 +329,6 @@ export interface GetOrCreateOptions extends Omit<CreateOptions, 'idempotencyKey'
 
 /** A field of {@link MachineInfo}, as `fields` takes it. */
 export type MachineField = keyof MachineInfo;
-
-/** Filters of {@link Machine.list}. */
-export interface MachineQuery {
-  /** Any of these. @default all */
-  state?: MachineStatus | readonly MachineStatus[] | undefined;
-  /** Made from this template. @default all */
-  template?: string | undefined;
-  /** With at least these entries. @default all */
-  metadata?: Record<string, unknown> | undefined;
-}
-
-/** Options of {@link Machine.list}. */
-export interface ListOptions extends ClientOptions {
-  /** Only these; ignored when `query.state` is given. @default all */
-  state?: MachineStatus | readonly MachineStatus[] | undefined;
-  /** Filters. @default none */
-  query?: MachineQuery | undefined;
-  /** Machines per page, at least 1. @default the server's */
-  limit?: number | undefined;
-  /** Where to continue: {@link MachinePage.nextToken} of an earlier page. @default the first page */
-  nextToken?: string | undefined;
-  /** Only these fields: gives plain objects instead of a page. At least one. @default all */
-  fields?: readonly MachineField[] | undefined;
-}
-
-/** Options of {@link Machine.connect}. */
-export interface ConnectOptions extends ClientOptions {
-  /** Seconds: a new lease, counted from now. @default the lease stays */
-  timeout?: number | undefined;
-}
-
-/** Options of {@link Machine.runOnce}. */
-export interface RunOnceOptions extends ClientOptions {
-  /** Exact arguments; the command is then a program. Not with `shell`. @default none */
-  args?: readonly string[] | undefined;
-  /** Whether `command` is text for the shell. @default false */
-  shell?: boolean | undefined;
-  /** Working directory of the machine. @default the template's */
-  cwd?: string | undefined;
-  /** MiB of disk, 512 to 131072. @default the server's */
-  diskMb?: number | undefined;
-  /** Volumes to mount, at most 8. @default none */
-  volumes?: readonly VolumeMount[] | undefined;
-  /** Template reference such as `base` or `team/app:stable`. @default 'base' */
-  template?: string | undefined;
-  /** Seconds for the command, at least 1, or `'none'`, with which the machine lives up to a day. @default 30 */
-  timeout?: number | 'none' | undefined;
-  /** Environment of the machine. @default `{}` */
-  envs?: Record<string, string> | undefined;
-  /** Processors, at least 1. @default 2 */
-  vcpus?: number | undefined;
-  /** MiB. @default 512 */
-  memoryMb?: number | undefined;
-  /** Network policy and previews. @default everything may be reached */
-  network?: NetworkOptions | undefined;
-  /** `false` denies all egress. @default true */
-  internetAccess?: boolean | undefined;
-  /** Kept verbatim with the machine. @default `{}` */
-  metadata?: Record<string, unknown> | undefined;
-}
 
 /**
  * A machine. `await using` kills it at the end of the block.
@@ -670,16 +500,6 @@ export class Machine implements AsyncDisposable {
   toJSON(): { id: string; cwd?: string };
 }
 
-/** Options of {@link Machine.keepAlive}. */
-export interface KeepAliveOptions extends CallOptions {
-  /** Seconds that each renewal asks for, more than 0. @default 300 */
-  timeout?: number | undefined;
-  /** Seconds between two renewals, less than `timeout`. @default half of `timeout`, at least 1 */
-  refreshEverySecs?: number | undefined;
-  /** What happens at the end of the lease. @default what the machine has */
-  timeoutAction?: 'destroy' | 'hibernate' | undefined;
-}
-
 /**
  * A lease that is renewed by itself: {@link Machine.keepAlive}. A renewal without an answer is tried again while the
  * lease lasts; any other failure ends it. A Node process lives as long as it.
@@ -839,48 +659,6 @@ export class Lifecycle {
   /** A delivery with its event and all that was tried. @throws {@link NotFoundError} */
   static getWebhookDelivery(id: string, deliveryId: string, options?: ClientOptions): Promise<WebhookDeliveryDetail>;
   toJSON(): object;
-}
-
-/** Options of a stream of the events of one machine. */
-export interface MachineEventStreamOptions extends CallOptions {
-  /** Only events of this operation, such as `create`. @default all */
-  operation?: LifecycleEvent['operation'] | undefined;
-  /** Only events with this outcome. @default all */
-  status?: 'requested' | 'succeeded' | 'failed' | undefined;
-  /** Nothing of the past. Contradicts `afterEventId`. @default false */
-  liveOnly?: boolean | undefined;
-  /** Continue after this event, as after a restart of the program. @default none */
-  afterEventId?: string | undefined;
-  /** Most events of the past, without `afterEventId`; at least 0. @default 100 */
-  replayLimit?: number | undefined;
-  /** Seconds: ends the stream when no event came for this time. @default never */
-  idleTimeout?: number | undefined;
-  /** Only events whose metadata has at least these entries; the local engine's events have that of their machine. @default all */
-  metadata?: Record<string, unknown> | undefined;
-}
-
-/** Options of {@link Lifecycle.streamEvents}. */
-export interface LifecycleStreamOptions extends MachineEventStreamOptions, ClientOptions {
-  /** Only events of this machine. @default all */
-  machineId?: string | undefined;
-  /** Only events of this snapshot. @default all */
-  snapshotId?: string | undefined;
-}
-
-/** Options of {@link Lifecycle.subscribe}. */
-export interface LifecycleSubscribeOptions extends ClientOptions {
-  /** Only events of this machine. @default all */
-  machineId?: string | undefined;
-  /** Only events of this snapshot. @default all */
-  snapshotId?: string | undefined;
-  /** Only events of this operation, such as `create`. @default all */
-  operation?: LifecycleEvent['operation'] | undefined;
-  /** Only events with this outcome. @default all */
-  status?: 'requested' | 'succeeded' | 'failed' | undefined;
-  /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. @default none: walk along */
-  onEvent?: ((event: LifecycleEvent) => unknown) | undefined;
-  /** Gets what ended the subscription. @default `done` rejects with it */
-  onError?: ((error: unknown) => unknown) | undefined;
 }
 
 /** Events without end. */
@@ -1108,24 +886,6 @@ export type MonitorEvent =
   | { readonly kind: 'processes'; readonly machineId: string; readonly processes: ProcessInfo[] }
   | { readonly kind: 'error'; readonly message: string };
 
-/** Options of {@link Monitor.subscribe}. */
-export interface MonitorOptions extends ClientOptions {
-  /** Between two looks, milliseconds, 100 to 3600000. @default the server's: 1000 */
-  intervalMs?: number | undefined;
-  /** Tell the commands of machines too. @default false */
-  includeProcesses?: boolean | undefined;
-  /** Gets all machines: first, and after each new connection. @default not told */
-  onSnapshot?: ((machines: MachineInfo[]) => unknown) | undefined;
-  /** Gets a machine that changed, is new (`machine`) or gone (`removed`). @default not told */
-  onUpdate?: ((update: { machineId: string; machine?: MachineInfo; removed?: boolean }) => unknown) | undefined;
-  /** Gets the use of each running machine, at each look. @default not told */
-  onMetrics?: ((event: { machineId: string; metrics: MonitorMetrics }) => unknown) | undefined;
-  /** Gets the commands of each running machine, at each look; needs `includeProcesses`. @default not told */
-  onProcesses?: ((event: { machineId: string; processes: ProcessInfo[] }) => unknown) | undefined;
-  /** Gets what the server complains of, and what ended the subscription. @default `done` rejects with the latter */
-  onError?: ((error: unknown) => unknown) | undefined;
-}
-
 /** What {@link Monitor.subscribe} answers. */
 export interface MonitorSubscription extends Subscription<MonitorEvent> {}
 
@@ -1265,14 +1025,6 @@ export interface BytesCommandResult extends Omit<CommandResult, 'stdout' | 'stde
 
 /** Options of {@link Commands.stream}. */
 export type StreamOptions = Omit<RunOptions, 'background' | 'onStdout' | 'onStderr' | 'stdin'>;
-
-/** Options of {@link Commands.connect}. */
-export interface CommandConnectOptions extends CallOptions {
-  /** Gets standard output from now on; see {@link RunOptions.onStdout}. @default none */
-  onStdout?: ((text: string) => unknown) | undefined;
-  /** The same for standard error. @default none */
-  onStderr?: ((text: string) => unknown) | undefined;
-}
 
 /** What a command does: {@link Commands.stream}. `bytes` are what it printed, where that is no UTF-8. */
 export type CommandEvent =
@@ -1584,39 +1336,6 @@ export interface UploadProgress {
   readonly attempt: number;
 }
 
-/** Options of {@link Files.resumeUpload}. */
-export interface ResumeUploadOptions extends CallOptions {
-  /** Parts at once, at most what the server allows. @default 4 */
-  maxConcurrency?: number | undefined;
-  /** Patterns of what a directory leaves out; the same as when it was begun. @default none */
-  ignore?: readonly string[] | undefined;
-  /** Told at each step. What it throws ends the upload. */
-  onProgress?: ((progress: UploadProgress) => void) | undefined;
-}
-
-/** Options of {@link Files.upload}. */
-export interface UploadOptions extends ResumeUploadOptions {
-  /** Name of a user in the machine, who will own it. @default root */
-  user?: string | undefined;
-  /**
-   * Of a single file; directories keep those of their files.
-   *
-   * @default those of the uploaded file in Node, Deno and Bun, 0o644 of what has none
-   */
-  mode?: FileMode | undefined;
-  /**
-   * What happens to what is there: `merge` joins directories and replaces files, `replace` replaces all of it, `error` fails.
-   *
-   * @default 'replace' for files, 'merge' for directories
-   * @throws {@link UploadConflictError}
-   */
-  conflict?: 'merge' | 'replace' | 'error' | undefined;
-  /** In parts that can be resumed. @default 'auto': above 8 MiB, and always for directories */
-  resumable?: boolean | 'auto' | undefined;
-  /** `sha256` checks the whole too, which is read twice then. @default 'auto': each part */
-  checksum?: 'auto' | 'sha256' | undefined;
-}
-
 /** What came of an upload. */
 export interface UploadResult {
   /** Absolute path in the machine. */
@@ -1668,14 +1387,6 @@ export interface GitRemoteAddOptions extends GitOptions {
   fetch?: boolean | undefined;
   /** Replace one of this name. @default false */
   overwrite?: boolean | undefined;
-}
-
-/** Options of {@link Git.setConfig} and {@link Git.getConfig}. */
-export interface GitConfigOptions extends CallOptions {
-  /** Where it is kept. @default 'global' */
-  scope?: 'global' | 'local' | 'system' | undefined;
-  /** The repository, for `local`. @default '/workspace' */
-  path?: string | undefined;
 }
 
 /** Options of {@link Git.dangerouslyAuthenticate}. */
@@ -1741,18 +1452,6 @@ export class Git {
   /** Keeps a private key in the machine as `~/.ssh/id_rsa`, with the same danger. */
   addSshKey(privateKey: string, options?: CallOptions): Promise<void>;
   toJSON(): object;
-}
-
-/** Options of {@link Pty.create}. */
-export interface PtyOptions extends CallOptions {
-  /** Characters a line, 1 to 65535. @default 120 */
-  cols?: number | undefined;
-  /** Lines, 1 to 65535. @default 30 */
-  rows?: number | undefined;
-  /** Working directory of the shell. @default the machine's */
-  cwd?: string | undefined;
-  /** Added to the machine's environment. @default `{}` */
-  envs?: Record<string, string> | undefined;
 }
 
 /** Size of a terminal: characters a line, and lines. */
@@ -1845,14 +1544,6 @@ export class PtySession implements AsyncDisposable {
   toJSON(): { sessionId: string; pid: number };
 }
 
-/** Options of {@link Command.wait}. */
-export interface CommandWaitOptions extends CallOptions {
-  /** Seconds to wait; the command is not killed. @default without end @throws {@link TimeoutError} code `timeout` */
-  timeout?: number | undefined;
-  /** Milliseconds between looks, at least 10. @default 250 */
-  intervalMs?: number | undefined;
-}
-
 /**
  * A command in the background. `for await` gives its output from the beginning and, last, its exit; `await using` kills it
  * at the end of the block.
@@ -1893,22 +1584,6 @@ export class Command implements AsyncDisposable {
   /** What the command has printed so far. */
   getLogs(options?: CallOptions): Promise<CommandLogs>;
   toJSON(): { pid: number };
-}
-
-/** Options of {@link Process.codeRun}. */
-export interface CodeRunOptions extends CallOptions {
-  /**
-   * `python`, `node`, `javascript`, `ruby`, or the name of a program that takes `-c`, such as `bash`. The template must
-   * have it.
-   * @default `python`
-   */
-  language?: string | undefined;
-  /** Working directory. @default the machine's */
-  cwd?: string | undefined;
-  /** Added to the machine's environment. @default `{}` */
-  envs?: Record<string, string> | undefined;
-  /** Seconds for the program, at least 1, or `'none'`. @default 30 */
-  timeout?: number | 'none' | undefined;
 }
 
 /** Programs given as text: {@link Machine.process}. */
@@ -2480,7 +2155,332 @@ export interface TunnelOptions {
  */
 export function tunnelEnvs(options: TunnelOptions): Record<string, string>;
 
-// #region Options, made from src/surface by `cargo xtask declarations`: change them there.
+// #region Options, made from src/surface and src/core by `cargo xtask declarations`: change them there.
+
+/** Options of {@link Machine.create}. */
+export interface CreateOptions extends ClientOptions {
+  /** Template reference such as `base` or `team/app:stable`. @default 'base' */
+  template?: string | undefined;
+  /** Processors, 1 to 256. @default 2 */
+  vcpus?: number | undefined;
+  /** MiB of memory, 1 to 1048576. @default 512; 2048 for the templates `code-interpreter` and `desktop` */
+  memoryMb?: number | undefined;
+  /** MiB of disk, 512 to 131072. Not beyond the built-in size of a snapshot-backed template. @default the server's */
+  diskMb?: number | undefined;
+  /** Seconds until the machine's time is over. @default 300 */
+  timeout?: number | undefined;
+  /** What happens then. @default 'destroy' */
+  timeoutAction?: 'destroy' | 'hibernate' | undefined;
+  /** The other spelling of `timeoutAction`: `pause` hibernates. @default 'destroy' */
+  onTimeout?: 'destroy' | 'pause' | undefined;
+  /** Preview traffic wakes the paused machine. Needs `timeoutAction: 'hibernate'` or `onTimeout: 'pause'`. @default false */
+  autoResume?: boolean | undefined;
+  /** Milliseconds without a request until the timeout action, at least 1. @default none */
+  inactivityTimeoutMs?: number | undefined;
+  /** Milliseconds after which a paused machine is deleted, at least 1. @default none */
+  autoDeleteAfterMs?: number | undefined;
+  /** Never outlives its time; excludes `autoResume`. @default false */
+  ephemeral?: boolean | undefined;
+  /** Working directory of commands. @default the template's */
+  cwd?: string | undefined;
+  /** Environment of every command. @default `{}` */
+  envs?: Record<string, string> | undefined;
+  /** Kept verbatim; lists can filter by it. @default `{}` */
+  metadata?: Record<string, unknown> | undefined;
+  /** One key never makes two machines; after the end of its machine it is a {@link ConflictError} (`idempotency_key_expired`). @default a new UUID for each call */
+  idempotencyKey?: string | undefined;
+  /** Network policy and previews. @default everything may be reached */
+  network?: NetworkOptions | undefined;
+  /** `false` denies all egress, and no allow rule reopens it. @default true */
+  internetAccess?: boolean | undefined;
+  /**
+   * Take a ready machine of this pool: its id, or the pool.
+   *
+   * @default none
+   * @throws {@link WarmPoolUnavailableError} with `warmPoolMode: 'require'`, when none is ready in time
+   * @example Machine.create({ template: 'team/review-api:stable', warmPool: pool, warmPoolMode: 'prefer' })
+   */
+  warmPool?: string | { readonly id: string } | undefined;
+  /** `prefer` makes a machine when none is ready, `require` fails, `bypass` always makes one. @default 'prefer' */
+  warmPoolMode?: 'prefer' | 'require' | 'bypass' | undefined;
+  /** Milliseconds to wait for a ready machine, 0 to 600000. @default 0 */
+  warmPoolWaitMs?: number | undefined;
+  /** Start from this snapshot; then template, size, `envs`, `cwd` and `internetAccess` are the snapshot's. @default none */
+  snapshotId?: string | undefined;
+  /** Volumes to mount, 1 to 8. @default none; those of the snapshot with `snapshotId` */
+  volumes?: readonly VolumeMount[] | undefined;
+  /** Screen; only for the template `desktop`. @default the template's */
+  desktop?: DesktopOptions | undefined;
+}
+
+/** Options of {@link Machine.connect}. */
+export interface ConnectOptions extends ClientOptions {
+  /** Seconds: a new lease, counted from now. @default the lease stays */
+  timeout?: number | undefined;
+}
+
+/** Options of {@link Machine.runOnce}. */
+export interface RunOnceOptions extends ClientOptions {
+  /** Exact arguments; the command is then a program. Not with `shell`. @default none */
+  args?: readonly string[] | undefined;
+  /** Whether `command` is text for the shell. @default false */
+  shell?: boolean | undefined;
+  /** Template reference such as `base` or `team/app:stable`. @default 'base' */
+  template?: string | undefined;
+  /** Seconds for the command, at least 1, or `'none'`, with which the machine lives up to a day. @default 30 */
+  timeout?: number | 'none' | undefined;
+  /** Environment of the machine. @default `{}` */
+  envs?: Record<string, string> | undefined;
+  /** Processors, 1 to 256. @default 2 */
+  vcpus?: number | undefined;
+  /** MiB, 1 to 1048576. @default 512 */
+  memoryMb?: number | undefined;
+  /** Network policy and previews. @default everything may be reached */
+  network?: NetworkOptions | undefined;
+  /** `false` denies all egress. @default true */
+  internetAccess?: boolean | undefined;
+  /** Kept verbatim with the machine. @default `{}` */
+  metadata?: Record<string, unknown> | undefined;
+  /** Working directory of the machine. @default the template's */
+  cwd?: string | undefined;
+  /** MiB of disk, 512 to 131072. @default the server's */
+  diskMb?: number | undefined;
+  /** Volumes to mount, at most 8. @default none */
+  volumes?: readonly VolumeMount[] | undefined;
+}
+
+/** Options of {@link Machine.list}. */
+export interface ListOptions extends ClientOptions {
+  /** Only these; ignored when `query.state` is given. @default all */
+  state?: MachineStatus | readonly MachineStatus[] | undefined;
+  /** Filters. @default none */
+  query?: MachineQuery | undefined;
+  /** Machines per page, at least 1. @default the server's */
+  limit?: number | undefined;
+  /** Where to continue: {@link MachinePage.nextToken} of an earlier page. @default the first page */
+  nextToken?: string | undefined;
+  /** Only these fields: gives plain objects instead of a page. At least one. @default all */
+  fields?: readonly MachineField[] | undefined;
+}
+
+/** Filters of {@link Machine.list}. */
+export interface MachineQuery {
+  /** Any of these. @default all */
+  state?: MachineStatus | readonly MachineStatus[] | undefined;
+  /** Made from this template. @default all */
+  template?: string | undefined;
+  /** With at least these entries. @default all */
+  metadata?: Record<string, unknown> | undefined;
+}
+
+/** `desktop` of {@link CreateOptions}; only for the template `desktop`. */
+export interface DesktopOptions {
+  /** Pixels. @default the template's */
+  resolution?: { width: number; height: number } | readonly [width: number, height: number] | undefined;
+  /** Dots per inch, at least 1. @default the template's */
+  dpi?: number | undefined;
+  /** X display such as `:0`. @default the template's */
+  display?: string | undefined;
+}
+
+/** `network` of {@link CreateOptions}. */
+export interface NetworkOptions {
+  /**
+   * Secrets that programs in the machine use and never see, up to 32, by name. The machine gets `NAME_BASE_URL`, plain HTTP on its own
+   * loopback; what it asks there leaves as HTTPS to the secret's hosts, with the header that carries the secret. Redirects to other
+   * hosts go without it. The network policy and its limits hold for it. Forks keep them, snapshots do not. Not with a warm pool.
+   *
+   * @default none
+   * @throws {@link NullspaceError} with code `feature_unavailable` when the server does not know them; what it made is destroyed
+   * @example { OPENAI_API_KEY: { env: 'OPENAI_API_KEY', hosts: ['api.openai.com'], path: '/v1' } }
+   */
+  secrets?: { readonly [name: string]: SecretOptions } | undefined;
+  /**
+   * `Host` header that preview requests carry inside; `${PORT}` becomes the port.
+   *
+   * @default the host name of the preview
+   */
+  maskRequestHost?: string | undefined;
+  /**
+   * Whether preview ports open without a token. If not, {@link Machine.trafficAccessToken} opens them.
+   *
+   * @default true
+   */
+  allowPublicTraffic?: boolean | undefined;
+  /**
+   * What the machine may reach.
+   *
+   * @default `{ mode: 'allow_all' }`
+   */
+  egress?: EgressPolicy | undefined;
+  /**
+   * Older spelling of `egress.allowCidrs`; not with `egress`.
+   *
+   * @deprecated use `egress`
+   */
+  allowOut?: readonly string[] | undefined;
+  /**
+   * Older spelling of `egress.denyCidrs`; not with `egress`.
+   *
+   * @deprecated use `egress`
+   */
+  denyOut?: readonly string[] | undefined;
+}
+
+/** Options of {@link Machine.keepAlive}. */
+export interface KeepAliveOptions extends CallOptions {
+  /** Seconds that each renewal asks for, more than 0. @default 300 */
+  timeout?: number | undefined;
+  /** Seconds between two renewals, less than `timeout`. @default half of `timeout`, at least 1 */
+  refreshEverySecs?: number | undefined;
+  /** What happens at the end of the lease. @default what the machine has */
+  timeoutAction?: 'destroy' | 'hibernate' | undefined;
+}
+
+/** Options of {@link Commands.connect}. */
+export interface CommandConnectOptions extends CallOptions {
+  /** Gets standard output from now on; see {@link RunOptions.onStdout}. @default none */
+  onStdout?: ((text: string) => unknown) | undefined;
+  /** The same for standard error. @default none */
+  onStderr?: ((text: string) => unknown) | undefined;
+}
+
+/** Options of {@link Command.wait}. */
+export interface CommandWaitOptions extends CallOptions {
+  /** Seconds to wait; the command is not killed. @default without end @throws {@link TimeoutError} code `timeout` */
+  timeout?: number | undefined;
+  /** Milliseconds between looks, at least 10. @default 250 */
+  intervalMs?: number | undefined;
+}
+
+/** Options of {@link Process.codeRun}. */
+export interface CodeRunOptions extends CallOptions {
+  /**
+   * `python`, `node`, `javascript`, `ruby`, or the name of a program that takes `-c`, such as `bash`. The template must
+   * have it.
+   * @default `python`
+   */
+  language?: string | undefined;
+  /** Working directory. @default the machine's */
+  cwd?: string | undefined;
+  /** Added to the machine's environment. @default `{}` */
+  envs?: Record<string, string> | undefined;
+  /** Seconds for the program, at least 1, or `'none'`. @default 30 */
+  timeout?: number | 'none' | undefined;
+}
+
+/** Options of {@link Files.resumeUpload}. */
+export interface ResumeUploadOptions extends CallOptions {
+  /** Parts at once, at most what the server allows. @default 4 */
+  maxConcurrency?: number | undefined;
+  /** Patterns of what a directory leaves out; the same as when it was begun. @default none */
+  ignore?: readonly string[] | undefined;
+  /** Told at each step. What it throws ends the upload. */
+  onProgress?: ((progress: UploadProgress) => void) | undefined;
+}
+
+/** Options of {@link Files.upload}. */
+export interface UploadOptions extends ResumeUploadOptions {
+  /** Name of a user in the machine, who will own it. @default root */
+  user?: string | undefined;
+  /**
+   * Of a single file; directories keep those of their files.
+   *
+   * @default those of the uploaded file in Node, Deno and Bun, 0o644 of what has none
+   */
+  mode?: FileMode | undefined;
+  /**
+   * What happens to what is there: `merge` joins directories and replaces files, `replace` replaces all of it, `error` fails.
+   *
+   * @default 'replace' for files, 'merge' for directories
+   * @throws {@link UploadConflictError}
+   */
+  conflict?: 'merge' | 'replace' | 'error' | undefined;
+  /** In parts that can be resumed. @default 'auto': above 8 MiB, and always for directories */
+  resumable?: boolean | 'auto' | undefined;
+  /** `sha256` checks the whole too, which is read twice then. @default 'auto': each part */
+  checksum?: 'auto' | 'sha256' | undefined;
+}
+
+/** Options of {@link Git.setConfig} and {@link Git.getConfig}. */
+export interface GitConfigOptions extends CallOptions {
+  /** Where it is kept. @default 'global' */
+  scope?: 'global' | 'local' | 'system' | undefined;
+  /** The repository, for `local`. @default '/workspace' */
+  path?: string | undefined;
+}
+
+/** Options of {@link Pty.create}. */
+export interface PtyOptions extends CallOptions {
+  /** Characters a line, 1 to 65535. @default 120 */
+  cols?: number | undefined;
+  /** Lines, 1 to 65535. @default 30 */
+  rows?: number | undefined;
+  /** Working directory of the shell. @default the machine's */
+  cwd?: string | undefined;
+  /** Added to the machine's environment. @default `{}` */
+  envs?: Record<string, string> | undefined;
+}
+
+/** Options of a stream of the events of one machine. */
+export interface MachineEventStreamOptions extends CallOptions {
+  /** Only events of this operation, such as `create`. @default all */
+  operation?: LifecycleEvent['operation'] | undefined;
+  /** Only events with this outcome. @default all */
+  status?: 'requested' | 'succeeded' | 'failed' | undefined;
+  /** Nothing of the past. Contradicts `afterEventId`. @default false */
+  liveOnly?: boolean | undefined;
+  /** Continue after this event, as after a restart of the program. @default none */
+  afterEventId?: string | undefined;
+  /** Most events of the past, without `afterEventId`; at least 0. @default 100 */
+  replayLimit?: number | undefined;
+  /** Seconds: ends the stream when no event came for this time. @default never */
+  idleTimeout?: number | undefined;
+  /** Only events whose metadata has at least these entries; the local engine's events have that of their machine. @default all */
+  metadata?: Record<string, unknown> | undefined;
+}
+
+/** Options of {@link Lifecycle.streamEvents}. */
+export interface LifecycleStreamOptions extends MachineEventStreamOptions, ClientOptions {
+  /** Only events of this machine. @default all */
+  machineId?: string | undefined;
+  /** Only events of this snapshot. @default all */
+  snapshotId?: string | undefined;
+}
+
+/** Options of {@link Lifecycle.subscribe}. */
+export interface LifecycleSubscribeOptions extends ClientOptions {
+  /** Only events of this machine. @default all */
+  machineId?: string | undefined;
+  /** Only events of this snapshot. @default all */
+  snapshotId?: string | undefined;
+  /** Only events of this operation, such as `create`. @default all */
+  operation?: LifecycleEvent['operation'] | undefined;
+  /** Only events with this outcome. @default all */
+  status?: 'requested' | 'succeeded' | 'failed' | undefined;
+  /** Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. @default none: walk along */
+  onEvent?: ((event: LifecycleEvent) => unknown) | undefined;
+  /** Gets what ended the subscription. @default `done` rejects with it */
+  onError?: ((error: unknown) => unknown) | undefined;
+}
+
+/** Options of {@link Monitor.subscribe}. */
+export interface MonitorOptions extends ClientOptions {
+  /** Between two looks, milliseconds, 100 to 3600000. @default the server's: 1000 */
+  intervalMs?: number | undefined;
+  /** Tell the commands of machines too. @default false */
+  includeProcesses?: boolean | undefined;
+  /** Gets all machines: first, and after each new connection. @default not told */
+  onSnapshot?: ((machines: MachineInfo[]) => unknown) | undefined;
+  /** Gets a machine that changed, is new (`machine`) or gone (`removed`). @default not told */
+  onUpdate?: ((update: { machineId: string; machine?: MachineInfo; removed?: boolean }) => unknown) | undefined;
+  /** Gets the use of each running machine, at each look. @default not told */
+  onMetrics?: ((event: { machineId: string; metrics: MonitorMetrics }) => unknown) | undefined;
+  /** Gets the commands of each running machine, at each look; needs `includeProcesses`. @default not told */
+  onProcesses?: ((event: { machineId: string; processes: ProcessInfo[] }) => unknown) | undefined;
+  /** Gets what the server complains of, and what ended the subscription. @default `done` rejects with the latter */
+  onError?: ((error: unknown) => unknown) | undefined;
+}
 
 /** How a volume is mounted. */
 export interface VolumeMountOptions {

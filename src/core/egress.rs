@@ -12,6 +12,7 @@ use nullspace_wire::network::{
 use super::config::Environment;
 use super::error::Error;
 use super::options::{Fields, Value, MAX_INTEGER};
+use super::shown::options;
 
 const POLICY: [&str; 6] = [
     "mode",
@@ -21,14 +22,41 @@ const POLICY: [&str; 6] = [
     "denyDomains",
     "rateLimit",
 ];
-const NETWORK: [&str; 6] = [
-    "maskRequestHost",
-    "allowPublicTraffic",
-    "egress",
-    "allowOut",
-    "denyOut",
-    "secrets",
-];
+
+options! {
+    /// `network` of {@link CreateOptions}.
+    const NETWORK = NetworkOptions {
+        /// Secrets that programs in the machine use and never see, up to 32, by name. The machine gets `NAME_BASE_URL`, plain HTTP on its own
+        /// loopback; what it asks there leaves as HTTPS to the secret's hosts, with the header that carries the secret. Redirects to other
+        /// hosts go without it. The network policy and its limits hold for it. Forks keep them, snapshots do not. Not with a warm pool.
+        ///
+        /// @default none
+        /// @throws {@link NullspaceError} with code `feature_unavailable` when the server does not know them; what it made is destroyed
+        /// @example { OPENAI_API_KEY: { env: 'OPENAI_API_KEY', hosts: ['api.openai.com'], path: '/v1' } }
+        secrets: "{ readonly [name: string]: SecretOptions }";
+        /// `Host` header that preview requests carry inside; `${PORT}` becomes the port.
+        ///
+        /// @default the host name of the preview
+        maskRequestHost: "string";
+        /// Whether preview ports open without a token. If not, {@link Machine.trafficAccessToken} opens them.
+        ///
+        /// @default true
+        allowPublicTraffic: "boolean";
+        /// What the machine may reach.
+        ///
+        /// @default `{ mode: 'allow_all' }`
+        egress: "EgressPolicy";
+        /// Older spelling of `egress.allowCidrs`; not with `egress`.
+        ///
+        /// @deprecated use `egress`
+        allowOut: "readonly string[]";
+        /// Older spelling of `egress.denyCidrs`; not with `egress`.
+        ///
+        /// @deprecated use `egress`
+        denyOut: "readonly string[]";
+    }
+}
+
 const SECRET: [&str; 7] = ["value", "env", "hosts", "header", "format", "path", "baseUrlEnv"];
 
 /// Reads `network` of a create.

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::error::Error;
 use super::options::{Fields, MAX_INTEGER};
+use super::shown::options;
 
 fn filter(fields: &Fields<'_>, query: &mut Vec<(&'static str, String)>) -> Result<(), Error> {
     if let Some(operation) = fields.choice("operation", OPERATIONS)? {
@@ -89,15 +90,49 @@ impl Stream {
     }
 }
 
-/// Names that [`subscription`] reads.
-pub const SUBSCRIPTION: [&str; 6] = [
-    "machineId",
-    "snapshotId",
-    "operation",
-    "status",
-    "onEvent",
-    "onError",
-];
+options! {
+    /// Options of {@link Lifecycle.subscribe}.
+    pub const SUBSCRIPTION = LifecycleSubscribeOptions: "ClientOptions" {
+        /// Only events of this machine. @default all
+        machineId: "string";
+        /// Only events of this snapshot. @default all
+        snapshotId: "string";
+        /// Only events of this operation, such as `create`. @default all
+        operation: "LifecycleEvent['operation']";
+        /// Only events with this outcome. @default all
+        status: "'requested' | 'succeeded' | 'failed'";
+        /// Gets every event; one that answers with a promise is waited for. What it throws ends the subscription. @default none: walk along
+        onEvent: "(event: LifecycleEvent) => unknown";
+        /// Gets what ended the subscription. @default `done` rejects with it
+        onError: "(error: unknown) => unknown";
+    }
+
+    /// Options of {@link Lifecycle.streamEvents}.
+    pub const SCOPE = LifecycleStreamOptions: "MachineEventStreamOptions", "ClientOptions" {
+        /// Only events of this machine. @default all
+        machineId: "string";
+        /// Only events of this snapshot. @default all
+        snapshotId: "string";
+    }
+
+    /// Options of a stream of the events of one machine.
+    pub const STREAM = MachineEventStreamOptions: "CallOptions" {
+        /// Only events of this operation, such as `create`. @default all
+        operation: "LifecycleEvent['operation']";
+        /// Only events with this outcome. @default all
+        status: "'requested' | 'succeeded' | 'failed'";
+        /// Nothing of the past. Contradicts `afterEventId`. @default false
+        liveOnly: "boolean";
+        /// Continue after this event, as after a restart of the program. @default none
+        afterEventId: "string";
+        /// Most events of the past, without `afterEventId`; at least 0. @default 100
+        replayLimit: "number";
+        /// Seconds: ends the stream when no event came for this time. @default never
+        idleTimeout: "number";
+        /// Only events whose metadata has at least these entries; the local engine's events have that of their machine. @default all
+        metadata: "Record<string, unknown>";
+    }
+}
 
 /// Reads the options of `subscribe`: what happens from now on.
 pub fn subscription(fields: &Fields<'_>) -> Result<Stream, Error> {
@@ -110,20 +145,6 @@ pub fn subscription(fields: &Fields<'_>) -> Result<Stream, Error> {
         ..stream(fields)?
     })
 }
-
-/// Names of the scope of a stream of all events.
-pub const SCOPE: [&str; 2] = ["machineId", "snapshotId"];
-
-/// Names that [`stream`] reads.
-pub const STREAM: [&str; 7] = [
-    "operation",
-    "status",
-    "liveOnly",
-    "afterEventId",
-    "replayLimit",
-    "metadata",
-    "idleTimeout",
-];
 
 /// Reads the options of `streamEvents`. `machineId` and `snapshotId` where the caller let them in.
 pub fn stream(fields: &Fields<'_>) -> Result<Stream, Error> {

@@ -8,11 +8,21 @@ use nullspace_wire::limits::{COMMAND_SECS, DEFAULT_COMMAND_SECS};
 use super::config::CALL_OPTIONS;
 use super::error::{Error, Kind};
 use super::options::{shown, Fields, Value};
+use super::shown::options;
 
 /// Added to a command's time for the HTTP request that waits for it.
 const MARGIN: Duration = Duration::from_secs(10);
-/// Callbacks.
-const HEARING: [&str; 2] = ["onStdout", "onStderr"];
+
+options! {
+    /// Options of {@link Commands.connect}.
+    const HEARING = CommandConnectOptions: "CallOptions" {
+        /// Gets standard output from now on; see {@link RunOptions.onStdout}. @default none
+        onStdout: "(text: string) => unknown";
+        /// The same for standard error. @default none
+        onStderr: "(text: string) => unknown";
+    }
+}
+
 const RUN: [&str; 7] = [
     "args",
     "shell",
@@ -103,10 +113,26 @@ const INTERPRETERS: [(&str, &str, &str); 4] = [
 /// Bytes of one argument, its end included. Source: Linux, `MAX_ARG_STRLEN`.
 const MAX_ARGUMENT: usize = 131_072;
 
+options! {
+    /// Options of {@link Process.codeRun}.
+    const PROGRAM = CodeRunOptions: "CallOptions" {
+        /// `python`, `node`, `javascript`, `ruby`, or the name of a program that takes `-c`, such as `bash`. The template must
+        /// have it.
+        /// @default `python`
+        language: "string";
+        /// Working directory. @default the machine's
+        cwd: "string";
+        /// Added to the machine's environment. @default `{}`
+        envs: "Record<string, string>";
+        /// Seconds for the program, at least 1, or `'none'`. @default {default}
+        timeout: "number | 'none'" = DEFAULT_COMMAND_SECS;
+    }
+}
+
 /// Checks `code` and the options of `process.codeRun`: a program's text as argument of its interpreter. A language
 /// without a rule is the name of a program that takes `-c`, as shells do.
 pub fn code_run(code: &Value, options: Option<&Value>) -> Result<Run, Error> {
-    let fields = super::config::call_fields(options, &["language", "cwd", "envs", "timeout"])?;
+    let fields = super::config::call_fields(options, &PROGRAM)?;
     let code = super::options::filled("code", code)?;
     if code.len() >= MAX_ARGUMENT {
         return Err(Error::option(
@@ -226,9 +252,19 @@ pub struct Wait {
     pub request_timeout: Option<Duration>,
 }
 
+options! {
+    /// Options of {@link Command.wait}.
+    const WAIT = CommandWaitOptions: "CallOptions" {
+        /// Seconds to wait; the command is not killed. @default without end @throws {@link TimeoutError} code `timeout`
+        timeout: "number";
+        /// Milliseconds between looks, at least 10. @default 250
+        intervalMs: "number";
+    }
+}
+
 /// Reads the options of `wait` of a background command.
 pub fn wait(options: Option<&Value>) -> Result<Wait, Error> {
-    let fields = super::config::call_fields(options, &["timeout", "intervalMs"])?;
+    let fields = super::config::call_fields(options, &WAIT)?;
     Ok(Wait {
         timeout: fields.seconds("timeout")?,
         interval: Duration::from_millis(fields.integer("intervalMs", 10, 86_400_000)?.unwrap_or(250)),

@@ -7,6 +7,7 @@ use serde_json::{json, Value as Json};
 use super::config;
 use super::error::Error;
 use super::options::{self, Fields, Value};
+use super::shown::options;
 
 /// Where a repository is when nobody says.
 pub const DEFAULT_PATH: &str = "/workspace";
@@ -79,9 +80,19 @@ pub struct Scope {
     pub request_timeout: Option<Duration>,
 }
 
+options! {
+    /// Options of {@link Git.setConfig} and {@link Git.getConfig}.
+    const CONFIG = GitConfigOptions: "CallOptions" {
+        /// Where it is kept. @default 'global'
+        scope: "'global' | 'local' | 'system'";
+        /// The repository, for `local`. @default '/workspace'
+        path: "string";
+    }
+}
+
 /// Reads `scope` and `path` of the calls on settings.
 pub fn scope(options: Option<&Value>) -> Result<Scope, Error> {
-    let fields = config::call_fields(options, &["scope", "path"])?;
+    let fields = config::call_fields(options, &CONFIG)?;
     let path = fields.filled("path")?.map(str::to_owned);
     let flag = match fields.choice("scope", &["global", "local", "system"])? {
         Some("local") => "--local",

@@ -7,6 +7,7 @@ use nullspace_wire::machine::TimeoutAction;
 use super::config;
 use super::error::Error;
 use super::options::{Fields, Value};
+use super::shown::options;
 
 /// Seconds that `keepAlive` asks for each time.
 const KEEP_ALIVE: Duration = Duration::from_secs(300);
@@ -25,6 +26,18 @@ pub fn action(fields: &Fields<'_>) -> Result<Option<TimeoutAction>, Error> {
     }))
 }
 
+options! {
+    /// Options of {@link Machine.keepAlive}.
+    const KEEPING = KeepAliveOptions: "CallOptions" {
+        /// Seconds that each renewal asks for, more than 0. @default 300
+        timeout: "number";
+        /// Seconds between two renewals, less than `timeout`. @default half of `timeout`, at least 1
+        refreshEverySecs: "number";
+        /// What happens at the end of the lease. @default what the machine has
+        timeoutAction: "'destroy' | 'hibernate'";
+    }
+}
+
 /// A lease that is renewed again and again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeepAlive {
@@ -41,7 +54,7 @@ pub struct KeepAlive {
 /// Reads the options of `keepAlive`. Without `refreshEverySecs` a lease is renewed at its half, but not more than once
 /// a second.
 pub fn keep_alive(options: Option<&Value>) -> Result<KeepAlive, Error> {
-    let fields = config::call_fields(options, &["timeout", "refreshEverySecs", "timeoutAction"])?;
+    let fields = config::call_fields(options, &KEEPING)?;
     let lease = fields.seconds("timeout")?.unwrap_or(KEEP_ALIVE);
     let every = match fields.seconds("refreshEverySecs")? {
         Some(every) if every >= lease => {

@@ -14,48 +14,134 @@ use super::egress;
 use super::error::Error;
 use super::lease;
 use super::options::{self, snake_case, Fields, Value, MAX_INTEGER};
+use super::shown::options;
 use super::volumes;
 
-const CREATE: [&str; 23] = [
-    "template",
-    "vcpus",
-    "memoryMb",
-    "diskMb",
-    "timeout",
-    "timeoutAction",
-    "onTimeout",
-    "autoResume",
-    "inactivityTimeoutMs",
-    "autoDeleteAfterMs",
-    "ephemeral",
-    "cwd",
-    "envs",
-    "metadata",
-    "idempotencyKey",
-    "network",
-    "internetAccess",
-    "warmPool",
-    "warmPoolMode",
-    "warmPoolWaitMs",
-    "snapshotId",
-    "volumes",
-    "desktop",
-];
-const RUN_ONCE: [&str; 13] = [
-    "args",
-    "shell",
-    "template",
-    "timeout",
-    "envs",
-    "vcpus",
-    "memoryMb",
-    "network",
-    "internetAccess",
-    "metadata",
-    "cwd",
-    "diskMb",
-    "volumes",
-];
+options! {
+    /// Options of {@link Machine.create}.
+    const CREATE = CreateOptions: "ClientOptions" {
+        /// Template reference such as `base` or `team/app:stable`. @default 'base'
+        template: "string";
+        /// Processors, {range}. @default {default}
+        vcpus: "number" [limits::VCPUS] = limits::DEFAULT_VCPUS;
+        /// MiB of memory, {range}. @default {default}; 2048 for the templates `code-interpreter` and `desktop`
+        memoryMb: "number" [limits::MEMORY_MB] = limits::DEFAULT_MEMORY_MB;
+        /// MiB of disk, {range}. Not beyond the built-in size of a snapshot-backed template. @default the server's
+        diskMb: "number" [limits::DISK_MB];
+        /// Seconds until the machine's time is over. @default {default}
+        timeout: "number" = DEFAULT_LEASE;
+        /// What happens then. @default 'destroy'
+        timeoutAction: "'destroy' | 'hibernate'";
+        /// The other spelling of `timeoutAction`: `pause` hibernates. @default 'destroy'
+        onTimeout: "'destroy' | 'pause'";
+        /// Preview traffic wakes the paused machine. Needs `timeoutAction: 'hibernate'` or `onTimeout: 'pause'`. @default false
+        autoResume: "boolean";
+        /// Milliseconds without a request until the timeout action, at least 1. @default none
+        inactivityTimeoutMs: "number";
+        /// Milliseconds after which a paused machine is deleted, at least 1. @default none
+        autoDeleteAfterMs: "number";
+        /// Never outlives its time; excludes `autoResume`. @default false
+        ephemeral: "boolean";
+        /// Working directory of commands. @default the template's
+        cwd: "string";
+        /// Environment of every command. @default `{}`
+        envs: "Record<string, string>";
+        /// Kept verbatim; lists can filter by it. @default `{}`
+        metadata: "Record<string, unknown>";
+        /// One key never makes two machines; after the end of its machine it is a {@link ConflictError} (`idempotency_key_expired`). @default a new UUID for each call
+        idempotencyKey: "string";
+        /// Network policy and previews. @default everything may be reached
+        network: "NetworkOptions";
+        /// `false` denies all egress, and no allow rule reopens it. @default true
+        internetAccess: "boolean";
+        /// Take a ready machine of this pool: its id, or the pool.
+        ///
+        /// @default none
+        /// @throws {@link WarmPoolUnavailableError} with `warmPoolMode: 'require'`, when none is ready in time
+        /// @example Machine.create({ template: 'team/review-api:stable', warmPool: pool, warmPoolMode: 'prefer' })
+        warmPool: "string | { readonly id: string }";
+        /// `prefer` makes a machine when none is ready, `require` fails, `bypass` always makes one. @default 'prefer'
+        warmPoolMode: "'prefer' | 'require' | 'bypass'";
+        /// Milliseconds to wait for a ready machine, {range}. @default 0
+        warmPoolWaitMs: "number" [limits::WARM_POOL_WAIT_MS];
+        /// Start from this snapshot; then template, size, `envs`, `cwd` and `internetAccess` are the snapshot's. @default none
+        snapshotId: "string";
+        /// Volumes to mount, 1 to 8. @default none; those of the snapshot with `snapshotId`
+        volumes: "readonly VolumeMount[]";
+        /// Screen; only for the template `desktop`. @default the template's
+        desktop: "DesktopOptions";
+    }
+
+    /// Options of {@link Machine.connect}.
+    pub const CONNECT = ConnectOptions: "ClientOptions" {
+        /// Seconds: a new lease, counted from now. @default the lease stays
+        timeout: "number";
+    }
+
+    /// Options of {@link Machine.runOnce}.
+    const RUN_ONCE = RunOnceOptions: "ClientOptions" {
+        /// Exact arguments; the command is then a program. Not with `shell`. @default none
+        args: "readonly string[]";
+        /// Whether `command` is text for the shell. @default false
+        shell: "boolean";
+        /// Template reference such as `base` or `team/app:stable`. @default 'base'
+        template: "string";
+        /// Seconds for the command, at least 1, or `'none'`, with which the machine lives up to a day. @default {default}
+        timeout: "number | 'none'" = limits::DEFAULT_COMMAND_SECS;
+        /// Environment of the machine. @default `{}`
+        envs: "Record<string, string>";
+        /// Processors, {range}. @default {default}
+        vcpus: "number" [limits::VCPUS] = limits::DEFAULT_VCPUS;
+        /// MiB, {range}. @default {default}
+        memoryMb: "number" [limits::MEMORY_MB] = limits::DEFAULT_MEMORY_MB;
+        /// Network policy and previews. @default everything may be reached
+        network: "NetworkOptions";
+        /// `false` denies all egress. @default true
+        internetAccess: "boolean";
+        /// Kept verbatim with the machine. @default `{}`
+        metadata: "Record<string, unknown>";
+        /// Working directory of the machine. @default the template's
+        cwd: "string";
+        /// MiB of disk, {range}. @default the server's
+        diskMb: "number" [limits::DISK_MB];
+        /// Volumes to mount, at most 8. @default none
+        volumes: "readonly VolumeMount[]";
+    }
+
+    /// Options of {@link Machine.list}.
+    const LIST = ListOptions: "ClientOptions" {
+        /// Only these; ignored when `query.state` is given. @default all
+        state: "MachineStatus | readonly MachineStatus[]";
+        /// Filters. @default none
+        query: "MachineQuery";
+        /// Machines per page, at least 1. @default the server's
+        limit: "number";
+        /// Where to continue: {@link MachinePage.nextToken} of an earlier page. @default the first page
+        nextToken: "string";
+        /// Only these fields: gives plain objects instead of a page. At least one. @default all
+        fields: "readonly MachineField[]";
+    }
+
+    /// Filters of {@link Machine.list}.
+    const QUERY = MachineQuery {
+        /// Any of these. @default all
+        state: "MachineStatus | readonly MachineStatus[]";
+        /// Made from this template. @default all
+        template: "string";
+        /// With at least these entries. @default all
+        metadata: "Record<string, unknown>";
+    }
+
+    /// `desktop` of {@link CreateOptions}; only for the template `desktop`.
+    const DESKTOP = DesktopOptions {
+        /// Pixels. @default the template's
+        resolution: "{ width: number; height: number } | readonly [width: number, height: number]";
+        /// Dots per inch, at least 1. @default the template's
+        dpi: "number";
+        /// X display such as `:0`. @default the template's
+        display: "string";
+    }
+}
 
 /// What `state` of a list may be. Source: schema, `MachineStatus`.
 const STATES: [&str; 5] = ["creating", "running", "paused", "destroyed", "error"];
@@ -265,7 +351,7 @@ fn warm_pool(fields: &Fields<'_>) -> Result<Option<WarmPoolCheckoutRequest>, Err
 }
 
 fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateConfig>, Error> {
-    let Some(desktop) = fields.object("desktop", &["resolution", "dpi", "display"])? else {
+    let Some(desktop) = fields.object("desktop", &DESKTOP)? else {
         return Ok(None);
     };
     if template != "desktop" {
@@ -352,20 +438,13 @@ pub struct List {
 
 /// Options of a list, known names checked.
 pub fn list_fields(options: &Value) -> Result<Fields<'_>, Error> {
-    Fields::new(
-        "",
-        Some(options),
-        &[
-            &["state", "query", "limit", "nextToken", "fields"],
-            &CLIENT_OPTIONS,
-        ],
-    )
+    Fields::new("", Some(options), &[&LIST, &CLIENT_OPTIONS])
 }
 
 /// Reads the options of a list.
 pub fn list(fields: &Fields<'_>) -> Result<List, Error> {
     let mut query = Vec::new();
-    let inner = fields.object("query", &["state", "template", "metadata"])?;
+    let inner = fields.object("query", &QUERY)?;
     let mut states = states(fields)?;
     let (mut template, mut metadata) = (None, None);
     if let Some(inner) = &inner {

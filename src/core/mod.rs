@@ -7,6 +7,7 @@
 //! - [`json`]: reading JSON text
 //! - [`http`]: paths, queries, headers, what may be shown of them
 //! - [`machine`], [`lease`], [`events`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`uploads`], [`git`], [`warm_pool`]: options that need more than a row of the table
+//! - [`shown`]: what `index.d.ts` says of them
 
 pub mod config;
 pub mod egress;
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod monitor;
 pub mod options;
 pub mod retry;
+pub mod shown;
 pub mod terminals;
 pub mod uploads;
 pub mod volumes;

@@ -7,9 +7,24 @@ use serde_json::{json, Value as Json};
 use super::config;
 use super::error::Error;
 use super::options::{Fields, Value};
+use super::shown::options;
 
 /// A side of a terminal. Source: `struct winsize` of Linux.
 const MAX_SIDE: u64 = 65_535;
+
+options! {
+    /// Options of {@link Pty.create}.
+    const START = PtyOptions: "CallOptions" {
+        /// Characters a line, 1 to 65535. @default 120
+        cols: "number";
+        /// Lines, 1 to 65535. @default 30
+        rows: "number";
+        /// Working directory of the shell. @default the machine's
+        cwd: "string";
+        /// Added to the machine's environment. @default `{}`
+        envs: "Record<string, string>";
+    }
+}
 
 /// Columns and rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +37,7 @@ pub struct Size {
 
 /// Reads the options of `pty.create` into the first frame, without its id.
 pub fn start(options: Option<&Value>) -> Result<Json, Error> {
-    let fields = config::call_fields(options, &["cols", "rows", "cwd", "envs"])?;
+    let fields = config::call_fields(options, &START)?;
     let mut frame = json!({
         "type": "pty_start",
         "cols": fields.integer("cols", 1, MAX_SIDE)?.unwrap_or(120),

@@ -8,6 +8,7 @@ use super::config;
 use super::error::Error;
 use super::files;
 use super::options::Value;
+use super::shown::options;
 
 /// Larger files go in parts: 8 MiB.
 const DIRECT_LIMIT: f64 = (8_u64 << 20) as f64;
@@ -46,20 +47,40 @@ pub struct Plan {
     pub request_timeout: Option<Duration>,
 }
 
-/// Names of the options of `upload`.
-const NAMES: [&str; 7] = [
-    "conflict",
-    "mode",
-    "resumable",
-    "checksum",
-    "maxConcurrency",
-    "ignore",
-    "onProgress",
-];
+options! {
+    /// Options of {@link Files.resumeUpload}.
+    const RESUME = ResumeUploadOptions: "CallOptions" {
+        /// Parts at once, at most what the server allows. @default 4
+        maxConcurrency: "number";
+        /// Patterns of what a directory leaves out; the same as when it was begun. @default none
+        ignore: "readonly string[]";
+        /// Told at each step. What it throws ends the upload.
+        onProgress: "(progress: UploadProgress) => void";
+    }
+
+    /// Options of {@link Files.upload}.
+    const UPLOAD = UploadOptions: "ResumeUploadOptions" {
+        /// Name of a user in the machine, who will own it. @default root
+        user: "string";
+        /// Of a single file; directories keep those of their files.
+        ///
+        /// @default those of the uploaded file in Node, Deno and Bun, 0o644 of what has none
+        mode: "FileMode";
+        /// What happens to what is there: `merge` joins directories and replaces files, `replace` replaces all of it, `error` fails.
+        ///
+        /// @default 'replace' for files, 'merge' for directories
+        /// @throws {@link UploadConflictError}
+        conflict: "'merge' | 'replace' | 'error'";
+        /// In parts that can be resumed. @default 'auto': above 8 MiB, and always for directories
+        resumable: "boolean | 'auto'";
+        /// `sha256` checks the whole too, which is read twice then. @default 'auto': each part
+        checksum: "'auto' | 'sha256'";
+    }
+}
 
 /// Reads the options of `upload`.
 pub fn plan(source: &Source, path: &Value, options: Option<&Value>) -> Result<Plan, Error> {
-    let fields = files::fields(options, &NAMES)?;
+    let fields = config::call_fields(options, &[&UPLOAD[..], &RESUME].concat())?;
     config::function(&fields, "onProgress")?;
     fields.texts("ignore")?;
     let mut path = files::path("path", path)?;
@@ -126,8 +147,9 @@ pub fn plan(source: &Source, path: &Value, options: Option<&Value>) -> Result<Pl
 
 /// Reads the options of `resumeUpload`.
 pub fn resumed(options: Option<&Value>) -> Result<(u32, Option<Duration>), Error> {
-    let fields = config::call_fields(options, &["maxConcurrency", "ignore", "onProgress"])?;
+    let fields = config::call_fields(options, &RESUME)?;
     config::function(&fields, "onProgress")?;
+    fields.texts("ignore")?;
     Ok((
         fields.integer("maxConcurrency", 1, 64)?.unwrap_or(4) as u32,
         fields.seconds("requestTimeout")?,

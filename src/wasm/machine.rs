@@ -38,7 +38,7 @@ pub fn machine_create(options: JsValue, client: JsValue) -> Promise {
 #[wasm_bindgen(js_namespace = Machine, js_name = connect)]
 pub fn machine_connect(id: JsValue, options: JsValue, client: JsValue) -> Promise {
     on_class(&options, &client, &|given| {
-        let fields = given.fields(&["timeout"])?;
+        let fields = given.fields(&machine::CONNECT)?;
         let id = named("id", &id)?;
         fields.seconds("timeout")?;
         let lease = fields.get("timeout").cloned();

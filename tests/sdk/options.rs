@@ -3,7 +3,8 @@
 use nullspace::core::config::{self, Environment, CLIENT_OPTIONS};
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{self, Fields, Value};
-use nullspace::core::{exec, machine};
+use nullspace::core::shown::{Interface, Shown};
+use nullspace::core::{egress, events, exec, git, lease, machine, monitor, terminals, uploads};
 use nullspace::surface::pools;
 use serde_json::{json, Value as Json};
 
@@ -605,4 +606,127 @@ fn messages_show_a_good_value() {
     ] {
         assert_eq!(create(options).unwrap_err().message, message);
     }
+}
+
+/// What an option with this type must refuse.
+fn wrong(option: &Shown) -> Vec<Json> {
+    let mut values = match option.typed {
+        "string" | "boolean" => vec![json!(1)],
+        typed if typed.starts_with("number") => vec![json!("many"), json!(true)],
+        "FileMode" => vec![json!(true)],
+        // One of several texts.
+        typed if typed.starts_with('\'') => vec![json!("nonsense"), json!(1)],
+        _ => vec![json!(1)],
+    };
+    if let Some(range) = option.range {
+        values.extend([range.min.wrapping_sub(1) as f64, range.max as f64 + 1.0].map(Json::from));
+    }
+    values
+}
+
+/// Every option refuses what its type in index.d.ts does not have; those that another call reads are left out.
+fn assert_checked_as_declared<T>(
+    interface: &Interface,
+    elsewhere: &[&str],
+    read: impl Fn(Json) -> Result<T, Error>,
+) {
+    for option in interface.options {
+        if elsewhere.contains(&option.name) {
+            continue;
+        }
+        for value in wrong(option) {
+            let shown = format!("{} {}: {value}", interface.name, option.name);
+            let Err(error) = read(json!({ option.name: value })) else {
+                panic!("{shown} was taken");
+            };
+            let named = [format!("`{}`", option.name), format!("`{}[", option.name)];
+            let message = &error.message;
+            assert!(
+                named.iter().any(|name| message.contains(name)),
+                "{shown}: {message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn options_are_checked_as_index_d_ts_declares_them() {
+    let none = Runtime(None);
+    assert_checked_as_declared(&machine::CreateOptions, &["idempotencyKey"], create);
+    assert_checked_as_declared(&machine::ListOptions, &[], list);
+    assert_checked_as_declared(&machine::MachineQuery, &[], |query| {
+        list(json!({ "query": query })).map_err(|error| unnested("query", error))
+    });
+    assert_checked_as_declared(&machine::DesktopOptions, &[], |desktop| {
+        create(json!({ "template": "desktop", "desktop": desktop }))
+            .map_err(|error| unnested("desktop", error))
+    });
+    assert_checked_as_declared(&egress::NetworkOptions, &[], |network| {
+        create(json!({ "network": network })).map_err(|error| unnested("network", error))
+    });
+    assert_checked_as_declared(&machine::RunOnceOptions, &[], |options| {
+        let options = given(options);
+        let fields = machine::run_once_fields(&options)?;
+        nullspace::client::machine::Once::read(&Value::Text("ls".into()), &fields, &none).map(drop)
+    });
+    assert_checked_as_declared(&lease::KeepAliveOptions, &[], |options| {
+        lease::keep_alive(Some(&given(options)))
+    });
+    assert_checked_as_declared(&exec::CommandConnectOptions, &[], |options| {
+        exec::connect(Some(&given(options)))
+    });
+    assert_checked_as_declared(&exec::CommandWaitOptions, &[], |options| {
+        exec::wait(Some(&given(options))).map(drop)
+    });
+    assert_checked_as_declared(&exec::CodeRunOptions, &[], |options| {
+        exec::code_run(&Value::Text("1".into()), Some(&given(options))).map(drop)
+    });
+    assert_checked_as_declared(&uploads::ResumeUploadOptions, &[], |options| {
+        uploads::resumed(Some(&given(options)))
+    });
+    let source = uploads::Source {
+        name: None,
+        mode: None,
+        size: Some(1.0),
+        directory: false,
+    };
+    assert_checked_as_declared(&uploads::UploadOptions, &[], |options| {
+        uploads::plan(&source, &Value::Text("/a".into()), Some(&given(options)))
+    });
+    assert_checked_as_declared(&git::GitConfigOptions, &[], |options| {
+        git::scope(Some(&given(options))).map(drop)
+    });
+    assert_checked_as_declared(&terminals::PtyOptions, &[], |options| {
+        terminals::start(Some(&given(options)))
+    });
+    for scoped in [
+        &events::MachineEventStreamOptions,
+        &events::LifecycleStreamOptions,
+    ] {
+        assert_checked_as_declared(scoped, &[], |options| {
+            let options = given(options);
+            events::stream(&Fields::new(
+                "",
+                Some(&options),
+                &[&events::STREAM, &events::SCOPE],
+            )?)
+        });
+    }
+    assert_checked_as_declared(&events::LifecycleSubscribeOptions, &[], |options| {
+        let options = given(options);
+        events::subscription(&Fields::new("", Some(&options), &[&events::SUBSCRIPTION])?)
+    });
+    assert_checked_as_declared(&monitor::MonitorOptions, &[], |options| {
+        let options = given(options);
+        monitor::subscribe(
+            &Fields::new("", Some(&options), &[&monitor::SUBSCRIBE])?,
+            "monitor_1",
+        )
+    });
+}
+
+/// The error without the name of the option that holds the others.
+fn unnested(outer: &str, mut error: Error) -> Error {
+    error.message = error.message.replace(&format!("`{outer}."), "`");
+    error
 }

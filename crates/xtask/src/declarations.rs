@@ -16,7 +16,11 @@ pub fn file(root: &Path) -> PathBuf {
 /// The text of that file with what is generated made anew.
 pub fn renewed(root: &Path) -> Result<String> {
     let text = fs::read_to_string(file(root))?;
-    let text = region(&text, "Options, made from src/surface", &options::generate()?)?;
+    let text = region(
+        &text,
+        "Options, made from src/surface and src/core",
+        &options::generate()?,
+    )?;
     region(&text, "Answers, made from crates/wire", &answers::generate()?)
 }
 

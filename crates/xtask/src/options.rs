@@ -1,20 +1,43 @@
-//! The options in `index.d.ts`: an interface for each kind of options of the table (src/surface) that has a name there.
+//! The options in `index.d.ts`: an interface for each kind of options of the table (src/surface) that has a name there, and for those
+//! that `core` reads by hand.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::{ensure, Context, Result};
-use nullspace::surface::{interfaces, Field, Interface, Kind, U32};
+use anyhow::{bail, ensure, Context, Result};
+use nullspace::core::shown;
+use nullspace::surface::{self, Field, Kind, U32};
+use nullspace_wire::limits::Range;
 
 use crate::declarations::{comment, literals, union};
 
-/// All of them, in the order of the table.
+/// An interface of options, wherever it is from.
+struct Interface {
+    name: &'static str,
+    parents: &'static [&'static str],
+    comment: &'static str,
+    options: Vec<Shown>,
+}
+
+/// An option in it.
+struct Shown {
+    name: &'static str,
+    types: Vec<String>,
+    comment: &'static str,
+    range: Option<Range>,
+    default: Option<u64>,
+    needed: bool,
+}
+
+/// All of them.
 pub fn generate() -> Result<String> {
+    let by_hand = shown::INTERFACES.iter().map(|one| Ok(by_hand(one)));
+    let interfaces: Vec<Interface> = by_hand.chain(table()).collect::<Result<_>>()?;
     let mut made: BTreeMap<&str, String> = BTreeMap::new();
     let mut text = String::new();
-    for interface in interfaces() {
+    for interface in &interfaces {
         let name = interface.name;
-        let one = declaration(&interface).with_context(|| name.to_owned())?;
+        let one = declaration(interface, &interfaces).with_context(|| name.to_owned())?;
         match made.get(name) {
             Some(other) => ensure!(one == *other, "two calls take {name} and have different options"),
             None => {
@@ -26,74 +49,53 @@ pub fn generate() -> Result<String> {
     Ok(text)
 }
 
-fn declaration(interface: &Interface) -> Result<String> {
-    let mut text = comment(interface.comment, "");
-    write!(text, "export interface {}", interface.name)?;
-    if !interface.parents.is_empty() {
-        write!(text, " extends {}", interface.parents.join(", "))?;
+/// Those that core reads.
+fn by_hand(interface: &'static shown::Interface) -> Interface {
+    let options = interface.options.iter().map(|option| Shown {
+        name: option.name,
+        types: vec![typed(option.typed)],
+        comment: option.comment,
+        range: option.range,
+        default: option.default,
+        needed: false,
+    });
+    Interface {
+        name: interface.name,
+        parents: interface.parents,
+        comment: interface.comment,
+        options: options.collect(),
     }
-    text.push_str(" {\n");
-    let names = interface.parents.iter();
-    let names: Vec<&str> = names
-        .flat_map(|parent| parent.split(|letter: char| !letter.is_alphanumeric()))
-        .collect();
-    let inherited: Vec<&str> = interfaces()
-        .filter(|other| names.contains(&other.name))
-        .flat_map(|parent| options(&parent))
-        .map(|field| field.js)
-        .collect();
-    let own = options(interface).filter(|field| !inherited.contains(&field.js));
-    for field in own {
-        text.push_str(&option(field).with_context(|| field.js.to_owned())?);
-    }
-    text.push_str("}\n");
-    Ok(text)
 }
 
-fn options(interface: &Interface) -> impl Iterator<Item = &'static Field> {
-    interface.sets.iter().flat_map(|set| set.iter())
-}
-
-fn option(field: &Field) -> Result<String> {
-    const INDENT: &str = "  ";
-    let about = about(field)?;
-    let (mark, absent) = match field.needed {
-        Some(_) if !field.shown.made => ("", None),
-        _ => ("?", Some("undefined".to_owned())),
-    };
-    let types: Vec<String> = types(field)?.into_iter().chain(absent).collect();
-    let declared = union(&types, &format!("{INDENT}{}{mark}:", field.js), INDENT);
-    Ok(format!("{}{declared};\n", comment(&about, INDENT)))
-}
-
-/// The comment, with the range and the default of the option in their places.
-fn about(field: &Field) -> Result<String> {
-    let lines = field.shown.comment.lines();
-    let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
-    let mut text = lines.join("\n");
-    ensure!(!text.is_empty(), "an option without a comment");
-    if let Kind::Int(range) = field.kind {
-        let said = match range.max {
-            most if most < U32 => format!("{} to {most}", range.min),
-            _ => format!("at least {}", range.min),
-        };
-        text = text.replace("{range}", &said);
-    }
-    if let Some(number) = field.shown.default {
-        text = text.replace("{default}", &number.to_string());
-    }
-    ensure!(!text.contains("{range}") && !text.contains("{default}"), "{text}");
-    Ok(text)
+/// Those of the table.
+fn table() -> impl Iterator<Item = Result<Interface>> {
+    surface::interfaces().map(|interface| {
+        let fields = interface.sets.iter().flat_map(|set| set.iter());
+        let options = fields.map(|field| {
+            Ok(Shown {
+                name: field.js,
+                types: types(field).with_context(|| field.js.to_owned())?,
+                comment: field.shown.comment,
+                range: match field.kind {
+                    Kind::Int(range) => Some(range),
+                    _ => None,
+                },
+                default: field.shown.default,
+                needed: field.needed.is_some() && !field.shown.made,
+            })
+        });
+        Ok(Interface {
+            name: interface.name,
+            parents: interface.parents,
+            comment: interface.comment,
+            options: options.collect::<Result<_>>()?,
+        })
+    })
 }
 
 fn types(field: &Field) -> Result<Vec<String>> {
-    if let Some(typed) = field.shown.typed {
-        let is_function = typed.contains("=>");
-        return Ok(vec![if is_function {
-            format!("({typed})")
-        } else {
-            typed.to_owned()
-        }]);
+    if let Some(text) = field.shown.typed {
+        return Ok(vec![typed(text)]);
     }
     let one = match field.kind {
         Kind::Text | Kind::Filled | Kind::Trimmed | Kind::Id => "string",
@@ -103,9 +105,80 @@ fn types(field: &Field) -> Result<Vec<String>> {
         Kind::Texts => "readonly string[]",
         Kind::Envs => "Record<string, string>",
         Kind::Object => "Record<string, unknown>",
-        Kind::Function | Kind::By(_) => anyhow::bail!("its type must be said with `typed`"),
+        Kind::Function | Kind::By(_) => bail!("its type must be said with `typed`"),
     };
     Ok(vec![one.to_owned()])
+}
+
+/// A type that others may follow.
+fn typed(text: &str) -> String {
+    match text.contains("=>") {
+        true => format!("({text})"),
+        false => text.to_owned(),
+    }
+}
+
+fn declaration(interface: &Interface, all: &[Interface]) -> Result<String> {
+    let mut text = comment(&lines(interface.comment), "");
+    write!(text, "export interface {}", interface.name)?;
+    if !interface.parents.is_empty() {
+        write!(text, " extends {}", interface.parents.join(", "))?;
+    }
+    text.push_str(" {\n");
+    let names = interface.parents.iter();
+    let names: Vec<&str> = names
+        .flat_map(|parent| parent.split(|letter: char| !letter.is_alphanumeric()))
+        .collect();
+    let parents = all.iter().filter(|other| names.contains(&other.name));
+    let inherited: Vec<&str> = parents
+        .flat_map(|parent| &parent.options)
+        .map(|option| option.name)
+        .collect();
+    let own = interface.options.iter();
+    for option in own.filter(|option| !inherited.contains(&option.name)) {
+        text.push_str(&declared(option).with_context(|| option.name.to_owned())?);
+    }
+    text.push_str("}\n");
+    Ok(text)
+}
+
+fn declared(option: &Shown) -> Result<String> {
+    const INDENT: &str = "  ";
+    let (mark, absent) = match option.needed {
+        true => ("", None),
+        false => ("?", Some("undefined".to_owned())),
+    };
+    let types: Vec<String> = option.types.iter().cloned().chain(absent).collect();
+    let declared = union(&types, &format!("{INDENT}{}{mark}:", option.name), INDENT);
+    Ok(format!("{}{declared};\n", comment(&about(option)?, INDENT)))
+}
+
+/// The comment, with the range and the default of the option in their places.
+fn about(option: &Shown) -> Result<String> {
+    let mut text = lines(option.comment);
+    ensure!(!text.is_empty(), "an option without a comment");
+    if let Some(range) = option.range {
+        let said = match range.max {
+            most if most < U32 => format!("{} to {most}", range.min),
+            _ => format!("at least {}", range.min),
+        };
+        text = text.replace("{range}", &said);
+    }
+    if let Some(number) = option.default {
+        text = text.replace("{default}", &number.to_string());
+    }
+    ensure!(
+        !text.contains("{range}") && !text.contains("{default}"),
+        "nothing stands for a part of: {text}"
+    );
+    Ok(text)
+}
+
+/// The text of a comment of Rust.
+fn lines(comment: &str) -> String {
+    let lines = comment.lines();
+    let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]
