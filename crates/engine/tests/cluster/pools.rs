@@ -265,17 +265,24 @@ async fn wrong_pools_are_refused_as_by_one_engine() {
 
 #[tokio::test]
 async fn a_pool_that_was_deleted_while_a_node_was_silent_ends_there_too() {
-    let whole = Whole::quick(1, 2).await;
-    let pool = make(whole.gateway(), 2, 2).await;
-    until_shares(&whole, &pool, &[1, 1]).await;
-    let silent = &whole.nodes[0];
-    silent.mute();
-    whole.until_state(&silent.tag, "unreachable").await;
-    whole.gateway().delete(&path(&pool)).await.expect(200);
-    assert_eq!(silent.engine.promised().machines, 1, "nobody could tell it");
-    silent.beat_again(vec![whole.gateway().url.clone()]).await;
-    until("its machine ended", async || whole.living().await == 0).await;
-    assert!(silent.engine.pool_counts().is_empty());
+    for _ in 0..3 {
+        let whole = Whole::quick(1, 2).await;
+        let pool = make(whole.gateway(), 2, 2).await;
+        until_shares(&whole, &pool, &[1, 1]).await;
+        let silent = &whole.nodes[0];
+        silent.mute();
+        whole.until_state(&silent.tag, "unreachable").await;
+        whole.gateway().delete(&path(&pool)).await.expect(200);
+        if silent.engine.promised().machines == 0 {
+            // The computer is so busy that the gateway missed looks, took the silence for its own, and told the node.
+            continue;
+        }
+        silent.beat_again(vec![whole.gateway().url.clone()]).await;
+        until("its machine ended", async || whole.living().await == 0).await;
+        assert!(silent.engine.pool_counts().is_empty());
+        return;
+    }
+    panic!("the gateway never lost sight of the node");
 }
 
 #[tokio::test]
