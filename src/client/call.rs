@@ -328,7 +328,9 @@ impl<T: Transport> Client<T> {
                 self.inner.key.forget(&key);
                 continue;
             }
-            let retry_after = retry::retry_after_seconds(reply.retry_after.as_deref());
+            let header = reply.retry_after.as_deref();
+            let header = header.and_then(|text| self.inner.transport.json(text.trim()));
+            let retry_after = retry::retry_after_seconds(header.as_ref());
             if reply.status == 429 {
                 limited += 1;
                 if let Some(delay) = retry::after_rate_limit(limited, retry_after) {
@@ -339,6 +341,7 @@ impl<T: Transport> Client<T> {
             return Err(Failed::Api(Error::from_answer(
                 reply.status,
                 &text,
+                self.inner.transport.json(&text),
                 reply.request_id.as_deref(),
                 Some(retry_after),
             )));

@@ -66,7 +66,8 @@ impl<T: Transport> Client<T> {
                 request_id,
             } => (status, body, request_id),
         };
-        let mut error = Error::from_answer(status, &body, request_id.as_deref(), None);
+        let parsed = self.transport().json(&body);
+        let mut error = Error::from_answer(status, &body, parsed, request_id.as_deref(), None);
         // A refusal without a code of the API's: by its status.
         if error.code == "unknown" || error.code == "invalid_response" {
             (error.kind, error.code) = match status {

@@ -36,6 +36,10 @@ pub trait Environment {
     fn read(&self, path: &str) -> Option<String>;
     /// The user's home directory.
     fn home(&self) -> Option<String>;
+    /// The value of a JSON text; `None` when it is no JSON. A runtime may have a parser of its own.
+    fn json(&self, text: &str) -> Option<serde_json::Value> {
+        serde_json::from_str(text).ok()
+    }
 }
 
 /// The API key.
@@ -306,7 +310,7 @@ impl<'a, E: Environment> Places<'a, E> {
 
 /// A file that holds a JSON object.
 fn object(environment: &impl Environment, path: &str) -> Option<Config> {
-    super::json::parse(&environment.read(path)?)?.as_object().cloned()
+    environment.json(&environment.read(path)?)?.as_object().cloned()
 }
 
 /// What the local engine of this user says of itself, while it lives: a port that a killed one had may be somebody else's by now.

@@ -201,14 +201,14 @@ impl Error {
         error
     }
 
-    /// Reads an answer with an error status.
+    /// Reads an answer with an error status. `parsed`: its body, if that is JSON.
     pub fn from_answer(
         status: u16,
         body: &str,
+        parsed: Option<Value>,
         header_request_id: Option<&str>,
         retry_after: Option<f64>,
     ) -> Self {
-        let parsed = super::json::parse(body);
         if parsed.as_ref().is_some_and(|value| !value.is_object()) {
             return Self::malformed(status, header_request_id, "JSON that is no object");
         }
@@ -414,6 +414,16 @@ pub fn kind_of(code: &str, error_detail: Option<&Value>) -> Kind {
 mod tests {
     use super::*;
 
+    fn answered(status: u16, body: &str, request_id: Option<&str>, retry_after: Option<f64>) -> Error {
+        Error::from_answer(
+            status,
+            body,
+            serde_json::from_str(body).ok(),
+            request_id,
+            retry_after,
+        )
+    }
+
     use nullspace_wire::error::KNOWN_CODES;
 
     /// Written out by hand from PROTOCOL.md, "Code to class": every code of the schema in its order.
@@ -495,7 +505,7 @@ mod tests {
         assert_eq!(KNOWN_CODES.len(), 67);
         for (known, (code, kind)) in KNOWN_CODES.iter().zip(EXPECTED) {
             assert_eq!(*known, code);
-            let error = Error::from_answer(400, &format!(r#"{{"error":"x","code":"{code}"}}"#), None, None);
+            let error = answered(400, &format!(r#"{{"error":"x","code":"{code}"}}"#), None, None);
             assert_eq!((error.kind, error.code.clone()), (kind, code.to_lowercase()));
         }
     }
@@ -522,7 +532,7 @@ mod tests {
     fn upload_details_choose_the_class_and_bad_details_replace_the_error() {
         let read = |detail: &str| {
             let body = format!(r#"{{"error":"m","code":"file_upload_error","error_detail":{detail}}}"#);
-            Error::from_answer(409, &body, None, None)
+            answered(409, &body, None, None)
         };
         for (reason, kind) in [
             ("size_limit_exceeded", Kind::UploadLimit),
@@ -548,7 +558,7 @@ mod tests {
 
     #[test]
     fn outer_texts_fill_in_for_nested_ones_that_are_missing_or_no_text() {
-        let error = Error::from_answer(
+        let error = answered(
             409,
             r#"{"error":{"code":7},"code":"conflict","message":"m"}"#,
             None,
@@ -559,7 +569,7 @@ mod tests {
 
     #[test]
     fn the_flat_form_is_read_whole() {
-        let error = Error::from_answer(
+        let error = answered(
             404,
             r#"{"error":"gone","code":"machine_not_found","request_id":"req_1","retryable":false,"suggested_action":"look","details":{"a":1}}"#,
             Some("req_header"),
@@ -577,7 +587,7 @@ mod tests {
 
     #[test]
     fn nested_values_win_and_outer_ones_fill_in_except_retryable() {
-        let error = Error::from_answer(
+        let error = answered(
             409,
             r#"{"error":{"message":"busy","code":"TRANSITION_CONFLICT"},"code":"other","retryable":true,"suggested_action":"wait"}"#,
             Some("req_header"),
@@ -592,40 +602,35 @@ mod tests {
 
     #[test]
     fn a_body_that_is_no_object_is_the_message() {
-        let error = Error::from_answer(502, "Bad gateway", None, None);
+        let error = answered(502, "Bad gateway", None, None);
         assert_eq!(
             (error.kind, error.code.as_str(), error.message.as_str()),
             (Kind::Other, "unknown", "Bad gateway")
         );
         for body in ["[1]", "\"text\"", "null"] {
-            let error = Error::from_answer(500, body, Some("rq"), None);
+            let error = answered(500, body, Some("rq"), None);
             assert_eq!(
                 (error.kind, error.request_id.as_deref()),
                 (Kind::InvalidResponse, Some("rq"))
             );
         }
-        assert_eq!(
-            Error::from_answer(500, &"x".repeat(9000), None, None)
-                .message
-                .len(),
-            503
-        );
+        assert_eq!(answered(500, &"x".repeat(9000), None, None).message.len(), 503);
     }
 
     #[test]
     fn a_429_without_a_top_level_code_is_a_rate_limit() {
         assert_eq!(
-            Error::from_answer(429, r#"{"error":"slow"}"#, None, Some(2.0)).kind,
+            answered(429, r#"{"error":"slow"}"#, None, Some(2.0)).kind,
             Kind::RateLimit
         );
-        let nested = Error::from_answer(
+        let nested = answered(
             429,
             r#"{"error":{"message":"no","code":"quota_exceeded"}}"#,
             None,
             Some(2.0),
         );
         assert_eq!((nested.kind, nested.retry_after), (Kind::RateLimit, Some(2.0)));
-        let quota = Error::from_answer(429, r#"{"error":"no","code":"quota_exceeded"}"#, None, Some(2.0));
+        let quota = answered(429, r#"{"error":"no","code":"quota_exceeded"}"#, None, Some(2.0));
         assert_eq!(quota.kind, Kind::QuotaExceeded);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Only control fields are looked at; output passes through as it came.
 
+use super::answer::Answer;
 use super::error::Error;
-use crate::transport::Answer;
 
 /// Which output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

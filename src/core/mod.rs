@@ -2,13 +2,14 @@
 //!
 //! - [`options`]: options as a plain tree, and their checks
 //! - [`config`]: where the key and the address come from
+//! - [`answer`]: what came of a request
 //! - [`error`]: errors, and how a server's answer says them
 //! - [`retry`]: what is sent again, and when
-//! - [`json`]: reading JSON text
 //! - [`http`]: paths, queries, headers, what may be shown of them
 //! - [`machine`], [`lease`], [`events`], [`terminals`], [`volumes`], [`egress`], [`exec`], [`files`], [`uploads`], [`git`], [`warm_pool`]: options that need more than a row of the table
 //! - [`shown`]: what `index.d.ts` says of them
 
+pub mod answer;
 pub mod config;
 pub mod egress;
 pub mod error;
@@ -18,7 +19,6 @@ pub mod files;
 pub mod frames;
 pub mod git;
 pub mod http;
-pub mod json;
 pub mod lease;
 pub mod machine;
 pub mod monitor;

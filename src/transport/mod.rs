@@ -1,38 +1,15 @@
 //! What the client needs from the outside: one exchange, waiting, randomness, and what the caller gave as functions.
 //! It knows no retry and no schema.
 
-#[cfg(not(target_arch = "wasm32"))]
-pub mod script;
 mod socket;
 
+pub use crate::core::answer::{Answer, Phase, TransportError};
 pub use nullspace_wire::answers::Answer as Decoder;
 pub use socket::{Closed, Opening, Socket, Unopened};
 
 use std::time::Duration;
 
 use serde::Serialize;
-
-use crate::core::error::Cause;
-
-/// A successful answer, decoded. The client looks at a few fields; all else goes to the caller as it is.
-pub trait Answer: Clone + 'static {
-    /// Text of a field, by its JavaScript name.
-    fn text(&self, field: &str) -> Option<String>;
-    /// A flag.
-    fn flag(&self, field: &str) -> Option<bool>;
-    /// A number.
-    fn number(&self, field: &str) -> Option<f64>;
-    /// A field as it is, whatever it is: what only passes through.
-    fn any(&self, field: &str) -> Option<Self>
-    where
-        Self: Sized;
-    /// A field that is an object or array.
-    fn inner(&self, field: &str) -> Option<Self>
-    where
-        Self: Sized;
-    /// Shows the items of a list, in order.
-    fn each(&self, see: &mut dyn FnMut(&Self));
-}
 
 /// Sends requests and waits.
 #[allow(async_fn_in_trait)] // called generically; futures need not be `Send` on wasm
@@ -50,6 +27,8 @@ pub trait Transport: Clone + 'static {
     async fn open(&self, opening: Opening) -> Result<Self::Socket, Unopened>;
     /// Checks a frame of a socket and gives it its JavaScript names, as answers have them; or says what is wrong.
     fn shape(&self, decoder: Decoder, frame: &Self::Answer) -> Result<Self::Answer, String>;
+    /// The value of a JSON text; `None` when it is no JSON.
+    fn json(&self, text: &str) -> Option<serde_json::Value>;
     /// Waits.
     async fn sleep(&self, time: Duration);
     /// A random UUID, version 4.
@@ -155,34 +134,6 @@ pub enum Body<A> {
     Answer(A),
     /// Of any other status.
     Text(String),
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TransportError {
-    /// How far it got.
-    pub phase: Phase,
-    /// The time limit ended it.
-    pub timed_out: bool,
-    /// In words.
-    pub reason: String,
-    /// What was thrown.
-    pub cause: Cause,
-}
-
-/// How far a request without an answer got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// No connection.
-    Connect,
-    /// The request was not sent whole.
-    Write,
-    /// It was sent, and no whole answer came.
-    Read,
-    /// What came was no HTTP.
-    Protocol,
-    /// A whole answer came, and is not what the API promises.
-    Decode,
 }
 
 /// What `onRequest` sees.

@@ -12,7 +12,7 @@ mod abort;
 mod call;
 mod client;
 mod commands;
-pub(crate) mod convert;
+mod convert;
 mod events;
 mod export;
 mod fetch;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use super::convert;
 use super::host::{self, Timer};
 use super::socket::{self, JsSocket};
 use crate::core::config::Environment;
@@ -29,6 +30,9 @@ impl Environment for Host {
     }
     fn home(&self) -> Option<String> {
         host::home()
+    }
+    fn json(&self, text: &str) -> Option<serde_json::Value> {
+        convert::json(text)
     }
 }
 
@@ -166,6 +170,10 @@ impl Transport for JsTransport {
             Ok(shaped) => Ok(JsAnswer(shaped)),
             Err(thrown) => Err(thrown.as_string().unwrap_or_default()),
         }
+    }
+
+    fn json(&self, text: &str) -> Option<serde_json::Value> {
+        convert::json(text)
     }
 
     async fn sleep(&self, time: Duration) {

@@ -101,6 +101,10 @@ mod tests {
   );
 });
 
+test('no room of the SDK imports upwards', () => {
+  assert.deepEqual(upward(inRoot('src'), 'lib.rs'), []);
+});
+
 test('no room of the engine imports upwards', () => {
   assert.deepEqual(upward(inRoot('crates/engine/src'), 'lib.rs'), []);
 });

@@ -11,8 +11,8 @@ use nullspace::core::exec;
 use nullspace::core::machine::{self, create_fields, list, list_fields, run_once_fields};
 use nullspace::core::options::{Fields, Value};
 use nullspace::core::warm_pool::wait;
+use nullspace::script::{Act, Script};
 use nullspace::surface::{machines, pools};
-use nullspace::transport::script::{Act, Script};
 use nullspace::transport::Phase;
 
 const MACHINE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512},"template":"base","created_at":"2026-01-01T00:00:00Z","cwd":"/workspace"}"#;

@@ -4,7 +4,7 @@ use nullspace::client::events::Feed;
 use nullspace::core::error::Kind;
 use nullspace::core::options::Fields;
 use nullspace::core::{events, monitor};
-use nullspace::transport::script::{Script, Side};
+use nullspace::script::{Script, Side};
 use nullspace::transport::Unopened;
 use serde_json::{json, Value as Json};
 

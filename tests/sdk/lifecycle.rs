@@ -8,8 +8,8 @@ use nullspace::client::warm_pool;
 use nullspace::core::error::Kind;
 use nullspace::core::options::Value;
 use nullspace::core::{exec, lease};
+use nullspace::script::{Act, Script};
 use nullspace::surface::{lifecycle, machines, pools, previews, processes, snapshots, Operation};
-use nullspace::transport::script::{Act, Script};
 use nullspace::transport::Phase;
 use serde_json::{json, Value as Json};
 

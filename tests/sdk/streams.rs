@@ -8,7 +8,7 @@ use nullspace::core::error::Kind;
 use nullspace::core::exec;
 use nullspace::core::frames::Stream;
 use nullspace::core::options::Value;
-use nullspace::transport::script::{Script, Side};
+use nullspace::script::{Script, Side};
 use nullspace::transport::Unopened;
 use proptest::prelude::*;
 use serde_json::{json, Value as Json};

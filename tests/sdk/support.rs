@@ -5,8 +5,8 @@ use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::Error;
 use nullspace::core::options::{Fields, Value};
+use nullspace::script::{Script, BASE_URL};
 use nullspace::surface::{machines, Operation, Request, Scope};
-use nullspace::transport::script::{Script, BASE_URL};
 use serde_json::{json, Value as Json};
 
 /// What JavaScript would hand over for this JSON.

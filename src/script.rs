@@ -12,13 +12,13 @@ use std::time::Duration;
 use nullspace_wire::answers::Layout;
 use serde_json::Value;
 
-use super::{
-    Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
-    Transport, TransportError, Unopened,
-};
 use crate::client::call::Outcome;
 use crate::client::single::{Planned, Single};
 use crate::core::error::Cause;
+use crate::transport::{
+    Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
+    Transport, TransportError, Unopened,
+};
 
 /// What the other side does with one request.
 #[derive(Debug, Clone)]
@@ -323,6 +323,10 @@ impl Transport for Script {
 
     fn shape(&self, decoder: Decoder, frame: &Value) -> Result<Value, String> {
         decode(decoder, &frame.to_string())
+    }
+
+    fn json(&self, text: &str) -> Option<Value> {
+        serde_json::from_str(text).ok()
     }
 
     async fn sleep(&self, duration: Duration) {
