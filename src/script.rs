@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::client::call::Outcome;
 use crate::client::single::{Planned, Single};
 use crate::core::error::Cause;
+use crate::core::http;
 use crate::transport::{
     Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
     Transport, TransportError, Unopened,
@@ -312,9 +313,9 @@ impl Transport for Script {
                 };
                 Ok(Reply {
                     status,
-                    request_id: header("x-request-id"),
-                    retry_after: header("retry-after"),
-                    dispatch_proof: header("x-nullspace-dispatch-proof"),
+                    request_id: header(http::REQUEST_ID),
+                    retry_after: header(http::RETRY_AFTER),
+                    dispatch_proof: header(http::DISPATCH_PROOF),
                     body,
                 })
             }

@@ -104,6 +104,20 @@ impl<T: Transport> Machine<T> {
             .map(drop)
     }
 
+    /// Name and address of who commits.
+    pub async fn git_configure_user(
+        &self,
+        name: &Value,
+        email: &Value,
+        options: Option<&Value>,
+    ) -> Outcome<T, ()> {
+        for (key, value) in [("user.name", name), ("user.email", email)] {
+            self.git_set_config(&Value::Text(key.to_owned()), value, options)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// A setting.
     pub async fn git_get_config(&self, key: &Value, options: Option<&Value>) -> Outcome<T, String> {
         let key = options::filled("key", key)?;

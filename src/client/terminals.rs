@@ -16,6 +16,7 @@ use super::socket::cut_off;
 use crate::core::error::{Error, Kind};
 use crate::core::frames::{self, Pty};
 use crate::core::options::Value;
+use crate::core::terminals::Input;
 use crate::surface::Operation;
 use crate::transport::{Answer, Socket, Transport};
 
@@ -220,8 +221,8 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// Types. `field` is `data` for text, `data_base64` for bytes.
-    pub async fn send_input(&self, field: &str, data: &str) -> Outcome<T, ()> {
+    /// Types.
+    pub async fn send_input(&self, input: &Input) -> Outcome<T, ()> {
         if let Some(end) = &*self.state.end.borrow() {
             let why = match end {
                 Ok(code) => format!("it exited with code {code}"),
@@ -230,6 +231,7 @@ impl<T: Transport> Session<T> {
             let what = format!("the terminal takes no input: {why}");
             return Err(Error::new(Kind::Conflict, "pty_closed", what).into());
         }
+        let (field, data) = input.field();
         let frame = json!({ "type": "pty_input", "id": self.id, "session_id": self.session_id, field: data });
         let sent = self.socket.send(frame.to_string()).await;
         sent.map_err(|closed| cut_off(OPERATION, &closed, "the input was not sent").into())

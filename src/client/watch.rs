@@ -9,7 +9,7 @@ use super::call::Outcome;
 use super::files::{Both, Place};
 use super::socket::cut_off;
 use crate::core::error::Error;
-use crate::core::files::WatchRequest;
+use crate::core::files::{WatchRequest, CHANGE};
 use crate::core::frames;
 use crate::transport::{Answer, Socket, Transport};
 
@@ -64,7 +64,7 @@ impl<T: Transport> Watch<T> {
             let ours = frame.text("id").as_deref() == Some(self.id.as_str());
             match frames::kind(&frame)?.as_str() {
                 "file_event" if ours => {
-                    for field in ["event", "name", "path"] {
+                    for field in CHANGE {
                         if frame.text(field).is_none() {
                             let what = format!("a frame `file_event` has no usable `{field}`");
                             return Err(Error::invalid_response(what).into());

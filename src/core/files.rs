@@ -12,6 +12,9 @@ use super::options::{self, Fields, Value};
 /// Texts up to this many bytes go inside a JSON body: one request instead of two.
 pub const SMALL_TEXT: usize = 1 << 16;
 
+/// Fields of a frame that tells a change, and what a caller sees of it.
+pub const CHANGE: [&str; 3] = ["event", "name", "path"];
+
 /// What every call on files takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Common {

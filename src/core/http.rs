@@ -3,6 +3,13 @@
 use super::error::Error;
 use super::options::Fields;
 
+/// Header of an answer: the server's name for the request.
+pub const REQUEST_ID: &str = "x-request-id";
+/// Header of an answer: seconds until the request may be sent again.
+pub const RETRY_AFTER: &str = "retry-after";
+/// Header of a created machine's answer, repeated by its later calls.
+pub const DISPATCH_PROOF: &str = "x-nullspace-dispatch-proof";
+
 /// Percent-encodes one path segment or query value: everything but RFC 3986's unreserved characters.
 pub fn encode(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -106,7 +113,7 @@ pub fn check_headers(fields: &Fields<'_>) -> Result<Vec<(String, String)>, Error
         "idempotency-key",
         "transfer-encoding",
         "upgrade",
-        "x-nullspace-dispatch-proof",
+        DISPATCH_PROOF,
     ];
     let mut headers = fields.dictionary("headers")?.unwrap_or_default();
     for (name, value) in &mut headers {

@@ -31,6 +31,11 @@ options! {
     }
 }
 
+/// Names a subscription.
+pub fn id(uuid: &str) -> String {
+    ["monitor_", uuid].concat()
+}
+
 /// The first frame of a subscription.
 pub fn subscribe(fields: &Fields<'_>, id: &str) -> Result<String, Error> {
     for name in HOOKS {

@@ -102,6 +102,27 @@ pub fn wait(options: Option<&Value>) -> Result<Option<Duration>, Error> {
     fields.seconds("timeout")
 }
 
+/// Exit code of a wait whose time was over: that of `timeout` of coreutils.
+pub const TIMED_OUT: i32 = 124;
+
+/// What is typed.
+pub enum Input {
+    /// Text.
+    Text(String),
+    /// Base64 of bytes.
+    Base64(String),
+}
+
+impl Input {
+    /// Its field in a frame, and what that holds.
+    pub fn field(&self) -> (&'static str, &str) {
+        match self {
+            Input::Text(text) => ("data", text),
+            Input::Base64(bytes) => ("data_base64", bytes),
+        }
+    }
+}
+
 /// Text to type.
 pub fn input(value: &Value) -> Result<&str, Error> {
     match value {

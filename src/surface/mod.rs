@@ -114,6 +114,11 @@ impl Operation {
         }
     }
 
+    /// Whether it is about one machine: its id begins the path.
+    pub fn is_of_machine(&self) -> bool {
+        self.route.path.starts_with("/v1/machines/")
+    }
+
     /// Also on files of volumes.
     pub const fn volume(mut self, route: &'static Route) -> Self {
         self.volume = Some(route);

@@ -204,7 +204,7 @@ impl Held {
         if operation.volume.is_some() && self.record.is_volume() {
             return self.files(options)?.plan(operation, &args, options);
         }
-        match operation.route.path.starts_with("/v1/machines/") {
+        match operation.is_of_machine() {
             true => self.machine().plan(operation, &args, options),
             false => self
                 .client

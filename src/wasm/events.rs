@@ -49,7 +49,7 @@ pub fn machine_lifecycle_open_stream(record: Record, options: JsValue) -> Promis
 pub fn monitor_open_feed(options: JsValue, client: JsValue) -> Promise {
     on_class(&options, &client, &|given| {
         let fields = given.fields(&monitor::SUBSCRIBE)?;
-        let id = format!("monitor_{}", host::uuid());
+        let id = monitor::id(&host::uuid());
         let first = monitor::subscribe(&fields, &id)?;
         let feed = Inner::monitor(given.client()?, id, first);
         call(async move { Ok(held(feed)) })

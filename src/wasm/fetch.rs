@@ -7,6 +7,8 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, RequestInit, RequestRedirect};
 
+use crate::core::http;
+
 /// A request. `headers` holds names and values in turn.
 #[wasm_bindgen(js_name = fetchRequest)]
 pub fn request(
@@ -52,8 +54,8 @@ pub fn head(response: web_sys::Response) -> JsValue {
     let headers = response.headers();
     super::throw::to_js(&Head {
         status: response.status(),
-        request_id: headers.get("x-request-id"),
-        retry_after: headers.get("retry-after"),
-        dispatch_proof: headers.get("x-nullspace-dispatch-proof"),
+        request_id: headers.get(http::REQUEST_ID),
+        retry_after: headers.get(http::RETRY_AFTER),
+        dispatch_proof: headers.get(http::DISPATCH_PROOF),
     })
 }

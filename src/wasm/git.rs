@@ -5,7 +5,6 @@ use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_handle};
 use super::record::Record;
-use crate::core::options::Value;
 
 /// What is not added yet, as a patch.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = diff)]
@@ -50,14 +49,8 @@ pub fn git_get_config(record: Record, key: JsValue, options: JsValue) -> Promise
 pub fn git_configure_user(record: Record, name: JsValue, email: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read| {
         let (machine, read) = (held.machine(), read.cloned());
-        let settings = [("user.name", argument(&name)?), ("user.email", argument(&email)?)];
-        call(async move {
-            for (key, value) in settings {
-                let key = Value::Text(key.to_owned());
-                machine.git_set_config(&key, &value, read.as_ref()).await?;
-            }
-            Ok(())
-        })
+        let (name, email) = (argument(&name)?, argument(&email)?);
+        call(async move { machine.git_configure_user(&name, &email, read.as_ref()).await })
     })
 }
 

@@ -16,12 +16,9 @@ use super::transport::{JsAnswer, JsTransport};
 use crate::client::machine::Machine;
 use crate::client::terminals::Session;
 use crate::client::Failure;
-use crate::core::terminals;
+use crate::core::terminals::{self, Input};
 use crate::surface;
 use crate::transport::Transport as _;
-
-/// Exit code of a wait whose time was over: that of `timeout` of coreutils.
-const TIMED_OUT: i32 = 124;
 
 /// A session on its WebSocket.
 #[wasm_bindgen(skip_typescript)]
@@ -112,11 +109,11 @@ impl PtySession {
     pub fn send_input(&self, data: JsValue, options: JsValue) -> Promise {
         let session = self.session.clone();
         on_held(&options, || {
-            let (field, text) = match host::base64(&data) {
-                Some(bytes) => ("data_base64", bytes),
-                None => ("data", terminals::input(&argument(&data)?)?.to_owned()),
+            let input = match host::base64(&data) {
+                Some(bytes) => Input::Base64(bytes),
+                None => Input::Text(terminals::input(&argument(&data)?)?.to_owned()),
             };
-            call(async move { session.send_input(field, &text).await })
+            call(async move { session.send_input(&input).await })
         })
     }
 
@@ -141,7 +138,7 @@ impl PtySession {
                 };
                 let (exit_code, timed_out) = match ended {
                     First::A(code) => (code?, false),
-                    First::B(()) => (TIMED_OUT, true),
+                    First::B(()) => (terminals::TIMED_OUT, true),
                 };
                 Ok(to_js(&Ended { exit_code, timed_out }))
             })

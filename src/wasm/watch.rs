@@ -44,7 +44,7 @@ impl FileWatch {
                     return Ok(JsValue::UNDEFINED);
                 };
                 let change = Object::new();
-                for name in ["event", "name", "path"] {
+                for name in files::CHANGE {
                     let value = frame.any(name).map_or(JsValue::UNDEFINED, |value| value.0);
                     // A fresh plain object takes any property.
                     let _ = Reflect::set(&change, &name.into(), &value);
