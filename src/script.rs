@@ -326,7 +326,7 @@ impl Transport for Script {
         decode(decoder, &frame.to_string())
     }
 
-    fn json(&self, text: &str) -> Option<Value> {
+    fn json(text: &str) -> Option<Value> {
         serde_json::from_str(text).ok()
     }
 

@@ -328,9 +328,7 @@ impl<T: Transport> Client<T> {
                 self.inner.key.forget(&key);
                 continue;
             }
-            let header = reply.retry_after.as_deref();
-            let header = header.and_then(|text| self.inner.transport.json(text.trim()));
-            let retry_after = retry::retry_after_seconds(header.as_ref());
+            let retry_after = retry::retry_after_seconds(reply.retry_after.as_deref(), T::json);
             if reply.status == 429 {
                 limited += 1;
                 if let Some(delay) = retry::after_rate_limit(limited, retry_after) {
@@ -341,7 +339,7 @@ impl<T: Transport> Client<T> {
             return Err(Failed::Api(Error::from_answer(
                 reply.status,
                 &text,
-                self.inner.transport.json(&text),
+                T::json,
                 reply.request_id.as_deref(),
                 Some(retry_after),
             )));

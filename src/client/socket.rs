@@ -66,8 +66,7 @@ impl<T: Transport> Client<T> {
                 request_id,
             } => (status, body, request_id),
         };
-        let parsed = self.transport().json(&body);
-        let mut error = Error::from_answer(status, &body, parsed, request_id.as_deref(), None);
+        let mut error = Error::from_answer(status, &body, T::json, request_id.as_deref(), None);
         // A refusal without a code of the API's: by its status.
         if error.code == "unknown" || error.code == "invalid_response" {
             (error.kind, error.code) = match status {

@@ -37,7 +37,10 @@ pub trait Environment {
     /// The user's home directory.
     fn home(&self) -> Option<String>;
     /// The value of a JSON text; `None` when it is no JSON. A runtime may have a parser of its own.
-    fn json(&self, text: &str) -> Option<serde_json::Value> {
+    fn json(text: &str) -> Option<serde_json::Value>
+    where
+        Self: Sized,
+    {
         serde_json::from_str(text).ok()
     }
 }
@@ -309,8 +312,8 @@ impl<'a, E: Environment> Places<'a, E> {
 }
 
 /// A file that holds a JSON object.
-fn object(environment: &impl Environment, path: &str) -> Option<Config> {
-    environment.json(&environment.read(path)?)?.as_object().cloned()
+fn object<E: Environment>(environment: &E, path: &str) -> Option<Config> {
+    E::json(&environment.read(path)?)?.as_object().cloned()
 }
 
 /// What the local engine of this user says of itself, while it lives: a port that a killed one had may be somebody else's by now.

@@ -201,14 +201,15 @@ impl Error {
         error
     }
 
-    /// Reads an answer with an error status. `parsed`: its body, if that is JSON.
+    /// Reads an answer with an error status. `json` reads a JSON text.
     pub fn from_answer(
         status: u16,
         body: &str,
-        parsed: Option<Value>,
+        json: fn(&str) -> Option<Value>,
         header_request_id: Option<&str>,
         retry_after: Option<f64>,
     ) -> Self {
+        let parsed = json(body);
         if parsed.as_ref().is_some_and(|value| !value.is_object()) {
             return Self::malformed(status, header_request_id, "JSON that is no object");
         }
@@ -415,13 +416,8 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, body: &str, request_id: Option<&str>, retry_after: Option<f64>) -> Error {
-        Error::from_answer(
-            status,
-            body,
-            serde_json::from_str(body).ok(),
-            request_id,
-            retry_after,
-        )
+        let json = |text: &str| serde_json::from_str(text).ok();
+        Error::from_answer(status, body, json, request_id, retry_after)
     }
 
     use nullspace_wire::error::KNOWN_CODES;

@@ -28,7 +28,7 @@ pub trait Transport: Clone + 'static {
     /// Checks a frame of a socket and gives it its JavaScript names, as answers have them; or says what is wrong.
     fn shape(&self, decoder: Decoder, frame: &Self::Answer) -> Result<Self::Answer, String>;
     /// The value of a JSON text; `None` when it is no JSON.
-    fn json(&self, text: &str) -> Option<serde_json::Value>;
+    fn json(text: &str) -> Option<serde_json::Value>;
     /// Waits.
     async fn sleep(&self, time: Duration);
     /// A random UUID, version 4.

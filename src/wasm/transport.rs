@@ -31,7 +31,7 @@ impl Environment for Host {
     fn home(&self) -> Option<String> {
         host::home()
     }
-    fn json(&self, text: &str) -> Option<serde_json::Value> {
+    fn json(text: &str) -> Option<serde_json::Value> {
         convert::json(text)
     }
 }
@@ -172,7 +172,7 @@ impl Transport for JsTransport {
         }
     }
 
-    fn json(&self, text: &str) -> Option<serde_json::Value> {
+    fn json(text: &str) -> Option<serde_json::Value> {
         convert::json(text)
     }
 
