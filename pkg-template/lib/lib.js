@@ -2,7 +2,7 @@
 
 import { addNames } from './by-name.js';
 import { onHandle, statics } from './calls.js';
-import { codeMethods, Execution } from './code.js';
+import { codeMethods } from './code.js';
 import { BatchWriteError, NullspaceError } from './errors.js';
 import { classes, define, recordOf } from './handle.js';
 import { downloads, openUpload, sshIdentity } from './runtime.js';
@@ -189,27 +189,3 @@ export const NetworkEgressPolicy = Object.freeze({
   denyAll: () => ({ mode: 'deny_all' }),
   custom: (policy = {}) => ({ ...policy, mode: 'custom' }),
 });
-
-export { Execution };
-export const {
-  CodeInterpreter,
-  Command,
-  Commands,
-  Files,
-  Git,
-  KeepAlive,
-  Lifecycle,
-  Machine,
-  MachineLifecycle,
-  MachinePage,
-  MachineVolumes,
-  Monitor,
-  Process,
-  Pty,
-  PtySession,
-  Snapshot,
-  Template,
-  TemplateBuild,
-  TemplateWarmPool,
-  Volume,
-} = classes;

@@ -1,58 +1,11 @@
 // What the package exports, in every entry.
 
-export {
-  AuthError,
-  BatchWriteError,
-  BuildError,
-  ConflictError,
-  FileUploadError,
-  GitError,
-  InvalidRequestError,
-  InvalidResponseError,
-  NotFoundError,
-  NotImplementedError,
-  NullspaceError,
-  PermissionDeniedError,
-  QuotaExceededError,
-  RateLimitError,
-  TimeoutError,
-  TransportError,
-  UploadChecksumError,
-  UploadConflictError,
-  UploadExpiredError,
-  UploadLimitError,
-  UploadPathError,
-  UploadStateError,
-  WarmPoolUnavailableError,
-} from './errors.js';
-export {
-  CodeInterpreter,
-  Command,
-  Commands,
-  Execution,
-  Files,
-  Git,
-  KeepAlive,
-  Lifecycle,
-  Machine,
-  MachineLifecycle,
-  MachinePage,
-  Monitor,
-  NetworkEgressPolicy,
-  Nullspace,
-  Process,
-  Pty,
-  PtySession,
-  Snapshot,
-  Template,
-  TemplateBuild,
-  TemplateWarmPool,
-  MachineVolumes,
-  Volume,
-} from './lib.js';
-export { verifyWebhookSignature } from './webhooks.js';
+import { classes } from './handle.js';
+
+export { Execution } from './code.js';
+export * from './error-classes.js';
+export { NetworkEgressPolicy, Nullspace } from './lib.js';
 export { redactPreviewToken, redactPreviewUrl } from './redact.js';
-export { tunnelEnvs } from './tunnel.js';
 export {
   defaultBuildLogger,
   waitForFile,
@@ -61,3 +14,28 @@ export {
   waitForTimeout,
   waitForUrl,
 } from './template-probes.js';
+export { tunnelEnvs } from './tunnel.js';
+export { verifyWebhookSignature } from './webhooks.js';
+
+export const {
+  CodeInterpreter,
+  Command,
+  Commands,
+  Files,
+  Git,
+  KeepAlive,
+  Lifecycle,
+  Machine,
+  MachineLifecycle,
+  MachinePage,
+  MachineVolumes,
+  Monitor,
+  Process,
+  Pty,
+  PtySession,
+  Snapshot,
+  Template,
+  TemplateBuild,
+  TemplateWarmPool,
+  Volume,
+} = classes;

@@ -1,10 +1,9 @@
-// Classes and codes of errors: the classes from the package, what a code becomes from src/core/error.rs, what the local engine
-// sends from crates/engine.
+// Classes and codes of errors: the classes and what a code becomes from src/core/error.rs, what the local engine sends from
+// crates/engine.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import * as errors from '../../pkg-template/lib/errors.js';
 import { inRoot } from '../lib/project.mjs';
 import { code, codes, rustComment, table } from './markdown.mjs';
 
@@ -12,14 +11,20 @@ const source = (...parts) => readFileSync(inRoot(...parts), 'utf8');
 const clientErrors = () => source('src', 'core', 'error.rs');
 const engineErrors = () => source('crates', 'engine', 'src', 'machine', 'ground', 'error.rs');
 
-const snake = (name) => name.replaceAll(/(?<!^)[A-Z]/g, '_$&').toLowerCase();
+/** The kinds of Rust, in its order. */
+function kinds() {
+  const [, list] = clientErrors().match(/^kinds! \{([^}]*)\}/m);
+  return list.match(/\w+/g);
+}
 
 /** Name of the class of a `Kind` of Rust. */
 function className(kind) {
-  const found = errors.classes[snake(kind)];
-  if (!found) throw new Error(`the package has no class for Kind::${kind}`);
-  return found.name;
+  if (!kinds().includes(kind)) throw new Error(`src/core/error.rs has no Kind::${kind}`);
+  return kind === 'Other' ? 'NullspaceError' : `${kind}Error`;
 }
+
+/** A kind as JavaScript names it: `rate_limit`. */
+const pascal = (kind) => kind.replaceAll(/(?:^|_)(\w)/g, (_, letter) => letter.toUpperCase());
 
 /** The rows of a table of Rust: `const NAME: [(&str, Kind); N] = [...]`. */
 function kindsOf(name) {
@@ -44,11 +49,14 @@ function classOf(name) {
   return className(ruled);
 }
 
-/** What index.d.ts says of a class. */
-function meaning(name) {
-  const found = source('pkg-template', 'index.d.ts').match(new RegExp(`/\\*\\* (.*) \\*/\\nexport class ${name} `));
+/** What index.d.ts says of a class, and what that extends. */
+function declared(name) {
+  const found = source('pkg-template', 'index.d.ts').match(
+    new RegExp(`/\\*\\* (.*) \\*/\\nexport class ${name} extends (\\w+) `),
+  );
   if (!found) throw new Error(`index.d.ts has no comment at ${name}`);
-  return found[1].replaceAll(/\{@link (\w+)\}/g, '`$1`');
+  const [, comment, parent] = found;
+  return { meaning: comment.replaceAll(/\{@link (\w+)\}/g, '`$1`'), parent };
 }
 
 /** Every class, what it means and what becomes one. */
@@ -60,10 +68,11 @@ export function classes() {
   }
   return table(
     ['class', 'means', 'codes'],
-    Object.values(errors.classes).map(({ name, prototype }) => {
-      const parent = Object.getPrototypeOf(prototype).name;
+    kinds().map((kind) => {
+      const name = className(kind);
+      const { meaning, parent } = declared(name);
       const of = parent === 'NullspaceError' || parent === 'Error' ? '' : ` Extends \`${parent}\`.`;
-      return [code(name), meaning(name) + of, codes(byClass.get(name) ?? [])];
+      return [code(name), meaning + of, codes(byClass.get(name) ?? [])];
     }),
   );
 }
@@ -121,7 +130,7 @@ export function ownCodes() {
   for (const text of sources('pkg-template/lib', '.js')) {
     for (const [, of, name] of text.matchAll(/new (\w+Error)\(\{\s*code: '(\w+)'/g)) add(name, of);
     for (const [, kind, name] of text.matchAll(/kind: '(\w+)',\s*code: '(\w+)'/g)) {
-      add(name, errors.classes[kind].name);
+      add(name, className(pascal(kind)));
     }
   }
   for (const [, name] of engineErrors().matchAll(/=> "(\w+)",$/gm)) found.delete(name);

@@ -194,6 +194,8 @@ const checks = {
       'lib/load-inline.js',
       'lib/decoders.js',
       'lib/errors.js',
+      'lib/error-classes.js',
+      'lib/nullspace-error.js',
       'lib/code.js',
     ]) {
       const text = await readFile(path.join(installed, name), 'utf8');

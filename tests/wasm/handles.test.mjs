@@ -31,6 +31,14 @@ test('every class has its name, whatever bundlers do', () => {
   for (const name of Object.keys(sdk)) if (typeof sdk[name] === 'function') assert.equal(sdk[name].name, name);
 });
 
+test('every class of handles is exported', async () => {
+  const { classes } = await import(new URL('lib/handle.js', pkg));
+  assert.deepEqual(
+    Object.keys(classes).filter((name) => sdk[name] === undefined),
+    [],
+  );
+});
+
 test('handles show what they are in logs and in JSON', async () =>
   using(await serve(), async ({ options }) => {
     const held = await Machine.create(options);

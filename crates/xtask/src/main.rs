@@ -3,12 +3,14 @@
 //! - [`wasm`]: Rust -> module and glue
 //! - [`glue`]: what is changed in the glue, and why
 //! - [`decoders`]: wire types -> JavaScript that checks answers and gives them their JavaScript shape
+//! - [`errors`]: kinds of errors -> their JavaScript classes
 //! - [`declarations`]: what is generated of `index.d.ts`: [`answers`] from wire types, [`options`] from the SDK's table
 //! - [`package`]: puts `pkg/` together
 
 mod answers;
 mod declarations;
 mod decoders;
+mod errors;
 mod glue;
 mod options;
 mod package;

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use flate2::write::DeflateEncoder;
 use flate2::Compression;
 
-use crate::declarations;
 use crate::wasm::{Built, MODULE};
+use crate::{declarations, errors};
 
 /// Replaces `out` with the package. It is put together beside it first: an interrupted build leaves the old one.
 pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
@@ -38,6 +38,7 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(out.join(MODULE), &built.wasm)?;
     fs::write(lib.join("glue.js"), &built.glue)?;
     fs::write(lib.join("decoders.js"), decoders)?;
+    fs::write(lib.join("error-classes.js"), errors::generate())?;
     fs::write(out.join("index.d.ts"), declarations::renewed(root)?)?;
     let (esm, cjs) = inline(&built.wasm)?;
     fs::write(lib.join("inline-data.js"), esm)?;
@@ -53,7 +54,26 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::copy(root.join("deploy/docker/seccomp.json"), out.join("seccomp.json"))?;
     bundle_cli(root, out)?;
     bundle_for_node(root, out, "testing")?;
-    bundle_for_node(root, out, "node")
+    bundle_for_node(root, out, "node")?;
+    let names = exports(&out.join("require.cjs"))?;
+    fs::write(
+        out.join("node.mjs"),
+        format!("// One instance for import and require(): the classes are those of node.cjs.\nimport sdk from './require.cjs';\n\nexport const {{ {names} }} = sdk;\n"),
+    )?;
+    Ok(())
+}
+
+/// Names of what a CommonJS module exports: only Node knows.
+fn exports(module: &Path) -> Result<String> {
+    let script = "process.stdout.write(Object.keys(require(process.argv[1])).join(', '))";
+    let told = Command::new("node").args(["-e", script]).arg(module).output()?;
+    ensure!(
+        told.status.success(),
+        "{}: {}",
+        module.display(),
+        String::from_utf8_lossy(&told.stderr)
+    );
+    Ok(String::from_utf8(told.stdout)?)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
