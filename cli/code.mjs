@@ -5,8 +5,10 @@ import { text } from 'node:stream/consumers';
 import { Machine } from 'nullspace';
 
 import { EXIT, interruption } from './ending.mjs';
+import { flag } from './options.mjs';
+import { RunCodeOptions } from './options.json';
 import { isJson, show } from './output.mjs';
-import { given, number } from './values.mjs';
+import { given } from './values.mjs';
 
 export const code = {
   args: [
@@ -14,9 +16,9 @@ export const code = {
     ['[code]', 'a cell; without it, standard input'],
   ],
   options: [
-    ['-l, --language <name>', 'python, javascript or bash (default: python)'],
-    ['--context <id>', 'a context (default: one that all cells of the language share)'],
-    ['--timeout <seconds>', 'longest run (default: 300)', number],
+    flag(RunCodeOptions, '-l, --language <name>', { about: 'python, javascript or bash (default: python)' }),
+    flag(RunCodeOptions, '--context <id>'),
+    flag(RunCodeOptions, '--timeout <seconds>'),
   ],
   async run(id, cell, flags) {
     const found = await Machine.connect(id);

@@ -7,9 +7,11 @@ import { constants } from 'node:os';
 import { Machine } from 'nullspace';
 
 import { EXIT, interruption } from './ending.mjs';
+import { flag } from './options.mjs';
+import { SshAccessOptions } from './options.json';
 import { isJson, show } from './output.mjs';
 import { terminal } from './terminal.mjs';
-import { given, number } from './values.mjs';
+import { given } from './values.mjs';
 
 export const shell = {
   args: [['<machine>', 'id of the machine']],
@@ -26,9 +28,9 @@ export const ssh = {
     ['[words...]', 'what to run there'],
   ],
   options: [
-    ['--user <name>', 'user inside the machine (default: root)'],
+    flag(SshAccessOptions, '--user <name>'),
     ['--identity-file <path>', 'private key (default: one that is made, in ~/.nullspace/ssh)'],
-    ['--expires-in-minutes <n>', 'how long the certificate admits (default: 60)', number],
+    flag(SshAccessOptions, '--expires-in-minutes <n>'),
     ['--print', 'print the command instead'],
   ],
   further: true,

@@ -1,63 +1,56 @@
 // What a machine is made with: flags, and the options of the SDK that they mean.
 
+import { flag, wanted } from './options.mjs';
+import { CreateOptions } from './options.json';
 import { given, list, mount, network, number, pairs, secret } from './values.mjs';
 
-export const creation = {
-  options: [
-    ['-t, --template <name>', 'template to start from (default: base)'],
-    ['--snapshot <id>', 'start from a snapshot'],
-    ['--vcpus <n>', 'processors', number],
-    ['--memory-mb <n>', 'memory, MiB', number],
-    ['--disk-mb <n>', 'disk, MiB', number],
-    ['--timeout <seconds>', 'lease (default: 300)', number],
-    ['--cwd <path>', 'working directory of commands'],
-    ['-e, --env <name=value>', 'environment; repeatable', pairs],
-    ['-m, --metadata <name=value>', 'metadata of your own; repeatable', pairs],
-    ['-v, --volume <volume:path[:ro]>', 'mount a volume, by id or name; repeatable', mount],
-    ['--egress <mode>', 'network policy: allow_all, deny_all or custom'],
-    ['--allow-cidr <range>', 'custom policy: allow this range; repeatable', list],
-    ['--deny-cidr <range>', 'custom policy: deny this range; repeatable', list],
-    [
-      '--allow-domain <name>',
-      'custom policy: allow this name, such as *.npmjs.org or db.internal:5432; repeatable',
-      list,
-    ],
-    ['--deny-domain <name>', 'custom policy: deny this name; repeatable', list],
-    ['--kbit-per-sec <n>', 'custom policy: limit in kilobits a second', number],
-    ['--pps <n>', 'custom policy: limit in packets a second', number],
-    ['--burst <n>', 'custom policy: how much may come at once', number],
-    ['--secret <name@host[/path]>', 'a variable of yours that the machine uses and never sees; repeatable', secret],
-    ['--secret-header <name=header>', 'the header that carries it (default: authorization); repeatable', pairs],
-    ['--mask-request-host <host>', 'host name that preview requests carry'],
-    ['--private-traffic', 'preview ports need the traffic token'],
-    ['--no-internet', 'deny all egress'],
-    ['--warm-pool <id>', 'take it from this pool'],
-    ['--warm-pool-mode <mode>', 'prefer, require or bypass'],
-    ['--warm-pool-wait-ms <ms>', 'how long to wait for a ready machine', number],
-    ['--on-timeout <what>', 'destroy or pause'],
-    ['--auto-resume', 'preview traffic wakes it; needs --on-timeout pause'],
-    ['--idempotency-key <key>', 'the same key makes only one machine'],
+const of = (flags, given) => flag(CreateOptions, flags, given);
+
+const options = [
+  of('-t, --template <name>'),
+  of('--snapshot <id>', { option: 'snapshotId' }),
+  of('--vcpus <n>'),
+  of('--memory-mb <n>'),
+  of('--disk-mb <n>'),
+  of('--timeout <seconds>'),
+  of('--cwd <path>'),
+  of('-e, --env <name=value>', { option: 'envs' }),
+  of('-m, --metadata <name=value>'),
+  of('-v, --volume <volume:path[:ro]>', {
+    option: 'volumes',
+    about: 'mount a volume, by id or name; repeatable',
+    read: mount,
+  }),
+  ['--egress <mode>', 'network policy: allow_all, deny_all or custom'],
+  ['--allow-cidr <range>', 'custom policy: allow this range; repeatable', list],
+  ['--deny-cidr <range>', 'custom policy: deny this range; repeatable', list],
+  [
+    '--allow-domain <name>',
+    'custom policy: allow this name, such as *.npmjs.org or db.internal:5432; repeatable',
+    list,
   ],
+  ['--deny-domain <name>', 'custom policy: deny this name; repeatable', list],
+  ['--kbit-per-sec <n>', 'custom policy: limit in kilobits a second', number],
+  ['--pps <n>', 'custom policy: limit in packets a second', number],
+  ['--burst <n>', 'custom policy: how much may come at once', number],
+  ['--secret <name@host[/path]>', 'a variable of yours that the machine uses and never sees; repeatable', secret],
+  ['--secret-header <name=header>', 'the header that carries it (default: authorization); repeatable', pairs],
+  ['--mask-request-host <host>', 'host name that preview requests carry'],
+  ['--private-traffic', 'preview ports need the traffic token'],
+  ['--no-internet', 'deny all egress'],
+  of('--warm-pool <id>', { about: 'take a ready machine of this pool' }),
+  of('--warm-pool-mode <mode>'),
+  of('--warm-pool-wait-ms <ms>'),
+  of('--on-timeout <what>', { about: 'destroy or pause' }),
+  of('--auto-resume', { about: 'preview traffic wakes it; needs --on-timeout pause' }),
+  of('--idempotency-key <key>'),
+];
+
+export const creation = {
+  options,
   /** Options of `Machine.create`. */
-  wanted: (flags) =>
-    given({
-      template: flags.template,
-      snapshotId: flags.snapshot,
-      vcpus: flags.vcpus,
-      memoryMb: flags.memoryMb,
-      diskMb: flags.diskMb,
-      timeout: flags.timeout,
-      cwd: flags.cwd,
-      envs: flags.env,
-      metadata: flags.metadata,
-      volumes: flags.volume,
-      network: network(flags),
-      internetAccess: flags.internet === false ? false : undefined,
-      warmPool: flags.warmPool,
-      warmPoolMode: flags.warmPoolMode,
-      warmPoolWaitMs: flags.warmPoolWaitMs,
-      onTimeout: flags.onTimeout,
-      autoResume: flags.autoResume,
-      idempotencyKey: flags.idempotencyKey,
-    }),
+  wanted: (flags) => ({
+    ...wanted(options, flags),
+    ...given({ network: network(flags), internetAccess: flags.internet === false ? false : undefined }),
+  }),
 };

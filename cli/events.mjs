@@ -3,8 +3,10 @@
 import { Lifecycle } from 'nullspace';
 
 import { interruption } from './ending.mjs';
+import { flag } from './options.mjs';
+import { LifecycleFilterOptions } from './options.json';
 import { localTime, showAll, tell } from './output.mjs';
-import { given, number } from './values.mjs';
+import { given } from './values.mjs';
 
 const COLUMNS = [
   ['TIME', ({ occurredAt }) => localTime(occurredAt)],
@@ -18,8 +20,8 @@ export const events = {
   options: [
     ['-f, --follow', 'what happens from now on'],
     ['--machine <id>', 'only of this machine'],
-    ['--operation <name>', 'only this, such as create'],
-    ['--limit <n>', 'most events (default: 50)', number],
+    flag(LifecycleFilterOptions, '--operation <name>'),
+    flag(LifecycleFilterOptions, '--limit <n>'),
   ],
   async run({ follow, machine, operation, limit }) {
     const filter = given({ machineId: machine, operation });

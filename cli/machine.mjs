@@ -3,6 +3,8 @@
 import { Machine } from 'nullspace';
 
 import { creation } from './creation.mjs';
+import { flag } from './options.mjs';
+import { ConnectOptions } from './options.json';
 import { duration, entries, fields, listing, localTime, show, showId } from './output.mjs';
 import { given, number, pairs } from './values.mjs';
 
@@ -85,7 +87,7 @@ export const get = {
 
 export const connect = {
   args: [ID],
-  options: [['--timeout <seconds>', 'a new lease', number]],
+  options: [flag(ConnectOptions, '--timeout <seconds>')],
   async run(id, flags) {
     const found = await Machine.connect(id, given(flags));
     show(await found.getInfo(), described);

@@ -2,8 +2,10 @@
 
 import { TemplateWarmPool } from 'nullspace';
 
+import { flag, wanted } from './options.mjs';
+import { WarmPoolOptions } from './options.json';
 import { fields, listing, show, showId } from './output.mjs';
-import { given, list as repeatable, number } from './values.mjs';
+import { given, number } from './values.mjs';
 
 const ID = ['<pool>', 'id of the pool'];
 
@@ -19,25 +21,26 @@ const described = (pool) =>
     created: pool.createdAt,
   });
 
-const settings = [
-  ['--name <name>', 'name'],
-  ['--min-ready <n>', 'machines held ready', number],
-  ['--max-ready <n>', 'most machines', number],
-  ['--vcpus <n>', 'processors of each', number],
-  ['--memory-mb <n>', 'memory of each, MiB', number],
-  ['--disk-mb <n>', 'disk of each, MiB', number],
-  ['--idle-timeout-seconds <n>', 'destroy a ready machine after this time', number],
-  ['--stale-after-seconds <n>', 'replace a ready machine after this time', number],
-  ['--label <text>', 'repeatable', repeatable],
-];
-const wanted = ({ label, ...flags }) =>
-  given({ ...flags, labels: label && Object.fromEntries(label.map((text) => text.split('=', 2))) });
+const settings = (given) =>
+  [
+    ['--name <name>'],
+    ['--min-ready <n>'],
+    ['--max-ready <n>'],
+    ['--vcpus <n>'],
+    ['--memory-mb <n>'],
+    ['--disk-mb <n>'],
+    ['--idle-timeout-seconds <n>'],
+    ['--stale-after-seconds <n>'],
+    ['--label <name=value>', 'labels'],
+  ].map(([flags, option]) => flag(WarmPoolOptions, flags, { option, ...given }));
+const created = settings();
+const changed = settings({ isChange: true });
 
 export const create = {
   args: [['<template>', 'what its machines are made from']],
-  options: settings,
+  options: created,
   async run(template, flags) {
-    const made = await TemplateWarmPool.create(template, wanted(flags));
+    const made = await TemplateWarmPool.create(template, wanted(created, flags));
     showId(await made.getInfo());
   },
 };
@@ -60,8 +63,8 @@ export const get = {
 
 export const update = {
   args: [ID],
-  options: settings,
-  run: async (id, flags) => show(await (await TemplateWarmPool.get(id)).update(wanted(flags)), described),
+  options: changed,
+  run: async (id, flags) => show(await (await TemplateWarmPool.get(id)).update(wanted(changed, flags)), described),
 };
 
 export const remove = {

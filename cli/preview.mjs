@@ -3,6 +3,8 @@
 import { Machine } from 'nullspace';
 
 import { problem } from './ending.mjs';
+import { flag } from './options.mjs';
+import { SignedPreviewUrlOptions, WaitForPreviewOptions } from './options.json';
 import { show, shown } from './output.mjs';
 import { given, number } from './values.mjs';
 
@@ -13,10 +15,10 @@ export const url = {
   ],
   options: [
     ['--signed', 'a URL that opens without a key until it expires'],
-    ['--expires-in-seconds <n>', 'with --signed: 60 to 86400 (default: 3600)', number],
+    flag(SignedPreviewUrlOptions, '--expires-in-seconds <n>', { when: 'with --signed' }),
     ['--wait', 'wait until the port answers'],
-    ['--path <path>', 'with --wait: what must answer to a GET'],
-    ['--timeout <seconds>', 'with --wait: how long (default: 30)', number],
+    flag(WaitForPreviewOptions, '--path <path>', { about: 'with --wait: what must answer to a GET' }),
+    flag(WaitForPreviewOptions, '--timeout <seconds>', { when: 'with --wait' }),
   ],
   async run(id, port, { signed, expiresInSeconds, wait, path, timeout }) {
     const machine = await Machine.connect(id);

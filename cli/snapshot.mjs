@@ -2,21 +2,30 @@
 
 import { Machine, Snapshot } from 'nullspace';
 
+import { flag, wanted } from './options.mjs';
+import { CreateSnapshotOptions, SnapshotListOptions } from './options.json';
 import { entries, fields, listing, localTime, show, showId, size } from './output.mjs';
-import { given, pairs } from './values.mjs';
+import { given } from './values.mjs';
 
 const ID = ['<snapshot>', 'id of the snapshot'];
 
+const settings = [
+  flag(CreateSnapshotOptions, '--name <name>'),
+  flag(CreateSnapshotOptions, '-m, --metadata <name=value>'),
+  ['--idempotency-key <key>', 'the same key makes one snapshot'],
+];
+const filters = [
+  flag(SnapshotListOptions, '--name <name>'),
+  flag(SnapshotListOptions, '--machine <id>', { option: 'machineId' }),
+  flag(SnapshotListOptions, '-m, --metadata <name=value>'),
+];
+
 export const create = {
   args: [['<machine>', 'id of the machine']],
-  options: [
-    ['--name <name>', 'what it is called'],
-    ['-m, --metadata <name=value>', 'yours; repeatable', pairs],
-    ['--idempotency-key <key>', 'the same key makes one snapshot'],
-  ],
-  async run(id, { name, metadata, idempotencyKey }) {
+  options: settings,
+  async run(id, { idempotencyKey, ...flags }) {
     const machine = await Machine.connect(id);
-    showId(await machine.createSnapshot(given({ name, metadata, idempotencyKey })));
+    showId(await machine.createSnapshot({ ...wanted(settings, flags), ...given({ idempotencyKey }) }));
   },
 };
 
@@ -28,12 +37,8 @@ export const list = listing(
     ['SIZE', ({ sizeBytes }) => size(sizeBytes)],
     ['METADATA', (info) => entries(info.metadata)],
   ],
-  ({ machine, name, metadata }) => Snapshot.list(given({ machineId: machine, name, metadata })),
-  [
-    ['--name <name>', 'only those called so'],
-    ['--machine <id>', 'only those of a machine'],
-    ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
-  ],
+  (flags) => Snapshot.list(wanted(filters, flags)),
+  filters,
 );
 
 export const get = {

@@ -7,6 +7,8 @@ import { InvalidArgumentError } from 'commander';
 import { defaultBuildLogger, Template, TemplateBuild, waitForPort, waitForUrl } from 'nullspace';
 
 import { interruption, misuse } from './ending.mjs';
+import { flag, wanted } from './options.mjs';
+import { TemplateBuildListOptions, TemplateDefinitionOptions } from './options.json';
 import { fields, isJson, listing, localTime, progress, show, showAll, shown, shownLines, tell } from './output.mjs';
 import { given, list as repeatable, number, pairs } from './values.mjs';
 
@@ -89,55 +91,56 @@ const describedBuild = (one) =>
     error: one.error,
   });
 
+const ofBuild = (flags, given) => flag(TemplateDefinitionOptions, flags, given);
+const buildOptions = [
+  ['-f, --file <path>', 'the Dockerfile (default: that of the directory)'],
+  ofBuild('--build-arg <NAME=VALUE>', { option: 'buildArgs' }),
+  ofBuild('--target <stage>', { option: 'buildTarget' }),
+  ofBuild('--secret <what>', {
+    option: 'buildSecrets',
+    about: 'repeatable: id=NAME,env=VARIABLE or id=NAME,src=FILE',
+    read: secret,
+  }),
+  ['--from <template>', 'begin with a template instead: base, team/app:stable'],
+  ['--image <image>', 'begin with an image instead'],
+  [
+    '--apt <package>',
+    'repeatable, as all of the next: steps are done in their order',
+    step((to, name) => to.aptInstall(name)),
+  ],
+  ['--pip <package>', 'a package of Python', step((to, name) => to.pipInstall(name))],
+  ['--npm <package>', 'a package of npm', step((to, name) => to.npmInstall(name))],
+  ['--copy <FROM:TO>', 'files of the directory', step(copied)],
+  ['--run <command>', 'a command', step((to, command) => to.run(command))],
+  ['--workdir <path>', 'where what follows runs, and commands of machines', step((to, where) => to.setWorkdir(where))],
+  ['--user <name>', 'who runs it', step((to, user) => to.setUser(user))],
+  ['--env <NAME=VALUE>', 'repeatable: a variable of machines', pairs],
+  ['--start <command>', 'what runs when the template is kept'],
+  ['--ready <what>', 'a port, a URL or a command that says when that is ready'],
+  ['--ignore <pattern>', 'repeatable: leave this out, in addition to what .dockerignore names', repeatable],
+  ofBuild('-t, --tag <tag>', { option: 'tags', about: 'repeatable, when the name has none' }),
+  ofBuild('--vcpus <n>'),
+  ofBuild('--memory-mb <n>'),
+  ofBuild('--disk-mb <n>'),
+  ['--no-internet', 'let no step reach the network'],
+  ['--no-cache', 'run every step again'],
+  ['-d, --detach', 'print the id of the build and end; see `template logs`'],
+  ['-q, --quiet', 'print no log'],
+];
+
 export const build = {
   args: [
     ['<name>', 'what it will be called: app, team/app:stable'],
     ['[directory]', 'what is copied from', '.'],
   ],
-  options: [
-    ['-f, --file <path>', 'the Dockerfile (default: that of the directory)'],
-    ['--build-arg <NAME=VALUE>', 'repeatable: a value of ARG', pairs],
-    ['--target <stage>', 'the stage that becomes the template (default: the last)'],
-    ['--secret <what>', 'repeatable: id=NAME,env=VARIABLE or id=NAME,src=FILE', secret],
-    ['--from <template>', 'begin with a template instead: base, team/app:stable'],
-    ['--image <image>', 'begin with an image instead'],
-    [
-      '--apt <package>',
-      'repeatable, as all of the next: steps are done in their order',
-      step((to, name) => to.aptInstall(name)),
-    ],
-    ['--pip <package>', 'a package of Python', step((to, name) => to.pipInstall(name))],
-    ['--npm <package>', 'a package of npm', step((to, name) => to.npmInstall(name))],
-    ['--copy <FROM:TO>', 'files of the directory', step(copied)],
-    ['--run <command>', 'a command', step((to, command) => to.run(command))],
-    [
-      '--workdir <path>',
-      'where what follows runs, and commands of machines',
-      step((to, where) => to.setWorkdir(where)),
-    ],
-    ['--user <name>', 'who runs it', step((to, user) => to.setUser(user))],
-    ['--env <NAME=VALUE>', 'repeatable: a variable of machines', pairs],
-    ['--start <command>', 'what runs when the template is kept'],
-    ['--ready <what>', 'a port, a URL or a command that says when that is ready'],
-    ['--ignore <pattern>', 'repeatable: leave this out, in addition to what .dockerignore names', repeatable],
-    ['-t, --tag <tag>', 'repeatable, when the name has none', repeatable],
-    ['--vcpus <n>', 'processors of the machine that builds', number],
-    ['--memory-mb <n>', 'memory of it, MiB', number],
-    ['--disk-mb <n>', 'smallest disk of machines that start from it, MiB', number],
-    ['--no-internet', 'let no step reach the network'],
-    ['--no-cache', 'run every step again'],
-    ['-d, --detach', 'print the id of the build and end; see `template logs`'],
-    ['-q, --quiet', 'print no log'],
-  ],
+  options: buildOptions,
   async run(name, directory, flags) {
-    const { buildArg, target, secret: secrets, tag } = flags;
     const isDockerfile = flags.from === undefined && flags.image === undefined;
     const builder = isDockerfile ? ofDockerfile(flags, directory) : ofSteps(flags, directory);
     const { signal } = interruption();
     const line = progress('sending files');
     const options = {
-      ...given({ buildArgs: buildArg, buildTarget: target, buildSecrets: secrets, tags: tag }),
-      ...given({ vcpus: flags.vcpus, memoryMb: flags.memoryMb, diskMb: flags.diskMb }),
+      ...wanted(buildOptions, flags),
       ...(flags.internet === false ? { internetAccess: false } : {}),
       ...(flags.cache === false ? { skipCache: true } : {}),
       onUploadProgress: line.step,
@@ -210,8 +213,8 @@ export const rename = {
 export const builds = {
   args: [REF],
   options: [
-    ['--status <status>', 'waiting, building, ready, error or cancelled'],
-    ['--limit <n>', 'most builds', number],
+    flag(TemplateBuildListOptions, '--status <status>', { about: 'waiting, building, ready, error or cancelled' }),
+    flag(TemplateBuildListOptions, '--limit <n>', { about: 'most builds' }),
     ['-q, --quiet', 'ids alone'],
   ],
   async run(ref, { quiet, ...flags }) {

@@ -4,6 +4,8 @@ import { Machine, Volume } from 'nullspace';
 
 import { print, remote } from './copy.mjs';
 import { interruption, misuse } from './ending.mjs';
+import { flag } from './options.mjs';
+import { VolumeMountOptions } from './options.json';
 import { fields, isJson, localTime, show, showAll, showId, shown, size } from './output.mjs';
 import { given, number } from './values.mjs';
 
@@ -113,10 +115,7 @@ export const remove = {
 
 export const attach = {
   args: [ID, ['<machine>', 'id of the machine'], ['<path>', 'where it is mounted']],
-  options: [
-    ['--read-only', 'refuse writes'],
-    ['--subpath <path>', 'a directory of the volume instead of its root'],
-  ],
+  options: [flag(VolumeMountOptions, '--read-only'), flag(VolumeMountOptions, '--subpath <path>')],
   async run(id, machine, mountPath, { readOnly, subpath }) {
     const [volume, found] = [await Volume.get(id), await Machine.connect(machine)];
     show(await found.volumes.attach(volume, given({ mountPath, readOnly, subpath })), attachment);

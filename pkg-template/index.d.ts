@@ -2185,7 +2185,7 @@ export interface CreateOptions extends ClientOptions {
   cwd?: string | undefined;
   /** Environment of every command. @default `{}` */
   envs?: Record<string, string> | undefined;
-  /** Kept verbatim; lists can filter by it. @default `{}` */
+  /** Metadata of your own, kept verbatim; lists can filter by it. @default `{}` */
   metadata?: Record<string, unknown> | undefined;
   /** One key never makes two machines; after the end of its machine it is a {@link ConflictError} (`idempotency_key_expired`). @default a new UUID for each call */
   idempotencyKey?: string | undefined;
@@ -2530,9 +2530,9 @@ export interface SetTimeoutOptions extends CallOptions {
 
 /** Options of {@link Machine.createSnapshot}. A server that keeps neither refuses both: {@link NotImplementedError}. */
 export interface CreateSnapshotOptions extends KeyedOptions {
-  /** 1 to 128 visible ASCII characters, the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none */
+  /** Name, 1 to 128 visible ASCII characters; the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none */
   name?: string | undefined;
-  /** Kept verbatim; {@link Snapshot.list} can filter by it. @default `{}` */
+  /** Metadata of your own, kept verbatim; {@link Snapshot.list} can filter by it. @default `{}` */
   metadata?: Record<string, unknown> | undefined;
 }
 
@@ -2807,11 +2807,11 @@ export interface SnapshotListOptions extends ClientOptions {
 
 /** Options of {@link TemplateWarmPool.create}. */
 export interface WarmPoolOptions extends ClientOptions {
-  /** Free text. @default the template's name */
+  /** Name, free text. @default the template's name */
   name?: string | undefined;
   /** Machines to hold ready, 0 to 100. @default 1 */
   minReady?: number | undefined;
-  /** At most this many, 0 to 100; not below `minReady`. @default `minReady` */
+  /** Most machines, 0 to 100; not below `minReady`. @default `minReady` */
   maxReady?: number | undefined;
   /** What a create without `warmPoolMode` does. @default 'prefer' */
   checkoutPolicy?: 'prefer' | 'require' | 'bypass' | undefined;
@@ -2823,15 +2823,15 @@ export interface WarmPoolOptions extends ClientOptions {
   versionPolicy?: 'pinned_build' | 'track_tag' | undefined;
   /** Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none */
   trackTag?: string | undefined;
-  /** Lists can filter by them. @default `{}` */
+  /** Labels that lists can filter by. @default `{}` */
   labels?: Record<string, unknown> | undefined;
   /** Verbatim. @default `{}` */
   metadata?: Record<string, unknown> | undefined;
   /** Processors of each machine, 1 to 256. @default 2 */
   vcpus?: number | undefined;
-  /** MiB, 1 to 1048576. @default 512 */
+  /** MiB of memory of each, 1 to 1048576. @default 512 */
   memoryMb?: number | undefined;
-  /** MiB, 512 to 131072. @default the server's */
+  /** MiB of disk of each, 512 to 131072. @default the server's */
   diskMb?: number | undefined;
 }
 

@@ -46,7 +46,7 @@ options! {
         cwd: "string";
         /// Environment of every command. @default `{}`
         envs: "Record<string, string>";
-        /// Kept verbatim; lists can filter by it. @default `{}`
+        /// Metadata of your own, kept verbatim; lists can filter by it. @default `{}`
         metadata: "Record<string, unknown>";
         /// One key never makes two machines; after the end of its machine it is a {@link ConflictError} (`idempotency_key_expired`). @default a new UUID for each call
         idempotencyKey: "string";

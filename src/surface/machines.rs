@@ -18,9 +18,9 @@ use crate::core::{egress, machine};
 pub const COPY_TIME: Duration = Duration::from_secs(300);
 
 const LABELS: &[Field] = fields![
-    /// 1 to 128 visible ASCII characters, the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none
+    /// Name, 1 to 128 visible ASCII characters; the entry `nullspace.name` of the metadata. Several snapshots may have one name. @default none
     NAME,
-    /// Kept verbatim; {@link Snapshot.list} can filter by it. @default `{}`
+    /// Metadata of your own, kept verbatim; {@link Snapshot.list} can filter by it. @default `{}`
     object("metadata").local(),
 ];
 const FIELDS: &[Field] = fields![

@@ -11,11 +11,11 @@ use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 
 const SETTINGS: &[Field] = fields![
-    /// Free text. @default the template's name
+    /// Name, free text. @default the template's name
     filled("name"),
     /// Machines to hold ready, {range}. @default 1
     int("minReady", POOL_READY),
-    /// At most this many, {range}; not below `minReady`. @default `minReady`
+    /// Most machines, {range}; not below `minReady`. @default `minReady`
     int("maxReady", POOL_READY),
     /// What a create without `warmPoolMode` does. @default 'prefer'
     one_of("checkoutPolicy", &["prefer", "require", "bypass"]),
@@ -27,7 +27,7 @@ const SETTINGS: &[Field] = fields![
     one_of("versionPolicy", &["pinned_build", "track_tag"]),
     /// Tag to follow; needed for `versionPolicy: 'track_tag'` unless the reference has one. @default none
     filled("trackTag"),
-    /// Lists can filter by them. @default `{}`
+    /// Labels that lists can filter by. @default `{}`
     object("labels"),
     /// Verbatim. @default `{}`
     object("metadata"),
@@ -37,9 +37,9 @@ const SETTINGS: &[Field] = fields![
 const SIZE: &[Field] = fields![
     /// Processors of each machine, {range}. @default {default}
     int("vcpus", VCPUS).local().by_default(DEFAULT_VCPUS),
-    /// MiB, {range}. @default {default}
+    /// MiB of memory of each, {range}. @default {default}
     int("memoryMb", MEMORY_MB).local().by_default(DEFAULT_MEMORY_MB),
-    /// MiB, {range}. @default the server's
+    /// MiB of disk of each, {range}. @default the server's
     int("diskMb", DISK_MB).local(),
 ];
 

@@ -193,8 +193,12 @@ test('a warm pool is made, waited for, used, changed and deleted', async () => {
     '1',
     '--max-ready',
     '1',
+    '--label',
+    'team=a=b',
     ...SMALL,
   );
+  assert.deepEqual((await json('warm-pool', 'get', pool)).labels, { team: 'a=b' });
+  assert.equal((await run(['warm-pool', 'update', pool, '--label', 'team'])).code, 2);
   assert.equal((await json('warm-pool', 'wait', pool, '--timeout', '60')).status.ready, 1);
   const made = await good('machine', 'create', '--warm-pool', pool, '--warm-pool-mode', 'require', ...SMALL);
   await good('machine', 'kill', made);
@@ -253,6 +257,18 @@ test('the doctor says what works, and where the address and the key came from', 
   const { code, stdout } = await run(['doctor', '--json'], { NULLSPACE_API_KEY: 'wrong' });
   assert.equal(code, 3);
   assert.match(JSON.parse(stdout).problem, /key/i);
+});
+
+test('help says of a flag what its option is, with its range and default', async () => {
+  const help = (await good('machine', 'create', '--help')).replaceAll(/\s+/g, ' ');
+  for (const line of [
+    '--vcpus <n> processors, 1 to 256 (default: 2)',
+    '--warm-pool-wait-ms <ms> milliseconds to wait for a ready machine, 0 to 600000 (default: 0)',
+    '-e, --env <name=value> environment of every command; repeatable',
+  ])
+    assert.ok(help.includes(line), line);
+  const change = (await good('warm-pool', 'update', '--help')).replaceAll(/\s+/g, ' ');
+  assert.ok(change.includes('--min-ready <n> machines to hold ready, 0 to 100 --max-ready'), change);
 });
 
 test('errors say what is wrong, with an exit code of their kind', async () => {

@@ -1,5 +1,5 @@
-//! What is generated of `index.d.ts`: options and answers, each between a line that begins their region and one that ends it. The
-//! rest of that file is written by hand.
+//! What is generated and committed. Of `index.d.ts`: options and answers, each between a line that begins their region and one that
+//! ends it; the rest of that file is written by hand. `cli/options.json`: options that are flags of the command line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,17 @@ pub fn renewed(root: &Path) -> Result<String> {
         &options::generate()?,
     )?;
     region(&text, "Answers, made from crates/wire", &answers::generate()?)
+}
+
+/// Options of the command line.
+pub fn flags_file(root: &Path) -> PathBuf {
+    root.join("cli/options.json")
+}
+
+/// Brings both up to date.
+pub fn write(root: &Path) -> Result<()> {
+    fs::write(file(root), renewed(root)?)?;
+    Ok(fs::write(flags_file(root), options::flags()?)?)
 }
 
 fn region(text: &str, title: &str, content: &str) -> Result<String> {
@@ -75,6 +86,16 @@ mod tests {
         assert!(
             now == renewed(root).unwrap(),
             "pkg-template/index.d.ts is behind the sources: run `cargo xtask declarations`"
+        );
+    }
+
+    #[test]
+    fn flags_of_the_command_line_have_the_options_of_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        let now = fs::read_to_string(flags_file(root)).unwrap();
+        assert!(
+            now == options::flags().unwrap(),
+            "cli/options.json is behind the sources: run `cargo xtask declarations`"
         );
     }
 

@@ -42,7 +42,7 @@ enum Task {
     },
     /// Prints the generated decoders.
     Decoders,
-    /// Renews options and answers in pkg-template/index.d.ts.
+    /// Renews options and answers in pkg-template/index.d.ts, and cli/options.json.
     Declarations,
 }
 
@@ -59,7 +59,7 @@ fn main() -> Result<()> {
             let size = fs::metadata(out.join(wasm::MODULE))?.len();
             println!("{}: {} KB of wasm", out.display(), size / 1000);
         }
-        Task::Declarations => fs::write(declarations::file(root), declarations::renewed(root)?)?,
+        Task::Declarations => declarations::write(root)?,
         Task::Decoders => print!("{}", decoders::generate()?),
     }
     Ok(())

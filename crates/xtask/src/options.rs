@@ -1,13 +1,15 @@
 //! The options in `index.d.ts`: an interface for each kind of options of the table (src/surface) that has a name there, and for those
-//! that `core` reads by hand.
+//! that `core` reads by hand. The command line has its flags from the same: see [`flags`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
+use nullspace::core::options::snake_case;
 use nullspace::core::shown;
 use nullspace::surface::{self, Field, Kind, U32};
 use nullspace_wire::limits::Range;
+use serde_json::{json, Map, Value};
 
 use crate::declarations::{comment, literals, union};
 
@@ -29,10 +31,14 @@ struct Shown {
     needed: bool,
 }
 
+fn interfaces() -> Result<Vec<Interface>> {
+    let by_hand = shown::INTERFACES.iter().map(|one| Ok(by_hand(one)));
+    by_hand.chain(table()).collect()
+}
+
 /// All of them.
 pub fn generate() -> Result<String> {
-    let by_hand = shown::INTERFACES.iter().map(|one| Ok(by_hand(one)));
-    let interfaces: Vec<Interface> = by_hand.chain(table()).collect::<Result<_>>()?;
+    let interfaces = interfaces()?;
     let mut made: BTreeMap<&str, String> = BTreeMap::new();
     let mut text = String::new();
     for interface in &interfaces {
@@ -125,6 +131,15 @@ fn declaration(interface: &Interface, all: &[Interface]) -> Result<String> {
         write!(text, " extends {}", interface.parents.join(", "))?;
     }
     text.push_str(" {\n");
+    for option in own(interface, all) {
+        text.push_str(&declared(option).with_context(|| option.name.to_owned())?);
+    }
+    text.push_str("}\n");
+    Ok(text)
+}
+
+/// Its options that no parent has.
+fn own<'a>(interface: &'a Interface, all: &'a [Interface]) -> impl Iterator<Item = &'a Shown> {
     let names = interface.parents.iter();
     let names: Vec<&str> = names
         .flat_map(|parent| parent.split(|letter: char| !letter.is_alphanumeric()))
@@ -134,12 +149,8 @@ fn declaration(interface: &Interface, all: &[Interface]) -> Result<String> {
         .flat_map(|parent| &parent.options)
         .map(|option| option.name)
         .collect();
-    let own = interface.options.iter();
-    for option in own.filter(|option| !inherited.contains(&option.name)) {
-        text.push_str(&declared(option).with_context(|| option.name.to_owned())?);
-    }
-    text.push_str("}\n");
-    Ok(text)
+    let options = interface.options.iter();
+    options.filter(move |option| !inherited.contains(&option.name))
 }
 
 fn declared(option: &Shown) -> Result<String> {
@@ -172,6 +183,86 @@ fn about(option: &Shown) -> Result<String> {
         "nothing stands for a part of: {text}"
     );
     Ok(text)
+}
+
+/// The same for the command line, by interface and name: what its help says of an option, and how the text of a flag is read. No
+/// text is a function.
+pub fn flags() -> Result<String> {
+    let mut all = Map::new();
+    let interfaces = interfaces()?;
+    for interface in &interfaces {
+        let options =
+            own(interface, &interfaces).filter(|option| !option.types.iter().any(|one| one.contains("=>")));
+        let options = options.map(|option| {
+            let known = flag(option, interface).with_context(|| option.name.to_owned())?;
+            Ok((option.name.to_owned(), known))
+        });
+        all.insert(interface.name.to_owned(), options.collect::<Result<_>>()?);
+    }
+    Ok(serde_json::to_string_pretty(&Value::Object(all))? + "\n")
+}
+
+fn flag(option: &Shown, interface: &Interface) -> Result<Value> {
+    const SAY_NOTHING: [&str; 6] = ["none", "all", "false", "true", "{}", "the server's"];
+    let comment = about(option)?;
+    let (words, tags) = comment.split_once('@').unwrap_or((&comment, ""));
+    // The first clause: help is one line.
+    let words = words.split("\n\n").next().unwrap_or_default().trim();
+    let clause = words.split(". ").next().and_then(|one| one.split("; ").next());
+    let about = plain(clause.unwrap_or_default().trim_end_matches('.'), interface);
+    let default = tags.strip_prefix("default ").map(|text| {
+        let text = text.split(['\n', '@']).next().unwrap_or_default();
+        plain(text.trim().trim_matches('\''), interface)
+    });
+    let mut known = json!({ "about": lowered(&about), "kind": kind(option) });
+    if let Some(default) = default.filter(|text| !SAY_NOTHING.contains(&text.as_str())) {
+        known["default"] = default.into();
+    }
+    Ok(known)
+}
+
+/// How the text of a flag is read.
+fn kind(option: &Shown) -> &'static str {
+    match option.types.as_slice() {
+        [one] if one == "number" => "number",
+        [one] if one == "readonly string[]" => "list",
+        [one] if one.contains("Record<string, ") => "pairs",
+        _ => "text",
+    }
+}
+
+/// Words without Markdown; other options are called by their flags.
+fn plain(text: &str, interface: &Interface) -> String {
+    let mut linked = text.split("{@link ");
+    let begin = linked.next().map(str::to_owned);
+    let rest = linked.map(|part| part.replacen('}', "", 1));
+    let text: String = begin.into_iter().chain(rest).collect();
+    let text = text.replace('\n', " ");
+    let parts = text.split('`').enumerate().map(|(index, part)| {
+        // Names of one word may be anything else, such as templates.
+        let named =
+            part.contains(char::is_uppercase) && interface.options.iter().any(|option| option.name == part);
+        match index % 2 == 1 && named {
+            true => format!("--{}", snake_case(part).replace('_', "-")),
+            false => part.to_owned(),
+        }
+    });
+    parts.collect()
+}
+
+/// Begins in lower case, unless the first word is a unit or an abbreviation, such as MiB.
+fn lowered(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_lowercase);
+    let rest = letters.as_str();
+    match rest
+        .split(' ')
+        .next()
+        .is_some_and(|word| word.contains(char::is_uppercase))
+    {
+        true => text.to_owned(),
+        false => first.chain(rest.chars()).collect(),
+    }
 }
 
 /// The text of a comment of Rust.
@@ -207,5 +298,51 @@ mod tests {
         let (update, _) = update.split_once("\n}\n").unwrap();
         assert!(update.contains("  template?: string | undefined;"));
         assert!(!update.contains("minReady?"));
+    }
+    #[test]
+    fn a_flag_has_the_first_clause_of_the_comment_its_default_and_how_it_is_read() {
+        let all: Value = serde_json::from_str(&flags().unwrap()).unwrap();
+        for (interface, option, known) in [
+            (
+                "CreateOptions",
+                "vcpus",
+                json!({ "about": "processors, 1 to 256", "kind": "number", "default": "2" }),
+            ),
+            (
+                "CreateOptions",
+                "memoryMb",
+                json!({
+                    "about": "MiB of memory, 1 to 1048576",
+                    "kind": "number",
+                    "default": "512; 2048 for the templates code-interpreter and desktop",
+                }),
+            ),
+            (
+                "CreateOptions",
+                "envs",
+                json!({ "about": "environment of every command", "kind": "pairs" }),
+            ),
+            (
+                "CreateOptions",
+                "snapshotId",
+                json!({ "about": "start from this snapshot", "kind": "text" }),
+            ),
+            (
+                "WarmPoolOptions",
+                "maxReady",
+                json!({ "about": "most machines, 0 to 100", "kind": "number", "default": "--min-ready" }),
+            ),
+            (
+                "TemplateDefinitionOptions",
+                "tags",
+                json!({
+                    "about": "names of the build",
+                    "kind": "list",
+                    "default": "the tag of ref, else the server's (default)",
+                }),
+            ),
+        ] {
+            assert_eq!(all[interface][option], known, "{interface}.{option}");
+        }
     }
 }
