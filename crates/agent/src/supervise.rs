@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 /// Asks a supervisor to end its command and everything below it.
 pub const END: libc::c_int = libc::SIGUSR1;
 
-/// How long processes that were killed may take to be gone; one that hangs in the kernel is left to itself then.
+/// How long none of the processes that were killed may be gone; one that hangs in the kernel is left to itself then.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long processes that were sent a stop may take to be stopped, counted from the last new one. Some never are, such
-/// as one that waits in vfork() for a child that was stopped, and other commands of the machine end all the time.
-const SETTLING: Duration = Duration::from_millis(250);
-const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+/// After how many looks without a new process those that were sent a stop count as stopped. Some never are, such as one
+/// that waits in vfork() for a child that was stopped, and other commands of the machine end all the time. Looks and not
+/// seconds: on a busy computer both sides get fewer turns.
+const SETTLED: u32 = 200;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest time between two looks at what is left.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -78,13 +79,29 @@ fn watch(command: libc::pid_t) {
         // before the end of a command that was killed together with it.
         match unsafe { libc::sigwaitinfo(&raw const wanted, std::ptr::null_mut()) } {
             END => return end(),
-            libc::SIGCHLD if collect(command) => return,
+            // It may have been killed while others were collected: then `END` was sent before.
+            libc::SIGCHLD if collect(command) => {
+                if is_asked_to_end() {
+                    end();
+                }
+                return;
+            }
             _ => {}
         }
     }
 }
 
 const _: () = assert!(END < libc::SIGCHLD);
+
+/// Whether [`END`] waits to be heard.
+fn is_asked_to_end() -> bool {
+    // SAFETY: a live set, which the call fills.
+    unsafe {
+        let mut pending: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&raw mut pending);
+        libc::sigismember(&raw const pending, END) == 1
+    }
+}
 
 /// Collects orphans that have ended, and tells whether the command has.
 fn collect(command: libc::pid_t) -> bool {
@@ -108,38 +125,47 @@ fn collect(command: libc::pid_t) -> bool {
 
 /// Ends everything below this process.
 fn end() {
-    stop();
-    let settled_by = Instant::now() + SETTLING;
-    let deadline = Instant::now() + PATIENCE;
+    let mut before = stop();
+    let mut living = Vec::new();
+    let mut deadline = Instant::now() + PATIENCE;
     let mut pause = SHORTEST_PAUSE;
-    let mut quiet = 0;
-    while quiet < 2 {
+    // Looks that found nothing alive, and those among them that cannot have missed anything.
+    let (mut quiet, mut sure) = (0, 0);
+    while sure < 2 && quiet < SETTLED {
         let look = Look::now();
-        for pid in look.below.keys() {
+        let found: Vec<_> = look.alive().collect();
+        for pid in &found {
             send(*pid, libc::SIGKILL);
         }
-        let is_sure = look.is_whole || Instant::now() > settled_by;
-        if is_sure && look.below.values().all(|state| *state == State::Over) {
+        if found.is_empty() {
             quiet += 1;
-            continue;
+            sure = if look.is_settled(&before) { sure + 1 } else { 0 };
+            pause = SHORTEST_PAUSE;
+        } else {
+            (quiet, sure) = (0, 0);
+            if found != living {
+                living = found;
+                deadline = Instant::now() + PATIENCE;
+            } else if Instant::now() > deadline {
+                return;
+            }
         }
-        quiet = 0;
-        if Instant::now() > deadline {
-            return;
+        if sure < 2 {
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        before = look;
     }
 }
 
 /// Stops everything below this process: what is stopped cannot fork any more, so that even a process that forks as
-/// fast as it can is caught.
-fn stop() {
+/// fast as it can is caught. Gives the last look.
+fn stop() -> Look {
     let mut stopped = HashSet::new();
-    let mut settled_by = Instant::now() + SETTLING;
-    let mut quiet = 0;
-    // Twice nothing new: a process whose parent ended during a look shows in the next one.
-    while quiet < 2 {
+    let mut before = Look::default();
+    // Looks without a new process, and those among them after which nothing can fork any more.
+    let (mut quiet, mut sure) = (0, 0);
+    while sure < 2 && quiet < SETTLED {
         let look = Look::now();
         let mut is_news = false;
         for pid in look.below.keys() {
@@ -149,15 +175,15 @@ fn stop() {
             }
         }
         if is_news {
-            settled_by = Instant::now() + SETTLING;
-            quiet = 0;
-        } else if look.is_settled() || Instant::now() > settled_by {
-            quiet += 1;
+            (quiet, sure) = (0, 0);
         } else {
-            quiet = 0;
+            quiet += 1;
+            sure = if look.is_settled(&before) { sure + 1 } else { 0 };
             std::thread::sleep(SHORTEST_PAUSE);
         }
+        before = look;
     }
+    before
 }
 
 fn send(pid: libc::pid_t, signal: libc::c_int) {
@@ -166,6 +192,7 @@ fn send(pid: libc::pid_t, signal: libc::c_int) {
 }
 
 /// The processes below this one, as one walk through `/proc` finds them.
+#[derive(Default)]
 struct Look {
     below: BTreeMap<libc::pid_t, State>,
     /// No process of the machine ended during the walk. One that did may have left a child that the walk has missed,
@@ -196,6 +223,10 @@ impl Look {
                 None => is_whole = false,
             }
         }
+        // A parent that is not there ended between the reads, and whose child it left is not known.
+        is_whole &= all
+            .values()
+            .all(|(_, parent)| *parent == 0 || all.contains_key(parent));
         // SAFETY: no pointers.
         let own = unsafe { libc::getpid() };
         let is_below = |pid: libc::pid_t| {
@@ -218,9 +249,18 @@ impl Look {
         Self { below, is_whole }
     }
 
-    /// Whether nothing below this process can fork any more.
-    fn is_settled(&self) -> bool {
-        self.is_whole && self.below.values().all(|state| *state != State::Runs)
+    /// Those that have not ended.
+    fn alive(&self) -> impl Iterator<Item = libc::pid_t> + '_ {
+        let alive = self.below.iter().filter(|(_, state)| **state != State::Over);
+        alive.map(|(pid, _)| *pid)
+    }
+
+    /// Whether nothing below this process can fork any more. What ended or stopped only since the look before may have forked
+    /// after this one had read the list of processes.
+    fn is_settled(&self, before: &Self) -> bool {
+        let is_still =
+            |pid, state| state != State::Runs && before.below.get(pid).is_some_and(|was| *was != State::Runs);
+        self.is_whole && self.below.iter().all(|(pid, state)| is_still(pid, *state))
     }
 }
 

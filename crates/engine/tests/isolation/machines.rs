@@ -179,7 +179,13 @@ async fn a_storm_of_processes_ends_with_its_command() {
     assert_eq!(ended.unwrap().unwrap().code, 137);
     // The agent, the supervisor of this command and its shell; the last of the storm's may be on their way out.
     let left = "for i in $(seq 100); do set -- /proc/[0-9]*; [ $# = 3 ] && break; sleep 0.1; done; echo $#";
-    assert_eq!(sh(&machine, left).await, "3");
+    let found = sh(&machine, left).await;
+    let states = sh(
+        &machine,
+        "grep -h -E '^(Name|State|Pid|PPid)' /proc/[0-9]*/status | paste - - - -",
+    )
+    .await;
+    assert_eq!(found, "3", "{states}");
     machine.stop().await.unwrap();
 }
 
