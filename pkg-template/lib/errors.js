@@ -1,10 +1,9 @@
 // The error classes by their kinds, which Rust decides.
 
-import * as named from './error-classes.js';
+import { named } from './error-names.js';
+import { NullspaceError } from './nullspace-error.js';
 
 export * from './error-classes.js';
-
-const { NullspaceError } = named;
 
 /** What Rust calls the kind of a class: `rate_limit` of `RateLimitError`. */
 const kindOf = (name) =>
@@ -14,7 +13,7 @@ const kindOf = (name) =>
     .toLowerCase();
 
 export const classes = { other: NullspaceError };
-// Names of exports stay, while minifiers rename classes. On the prototype, so that it shows up in no listing of fields.
+// On the prototype, so that it shows up in no listing of fields.
 for (const [name, type] of Object.entries(named)) {
   if (type !== NullspaceError) classes[kindOf(name)] = type;
   Object.defineProperty(type, 'name', { value: name, configurable: true });

@@ -195,6 +195,7 @@ const checks = {
       'lib/decoders.js',
       'lib/errors.js',
       'lib/error-classes.js',
+      'lib/error-names.js',
       'lib/nullspace-error.js',
       'lib/code.js',
     ]) {

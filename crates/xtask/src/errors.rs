@@ -1,4 +1,4 @@
-//! `lib/error-classes.js`: a class for each kind of error that Rust knows.
+//! `lib/error-classes.js`: a class for each kind of error that Rust knows; `lib/error-names.js`: the same by their names.
 
 use nullspace::core::error::{Kind, ALL_KINDS};
 
@@ -20,12 +20,22 @@ fn parent(kind: Kind) -> String {
     }
 }
 
-/// The module. The base, which does something, is written by hand.
+/// The classes. The base, which does something, is written by hand.
 pub fn generate() -> String {
     let kinds = ALL_KINDS.iter().filter(|kind| **kind != Kind::Other);
     let classes: String = kinds.map(|kind| format!("{} {{}}\n", declared(*kind))).collect();
     format!(
         "// Generated of src/core/error.rs.\n\nimport {{ {BASE} }} from './nullspace-error.js';\n\nexport {{ {BASE} }};\n{classes}"
+    )
+}
+
+/// The table of them: names of its fields stay where a bundler renames classes, and Parcel cannot list the names of a module.
+pub fn names() -> String {
+    let kinds = ALL_KINDS.iter().filter(|kind| **kind != Kind::Other);
+    let others: Vec<_> = kinds.map(|kind| class(*kind)).collect();
+    let names = format!("{BASE}, {}", others.join(", "));
+    format!(
+        "// Generated of src/core/error.rs.\n\nimport {{ {names} }} from './error-classes.js';\n\nexport const named = {{ {names} }};\n"
     )
 }
 

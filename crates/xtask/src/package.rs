@@ -39,6 +39,7 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(lib.join("glue.js"), &built.glue)?;
     fs::write(lib.join("decoders.js"), decoders)?;
     fs::write(lib.join("error-classes.js"), errors::generate())?;
+    fs::write(lib.join("error-names.js"), errors::names())?;
     fs::write(out.join("index.d.ts"), declarations::renewed(root)?)?;
     let (esm, cjs) = inline(&built.wasm)?;
     fs::write(lib.join("inline-data.js"), esm)?;
