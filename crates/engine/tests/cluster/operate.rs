@@ -272,7 +272,10 @@ async fn parts_with_certificates_speak_tls_and_name_a_request_alike_and_a_node_d
         node.answered().contains(&id)
     })
     .await;
-    assert!(gateway.answered().contains(&id), "{}", gateway.log());
+    until("the gateway tells of the same request", async || {
+        gateway.answered().contains(&id)
+    })
+    .await;
     assert_eq!(ask().await.0, 404);
     // Without TLS nobody is heard, and who does not know the authority does not trust.
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
