@@ -52,25 +52,22 @@ async function runSuite(name, { title, run }) {
   for (const key of Object.keys(total)) total[key] += counts[key] ?? 0;
 }
 
-/** One after the other: beside each other most are slow enough to miss what they wait for. */
+/** One after the other: beside each other they are slow enough to miss what they wait for. */
 async function runSuites(chosen) {
   for (const [name, suite] of chosen) await runSuite(name, suite);
 }
 const early = wanted.filter(([, suite]) => suite.early);
 const others = wanted.filter(([, suite]) => !suite.early);
-const [inRust, light] = ['inRust', 'light'].map((kind) => others.filter(([, suite]) => suite[kind]));
-const alone = others.filter(([, suite]) => !suite.inRust && !suite.light);
 
 try {
   await prepare({
     tests: true,
-    inRust: inRust.length > 0,
+    inRust: wanted.some(([, suite]) => suite.inRust),
     engine: others.length > 0,
     needs: new Set(wanted.flatMap(([, suite]) => suite.needs ?? [])),
     onPackage: () => runSuites(early),
   });
-  await Promise.all([runSuites(inRust), runSuites(light)]);
-  await runSuites(alone);
+  await runSuites(others);
 } catch (error) {
   if (!(error instanceof StepError)) console.error(error);
   total.failed += 1; // the set-up

@@ -31,8 +31,7 @@ const biome = inRoot('node_modules', '.bin', 'biome');
 
 /**
  * All suites by name. `run(step)` resolves with counts; what it `needs` is made while the engine compiles. One that is `early` needs no
- * engine and runs meanwhile, too. One that is `inRust` is compiled with it, and runs beside those that are `light`: what these wait
- * for leaves them time. What is `apart` runs only when it is asked for.
+ * engine and runs meanwhile, too. One that is `inRust` is compiled with it. What is `apart` runs only when it is asked for.
  */
 export const suites = {
   rustfmt: command('rustfmt', 'cargo', ['fmt', '--all', '--check']),
@@ -44,8 +43,7 @@ export const suites = {
     inRust: true,
     async run(step) {
       // `--no-fail-fast`, so that the sum is one of all tests.
-      const env = { ...CHECKED, RUST_TEST_THREADS: String(AT_ONCE) };
-      const cargo = (args) => step.try('cargo', ['test', ...args], { env });
+      const cargo = (args) => step.try('cargo', ['test', ...args], { env: CHECKED });
       const { code, output } = await cargo([...TESTED, '--no-fail-fast']);
       const tools = await cargo(TESTED_TOOLS);
       return cargoCounts(output + tools.output, code || tools.code);
@@ -88,11 +86,10 @@ export const suites = {
     title: 'the package against a scripted server (tests/wasm)',
     early: true,
     needs: [buildTraps],
-    run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root, atOnce: PROCESSORS }),
+    run: (step) => nodeTest(step, testFiles('tests/wasm'), { cwd: root }),
   },
   playground: {
     title: 'the playground in Chromium (tests/playground)',
-    light: true,
     needs: [playgroundPackages],
     async run(step) {
       const tsc = inRoot('node_modules', '.bin', 'tsc');
@@ -101,7 +98,6 @@ export const suites = {
         cwd: root,
         env: testEnvironment(),
         wrapper: ownNetwork(),
-        atOnce: PROCESSORS,
       });
       counts[code === 0 ? 'passed' : 'failed'] += 1;
       return counts;
@@ -141,7 +137,6 @@ export const suites = {
   },
   cli: {
     title: 'the command line of the packed package (tests/cli)',
-    light: true,
     async run(step) {
       const project = await consumerProject(step, ['tests/cli', 'scripts/lib']);
       return nodeTest(step, testFiles('tests/cli'), { cwd: project, env: testEnvironment(), wrapper: ownNetwork() });
@@ -182,7 +177,6 @@ export const suites = {
   },
   examples: {
     title: 'the examples (tests/examples)',
-    light: true,
     async run(step) {
       const folder = await installedExamples(step);
       const env = { ...testEnvironment(), NULLSPACE_TEST_EXAMPLES: folder };
@@ -191,7 +185,6 @@ export const suites = {
   },
   contract: {
     title: 'the Python SDK against the engine (tests/contract)',
-    light: true,
     async run(step) {
       const python = await pythonFor(step, 'tests/contract');
       const run = ['tests/contract/run.mjs', python];
@@ -217,13 +210,11 @@ export const suites = {
   },
   replay: {
     title: 'recorded requests of the Python SDK (tests/contract)',
-    light: true,
     run: (step) =>
       nodeTest(step, testFiles('tests/contract'), { cwd: root, env: testEnvironment(), wrapper: ownNetwork() }),
   },
   readme: {
     title: 'blocks of README and docs (tests/readme)',
-    light: true,
     async run(step) {
       const project = await consumerProject(step, [
         'tests/readme',
@@ -240,7 +231,6 @@ export const suites = {
   },
   scripts: {
     title: 'the scripts themselves (tests/scripts)',
-    light: true,
     // The compiler that reads the declarations of the package.
     needs: [referencePackages],
     run(step) {
@@ -264,11 +254,7 @@ export const suites = {
         counts.failures.push(output + hint);
       }
       if (counts.failed > 0) return counts;
-      const read = await nodeTest(step, testFiles('tests/site'), {
-        cwd: root,
-        env: testEnvironment(),
-        atOnce: PROCESSORS,
-      });
+      const read = await nodeTest(step, testFiles('tests/site'), { cwd: root, env: testEnvironment() });
       return { ...read, passed: read.passed + counts.passed };
     },
   },
@@ -394,21 +380,17 @@ const testFiles = (directory) =>
     .sort()
     .map((name) => path.join(directory, name));
 
-const PROCESSORS = os.availableParallelism();
-/** How many tests run at once: they wait more than they compute. */
-const AT_ONCE = 2 * PROCESSORS;
-
 /** For one test. The long forms of `npm run soak` take longer. Milliseconds. */
 const TEST_LIMIT_MS = process.env.NULLSPACE_TEST_LONG ? 3_600_000 : 180_000;
 
 /**
- * Runs test files, `atOnce` at a time, each with the wrapper to itself. `pattern` gives the names of a file's tests that run, where
- * not all do: the others count as nothing.
+ * Runs test files, as many at once as there are processors, each with the wrapper to itself. `pattern` gives the names of a file's
+ * tests that run, where not all do: the others count as nothing.
  */
 async function nodeTest(
   step,
   files,
-  { cwd, env = process.env, wrapper = [], atOnce = AT_ONCE, pattern = () => undefined, limit = TEST_LIMIT_MS },
+  { cwd, env = process.env, wrapper = [], pattern = () => undefined, limit = TEST_LIMIT_MS },
 ) {
   const total = { passed: 0, failed: 0, skipped: 0, failures: [], skips: [] };
   const runFile = async (file) => {
@@ -432,7 +414,7 @@ async function nodeTest(
   const worker = async () => {
     for (const file of waiting) await runFile(file);
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
   return total;
 }
 
