@@ -5,7 +5,7 @@ use nullspace::client::page::page;
 use nullspace::client::single::Planned;
 use nullspace::client::warm_pool::wait_until_ready;
 use nullspace::client::{Client, Failure};
-use nullspace::core::config::{self, Environment};
+use nullspace::core::config;
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::exec;
 use nullspace::core::machine::{self, create_fields, list, list_fields, run_once_fields};
@@ -15,24 +15,12 @@ use nullspace::script::{Act, Script};
 use nullspace::surface::{machines, pools};
 use nullspace::transport::Phase;
 
+use crate::support::Nowhere;
+
 const MACHINE: &str = r#"{"id":"mch_1","status":"running","config":{"vcpus":2,"memory_mb":512},"template":"base","created_at":"2026-01-01T00:00:00Z","cwd":"/workspace"}"#;
 const DONE: &str = r#"{"exit_code":0,"stdout":"hi\n","stderr":""}"#;
 const BUSY: &str = r#"{"error":"busy","code":"transition_in_progress"}"#;
 const LIMITED: &str = r#"{"error":"slow down","code":"rate_limit_exceeded"}"#;
-
-struct Nowhere;
-
-impl Environment for Nowhere {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn read(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn home(&self) -> Option<String> {
-        None
-    }
-}
 
 fn object(fields: &[(&str, Value)]) -> Value {
     Value::Object(

@@ -4,11 +4,12 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-use nullspace::core::config::Environment;
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{Fields, Value};
 use nullspace::core::{egress, exec, lease, machine, warm_pool};
 use nullspace::surface::{self, Scope};
+
+use crate::support::Nowhere;
 
 const ROUNDS: u32 = 1_500;
 
@@ -48,21 +49,6 @@ impl Random {
                 .map(|_| ((*self.pick(&NAMES)).to_owned(), self.value(depth)))
                 .collect(),
         )
-    }
-}
-
-/// No environment.
-struct Nothing;
-
-impl Environment for Nothing {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn read(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn home(&self) -> Option<String> {
-        None
     }
 }
 
@@ -177,7 +163,7 @@ fn check(seed: u64) -> (u32, u32) {
         };
         let results = [
             any(machine::create_fields(&options), &|fields| {
-                machine::create(fields, &Nothing).map(drop)
+                machine::create(fields, &Nowhere).map(drop)
             }),
             any(machine::list_fields(&options), &|fields| {
                 machine::list(fields).map(drop)

@@ -26,7 +26,8 @@ pub fn given(json: Json) -> Value {
     }
 }
 
-struct Nowhere;
+/// No environment.
+pub struct Nowhere;
 
 impl Environment for Nowhere {
     fn env(&self, _: &str) -> Option<String> {
