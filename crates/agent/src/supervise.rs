@@ -79,15 +79,13 @@ fn watch(command: libc::pid_t) {
         // before the end of a command that was killed together with it.
         match unsafe { libc::sigwaitinfo(&raw const wanted, std::ptr::null_mut()) } {
             END => return end(),
-            // It may have been killed while others were collected: then `END` was sent before.
-            libc::SIGCHLD if collect(command) => {
-                if is_asked_to_end() {
-                    end();
-                }
-                return;
-            }
+            libc::SIGCHLD if collect(command) => break,
             _ => {}
         }
+    }
+    // It may have been killed while others were collected: then `END` was sent before.
+    if is_asked_to_end() {
+        end();
     }
 }
 
@@ -129,20 +127,18 @@ fn end() {
     let mut living = Vec::new();
     let mut deadline = Instant::now() + PATIENCE;
     let mut pause = SHORTEST_PAUSE;
-    // Looks that found nothing alive, and those among them that cannot have missed anything.
-    let (mut quiet, mut sure) = (0, 0);
-    while sure < 2 && quiet < SETTLED {
+    let mut calm = Calm::default();
+    while !calm.lasts() {
         let look = Look::now();
         let found: Vec<_> = look.alive().collect();
         for pid in &found {
             send(*pid, libc::SIGKILL);
         }
         if found.is_empty() {
-            quiet += 1;
-            sure = if look.is_settled(&before) { sure + 1 } else { 0 };
+            calm.note(look.is_settled(&before));
             pause = SHORTEST_PAUSE;
         } else {
-            (quiet, sure) = (0, 0);
+            calm = Calm::default();
             if found != living {
                 living = found;
                 deadline = Instant::now() + PATIENCE;
@@ -150,7 +146,7 @@ fn end() {
                 return;
             }
         }
-        if sure < 2 {
+        if !calm.lasts() {
             std::thread::sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -163,9 +159,8 @@ fn end() {
 fn stop() -> Look {
     let mut stopped = HashSet::new();
     let mut before = Look::default();
-    // Looks without a new process, and those among them after which nothing can fork any more.
-    let (mut quiet, mut sure) = (0, 0);
-    while sure < 2 && quiet < SETTLED {
+    let mut calm = Calm::default();
+    while !calm.lasts() {
         let look = Look::now();
         let mut is_news = false;
         for pid in look.below.keys() {
@@ -175,15 +170,34 @@ fn stop() -> Look {
             }
         }
         if is_news {
-            (quiet, sure) = (0, 0);
+            calm = Calm::default();
         } else {
-            quiet += 1;
-            sure = if look.is_settled(&before) { sure + 1 } else { 0 };
+            calm.note(look.is_settled(&before));
             std::thread::sleep(SHORTEST_PAUSE);
         }
         before = look;
     }
     before
+}
+
+/// Looks in a row that found nothing to do.
+#[derive(Default)]
+struct Calm {
+    looks: u32,
+    /// The last ones among them that cannot have missed anything.
+    sure: u32,
+}
+
+impl Calm {
+    fn note(&mut self, is_sure: bool) {
+        self.looks += 1;
+        self.sure = if is_sure { self.sure + 1 } else { 0 };
+    }
+
+    /// Whether nothing more is to be expected.
+    fn lasts(&self) -> bool {
+        self.sure >= 2 || self.looks >= SETTLED
+    }
 }
 
 fn send(pid: libc::pid_t, signal: libc::c_int) {
