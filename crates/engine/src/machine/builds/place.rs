@@ -10,9 +10,9 @@ use super::step::{Copy, CopyFrom};
 use crate::isolation::files::{EntryKind, Files, Info, NewFile, Op};
 use crate::isolation::Running;
 use crate::machine::commands::exec::DefaultUser;
-use crate::machine::files::{clean, failure, within};
+use crate::machine::files::{failure, within};
 use crate::machine::ground::{Error, Kind, Result};
-use crate::machine::validate::RESERVED;
+use crate::machine::validate::{clean, RESERVED};
 
 /// Opens files of a machine as root.
 pub async fn files(running: &Arc<dyn Running>) -> Result<Files> {

@@ -33,14 +33,8 @@ pub fn check_envs(field: &str, envs: &Envs) -> Result<()> {
     Ok(())
 }
 
-/// Normalises an absolute path inside a machine; the reserved directory is refused.
-pub fn absolute(field: &str, path: &str) -> Result<String> {
-    if !path.starts_with('/') || path.contains('\0') {
-        return Err(Error::invalid(
-            field,
-            format_args!("is {path:?}: give an absolute path such as \"/workspace\""),
-        ));
-    }
+/// Without `.`, `..` and empty parts.
+pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -51,7 +45,18 @@ pub fn absolute(field: &str, path: &str) -> Result<String> {
             name => parts.push(name),
         }
     }
-    let clean = format!("/{}", parts.join("/"));
+    format!("/{}", parts.join("/"))
+}
+
+/// Normalises an absolute path inside a machine; the reserved directory is refused.
+pub fn absolute(field: &str, path: &str) -> Result<String> {
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err(Error::invalid(
+            field,
+            format_args!("is {path:?}: give an absolute path such as \"/workspace\""),
+        ));
+    }
+    let clean = clean(path);
     if clean == RESERVED || clean.starts_with(&format!("{RESERVED}/")) {
         return Err(Error::invalid(
             field,
@@ -219,8 +224,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_are_cleaned() {
+        assert_eq!(clean("/a/./b//../c/"), "/a/c");
+        assert_eq!(clean("/../.."), "/");
+    }
+
+    #[test]
     fn paths_are_normalised() {
         assert_eq!(absolute("cwd", "/a/./b//../c/").unwrap(), "/a/c");
         assert_eq!(absolute("cwd", "/../..").unwrap(), "/");
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use proptest::prelude::*;
+
+    use super::clean;
+
+    proptest! {
+        #[test]
+        fn fuzz_a_clean_path_is_absolute_and_has_no_way_up(path in "[a./ ]{0,40}|\\PC{0,40}") {
+            let clean = clean(&path);
+            prop_assert!(clean.starts_with('/'));
+            prop_assert!(clean.split('/').skip(1).all(|part| part != ".." && part != "."));
+            prop_assert_eq!(super::clean(&clean), clean);
+        }
     }
 }

@@ -4,7 +4,7 @@ mod fields;
 pub mod names;
 pub(super) mod sizes;
 
-pub use fields::{absolute, check_envs, check_mount, check_policy_keys, MAX_VOLUMES};
+pub use fields::{absolute, check_envs, check_mount, check_policy_keys, clean, MAX_VOLUMES};
 
 use std::time::Duration;
 
