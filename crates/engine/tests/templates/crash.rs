@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::nothing_is_left;
 use crate::process::{holding, is_root, names, Engine};
 use serde_json::{json, Value};
 
@@ -56,13 +57,7 @@ async fn a_killed_engine_leaves_no_half_of_a_build_and_its_cache_is_good() {
         (&over["build"]["status"], &over["build"]["failure_phase"]),
         (&json!("error"), &json!("interrupted"))
     );
-    assert_eq!(
-        names(&state.join("machines/machines")),
-        Vec::<String>::new(),
-        "machines are left"
-    );
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(state.to_str().unwrap()), "mounts are left");
+    nothing_is_left(&state);
     let layers = names(&state.join("machines/layers"));
     assert_eq!(layers.len(), 2, "the two steps that were done: {layers:?}");
     assert!(holding(&state.join("machines/layers"), "half").is_empty());

@@ -1,6 +1,7 @@
 //! Builds from a Dockerfile.
 
 use crate::archives::{gzip, with_program, Archive};
+use crate::nothing_is_left;
 use crate::process::{holding, is_root, names, Engine};
 use crate::registry::{Registry, GZIP};
 use serde_json::{json, Value};
@@ -190,11 +191,7 @@ async fn scratch_holds_what_is_copied_and_a_failed_step_names_its_command() {
     );
     let built = engine.over(body(&scratch)).await;
     assert_eq!(built["build"]["status"], "ready", "{built:#}");
-    assert_eq!(
-        names(&state.join("machines/machines")),
-        Vec::<String>::new(),
-        "machines are left"
-    );
+    nothing_is_left(&state);
     assert_eq!(
         said(&engine, "cat /kept; echo \"[$FROM_IMAGE]\"").await,
         "kept\n[]\n"
@@ -225,13 +222,7 @@ async fn a_cancelled_dockerfile_leaves_no_machine_of_any_stage() {
     engine
         .until(id, |now| now["build"]["status"] == "cancelled")
         .await;
-    assert_eq!(
-        names(&state.join("machines/machines")),
-        Vec::<String>::new(),
-        "machines are left"
-    );
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(state.to_str().unwrap()), "mounts are left");
+    nothing_is_left(&state);
     let layers = names(&state.join("machines/layers"));
     let of_steps = layers.iter().filter(|name| !name.starts_with("image_")).count();
     assert_eq!(of_steps, 2, "the two steps that were done: {layers:?}");

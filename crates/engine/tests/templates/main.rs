@@ -19,3 +19,13 @@ mod registry;
 mod crash;
 mod dockerfile;
 mod images;
+
+use std::path::Path;
+
+/// Neither a machine of a build nor a mount below this state.
+fn nothing_is_left(state: &Path) {
+    let machines = process::names(&state.join("machines/machines"));
+    assert_eq!(machines, Vec::<String>::new(), "machines are left");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(state.to_str().unwrap()), "mounts are left");
+}
