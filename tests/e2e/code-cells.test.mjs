@@ -47,6 +47,14 @@ const runAll = async (on, options, rows) => {
   }
 };
 
+/** Runs code that is interrupted as soon as it says something. */
+const interrupted = (context, code) =>
+  machine.runCode(code, {
+    context,
+    timeout: 10,
+    onStdout: () => machine.codeInterpreter.interruptCodeContext(context),
+  });
+
 /** What the log of a context's kernel keeps: of tasks that went on after their cell. */
 const leftBehind = async (on, context) => {
   const processes = await on.commands.list();
@@ -126,11 +134,7 @@ test('JavaScript cells are interrupted wherever they are', async (t) => {
   // Often: an interrupt may come just as the code begins to wait.
   for (let round = 0; round < 20; round += 1) {
     for (const code of ['for (;;) {}', 'await 1; for (;;) {}', 'await new Promise(() => {})']) {
-      const { error } = await machine.runCode(`console.log("begun"); ${code}`, {
-        context,
-        timeout: 10,
-        onStdout: () => machine.codeInterpreter.interruptCodeContext(context),
-      });
+      const { error } = await interrupted(context, `console.log("begun"); ${code}`);
       assert.match(error.value, /interrupted/, `round ${round}: ${code}`);
       const next = await machine.runCode('kept', { context, timeout: 10 });
       assert.equal(next.text, '2', `round ${round}, after ${code}: ${JSON.stringify(next)}`);
@@ -172,12 +176,8 @@ test('a loop without end behind an await is ended by an interrupt and by its tim
     for (const code of loops) {
       // Often: an interrupt comes anywhere, also between two steps of a promise.
       for (let round = 0; round < 8; round += 1) {
-        const interrupted = await machine.runCode(code, {
-          context,
-          timeout: 10,
-          onStdout: () => machine.codeInterpreter.interruptCodeContext(context),
-        });
-        assert.match(`${interrupted.error.name} ${interrupted.error.value}`, /[Ii]nterrupt/, `round ${round}: ${code}`);
+        const { error } = await interrupted(context, code);
+        assert.match(`${error.name} ${error.value}`, /[Ii]nterrupt/, `round ${round}: ${code}`);
       }
       const late = await machine.runCode(code, { context, timeout: 1 });
       assert.equal(late.error.name, 'TimeoutError', code);
