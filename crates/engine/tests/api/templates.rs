@@ -690,11 +690,11 @@ async fn a_request_is_checked_and_planned_without_running_anything() {
         (&bad["valid"], &bad["errors"][0]["code"]),
         (&json!(false), &json!("invalid_request"))
     );
-    let plan = served.post("/v1/templates/plan", good).await.expect(200);
-    assert_eq!(plan["build_plan"]["base_template"], "nullspace/base:latest");
-    assert_eq!(plan["build_plan"]["run_steps"], json!(["run true"]));
+    let planned = served.post("/v1/templates/plan", good.clone()).await.expect(200);
+    assert_eq!(planned["build_plan"]["base_template"], "nullspace/base:latest");
+    assert_eq!(planned["build_plan"]["run_steps"], json!(["run true"]));
     assert_eq!(
-        (&plan["build_backend"], &plan["source_type"]),
+        (&planned["build_backend"], &planned["source_type"]),
         (&json!("native"), &json!("declarative"))
     );
     // Registries are not asked before the build runs.
@@ -722,6 +722,9 @@ async fn a_request_is_checked_and_planned_without_running_anything() {
         served.backend.started.load(std::sync::atomic::Ordering::SeqCst),
         0
     );
+
+    let build = served.post("/v1/templates/builds", good).await.expect(202);
+    assert_eq!(build["source_digest"], planned["source_digest"]);
     served.stop().await;
 }
 
