@@ -205,14 +205,25 @@ pub fn flags() -> Result<String> {
 fn flag(option: &Shown, interface: &Interface) -> Result<Value> {
     const SAY_NOTHING: [&str; 6] = ["none", "all", "false", "true", "{}", "the server's"];
     let comment = about(option)?;
-    let (words, tags) = comment.split_once('@').unwrap_or((&comment, ""));
+    // A link has its `@` in a brace.
+    let tag = comment
+        .match_indices('@')
+        .find(|(at, _)| !comment[..*at].ends_with('{'));
+    let (words, tags) = tag.map_or((comment.as_str(), ""), |(at, _)| {
+        (&comment[..at], &comment[at + 1..])
+    });
     // The first clause: help is one line.
     let words = words.split("\n\n").next().unwrap_or_default().trim();
     let clause = words.split(". ").next().and_then(|one| one.split("; ").next());
     let about = plain(clause.unwrap_or_default().trim_end_matches('.'), interface);
     let default = tags.strip_prefix("default ").map(|text| {
         let text = text.split(['\n', '@']).next().unwrap_or_default();
-        plain(text.trim().trim_matches('\''), interface)
+        let text = text.trim();
+        let quoted = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
+        plain(
+            quoted.filter(|text| !text.contains('\'')).unwrap_or(text),
+            interface,
+        )
     });
     let mut known = json!({ "about": lowered(&about), "kind": kind(option) });
     if let Some(default) = default.filter(|text| !SAY_NOTHING.contains(&text.as_str())) {
@@ -299,6 +310,7 @@ mod tests {
         assert!(update.contains("  template?: string | undefined;"));
         assert!(!update.contains("minReady?"));
     }
+
     #[test]
     fn a_flag_has_the_first_clause_of_the_comment_its_default_and_how_it_is_read() {
         let all: Value = serde_json::from_str(&flags().unwrap()).unwrap();
@@ -331,6 +343,24 @@ mod tests {
                 "WarmPoolOptions",
                 "maxReady",
                 json!({ "about": "most machines, 0 to 100", "kind": "number", "default": "--min-ready" }),
+            ),
+            (
+                "ListOptions",
+                "nextToken",
+                json!({
+                    "about": "where to continue: MachinePage.nextToken of an earlier page",
+                    "kind": "text",
+                    "default": "the first page",
+                }),
+            ),
+            (
+                "UploadOptions",
+                "checksum",
+                json!({
+                    "about": "sha256 checks the whole too, which is read twice then",
+                    "kind": "text",
+                    "default": "'auto': each part",
+                }),
             ),
             (
                 "TemplateDefinitionOptions",
