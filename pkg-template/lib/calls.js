@@ -1,5 +1,6 @@
 // Calls into the module, which is loaded inside the first one. What goes wrong goes into the promise.
 
+import { CLIENT_OPTIONS } from './client-options.js';
 import { NullspaceError } from './errors.js';
 import * as glue from './glue.js';
 import { classes, define, make, open, recordOf } from './handle.js';
@@ -31,22 +32,11 @@ const ready = () => {
   return loading;
 };
 
-/** Options that say which client asks. Those of src/core/config.rs. */
-const CONNECTION = [
-  'apiKey',
-  'baseUrl',
-  'requestTimeout',
-  'fetch',
-  'WebSocket',
-  'headers',
-  'onRequest',
-  'onResponse',
-  'startSpan',
-];
-
-/** These of the options of a call that takes several requests: each of them gets them. */
+/** Options of a call that takes several requests, each of which goes through the same client. */
 export const connectionOf = (options) =>
-  Object.fromEntries(CONNECTION.filter((name) => options?.[name] !== undefined).map((name) => [name, options[name]]));
+  Object.fromEntries(
+    CLIENT_OPTIONS.filter((name) => options?.[name] !== undefined).map((name) => [name, options[name]]),
+  );
 
 /** Runs a function of the module. A trap reaches a synchronous caller as an exception of the engine. */
 export const invoke = (call) => {

@@ -192,6 +192,7 @@ const checks = {
       'lib/socket.js',
       'lib/glue.js',
       'lib/load-inline.js',
+      'lib/client-options.js',
       'lib/decoders.js',
       'lib/errors.js',
       'lib/error-classes.js',

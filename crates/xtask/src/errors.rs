@@ -1,5 +1,7 @@
-//! `lib/error-classes.js`: a class for each kind of error that Rust knows; `lib/error-names.js`: the same by their names.
+//! `lib/error-classes.js`: a class for each kind of error that Rust knows; `lib/error-names.js`: the kind, the name and the
+//! class of each.
 
+use anyhow::Result;
 use nullspace::core::error::{Kind, ALL_KINDS};
 
 const BASE: &str = "NullspaceError";
@@ -29,14 +31,18 @@ pub fn generate() -> String {
     )
 }
 
-/// The table of them: names of its fields stay where a bundler renames classes, and Parcel cannot list the names of a module.
-pub fn names() -> String {
-    let kinds = ALL_KINDS.iter().filter(|kind| **kind != Kind::Other);
-    let others: Vec<_> = kinds.map(|kind| class(*kind)).collect();
-    let names = format!("{BASE}, {}", others.join(", "));
-    format!(
-        "// Generated of src/core/error.rs.\n\nimport {{ {names} }} from './error-classes.js';\n\nexport const named = {{ {names} }};\n"
-    )
+/// The table of them. Names are texts, since bundlers rename classes and Parcel cannot list the names of a module.
+pub fn names() -> Result<String> {
+    let rows = ALL_KINDS.iter().map(|kind| {
+        let (word, class) = (serde_json::to_value(kind)?, class(*kind));
+        Ok(format!("  [{word}, '{class}', {class}],\n"))
+    });
+    let rows: String = rows.collect::<Result<_>>()?;
+    let classes: Vec<_> = ALL_KINDS.iter().map(|kind| class(*kind)).collect();
+    Ok(format!(
+        "// Generated of src/core/error.rs.\n\nimport {{ {} }} from './error-classes.js';\n\nexport const kinds = [\n{rows}];\n",
+        classes.join(", ")
+    ))
 }
 
 fn declared(kind: Kind) -> String {

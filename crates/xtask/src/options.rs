@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{bail, ensure, Context, Result};
+use nullspace::core::config::CLIENT_OPTIONS;
 use nullspace::core::options::snake_case;
 use nullspace::core::shown;
 use nullspace::surface::{self, Field, Kind, U32};
@@ -183,6 +184,16 @@ fn about(option: &Shown) -> Result<String> {
         "nothing stands for a part of: {text}"
     );
     Ok(text)
+}
+
+/// `lib/client-options.js`: options that say which client asks.
+pub fn of_clients() -> Result<String> {
+    let names = CLIENT_OPTIONS.iter().filter(|name| **name != "signal");
+    let names: Vec<_> = names.collect();
+    Ok(format!(
+        "// Generated of src/core/config.rs.\n\nexport const CLIENT_OPTIONS = {};\n",
+        serde_json::to_string(&names)?
+    ))
 }
 
 /// The same for the command line, by interface and name: what its help says of an option, and how the text of a flag is read. No

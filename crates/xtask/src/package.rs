@@ -11,7 +11,7 @@ use flate2::write::DeflateEncoder;
 use flate2::Compression;
 
 use crate::wasm::{Built, MODULE};
-use crate::{declarations, errors};
+use crate::{declarations, errors, options};
 
 /// Replaces `out` with the package. It is put together beside it first: an interrupted build leaves the old one.
 pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
@@ -39,7 +39,8 @@ fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
     fs::write(lib.join("glue.js"), &built.glue)?;
     fs::write(lib.join("decoders.js"), decoders)?;
     fs::write(lib.join("error-classes.js"), errors::generate())?;
-    fs::write(lib.join("error-names.js"), errors::names())?;
+    fs::write(lib.join("error-names.js"), errors::names()?)?;
+    fs::write(lib.join("client-options.js"), options::of_clients()?)?;
     fs::write(out.join("index.d.ts"), declarations::renewed(root)?)?;
     let (esm, cjs) = inline(&built.wasm)?;
     fs::write(lib.join("inline-data.js"), esm)?;
