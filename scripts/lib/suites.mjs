@@ -42,8 +42,10 @@ export const suites = {
     title: 'cargo test',
     inRust: true,
     async run(step) {
+      // Most tests wait for something most of their time.
+      const env = { ...CHECKED, RUST_TEST_THREADS: String(2 * os.availableParallelism()) };
       // `--no-fail-fast`, so that the sum is one of all tests.
-      const cargo = (args) => step.try('cargo', ['test', ...args], { env: CHECKED });
+      const cargo = (args) => step.try('cargo', ['test', ...args], { env });
       const { code, output } = await cargo([...TESTED, '--no-fail-fast']);
       const tools = await cargo(TESTED_TOOLS);
       return cargoCounts(output + tools.output, code || tools.code);

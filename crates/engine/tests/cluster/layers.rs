@@ -237,7 +237,8 @@ async fn a_template_is_built_on_its_home_and_starts_machines_on_every_node() {
         .unwrap()
         .tag
         .clone();
-    let look = "cat made started";
+    // Nothing says that a template without a probe has started.
+    let look = "until [ -s started ]; do sleep 0.01; done; cat made started";
     let there = create_off(&whole, &home, json!({ "template": "app" })).await;
     assert_eq!(gateway.shell(&there, look).await, "one\nstarted\n");
     // The next build counts at once, on nodes that have the one before, too.
