@@ -69,7 +69,7 @@ const stateOf = async (cli) => {
 };
 
 /** Whether an engine answers. A published port accepts connections before anything listens inside. */
-const answers = (url) =>
+export const answers = (url) =>
   new Promise((resolve) => {
     const request = get(`${url}/healthz`, { agent: false, timeout: ANSWER_MS }, (answer) => {
       answer.resume();

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 import { NAME, runArguments } from '../../cli/container/arguments.mjs';
+import { answers } from '../../cli/container/run.mjs';
 import { temporaryDirectory } from '../lib/cleanup.mjs';
 import { startEngine, withoutRights } from '../lib/engine.mjs';
 import { inRoot } from '../lib/project.mjs';
@@ -35,11 +36,7 @@ async function inContainer(image) {
   await docker(...runArguments({ image, port, keyFile, seccomp }).map(own));
   const url = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries++) {
-    const answers = await fetch(`${url}/healthz`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (answers) break;
+    if (await answers(url)) break;
     if (tries === 300) throw new Error(`the container does not answer: ${await docker('logs', OWN)}`);
     await sleep(200);
   }
