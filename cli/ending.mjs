@@ -101,10 +101,13 @@ const FLAGS = {
 /** Settings that are no flags. */
 const VARIABLES = { api_key: 'NULLSPACE_API_KEY', base_url: 'NULLSPACE_API_URL' };
 
+/** What a program can do that has no key, and a command cannot. */
+const IN_A_PROGRAM = 'pass `apiKey`, or, where the runtime has an environment and files, ';
+
 /** Puts the flags of a command in the place of the option names that the SDK and the API use. */
 const inFlags = (text, command) => {
   const known = new Set(command?.options.map(({ long }) => long));
-  return text?.replace(/(?:options? )?`([\w.[\]]+)(?:: [^`]*)?`/g, (whole, path) => {
+  return text?.replace(IN_A_PROGRAM, '').replace(/(?:options? )?`([\w.[\]]+)(?:: [^`]*)?`/g, (whole, path) => {
     const name = path
       .split('.')
       .at(-1)

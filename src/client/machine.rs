@@ -167,7 +167,7 @@ impl<T: Transport> Machine<T> {
                 {
                     client.transport().sleep(retry::RUN_ONCE_DELAY).await;
                 }
-                result => break result,
+                result => break result.map_err(|failure| explained(failure, &once.request)),
             }
         };
         let killed = guard.kill().await;
@@ -259,14 +259,13 @@ impl<T: Transport> Machine<T> {
             return Ok(Ran::Heard { running, background });
         }
         let body = json(&run.request)?;
-        if run.request.background == Some(true) {
-            return self.start(body, run.request_timeout).await.map(Ran::Started);
-        }
-        let call = self.exec(body, run.request_timeout, run.least_request_timeout);
-        match call.send().await {
-            Err(Failure::Error(error)) => Err(exec::explained(error, &run.request).into()),
-            ended => ended.map(Ran::Ended),
-        }
+        let ran = if run.request.background == Some(true) {
+            self.start(body, run.request_timeout).await.map(Ran::Started)
+        } else {
+            let call = self.exec(body, run.request_timeout, run.least_request_timeout);
+            call.send().await.map(Ran::Ended)
+        };
+        ran.map_err(|failure| explained(failure, &run.request))
     }
 
     /// Runs a program given as text.
@@ -304,6 +303,14 @@ impl<T: Transport> Machine<T> {
 
     fn time(&self, timeout: Option<Duration>) -> Duration {
         timeout.unwrap_or(self.timeout)
+    }
+}
+
+/// What a command failed with, explained.
+fn explained<X>(failure: Failure<X>, request: &ExecRequest) -> Failure<X> {
+    match failure {
+        Failure::Error(error) => exec::explained(error, exec::is_line(request)).into(),
+        failure => failure,
     }
 }
 

@@ -11,7 +11,7 @@ use super::call::Outcome;
 use super::machine::Machine;
 use super::socket::cut_off;
 use crate::core::error::Error;
-use crate::core::exec::least_request_timeout;
+use crate::core::exec::{self, least_request_timeout};
 use crate::core::frames::{self, Exec, Stream};
 use crate::transport::{Socket, Transport};
 
@@ -37,6 +37,8 @@ pub struct Running<T: Transport> {
     id: String,
     pid: Cell<Option<u32>>,
     owned: bool,
+    /// See [`exec::is_line`].
+    is_line: bool,
     /// It is wanted also when nobody hears it.
     stays: Cell<bool>,
     ended: Cell<bool>,
@@ -57,7 +59,9 @@ impl<T: Transport> Machine<T> {
             fields.insert("id".to_owned(), json!(id));
         }
         let limit = request.timeout_secs.map(least_request_timeout);
-        self.attach(id, frame.to_string(), true, limit).await
+        let mut running = self.attach(id, frame.to_string(), true, limit).await?;
+        running.is_line = exec::is_line(request);
+        Ok(running)
     }
 
     /// Hears a command that runs already, from now on.
@@ -90,6 +94,7 @@ impl<T: Transport> Machine<T> {
             id,
             pid: Cell::new(None),
             owned,
+            is_line: false,
             stays: Cell::new(false),
             ended: Cell::new(false),
         };
@@ -129,7 +134,7 @@ impl<T: Transport> Running<T> {
                 Exec::Failed(error) => {
                     self.ended.set(true);
                     self.socket.close(None);
-                    return Err(error.into());
+                    return Err(exec::explained(error, self.is_line).into());
                 }
             }
         }

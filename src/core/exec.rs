@@ -205,12 +205,19 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
     })
 }
 
+/// Whether a command looks like a line of a shell, and was not given as one.
+pub fn is_line(request: &ExecRequest) -> bool {
+    let has_words = request.command.trim().contains(char::is_whitespace);
+    has_words && request.args.is_none() && request.shell.is_none()
+}
+
 /// What a command failed with; one that looks like a line of a shell is told how to be one.
-pub fn explained(mut error: Error, request: &ExecRequest) -> Error {
-    let line = request.command.trim().contains(char::is_whitespace);
-    if error.code == "exec_failed" && line && request.args.is_none() && request.shell.is_none() {
-        error.suggested_action =
-            Some("`command` is the name of one program: pass `args: [...]`, or `shell: true` for a line of a shell".to_owned());
+pub fn explained(mut error: Error, is_line: bool) -> Error {
+    if is_line && error.code == "exec_failed" {
+        error.suggested_action = Some(
+            "`command` is the name of one program: pass its arguments in `args`, or use `shell: true` for a line of a shell"
+                .to_owned(),
+        );
     }
     error
 }

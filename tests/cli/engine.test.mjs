@@ -84,6 +84,9 @@ test('an engine in the background is found by programs, and stopped; its state a
   assert.equal((await cli('engine', 'status')).code, 1);
   const without = await run([first(home, HELLO)]);
   assert.match(without.stderr, /there is no API key: .*`npx nullspace engine`/);
+  const listed = await cli('ls');
+  assert.equal(listed.code, 3);
+  assert.match(listed.stderr, /^error: there is no API key: set NULLSPACE_API_KEY .*`npx nullspace engine`/);
 
   const started = await cli('engine', ...START);
   assert.equal(started.code, 0, started.stderr);

@@ -167,6 +167,29 @@ fn the_input_of_a_process_is_closed_over_a_socket_of_its_own() {
 }
 
 #[test]
+fn a_line_that_was_given_as_a_program_is_told_how_to_be_one() {
+    let failed = json!({ "type": "error", "message": "no such file" });
+    for (command, options, is_told) in [
+        ("ls -la", json!({}), true),
+        ("ls", json!({}), false),
+        ("ls -la", json!({ "args": ["."] }), false),
+        ("ls -la", json!({ "shell": true }), false),
+    ] {
+        let sides = vec![Side::Awaits("exec_start"), frame(failed.clone())];
+        let script = script().on_socket(SOCKET, Ok(sides));
+        let request = exec::stream(&Value::Text(command.to_owned()), Some(&given(options))).unwrap();
+        let running = script.run(machine(&script).stream(&request)).unwrap();
+        let failed = error(script.run(running.next()));
+        let hint = failed.suggested_action.as_ref();
+        assert_eq!(
+            hint.is_some_and(|text| text.contains("`shell: true`")),
+            is_told,
+            "{request:?}"
+        );
+    }
+}
+
+#[test]
 fn an_error_frame_carries_its_code() {
     for (said, code, kind) in [
         (json!({ "message": "no such file" }), "exec_failed", Kind::Other),
