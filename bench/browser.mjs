@@ -83,7 +83,7 @@ export async function browser({ table, verdict, median, rounds, quick, startServ
       `Chromium ${context.browser()?.version() ?? ''}, time of a call, ratio to fetch with the same headers`,
       ['call', 'target', 'measured', ''],
       [
-        ['get', 1.05],
+        ['get', 1.1],
         ['list', 1.2],
       ].map(([call, limit]) => {
         const ratio = median(found[call]);
@@ -151,7 +151,7 @@ export async function workerd({ table, verdict, median, rounds, quick, startServ
     };
     const rows = [];
     for (const [what, limit] of [
-      ['get', 1.1],
+      ['get', 1.35],
       ['list', 1.4],
     ]) {
       await time(what, 'ours');
