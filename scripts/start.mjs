@@ -12,7 +12,7 @@ cleanUpOnSignals();
 try {
   await prepare();
   const engine = await step('Start the engine', async (current) => {
-    const started = await startEngine({ binary: engineBinary });
+    const started = await startEngine({ binary: engineBinary, isStrict: true });
     current.note = started.url;
     return started;
   });

@@ -1,5 +1,6 @@
 //! Builds the agent as a static executable of its own, so that the engine can carry it inside.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
@@ -12,6 +13,13 @@ fn main() {
     println!("cargo:rerun-if-changed=../agent/src");
     println!("cargo:rerun-if-changed=../agent/Cargo.toml");
     println!("cargo:rerun-if-changed=build.rs");
+
+    // Tests that need root are left out, and said to be, for whoever is somebody else.
+    println!("cargo:rustc-check-cfg=cfg(not_root)");
+    println!("cargo:rerun-if-env-changed=USER");
+    if fs::metadata("/proc/self").is_ok_and(|own| own.uid() != 0) {
+        println!("cargo:rustc-cfg=not_root");
+    }
 
     // A target named by hand keeps the flags away from build scripts, which cannot be static.
     let target = env::var("TARGET").expect("cargo sets it");

@@ -9,7 +9,7 @@ export function cargoCounts(output, exitCode) {
     ...output.matchAll(/^---- .* ----\n(?:(?!---- |failures:).*\n)*/gm),
     ...output.matchAll(/^error(?:\[|:).*\n(?:.+\n)*/gm),
   ];
-  const counts = { passed: 0, failed: 0, skipped: 0, failures: failures.map(([text]) => text) };
+  const counts = { passed: 0, failed: 0, skipped: 0, failures: failures.map(([text]) => text), skips: [] };
   for (const [, passed, failed, ignored] of output.matchAll(
     /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm,
   )) {
@@ -17,6 +17,9 @@ export function cargoCounts(output, exitCode) {
     counts.failed += Number(failed);
     counts.skipped += Number(ignored);
   }
+  // One line for each reason: those that need root are many.
+  const ignored = [...output.matchAll(/^test .* \.\.\. ignored(?:, (.*))?$/gm)].map(([, why = 'ignored']) => why);
+  for (const why of new Set(ignored)) counts.skips.push(`${ignored.filter((one) => one === why).length} tests: ${why}`);
   return withExitCode(counts, exitCode);
 }
 

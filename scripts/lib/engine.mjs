@@ -21,14 +21,24 @@ import { startProcess } from './process.mjs';
  * @param {string[]} [options.wrapper] a command to run it under, such as `['setpriv', '--reuid', '1234']`
  * @param {'full' | 'fast'} [options.durability] by default it waits for no disk
  * @param {Record<string, string>} [options.env] its whole environment, beside PATH
+ * @param {boolean} [options.isStrict] whether it refuses sizes that it cannot hold machines to; by default only as root, who can
  */
-export async function startEngine({ binary, state, apiKey, durability = 'fast', args = [], wrapper = [], env = {} }) {
+export async function startEngine({
+  binary,
+  state,
+  apiKey,
+  durability = 'fast',
+  args = [],
+  wrapper = [],
+  env = {},
+  isStrict = process.getuid?.() === 0,
+}) {
   const ownState = state === undefined;
   const directory = state ?? path.join(temporaryDirectory('engine'), 'state');
   const key = apiKey ?? `nsk_test_${randomBytes(16).toString('hex')}`;
   const nodes = Number(process.env.NULLSPACE_TEST_CLUSTER ?? 0);
   const base = process.env.NULLSPACE_TEST_BASE ? ['--base-cache', process.env.NULLSPACE_TEST_BASE] : [];
-  const flags = ['--durability', durability, ...base, ...args];
+  const flags = ['--durability', durability, ...base, ...(isStrict ? [] : ['--best-effort']), ...args];
   const engine =
     nodes > 0
       ? await startCluster({ binary, nodes, directory, key, args: flags, env })
@@ -74,7 +84,7 @@ export const STRANGER = 54_321;
  * that is outside of home directories, which such a user cannot enter.
  */
 export function withoutRights(binary, directory) {
-  if (process.getuid() !== 0) return { binary };
+  if (process.getuid() !== 0) return { binary, isStrict: true };
   chmodSync(directory, 0o755);
   const copy = path.join(directory, 'nullspace-engine');
   copyFileSync(binary, copy);
@@ -86,6 +96,7 @@ export function withoutRights(binary, directory) {
     binary: copy,
     state: path.join(home, 'state'),
     env: { HOME: home },
+    isStrict: true,
     wrapper: ['setpriv', '--reuid', String(STRANGER), '--regid', String(STRANGER), '--clear-groups'],
   };
 }

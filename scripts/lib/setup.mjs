@@ -50,6 +50,8 @@ export const checkRequirements = (needs) =>
     }
     for (const line of lines) current.write(`${line}\n`);
     if (lines.length > 0) throw new StepError(`${missing.others.length + missing.packages.length} missing`);
+    if (needs.tests && process.getuid?.() !== 0)
+      console.log('     Without root, tests of networks, limits and other users are skipped: as root all of them run');
     current.note = foundVersions();
   });
 

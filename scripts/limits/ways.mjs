@@ -57,7 +57,7 @@ export async function ways(binary, image) {
     () => false,
   );
   return {
-    [`root, ${version()}`]: isRoot ? () => startEngine({ binary }) : undefined,
+    [`root, ${version()}`]: isRoot ? () => startEngine({ binary, isStrict: true }) : undefined,
     'ordinary user': () => startEngine(withoutRights(binary, temporaryDirectory('limits'))),
     [`container, ${version()}`]: hasImage ? () => inContainer(image) : undefined,
   };

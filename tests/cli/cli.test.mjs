@@ -151,17 +151,24 @@ test('snapshots are kept, listed and deleted', async () => {
   assert.equal((await run(['snapshot', 'get', snapshot])).code, 4);
 });
 
-test('volumes are made, mounted, taken out and deleted', async () => {
+test('volumes are made, mounted and deleted', async () => {
   const volume = await good('volume', 'create', 'cli-data');
   assert.match(await good('volume', 'ls'), new RegExp(`^${volume} +cli-data +`, 'm'));
-  assert.match(await good('volume', 'attach', volume, id, '/data', '--read-only'), /mode +read only/);
-  assert.equal((await run(['exec', id, 'touch', '/data/x'])).code, 1);
-  assert.match(await good('volume', 'detach', id, '/data'), /state +\w+/);
   const mounted = await good('run', ...SMALL, '-v', 'cli-data:/in', '-s', 'echo kept > /in/file; cat /in/file');
   assert.equal(mounted, 'kept');
   assert.match(await good('volume', 'get', volume), /files +[1-9]/);
   assert.equal(await good('volume', 'rm', volume), volume);
   assert.equal((await run(['volume', 'get', volume])).code, 4);
+});
+
+test('a volume is mounted in a machine that runs, and taken out', {
+  skip: process.getuid() !== 0 && 'needs an engine that runs as root',
+}, async () => {
+  const volume = await good('volume', 'create', 'cli-attached');
+  assert.match(await good('volume', 'attach', volume, id, '/data', '--read-only'), /mode +read only/);
+  assert.equal((await run(['exec', id, 'touch', '/data/x'])).code, 1);
+  assert.match(await good('volume', 'detach', id, '/data'), /state +\w+/);
+  assert.equal(await good('volume', 'rm', volume), volume);
 });
 
 test('a port has an address, and a machine says what it uses', async () => {

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 
 import { NullspaceError } from 'nullspace';
 
-import { engineForTests, SMALL, sh } from './support/engine.mjs';
+import { engineForTests, needsRoot, SMALL, sh } from './support/engine.mjs';
 
 /** @type {Awaited<ReturnType<typeof engineForTests>>} */
 let engine;
@@ -118,7 +118,7 @@ test('a fork bomb ends with an error of its machine only', async () => {
   await assert.rejects(bomb.getInfo(), /not found|no such|destroyed/i);
 });
 
-test('a memory hog is ended, and only it', async () => {
+test('a memory hog is ended, and only it', { skip: needsRoot }, async () => {
   const hog = await engine.Machine.create({ ...SMALL, memoryMb: 64 });
   const { warnings } = await hog.getInfo();
   assert.ok(!warnings?.some((text) => /memory/i.test(text)), `memory is not limited here: ${warnings}`);
@@ -133,7 +133,7 @@ test('a memory hog is ended, and only it', async () => {
   await hog.kill();
 });
 
-test('programs read the sizes of their machine, and not those of the computer', async () => {
+test('programs read the sizes of their machine, and not those of the computer', { skip: needsRoot }, async () => {
   const small = await engine.Machine.create({ ...SMALL, vcpus: 1, memoryMb: 300 });
   const seen = await sh(
     small,
@@ -168,7 +168,7 @@ test('each Java of the computer finds its configuration', async () => {
   assert.equal(stderr, '');
 });
 
-test('the disk limit holds, and fills only its machine', async () => {
+test('the disk limit holds, and fills only its machine', { skip: needsRoot }, async () => {
   const full = await engine.Machine.create({ ...SMALL, diskMb: 512 });
   const { warnings } = await full.getInfo();
   assert.ok(!warnings?.some((text) => /disk/i.test(text)), `disk is not limited here: ${warnings}`);

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { NotFoundError, Nullspace } from 'nullspace';
 
 import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { engineForTests, SMALL, sh, until } from './support/engine.mjs';
+import { engineForTests, needsRoot, SMALL, sh, until } from './support/engine.mjs';
 
 const binary = process.env.NULLSPACE_TEST_ENGINE;
 let engine;
@@ -239,7 +239,7 @@ test('an engine that does not run has its templates too', async () => {
   assert.ok(!existsSync(path.join(state, 'control.sock')));
 });
 
-test('forks of forks stay fast and right, however deep', async () => {
+test('forks of forks stay fast and right, however deep', { skip: needsRoot }, async () => {
   let machine = await Machine.create(SMALL);
   await sh(
     machine,

@@ -8,15 +8,20 @@ import { compareVersions } from '../../scripts/lib/project.mjs';
 
 test('cargo: all results are summed', () => {
   const output = [
-    'test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s',
+    'test policy::one ... ignored, needs root',
+    'test policy::two ... ignored, needs root',
+    'test result: ok. 3 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s',
     'test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s',
   ].join('\n');
-  assert.deepEqual(cargoCounts(output, 101), { passed: 5, failed: 4, skipped: 1, failures: [] });
+  assert.deepEqual(cargoCounts(output, 101), {
+    ...{ passed: 5, failed: 4, skipped: 2, failures: [] },
+    skips: ['2 tests: needs root'],
+  });
 });
 
 test('cargo: code that does not compile is one failure', () => {
   const { failures, ...counts } = cargoCounts('error: could not compile\n', 101);
-  assert.deepEqual(counts, { passed: 0, failed: 1, skipped: 0 });
+  assert.deepEqual(counts, { passed: 0, failed: 1, skipped: 0, skips: [] });
   assert.deepEqual(failures, ['error: could not compile\n']);
 });
 

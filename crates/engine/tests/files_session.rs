@@ -66,6 +66,7 @@ impl Session {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn content_appears_whole_and_keeps_what_the_old_file_had() {
     let mut s = Session::start();
     let path = s.path("a/b/new.txt");
@@ -165,6 +166,7 @@ async fn lists_go_as_deep_as_asked_and_do_not_follow_symlinks() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn the_plain_operations_do_what_they_say() {
     let mut s = Session::start();
     let made = s.path("p/q");
@@ -395,6 +397,7 @@ async fn names_are_searched_by_pattern() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn renaming_to_another_file_system_moves_as_mv_does() {
     use std::os::unix::fs::MetadataExt;
     let mut s = Session::start();
@@ -678,6 +681,7 @@ impl Session {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn open_files_are_read_and_written_in_pieces() {
     let mut s = Session::start();
     let path = s.path("f");

@@ -20,6 +20,7 @@ fn check(lab: &Lab, name: &str, has_parts: bool) {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn no_policy_lets_a_machine_reach_a_part_of_its_cluster() {
     let lab = Lab::new(EgressRules::allow_all());
     check(&lab, "no cluster", true);

@@ -47,6 +47,7 @@ fn is_near(actual: u64, expected: u64) {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn each_direction_keeps_the_rate_within_a_tenth() {
     let lab = Lab::new(limited(RateLimit::Kilobits {
         per_sec: 8000,
@@ -58,6 +59,7 @@ fn each_direction_keeps_the_rate_within_a_tenth() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn packets_are_limited_and_new_rules_change_the_rate_of_open_connections() {
     let lab = Lab::new(limited(RateLimit::Packets {
         per_sec: 200,

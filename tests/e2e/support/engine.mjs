@@ -13,6 +13,9 @@ if (!binary) throw new Error('NULLSPACE_TEST_ENGINE is not set: run these tests 
 
 cleanUpOnSignals();
 
+/** Why a test is skipped that an engine of an ordinary user cannot pass: `false` as root. */
+export const needsRoot = process.getuid() !== 0 && 'needs an engine that runs as root';
+
 /** Small enough that many fit on a laptop. */
 export const SMALL = { vcpus: 1, memoryMb: 64, timeout: 120 };
 
@@ -22,9 +25,7 @@ export const SMALL = { vcpus: 1, memoryMb: 64, timeout: 120 };
  * @returns the engine, with `Machine` and `TemplateWarmPool` of a client that talks to it
  */
 export async function engineForTests(options = {}) {
-  // Of a contributor without root nothing is held that this computer cannot hold.
-  const args = [...(process.getuid() === 0 ? [] : ['--best-effort']), ...(options.args ?? [])];
-  const engine = await startEngine({ binary, ...options, args });
+  const engine = await startEngine({ binary, ...options });
   const { Machine, TemplateWarmPool } = new Nullspace(engine.client);
   return {
     ...engine,

@@ -95,9 +95,18 @@ export const loopDevicesBelow = (directory) =>
       }
     });
 
-/** Paths below a directory whose last part names a machine. What vanishes during the look does not count. */
+/**
+ * Paths below a directory whose last part names a machine. What vanishes during the look does not count, nor does what the owner may
+ * not look into: the work directory of an overlay.
+ */
 export function machineDirectories(directory) {
-  const entries = existsSync(directory) ? readdirSync(directory, { withFileTypes: true }) : [];
+  let entries;
+  try {
+    entries = readdirSync(directory, { withFileTypes: true });
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'EACCES') return [];
+    throw error;
+  }
   return entries
     .filter((entry) => entry.isDirectory())
     .flatMap(({ name }) => {

@@ -16,6 +16,7 @@ async fn post(served: &Served, base: &str, call: &str, body: Value) -> crate::su
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn text_and_bytes_are_written_read_and_described() {
     let (served, base) = machine().await;
     let info = post(
@@ -76,6 +77,7 @@ async fn text_and_bytes_are_written_read_and_described() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn directories_are_made_listed_renamed_and_removed() {
     let (served, base) = machine().await;
     assert_eq!(
@@ -156,6 +158,7 @@ async fn directories_are_made_listed_renamed_and_removed() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn failures_have_their_status_and_code() {
     let (served, base) = machine().await;
     let cases = [
@@ -204,6 +207,7 @@ async fn failures_have_their_status_and_code() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn content_is_searched_and_replaced() {
     let (served, base) = machine().await;
     post(
@@ -259,6 +263,7 @@ async fn content_is_searched_and_replaced() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn files_are_streamed_both_ways_with_ranges() {
     let (served, base) = machine().await;
     let content: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
@@ -290,6 +295,7 @@ async fn files_are_streamed_both_ways_with_ranges() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn an_upload_that_is_cut_leaves_the_old_file() {
     use tokio::io::AsyncWriteExt;
     let (served, base) = machine().await;
@@ -329,6 +335,7 @@ async fn an_upload_that_is_cut_leaves_the_old_file() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_written_file_gets_the_permissions_that_are_asked_for() {
     let (served, base) = machine().await;
     let mode = async |path: &str| {
@@ -431,6 +438,7 @@ fn archive(entries: &[(&str, Option<Result<&str, &str>>)]) -> Vec<u8> {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn an_archive_stays_inside_its_target_whatever_its_links_say() {
     let (served, base) = machine().await;
     let reason = |reply: crate::support::Reply| {
@@ -501,6 +509,7 @@ async fn an_archive_that_promises_more_than_it_holds_is_refused() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_single_upload_has_its_permissions_and_a_source_that_is_named() {
     let (served, base) = machine().await;
     let file = json!({
@@ -532,6 +541,7 @@ async fn a_single_upload_has_its_permissions_and_a_source_that_is_named() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn an_address_for_writing_tells_nothing_of_the_file() {
     let (served, base) = machine().await;
     post(

@@ -57,6 +57,7 @@ async fn answer(State((on_to, got)): Shared, uri: Uri, headers: HeaderMap) -> Re
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn credentials_go_to_the_site_of_the_remote_only_and_are_never_shown() {
     if std::process::Command::new("git")
         .arg("--version")

@@ -354,6 +354,7 @@ async fn a_wrong_body_is_refused_with_its_field() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn the_working_directory_of_a_machine_is_made_when_it_is_missing() {
     let served = Served::start().await;
     let id = served.create(json!({ "cwd": "/workspace/made/for/it" })).await;

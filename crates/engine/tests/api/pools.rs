@@ -117,6 +117,7 @@ async fn each_mode_does_as_documented_when_the_pool_cannot_serve() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn options_that_a_ready_machine_cannot_take_fall_back_or_fail_by_mode() {
     let served = Served::start().await;
     let pool = served.pool(1, 1).await;

@@ -324,6 +324,7 @@ async fn wrong_frames_are_answered_and_do_not_end_the_socket() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn changes_of_files_are_told() {
     let served = Served::start().await;
     let id = served.create(json!({})).await;
@@ -404,6 +405,7 @@ async fn the_end_of_the_engine_ends_open_sockets() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_terminal_survives_its_socket() {
     let served = Served::start().await;
     let id = served.create(json!({})).await;

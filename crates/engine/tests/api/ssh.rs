@@ -483,6 +483,7 @@ fn refusal(answer: Packet) -> (u32, StatusCode, String) {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn sftp_answers_each_request_with_its_number_and_refusals_with_the_path() {
     let served = Served::start().await;
     let machine = served.create(json!({})).await;
@@ -580,6 +581,7 @@ async fn sftp_answers_each_request_with_its_number_and_refusals_with_the_path() 
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn sftp_holds_so_many_files_and_ends_with_the_machine() {
     let served = Served::start().await;
     let machine = served.create(json!({})).await;

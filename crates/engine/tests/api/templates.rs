@@ -240,6 +240,7 @@ async fn a_failed_step_says_what_it_was_and_leaves_the_old_template() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn files_of_the_context_are_uploaded_once_and_copied() {
     let served = Served::start().await;
     let sha = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"; // of "hi"
@@ -775,6 +776,7 @@ async fn a_pool_follows_its_tag_or_stays_with_its_build() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_start_command_is_seen_to_become_ready_in_the_build_and_in_machines() {
     let served = Served::start().await;
     let mut request = body("app", json!([run("true")]));

@@ -23,6 +23,7 @@ async fn post(served: &Served, id: &str, call: &str, body: Value) -> crate::supp
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn files_of_a_volume_are_worked_on_without_a_machine() {
     let (served, id, directory) = volume().await;
     let written = post(
@@ -118,6 +119,7 @@ async fn files_of_a_volume_are_worked_on_without_a_machine() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn paths_of_a_volume_are_absolute_and_stay_inside() {
     let (served, id, _) = volume().await;
     for bad in ["a.txt", "./a", "/../a", "/a/../../b", ""] {
@@ -141,6 +143,7 @@ async fn paths_of_a_volume_are_absolute_and_stay_inside() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn signed_addresses_of_a_volume_need_no_key_and_lead_nowhere_else() {
     let (served, id, _) = volume().await;
     let other = served
@@ -206,6 +209,7 @@ async fn signed_addresses_of_a_volume_need_no_key_and_lead_nowhere_else() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_directory_comes_as_an_archive() {
     let (served, id, directory) = volume().await;
     let long = "n".repeat(120);
@@ -246,6 +250,7 @@ async fn a_directory_comes_as_an_archive() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn an_upload_in_parts_appears_whole_and_keeps_to_its_limits() {
     let (served, id, directory) = volume().await;
     let base = format!("/v1/volumes/{id}/uploads");
@@ -305,6 +310,7 @@ async fn an_upload_in_parts_appears_whole_and_keeps_to_its_limits() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_directory_is_uploaded_to_the_root_of_a_volume() {
     let (served, id, directory) = volume().await;
     std::fs::write(directory.join("stays"), "old").unwrap();
@@ -349,6 +355,7 @@ async fn a_directory_is_uploaded_to_the_root_of_a_volume() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_volume_that_is_deleted_ends_what_is_under_way() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (served, id, directory) = volume().await;
@@ -379,6 +386,7 @@ async fn a_volume_that_is_deleted_ends_what_is_under_way() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn what_an_earlier_engine_left_half_written_is_removed() {
     let (served, id, directory) = volume().await;
     let half = directory.join("d/.nullspace-0123456789abcdef.tmp");

@@ -86,11 +86,8 @@ impl Api {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn files_of_a_real_machine_are_the_same_on_another_node() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: real machines with all limits need root");
-        return;
-    }
     let url = postgres::database();
     let db = Db::open(&url).unwrap();
     db.migrate().await.unwrap();

@@ -352,11 +352,8 @@ async fn an_access_key_of_aws_is_exchanged_for_a_password() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_machine_is_made_of_an_image() {
-    if !is_root() {
-        eprintln!("skipped: real machines with all limits need root");
-        return;
-    }
     let place = Place::real().await;
     let low = with_program(Archive::default(), "/bin/sh")
         .file("etc/gone", 0o644, "")

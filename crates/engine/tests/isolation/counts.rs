@@ -13,8 +13,9 @@ const INOTIFY: u32 = 294;
 const INOTIFY: u32 = 26;
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn inotify_instances_of_one_machine_leave_those_of_others_alone() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let (greedy, other) = (lab.start(spec("greedy")).await, lab.start(spec("other")).await);
     // To the end of what there is; the number, then the error: 24 is EMFILE.
     let take_all =
@@ -48,8 +49,9 @@ async fn inotify_instances_of_one_machine_leave_those_of_others_alone() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn signals_queues_and_priorities_are_bounded_by_resource_limits() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("rlimits")).await;
     for (flag, most) in [("i", 8_192), ("q", 819_200), ("l", 8_192), ("r", 0), ("e", 0)] {
         for kind in ["S", "H"] {
@@ -64,8 +66,9 @@ async fn signals_queues_and_priorities_are_bounded_by_resource_limits() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn terminals_of_a_machine_are_few() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("terminals")).await;
     let open = r#"ulimit -n 1000; perl -e 'my @all; while (open(my $t, "+<", "/dev/ptmx")) { push @all, $t } print scalar @all'"#;
     assert_eq!(sh(&machine, open).await, "128");
@@ -73,8 +76,9 @@ async fn terminals_of_a_machine_are_few() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn buffers_that_no_control_group_counts_are_few_and_small() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("netlink")).await;
     // 93 is EPROTONOSUPPORT: to itself, device events, generic, socket diagnosis; SCTP, Multipath TCP.
     for (family, kind, protocol) in [
@@ -111,8 +115,9 @@ async fn buffers_that_no_control_group_counts_are_few_and_small() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn buffers_of_connections_have_a_limit_beside_the_memory() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let spec = StartSpec {
         memory_mb: 64,
         ..spec("buffers")
@@ -132,8 +137,9 @@ async fn buffers_of_connections_have_a_limit_beside_the_memory() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_full_memory_ends_processes_and_not_the_machine() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     if !lab.backend.capabilities().enforces(Limit::Memory) {
         return eprintln!("skipped: memory cannot be limited here");
     }
@@ -165,8 +171,9 @@ async fn a_full_memory_ends_processes_and_not_the_machine() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn what_tells_of_the_computer_is_masked() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("masked")).await;
     for name in [
         "cmdline",
@@ -198,8 +205,9 @@ async fn what_tells_of_the_computer_is_masked() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn what_the_promises_need_of_the_kernel_is_named_and_looked_for() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let found = lab.backend.capabilities();
     assert!(found.features.len() >= 10, "{:?}", found.features);
     for feature in &found.features {

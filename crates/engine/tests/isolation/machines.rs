@@ -11,8 +11,9 @@ use nullspace_engine::isolation::{Backend, ExecSpec, IsolationError, Limit, PtyS
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn processes_run_as_asked_and_say_how_they_ended() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("exec")).await;
     let as_asked = ExecSpec {
         cwd: "/var/tmp".to_owned(),
@@ -104,8 +105,9 @@ async fn sleepers(machine: &Arc<dyn Running>) -> Vec<String> {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn the_end_of_a_process_is_the_end_of_all_that_it_started() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("whole")).await;
     let bystander = machine.exec(shell("exec sleep 4000")).await.unwrap();
     let programs = [
@@ -148,8 +150,9 @@ async fn the_end_of_a_process_is_the_end_of_all_that_it_started() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_process_that_ends_by_itself_leaves_behind_what_it_started() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("left")).await;
     let script = "sleep 5001 >/dev/null 2>&1 & nohup setsid sleep 5002 >/dev/null 2>&1 & sleep 1; exit 3";
     assert_eq!(run(&machine, script).await.code, 3);
@@ -167,8 +170,9 @@ async fn a_process_that_ends_by_itself_leaves_behind_what_it_started() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_storm_of_processes_ends_with_its_command() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("storm")).await;
     // Each starts another one in a session of its own and ends, so that none is there for long.
     let storm = "hop() { setsid bash -c \"$(declare -f hop); hop\" & }; export -f hop; hop; hop; hop; wait; sleep 6001";
@@ -190,8 +194,9 @@ async fn a_storm_of_processes_ends_with_its_command() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_script_that_cannot_run_says_what_it_lacks() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("script")).await;
     let files =
         "cd /tmp; printf '#!/bin/sh\\r\\necho a\\r\\n' > crlf; printf '#!/no/such/sh -e\\n' > other; \
@@ -218,8 +223,9 @@ async fn a_script_that_cannot_run_says_what_it_lacks() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn terminals_have_the_size_they_are_given() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("pty")).await;
     let size = |cols, rows| PtySize { cols, rows };
     let terminal = ExecSpec {
@@ -244,8 +250,9 @@ async fn terminals_have_the_size_they_are_given() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn limits_of_processes_and_memory_hold_for_their_machine_only() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let other = lab.start(spec("neighbour")).await;
     if lab.backend.capabilities().enforces(Limit::Pids) {
         let bomb = lab
@@ -303,8 +310,9 @@ async fn limits_of_processes_and_memory_hold_for_their_machine_only() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_disk_of_limited_size_is_full_at_its_size_and_can_be_copied() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     if !lab.backend.capabilities().enforces(Limit::Disk) {
         eprintln!("skipped: disks cannot be limited here");
         return;
@@ -339,8 +347,9 @@ async fn a_disk_of_limited_size_is_full_at_its_size_and_can_be_copied() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn nothing_leaves_a_machine_whose_rules_deny_all() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("deny")).await;
     // The relay accepts and then resets: 104 is ECONNRESET.
     let tcp = "socket(S,2,1,0); connect(S,pack(\"Sna4x8\",2,80,pack(\"C4\",203,0,113,1))) or die; print defined(sysread(S,$b,1)) ? 0 : $!+0";
@@ -353,8 +362,9 @@ async fn nothing_leaves_a_machine_whose_rules_deny_all() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn the_engine_reaches_ports_that_are_open_inside() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("dial")).await;
     let server = "socket(S,2,1,0); bind(S,pack(\"Sna4x8\",2,8000,pack(\"C4\",127,0,0,1))) or die; listen(S,1); $| = 1; print \"up\\n\"; accept(C,S); syswrite C,\"hello\"";
     let mut process = machine.exec(shell(&format!("perl -e '{server}'"))).await.unwrap();
@@ -373,8 +383,9 @@ async fn the_engine_reaches_ports_that_are_open_inside() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_frozen_machine_stands_still_and_goes_on() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("freeze")).await;
     let mut process = machine
         .exec(shell("while :; do echo x; sleep 0.01; done"))
@@ -402,8 +413,9 @@ async fn a_frozen_machine_stands_still_and_goes_on() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn forks_begin_with_the_files_of_their_parent() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let parent = lab.start(spec("parent")).await;
     sh(
         &parent,
@@ -459,8 +471,9 @@ async fn forks_begin_with_the_files_of_their_parent() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_folder_and_a_tarball_become_layers() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let source = lab.state().join("source");
     std::fs::create_dir_all(source.join("opt")).unwrap();
     std::fs::write(source.join("opt/tool"), "of the image").unwrap();
@@ -502,8 +515,9 @@ async fn a_folder_and_a_tarball_become_layers() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn links_in_the_place_of_what_is_mounted_lead_nowhere() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let (source, elsewhere) = (lab.state().join("links"), tempfile::tempdir().unwrap());
     std::fs::create_dir_all(source.join("bin")).unwrap();
     for name in ["proc", "dev", "run"] {
@@ -530,8 +544,9 @@ async fn links_in_the_place_of_what_is_mounted_lead_nowhere() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_machine_without_its_users_answers_and_can_be_repaired() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("users")).await;
     for breaking in ["rm /etc/passwd", "mkfifo /etc/passwd", "mkdir /etc/passwd"] {
         // A shell would wait for whoever writes to the pipe, too.
@@ -564,8 +579,9 @@ async fn a_machine_without_its_users_answers_and_can_be_repaired() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn pip_installs_into_the_system_also_without_an_environment() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("pip")).await;
     // Fails since there is no such package, or because this Python is said to be managed by others.
     let install = "env -i PATH=/usr/bin:/bin python3 -m pip install --no-index no-such-package 2>&1 || true";
@@ -578,8 +594,9 @@ async fn pip_installs_into_the_system_also_without_an_environment() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_server_on_either_loopback_address_is_dialled() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("dial")).await;
     for (port, address) in [
         (8101, "::1"),
@@ -606,8 +623,9 @@ async fn a_server_on_either_loopback_address_is_dialled() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_stopped_machine_leaves_nothing() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let wanted = spec("stop");
     let machine = lab.start(wanted.clone()).await;
     let sleeper = machine.exec(shell("sleep 1000")).await.unwrap();
@@ -641,8 +659,9 @@ async fn a_stopped_machine_leaves_nothing() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_start_that_is_given_up_leaves_nothing() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let mut given_up = 0;
     for step in 0..30 {
         let wanted = spec(&format!("given-up-{step}"));
@@ -666,8 +685,9 @@ async fn a_start_that_is_given_up_leaves_nothing() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn an_id_in_use_is_refused_and_its_machine_unharmed() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let first: Arc<dyn Running> = lab.start(spec("twice")).await;
     sh(&first, "echo mine > /root/file").await;
     assert!(matches!(

@@ -30,8 +30,9 @@ fn emptied(trash: &Path) {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn directories_nested_by_the_thousand_are_copied_merged_and_removed() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let parent = lab.start(spec("nested")).await;
     sh(&parent, NEST).await;
     assert_eq!(sh(&parent, COUNT).await, "3600");
@@ -72,8 +73,9 @@ async fn directories_nested_by_the_thousand_are_copied_merged_and_removed() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_machine_ends_before_its_files_are_removed_and_the_next_start_goes_on() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("full")).await;
     sh(
         &machine,
@@ -104,8 +106,9 @@ async fn a_machine_ends_before_its_files_are_removed_and_the_next_start_goes_on(
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn what_cannot_be_removed_stops_no_start() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let held = lab.state().join("machines/mch_left/held");
     fs::create_dir_all(&held).unwrap();
     nix::mount::mount(
@@ -130,8 +133,9 @@ async fn what_cannot_be_removed_stops_no_start() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn what_a_machine_uses_is_told_in_a_moment_however_many_files_it_has() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let machine = lab.start(spec("many")).await;
     sh(&machine, "cd /root; for d in {1..20}; do mkdir $d; (cd $d; seq 1000 | xargs touch); done; dd if=/dev/zero of=x bs=1M count=8 2>&1").await;
     let mut longest = Duration::ZERO;

@@ -40,8 +40,9 @@ async fn write(files: &mut Files, path: &str, content: &str) -> Result<(), FileE
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn links_of_a_machine_lead_nowhere_out_of_the_volume() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_links");
     let secret = lab.state().join("secret");
     std::fs::write(&secret, "secret").unwrap();
@@ -79,8 +80,9 @@ async fn links_of_a_machine_lead_nowhere_out_of_the_volume() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn pipes_and_devices_neither_block_nor_open() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_devices");
     nix::unistd::mkfifo(&directory.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let device = nix::sys::stat::makedev(1, 5);
@@ -108,8 +110,9 @@ async fn pipes_and_devices_neither_block_nor_open() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_volume_has_the_same_owners_with_and_without_a_machine() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_owners");
     std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut files = open(&lab, &directory).await;
@@ -146,8 +149,9 @@ async fn a_volume_has_the_same_owners_with_and_without_a_machine() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn the_process_has_the_volume_and_no_rights_beside() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_confined");
     let _files = open(&lab, &directory).await;
     let own = std::process::id().to_string();
@@ -174,8 +178,9 @@ async fn the_process_has_the_volume_and_no_rights_beside() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn the_process_ends_with_its_session_and_when_it_is_told_to() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_ends");
     let over = CancellationToken::new();
     let first = lab.backend.volume_files(&directory, over.clone()).await.unwrap();

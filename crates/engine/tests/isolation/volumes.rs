@@ -31,8 +31,9 @@ async fn mounts(machine: &Arc<dyn Running>, name: &str) -> String {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_volume_is_taken_away_whatever_was_renamed() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_renamed");
     let whole = mount(&directory, None, "/all");
     let machine = lab
@@ -75,8 +76,9 @@ async fn a_volume_is_taken_away_whatever_was_renamed() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_volume_that_is_not_mounted_is_not_called_released() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_lost");
     let machine = lab.start(spec("lost")).await;
     let place = mount(&directory, None, "/data");
@@ -90,8 +92,9 @@ async fn a_volume_that_is_not_mounted_is_not_called_released() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_volume_is_never_left_behind_while_its_place_is_being_moved() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let directory = volume(&lab, "vol_moving");
     let machine = lab.start(spec("moving")).await;
     sh(&machine, "mkdir -p /data/in").await;
@@ -123,8 +126,9 @@ async fn a_volume_is_never_left_behind_while_its_place_is_being_moved() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn two_volumes_on_one_directory_are_refused() {
-    let Some(lab) = Lab::open().await else { return };
+    let lab = Lab::open().await;
     let template = lab.start(spec("alias")).await;
     sh(&template, "mkdir /real; ln -s real /alias").await;
     template.snapshot("alias").await.unwrap();

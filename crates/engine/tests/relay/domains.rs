@@ -66,6 +66,7 @@ fn is_reset(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn nobody_outside_hears_of_a_connection_before_it_has_said_an_allowed_name() {
     let lab = lab(named(&[("a.test", None), ("b.test", Some(80))], &[]));
     assert_eq!(lab.resolve("a.test"), Some([10, 77, 0, 2]));
@@ -88,6 +89,7 @@ fn nobody_outside_hears_of_a_connection_before_it_has_said_an_allowed_name() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn new_rules_cut_connections_to_names_that_they_do_not_allow() {
     let lab = lab(named(&[("a.test", None), ("b.test", None)], &[]));
     lab.resolve("a.test").unwrap();
@@ -111,6 +113,7 @@ fn new_rules_cut_connections_to_names_that_they_do_not_allow() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn connections_that_nobody_listened_to_are_cut_unless_a_range_allows_them() {
     let lab = lab(EgressRules::allow_all());
     lab.resolve("a.test").unwrap();
@@ -132,6 +135,7 @@ fn connections_that_nobody_listened_to_are_cut_unless_a_range_allows_them() {
 const LEAST: Duration = Duration::from_secs(3);
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn an_answer_that_is_over_opens_nothing_and_cuts_nothing() {
     let options = RelayOptions {
         least_answer: LEAST,
@@ -150,6 +154,7 @@ fn an_answer_that_is_over_opens_nothing_and_cuts_nothing() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn what_is_heard_is_counted_and_an_end_is_passed_on() {
     let lab = lab(named(&[("a.test", None)], &[]));
     lab.resolve("a.test").unwrap();

@@ -58,6 +58,7 @@ fn check(lab: &Lab, name: &str, reached: &[&str]) -> usize {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn a_table_of_policies_and_destinations() {
     let lab = Lab::new(EgressRules::allow_all());
     let mut asked = check(&lab, "allow_all", &OTHERS);
@@ -99,6 +100,7 @@ fn a_table_of_policies_and_destinations() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn loopback_is_the_machines_own_and_its_door_leads_nowhere() {
     let lab = Lab::new(EgressRules::allow_all());
     let results = lab.machine.run(|| {
@@ -117,6 +119,7 @@ fn loopback_is_the_machines_own_and_its_door_leads_nowhere() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn extra_ranges_are_refused() {
     let options = RelayOptions {
         extra_refused: vec!["10.77.1.0/24".parse().unwrap()],
@@ -128,6 +131,7 @@ fn extra_ranges_are_refused() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn new_rules_reset_what_they_deny_and_leave_the_rest() {
     let lab = Lab::new(EgressRules::allow_all());
     let mut denied = lab.connect("10.77.0.2:80");
@@ -150,6 +154,7 @@ fn new_rules_reset_what_they_deny_and_leave_the_rest() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn no_connection_slips_through_a_change_of_rules() {
     let lab = Lab::new(EgressRules::deny_all());
     for _ in 0..30 {
@@ -166,6 +171,7 @@ fn no_connection_slips_through_a_change_of_rules() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn the_end_of_the_relay_resets_everything() {
     let mut lab = Lab::new(EgressRules::allow_all());
     let mut stream = lab.connect("10.77.0.2:80");
@@ -189,6 +195,7 @@ fn the_end_of_the_relay_resets_everything() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn connections_beyond_the_limit_are_reset() {
     let options = RelayOptions {
         max_connections: 2,
@@ -209,6 +216,7 @@ fn connections_beyond_the_limit_are_reset() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn connections_to_name_servers_leave_room_for_others() {
     let lab = Lab::new(EgressRules::deny_all());
     let idle: Vec<_> = (0..64)
@@ -223,6 +231,7 @@ fn connections_to_name_servers_leave_room_for_others() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn a_machine_has_its_share_of_what_all_may_hold() {
     let pool = Pool::of_descriptors(48); // 12 connections
     let options = || RelayOptions {
@@ -245,6 +254,7 @@ fn a_machine_has_its_share_of_what_all_may_hold() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn one_direction_can_end_before_the_other() {
     let lab = Lab::new(EgressRules::allow_all());
     let mut stream = lab.connect("10.77.0.2:83");
@@ -261,6 +271,7 @@ fn one_direction_can_end_before_the_other() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn a_closed_port_is_a_reset_and_a_silent_address_one_in_time() {
     let options = RelayOptions {
         connect_timeout: Duration::from_millis(300),
@@ -272,6 +283,7 @@ fn a_closed_port_is_a_reset_and_a_silent_address_one_in_time() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn names_are_answered_whatever_server_is_asked() {
     let lab = Lab::new(custom(&[], &["8.8.8.8/32"], Verdict::Allow));
     for server in ["8.8.8.8:53", "203.0.113.77:53", "169.254.169.254:53"] {
@@ -294,6 +306,7 @@ fn names_are_answered_whatever_server_is_asked() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn without_names_nothing_is_asked() {
     let lab = Lab::new(EgressRules::deny_all());
     assert_eq!(lab.ask("8.8.8.8:53", QUERY), REFUSED);
@@ -313,6 +326,7 @@ fn without_names_nothing_is_asked() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn a_name_server_that_is_silent_gives_a_failure_in_time() {
     let lab = Lab::new(EgressRules::allow_all());
     let mut query = QUERY.to_vec();

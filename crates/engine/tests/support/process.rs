@@ -14,15 +14,6 @@ use serde_json::{json, Value};
 
 const KEY: &str = "test-key";
 
-/// Whether there can be machines with all limits; a test without says so.
-pub fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: real machines with all limits need root");
-    }
-    is_root
-}
-
 /// An engine that is a process of its own, killed with the test.
 pub struct Engine {
     pub child: Child,

