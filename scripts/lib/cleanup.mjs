@@ -3,7 +3,7 @@
 // Every child gets a process group of its own, so that what a child started (rustc under cargo, an engine under a
 // test) ends with it, and a Ctrl-C in the terminal reaches only this program, which then ends them in order.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -49,13 +49,22 @@ export function temporaryDirectory(label) {
   return directory;
 }
 
-/** Removes a directory now. Overlay work directories have no permissions, even for their owner: those are given first. */
+/**
+ * Removes a directory now. Overlay work directories have no permissions, even for their owner: those are given first. Files of machines
+ * may belong to subordinate ids of an ordinary user, who is root among those.
+ */
 export function removeDirectory(directory) {
+  const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   try {
-    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+    remove();
   } catch {
-    openUp(directory);
-    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+    try {
+      openUp(directory);
+      remove();
+    } catch (error) {
+      if (error.code !== 'EPERM' || process.getuid() === 0) throw error;
+      execFileSync('unshare', ['--map-root-user', '--map-auto', 'rm', '-rf', directory]);
+    }
   }
   directories.delete(directory);
 }
