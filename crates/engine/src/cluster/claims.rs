@@ -120,6 +120,19 @@ pub async fn take(db: &Db, owner: &str, ticket: &Ticket, node: &str, charge: Cha
     .with_action("repeat the call in a moment"))
 }
 
+/// The node that has a key, if one has.
+pub async fn holder(db: &Db, owner: &str, key: &str) -> Result<Option<String>> {
+    let row = db
+        .get()
+        .await?
+        .query_opt(
+            "SELECT node FROM claims WHERE owner = $1 AND key = $2",
+            &[&owner, &key],
+        )
+        .await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// Gives a key to another node; `None`: somebody else moved it first, or its machine is made. `is_lost`: what its node made counts as
 /// ended.
 pub async fn give(db: &Db, claim: &Claim, node: &str, is_lost: bool) -> Result<Option<Claim>> {

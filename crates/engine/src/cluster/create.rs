@@ -17,11 +17,12 @@ use nullspace_wire::machine::{
 use nullspace_wire::volume::CreateVolumeRequest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tokio_postgres::types::Json;
 
 use super::claims::{self, Claim};
-use super::nodes::Node;
-use super::place::{choose, Need};
+use super::nodes::{Node, LOOK};
+use super::place::{choose, Need, STALE};
 use super::pools::Search;
 use super::proxy::{self, Passed};
 use super::quotas::{self, Charge};
@@ -186,7 +187,11 @@ impl Call {
     async fn once(&self, ticket: &Ticket, mut search: Search) -> Result<Response> {
         let cluster = &self.cluster;
         let mut tried = HashSet::new();
-        let (mut next, mut how) = self.next(&mut search, &tried).await?;
+        let (mut next, mut how) = match self.next(&mut search, &tried).await {
+            // A repeat needs no room: its machine has it already.
+            Err(full) if full.kind == Kind::NoCapacity => (self.holder_of(ticket).await?.ok_or(full)?, None),
+            found => found?,
+        };
         let mut claim = self.take(ticket, &next).await?;
         let mut refusal = None;
         let mut tries = 0;
@@ -298,6 +303,12 @@ impl Call {
         refusal.ok_or_else(|| self.cluster.no_room())
     }
 
+    /// The node that has a key already.
+    async fn holder_of(&self, ticket: &Ticket) -> Result<Option<Arc<Node>>> {
+        let tag = claims::holder(&self.cluster.db, &self.holder.0, ticket.key()).await?;
+        Ok(tag.and_then(|tag| self.cluster.nodes.by_tag(&tag)))
+    }
+
     async fn take(&self, ticket: &Ticket, node: &Node) -> Result<Claim> {
         let charge = Charge::of(self.wanted.need);
         let claim = claims::take(&self.cluster.db, &self.holder.0, ticket, &node.tag, charge).await?;
@@ -345,7 +356,8 @@ impl Call {
     }
 
     async fn try_on(&self, node: &Arc<Node>, claim: &Claim, how: Option<PoolSearch>) -> Result<Tried> {
-        if !is_search(how) {
+        // The machine of a repeat is known of already.
+        if claim.is_new && !is_search(how) {
             node.link.place(self.wanted.need.memory_mb);
         }
         let brought = match &self.wanted.files {
@@ -426,9 +438,27 @@ impl Call {
         let how = search.how(found.is_some());
         let node = match found {
             Some(node) => node,
-            None => self.cluster.place(&self.wanted, tried)?,
+            None => self.room(tried).await?,
         };
         Ok((node, how))
+    }
+
+    /// A node with room. Machines may have ended of which this gateway has not heard yet: where one could have room, it waits for that.
+    async fn room(&self, tried: &HashSet<String>) -> Result<Arc<Node>> {
+        let deadline = Instant::now() + STALE;
+        loop {
+            match self.cluster.place(&self.wanted, tried) {
+                Err(full)
+                    if full.kind == Kind::NoCapacity
+                        && tried.is_empty()
+                        && Instant::now() < deadline
+                        && self.cluster.nodes.has_suiting(self.wanted.need) =>
+                {
+                    tokio::time::sleep(LOOK / 4).await;
+                }
+                placed => return placed,
+            }
+        }
     }
 
     /// Gives the key to another node, or follows who did.

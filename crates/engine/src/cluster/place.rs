@@ -1,12 +1,13 @@
 //! Which node a machine is made on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::seq::index::sample;
 use rand::Rng;
 
-use super::nodes::{Node, Nodes};
-use crate::node::messages::State;
+use super::nodes::{Node, Nodes, LOOK};
+use crate::node::messages::{State, HEARTBEAT_SECONDS};
 
 /// What a machine needs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,18 +20,27 @@ pub struct Need {
     pub disk_mb: u32,
 }
 
+/// How long a gateway may not know that a machine has ended: until its node says so, and the gateway looks.
+pub const STALE: Duration = Duration::from_secs(HEARTBEAT_SECONDS).saturating_add(LOOK);
+
 /// A clock that is further off than this makes leases and lists of a node wrong. Milliseconds.
 pub const MOST_CLOCK_OFF_MS: u64 = 60_000;
 
 impl Node {
     /// Whether a machine may be placed here, as far as is known.
     pub fn fits(&self, need: Need) -> bool {
-        self.state() == State::Ready
+        self.suits(need)
             && !self.link.is_refusing()
-            && self.clock_off_ms.unsigned_abs() <= MOST_CLOCK_OFF_MS
-            && need.vcpus <= self.capacity.vcpus
             && u64::from(need.memory_mb) <= self.free_memory_mb()
             && u64::from(need.disk_mb) <= self.capacity.disk_free_mb
+    }
+
+    /// Whether it may be here when enough of the others have ended.
+    pub fn suits(&self, need: Need) -> bool {
+        self.state() == State::Ready
+            && self.clock_off_ms.unsigned_abs() <= MOST_CLOCK_OFF_MS
+            && need.vcpus <= self.capacity.vcpus
+            && u64::from(need.memory_mb) <= self.capacity.memory_mb
     }
 
     /// MiB that are promised to nobody, those of creates on their way included.
@@ -44,6 +54,11 @@ impl Nodes {
     /// Those on which a machine fits.
     pub fn fitting(&self, need: Need) -> Vec<Arc<Node>> {
         self.all().into_iter().filter(|node| node.fits(need)).collect()
+    }
+
+    /// Whether a machine may fit on one when others have ended.
+    pub fn has_suiting(&self, need: Need) -> bool {
+        self.all().iter().any(|node| node.suits(need))
     }
 }
 

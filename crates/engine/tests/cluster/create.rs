@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
+use nullspace_engine::cluster::place::STALE;
 use nullspace_engine::node::membership::{self, Membership};
 use serde_json::{json, Value};
 
@@ -102,6 +103,22 @@ async fn a_machine_that_fits_nowhere_is_refused_and_says_so() {
         .await
         .refused(503, "no_capacity");
     assert!(text.contains("2 nodes that are ready"), "{text}");
+}
+
+#[tokio::test]
+async fn room_of_a_machine_that_ended_is_had_at_once_and_a_repeat_needs_none() {
+    let whole = Whole::start(1, 1).await;
+    let gateway = whole.gateway();
+    let most = json!({ "memory_mb": 40_000 });
+    let create = |key| gateway.post_with_key("/v1/machines", key, most.clone());
+    let first = create("first").await.expect(201);
+    // Until the node has said so, and the gateway has looked.
+    tokio::time::sleep(STALE).await;
+    create("second").await.refused(503, "no_capacity");
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(create("first").await.expect(201)["id"], id);
+    gateway.delete(&format!("/v1/machines/{id}")).await.expect(200);
+    create("third").await.expect(201);
 }
 
 #[tokio::test]
