@@ -356,8 +356,8 @@ impl Call {
     }
 
     async fn try_on(&self, node: &Arc<Node>, claim: &Claim, how: Option<PoolSearch>) -> Result<Tried> {
-        // The machine of a repeat is known of already.
-        if claim.is_new && !is_search(how) {
+        // One that was made is known of already.
+        if !claim.is_made && !is_search(how) {
             node.link.place(self.wanted.need.memory_mb);
         }
         let brought = match &self.wanted.files {
