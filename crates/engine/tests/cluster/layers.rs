@@ -226,6 +226,7 @@ pub async fn built(gateway: &Gateway, name: &str, command: &str) -> String {
 }
 
 #[tokio::test]
+#[cfg_attr(not_root, ignore = "needs root")]
 async fn a_template_is_built_on_its_home_and_starts_machines_on_every_node() {
     let whole = Whole::start(2, 3).await;
     let gateway = whole.gateway();
