@@ -18,7 +18,7 @@ import {
 
 import { site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
-import { engineForTests, SMALL, sh } from './support/engine.mjs';
+import { engineForTests, needsRoot, SMALL, sh } from './support/engine.mjs';
 
 const page = await site();
 const plan = { frames: 0 };
@@ -198,7 +198,7 @@ test('a batch says which files were not written', async () => {
   assert.deepEqual(await machine.files.writeFiles([]), []);
 });
 
-test('a user has his own rights and home', async () => {
+test('a user has his own rights and home', { skip: needsRoot }, async () => {
   const user = 'nobody';
   await machine.commands.run('mkdir -p /tmp/his && chown 65534:65534 /tmp/his', { shell: true });
   const info = await machine.files.write('/tmp/his/file', 'mine', { user });

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { BuildError, Nullspace } from 'nullspace';
 
 import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { engineForTests, SMALL } from './support/engine.mjs';
+import { engineForTests, needsRoot, SMALL } from './support/engine.mjs';
 import { copyPrograms, layerOf, startRegistry } from './support/registry.mjs';
 
 const PASSWORD = 'hunter2-8f0d3b61';
@@ -89,7 +89,7 @@ test('a password that is wrong, and an image that is not there, are errors that 
   assert.ok(!engine.log().includes(PASSWORD));
 });
 
-test('a Dockerfile of two stages is built with its context', async () => {
+test('a Dockerfile of two stages is built with its context', { skip: needsRoot }, async () => {
   const context = path.join(scratch, 'context');
   mkdirSync(path.join(context, 'src'), { recursive: true });
   writeFileSync(path.join(context, 'src/main.sh'), 'echo "main, $STAGE"\n');
