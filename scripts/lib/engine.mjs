@@ -76,6 +76,9 @@ export async function startEngine({
   };
 }
 
+/** Why a test is skipped that an engine of an ordinary user cannot pass: `false` as root. */
+export const needsRoot = process.getuid?.() !== 0 && 'needs an engine that runs as root';
+
 /** No user of this computer: nothing belongs to it. */
 export const STRANGER = 54_321;
 

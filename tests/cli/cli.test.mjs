@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import path from 'node:path';
 import { test } from 'node:test';
 
+import { needsRoot } from '../../scripts/lib/engine.mjs';
 import { program, SMALL, startCli } from './support/cli.mjs';
 
 const { binary, engine, local, environment, run, good, json, start } = await startCli();
@@ -162,7 +163,7 @@ test('volumes are made, mounted and deleted', async () => {
 });
 
 test('a volume is mounted in a machine that runs, and taken out', {
-  skip: process.getuid() !== 0 && 'needs an engine that runs as root',
+  skip: needsRoot,
 }, async () => {
   const volume = await good('volume', 'create', 'cli-attached');
   assert.match(await good('volume', 'attach', volume, id, '/data', '--read-only'), /mode +read only/);

@@ -6,7 +6,8 @@ import { after, before, test } from 'node:test';
 
 import { Execution, InvalidRequestError, NotFoundError, NullspaceError, TimeoutError } from 'nullspace';
 
-import { engineForTests, needsRoot, SMALL, until } from './support/engine.mjs';
+import { needsRoot } from '../../scripts/lib/engine.mjs';
+import { engineForTests, SMALL, until } from './support/engine.mjs';
 
 const engine = await engineForTests();
 after(() => engine.stopWell());

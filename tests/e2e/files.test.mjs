@@ -18,7 +18,8 @@ import {
 
 import { site } from './support/browser.mjs';
 import { cuttingProxy } from './support/cutting-proxy.mjs';
-import { engineForTests, needsRoot, SMALL, sh } from './support/engine.mjs';
+import { needsRoot } from '../../scripts/lib/engine.mjs';
+import { engineForTests, SMALL, sh } from './support/engine.mjs';
 
 const page = await site();
 const plan = { frames: 0 };

@@ -8,7 +8,8 @@ import { after, before, test } from 'node:test';
 
 import { NullspaceError } from 'nullspace';
 
-import { engineForTests, needsRoot, SMALL, sh } from './support/engine.mjs';
+import { needsRoot } from '../../scripts/lib/engine.mjs';
+import { engineForTests, SMALL, sh } from './support/engine.mjs';
 
 /** @type {Awaited<ReturnType<typeof engineForTests>>} */
 let engine;

@@ -8,7 +8,8 @@ import { after, before, test } from 'node:test';
 import { BuildError, Nullspace } from 'nullspace';
 
 import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { engineForTests, needsRoot, SMALL } from './support/engine.mjs';
+import { needsRoot } from '../../scripts/lib/engine.mjs';
+import { engineForTests, SMALL } from './support/engine.mjs';
 import { copyPrograms, layerOf, startRegistry } from './support/registry.mjs';
 
 const PASSWORD = 'hunter2-8f0d3b61';

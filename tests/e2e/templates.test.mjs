@@ -9,7 +9,8 @@ import { after, before, test } from 'node:test';
 import { NotFoundError, Nullspace } from 'nullspace';
 
 import { removeDirectory, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { engineForTests, needsRoot, SMALL, sh, until } from './support/engine.mjs';
+import { needsRoot, startEngine } from '../../scripts/lib/engine.mjs';
+import { engineForTests, SMALL, sh, until } from './support/engine.mjs';
 
 const binary = process.env.NULLSPACE_TEST_ENGINE;
 let engine;
@@ -226,7 +227,6 @@ test('an engine that does not run has its templates too', async () => {
   const done = template(['import', 'own', '--directory', root], state);
   assert.equal(done.code, 0, done.said);
   assert.match(template(['list'], state).out, /^own /m);
-  const { startEngine } = await import('../../scripts/lib/engine.mjs');
   const started = await startEngine({ binary, state });
   try {
     const machine = await new Nullspace(started.client).Machine.create({ ...SMALL, template: 'own' });

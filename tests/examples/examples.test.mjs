@@ -13,7 +13,7 @@ import { chromium } from 'playwright-core';
 
 import { BROWSER_FLAGS, browserPath } from '../../scripts/lib/browser.mjs';
 import { cleanUpOnSignals, end, endAll, start, temporaryDirectory } from '../../scripts/lib/cleanup.mjs';
-import { startEngine } from '../../scripts/lib/engine.mjs';
+import { needsRoot, startEngine } from '../../scripts/lib/engine.mjs';
 
 const examples = process.env.NULLSPACE_TEST_EXAMPLES;
 const run = promisify(execFile);
@@ -179,7 +179,7 @@ test('judge: programs get their verdicts, and no program outlives its own', asyn
 });
 
 test('judge: a program that takes too much memory is told so', {
-  skip: process.getuid() !== 0 && 'needs an engine that runs as root',
+  skip: needsRoot,
 }, async () => {
   const { judge } = await import(pathToFileURL(inExamples('judge/index.mjs')).href);
   const { verdict } = await judge('py', 'print(len("a" * (1 << 30)))', [{ input: '', output: '' }]);

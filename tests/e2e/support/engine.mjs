@@ -13,9 +13,6 @@ if (!binary) throw new Error('NULLSPACE_TEST_ENGINE is not set: run these tests 
 
 cleanUpOnSignals();
 
-/** Why a test is skipped that an engine of an ordinary user cannot pass: `false` as root. */
-export const needsRoot = process.getuid() !== 0 && 'needs an engine that runs as root';
-
 /** Small enough that many fit on a laptop. */
 export const SMALL = { vcpus: 1, memoryMb: 64, timeout: 120 };
 
