@@ -16,6 +16,7 @@ use crate::client::call::Outcome;
 use crate::client::single::{Planned, Single};
 use crate::core::error::Cause;
 use crate::core::http;
+use crate::core::value::parse;
 use crate::transport::{
     Answer, Body, Closed, Decoder, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Socket,
     Transport, TransportError, Unopened,
@@ -326,8 +327,8 @@ impl Transport for Script {
         decode(decoder, &frame.to_string())
     }
 
-    fn json(text: &str) -> Option<Value> {
-        serde_json::from_str(text).ok()
+    fn json(text: &str) -> Option<crate::core::value::Value> {
+        parse(text)
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -1,7 +1,6 @@
 //! One call: the key, the hooks, what is sent again, and errors. Source: PROTOCOL.md sections 1 and 2.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use super::key::AskedKey;
 use crate::core::config::{Key, Settings};
 use crate::core::error::{Error, Kind};
 use crate::core::retry::CreateFailure;
+use crate::core::value::{put, Object, Value};
 use crate::core::{http, retry};
 use crate::surface::Request;
 use crate::transport::{
@@ -74,16 +74,13 @@ pub struct Call {
 
 impl Call {
     /// The call of a request.
-    pub fn of(request: &Request, timeout: Duration) -> Result<Self, Error> {
-        Ok(Self {
-            body: match request.has_body {
-                true => Some(json(&request.body)?),
-                false => None,
-            },
+    pub fn of(request: &Request, timeout: Duration) -> Self {
+        Self {
+            body: request.has_body.then(|| request.body.to_json()),
             decoder: request.answer,
             idempotency_key: request.idempotency_key.clone(),
             ..Self::new(request.route, request.path(), timeout)
-        })
+        }
     }
 
     /// A call without a body.
@@ -389,15 +386,16 @@ impl<T: Transport> Client<T> {
         let attempt = sent.get() + 1;
         let mut started = 0.0;
         if hooked {
-            let mut headers = BTreeMap::new();
+            let mut headers = Object::new();
             for (name, value) in request.headers.iter() {
-                headers.insert(name.to_ascii_lowercase(), http::shown_header(name, value));
+                let shown = http::shown_header(name, value);
+                put(&mut headers, &name.to_ascii_lowercase(), shown.into());
             }
             let event = RequestEvent {
                 operation: call.operation(),
                 method: call.route.verb.as_str(),
                 url: &url,
-                headers,
+                headers: Value::Object(headers),
                 attempt,
             };
             transport.on_request(&event).map_err(Failed::Thrown)?;
@@ -473,11 +471,6 @@ fn unusable<X>(what: &str) -> Failed<X> {
         "unauthorized",
         format!("the function `apiKey` {what}"),
     ))
-}
-
-/// A body as JSON text.
-pub(crate) fn json(body: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(body).map_err(|error| Error::invalid_request(error.to_string()))
 }
 
 /// A successful answer.

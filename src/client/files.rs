@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nullspace_wire::api::{self, Route};
-use serde_json::{json, Value as Json};
 
 use super::call::{Call, Client, Outcome, Pending, DEFAULT_TIMEOUT};
 use super::machine::Machine;
@@ -12,6 +11,7 @@ use crate::core::error::{Error, Kind};
 use crate::core::files::{Common, Target};
 use crate::core::http;
 use crate::core::options::Value;
+use crate::core::value::json;
 use crate::surface::{files, Operation, Scope};
 use crate::transport::{Answer, Content, Transport};
 
@@ -92,9 +92,9 @@ impl<T: Transport> Place<T> {
     }
 
     /// A call with a body.
-    fn ask(&self, both: Both, body: &Json, timeout: Option<Duration>) -> Pending<'static, T> {
+    fn ask(&self, both: Both, body: &Value, timeout: Option<Duration>) -> Pending<'static, T> {
         let mut call = self.on(both, &[], timeout);
-        call.body = Some(body.to_string());
+        call.body = Some(body.to_json());
         Single::new(&self.client, call).send()
     }
 
@@ -102,7 +102,7 @@ impl<T: Transport> Place<T> {
     async fn signed(
         &self,
         asks: &'static Route,
-        body: &Json,
+        body: &Value,
         route: &'static Route,
         timeout: Option<Duration>,
     ) -> Outcome<T, Call> {
@@ -127,15 +127,14 @@ impl<T: Transport> Place<T> {
         let request = operation.request(Scope::Volume, &[&self.id], &args, options)?;
         let place = self.clone();
         Ok(Box::pin(async move {
-            let body: serde_json::Map<String, Json> = request
-                .query
-                .into_iter()
+            let query = request.query.into_iter();
+            let body = query
                 .map(|(name, value)| (name.into_owned(), value.into()))
                 .collect();
             let mut call = place
                 .signed(
                     &api::VOLUME_DOWNLOAD_URL,
-                    &body.into(),
+                    &Value::Object(body),
                     request.route,
                     request.request_timeout,
                 )
@@ -156,7 +155,7 @@ impl<T: Transport> Place<T> {
         let mut call = match self.is_volume {
             true => {
                 let (asks, route) = (&api::VOLUME_UPLOAD_URL, &api::UPLOAD_VOLUME_FILE_DIRECT);
-                self.signed(asks, &json!({ "path": target.path }), route, timeout)
+                self.signed(asks, &json!({ "path": &target.path }), route, timeout)
                     .await?
             }
             false => {
@@ -171,16 +170,16 @@ impl<T: Transport> Place<T> {
         };
         call.content = Some((content, BYTES.to_owned()));
         self.client.call(&call).await?;
-        let mut body = json!({ "path": target.path });
+        let mut body = json!({ "path": &target.path });
         match (&target.mode, self.is_volume) {
             // A signed address tells no mode.
             (Some(mode), true) => {
-                let changed = json!({ "path": target.path, "permissions": mode });
+                let changed = json!({ "path": &target.path, "permissions": mode });
                 self.ask([&api::SET_VOLUME_FILE_PERMISSIONS; 2], &changed, timeout)
                     .await?;
             }
             (None, true) => {}
-            (_, false) => body["user"] = json!(common.user),
+            (_, false) => body.put("user", common.user.clone().into()),
         }
         self.ask(DESCRIBE, &body, timeout).await
     }
@@ -199,26 +198,29 @@ impl<T: Transport> Place<T> {
         let results = answer
             .inner("results")
             .ok_or_else(|| Error::invalid_response("batchWriteFiles: the answer has no results"))?;
-        let (mut written, mut failed) = (Vec::new(), Vec::new());
+        let (mut written, mut failed, mut first) = (Vec::new(), Vec::new(), String::new());
         results.each(&mut |result| {
             let path = result.text("path").unwrap_or_default();
             match result.text("error") {
-                Some(error) => failed.push(json!({ "path": path, "error": error })),
+                Some(error) => {
+                    if failed.is_empty() {
+                        first = [&path, ": ", &error].concat();
+                    }
+                    failed.push(json!({ "path": path, "error": error }));
+                }
                 None => written.push(path),
             }
         });
         if failed.is_empty() {
             return Ok(results);
         }
-        let first = failed[0]["error"].as_str().unwrap_or_default();
         let mut error = Error::new(
             Kind::BatchWrite,
             "batch_write_partial_failure",
             format!(
-                "{} of {} files were not written; the first: {}: {first}",
+                "{} of {} files were not written; the first: {first}",
                 failed.len(),
                 failed.len() + written.len(),
-                failed[0]["path"].as_str().unwrap_or_default(),
             ),
         );
         error.details = Some(json!({ "successes": written, "failures": failed }));

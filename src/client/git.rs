@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::call::{Failure, Outcome};
 use super::machine::Machine;
 use crate::core::config;
 use crate::core::error::{Error, Kind};
 use crate::core::git::{self, DEFAULT_PATH};
 use crate::core::options::{self, Value};
+use crate::core::value::json;
 use crate::surface::{files, kinds, Operation};
 use crate::transport::{Answer, Transport};
 
@@ -34,10 +33,10 @@ impl<T: Transport> Machine<T> {
     ) -> Outcome<T, String> {
         let mut body = json!({ "command": "git", "args": args, "timeout_secs": 60, "background": false });
         if let Some(path) = path {
-            body["cwd"] = json!(path);
+            body.put("cwd", path.into());
         }
         let done = self
-            .exec(body.to_string(), timeout, Duration::from_secs(70))
+            .exec(body.to_json(), timeout, Duration::from_secs(70))
             .send()
             .await?;
         let code = done.number("exitCode").unwrap_or_default() as i64;

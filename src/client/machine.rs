@@ -4,11 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use nullspace_wire::api::{self, Route};
-use nullspace_wire::exec::ExecRequest;
-use nullspace_wire::machine::CreateMachineRequest;
-use nullspace_wire::network::EgressMode;
 
-use super::call::{json, Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
+use super::call::{Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
 use super::policy::Told;
 use super::single::{Planned, Single};
@@ -16,7 +13,7 @@ use super::stream::Running;
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
 use crate::core::retry;
-use crate::core::{config, exec, http, machine};
+use crate::core::{config, egress, exec, http, machine};
 use crate::surface::{self, machines, previews};
 use crate::transport::{Answer, Transport};
 
@@ -39,8 +36,8 @@ pub enum Ran<T: Transport> {
 
 /// What `runOnce` does.
 pub struct Once {
-    request: ExecRequest,
-    body: CreateMachineRequest,
+    request: Value,
+    body: Value,
     least: Duration,
 }
 
@@ -72,29 +69,24 @@ pub struct Machine<T> {
 
 impl<T: Transport> Machine<T> {
     /// What makes a machine: the same key and body, until the answer is certain. Its answer becomes a machine in [`Machine::made`].
-    pub fn creation(client: &Client<T>, fields: &Fields<'_>, body: &CreateMachineRequest) -> Planned<T> {
+    pub fn creation(client: &Client<T>, fields: &Fields<'_>, body: &Value) -> Planned<T> {
         let key = surface::idempotency_key(fields)?;
         Ok(Self::creation_with(client, body, key)?)
     }
 
     /// `key`: the caller's own.
-    fn creation_with(
-        client: &Client<T>,
-        body: &CreateMachineRequest,
-        key: Option<String>,
-    ) -> Result<Single<T>, Error> {
+    fn creation_with(client: &Client<T>, body: &Value, key: Option<String>) -> Result<Single<T>, Error> {
         let path = api::CREATE_MACHINE.path.to_owned();
         let mut call = Call::new(&api::CREATE_MACHINE, path, client.timeout(None, CREATE_TIMEOUT));
-        call.body = Some(machine::create_body(body)?);
+        call.body = Some(body.to_json());
         let own_key = key.is_some();
         call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
-        let network = body.network.as_ref();
-        let egress = network.and_then(|network| network.egress.as_ref());
+        let network = body.get("network");
         let mut single = Single::new(client, call).making(own_key, true);
-        if egress.is_some_and(|policy| policy.mode == EgressMode::Domains) {
+        if network.is_some_and(egress::has_domains) {
             single = single.telling(Told::Domains);
         }
-        if network.is_some_and(|network| network.secrets.is_some()) {
+        if network.is_some_and(|network| network.get("secrets").is_some()) {
             single = single.telling(Told::Secrets);
         }
         Ok(single)
@@ -157,7 +149,7 @@ impl<T: Transport> Machine<T> {
         let creation = Self::creation_with(client, &once.body, None)?;
         let made = Self::create(creation).await?;
         let guard = KillOnDrop::new(made);
-        let text = json(&once.request)?;
+        let text = once.request.to_json();
         let mut tries = 0;
         let result = loop {
             tries += 1;
@@ -254,12 +246,12 @@ impl<T: Transport> Machine<T> {
     /// Runs a command: in the foreground to its end, in the background without waiting.
     pub async fn execute(&self, run: exec::Run) -> Outcome<T, Ran<T>> {
         if run.heard {
-            let background = run.request.background == Some(true);
             let running = self.stream(&run.request).await?;
+            let background = run.background;
             return Ok(Ran::Heard { running, background });
         }
-        let body = json(&run.request)?;
-        let ran = if run.request.background == Some(true) {
+        let body = run.request.to_json();
+        let ran = if run.background {
             self.start(body, run.request_timeout).await.map(Ran::Started)
         } else {
             let call = self.exec(body, run.request_timeout, run.least_request_timeout);
@@ -271,7 +263,7 @@ impl<T: Transport> Machine<T> {
     /// Runs a program given as text.
     pub fn code_run(&self, code: &Value, options: Option<&Value>) -> Planned<T> {
         let run = exec::code_run(code, options)?;
-        let body = json(&run.request)?;
+        let body = run.request.to_json();
         Ok(self.exec(body, run.request_timeout, run.least_request_timeout))
     }
 
@@ -307,7 +299,7 @@ impl<T: Transport> Machine<T> {
 }
 
 /// What a command failed with, explained.
-fn explained<X>(failure: Failure<X>, request: &ExecRequest) -> Failure<X> {
+fn explained<X>(failure: Failure<X>, request: &Value) -> Failure<X> {
     match failure {
         Failure::Error(error) => exec::explained(error, exec::is_line(request)).into(),
         failure => failure,

@@ -64,7 +64,7 @@ impl<T: Transport> Client<T> {
             _ if given.is_none() && !self.has_timeout() => usual.max(request.least),
             _ => given.unwrap_or(usual),
         };
-        let call = Call::of(&request, timeout)?;
+        let call = Call::of(&request, timeout);
         let mut single = Single::new(self, call).failed(operation.failed);
         if request.tells_domains {
             single = single.telling(Told::Domains);

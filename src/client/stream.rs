@@ -4,15 +4,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use nullspace_wire::api;
-use nullspace_wire::exec::ExecRequest;
-use serde_json::json;
 
 use super::call::Outcome;
 use super::machine::Machine;
 use super::socket::cut_off;
 use crate::core::error::Error;
-use crate::core::exec::{self, least_request_timeout};
+use crate::core::exec;
 use crate::core::frames::{self, Exec, Stream};
+use crate::core::value::{json, Value};
 use crate::transport::{Socket, Transport};
 
 /// Name in messages.
@@ -48,18 +47,16 @@ pub struct Running<T: Transport> {
 
 impl<T: Transport> Machine<T> {
     /// Starts a command and hears it.
-    pub async fn stream(&self, request: &ExecRequest) -> Outcome<T, Running<T>> {
+    pub async fn stream(&self, request: &Value) -> Outcome<T, Running<T>> {
         let id = self.transport().uuid();
-        let mut frame =
-            serde_json::to_value(request).map_err(|error| Error::invalid_request(error.to_string()))?;
-        if let Some(fields) = frame.as_object_mut() {
-            fields.remove("background");
-            fields.entry("args").or_insert_with(|| json!([]));
-            fields.insert("type".to_owned(), json!("exec_start"));
-            fields.insert("id".to_owned(), json!(id));
+        let mut frame = json!({ "type": "exec_start", "id": &id, "args": json!([]) });
+        for (name, value) in request.as_object().into_iter().flatten() {
+            if name != "background" {
+                frame.put(name, value.clone());
+            }
         }
-        let limit = request.timeout_secs.map(least_request_timeout);
-        let mut running = self.attach(id, frame.to_string(), true, limit).await?;
+        let limit = exec::hearing_time(request);
+        let mut running = self.attach(id, frame.to_json(), true, limit).await?;
         running.is_line = exec::is_line(request);
         Ok(running)
     }
@@ -67,7 +64,7 @@ impl<T: Transport> Machine<T> {
     /// Hears a command that runs already, from now on.
     pub async fn connect_command(&self, pid: u32) -> Outcome<T, Running<T>> {
         let id = self.transport().uuid();
-        let frame = json!({ "type": "exec_connect", "id": id, "pid": pid }).to_string();
+        let frame = json!({ "type": "exec_connect", "id": &id, "pid": pid }).to_json();
         self.attach(id, frame, false, None).await
     }
 
@@ -159,8 +156,8 @@ impl<T: Transport> Running<T> {
 
     /// Ends its standard input.
     pub async fn close_stdin(&self) -> Outcome<T, ()> {
-        let frame = json!({ "type": "exec_stdin_close", "id": self.id, "pid": self.pid.get() });
-        self.tell(frame.to_string()).await
+        let frame = json!({ "type": "exec_stdin_close", "id": &self.id, "pid": self.pid.get() });
+        self.tell(frame.to_json()).await
     }
 
     /// It goes on when its connection is lost: what it printed can be asked for.
@@ -193,7 +190,7 @@ impl<T: Transport> Running<T> {
     }
 
     fn kill_frame(&self) -> String {
-        json!({ "type": "exec_kill", "id": self.id, "pid": self.pid.get() }).to_string()
+        json!({ "type": "exec_kill", "id": &self.id, "pid": self.pid.get() }).to_json()
     }
 
     /// Hears no more of it. A command that was started here is killed, unless it stays.

@@ -7,7 +7,6 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use nullspace_wire::api;
-use serde_json::{json, Value as Json};
 
 use super::call::Outcome;
 use super::machine::Machine;
@@ -17,6 +16,7 @@ use crate::core::error::{Error, Kind};
 use crate::core::frames::{self, Pty};
 use crate::core::options::Value;
 use crate::core::terminals::Input;
+use crate::core::value::json;
 use crate::surface::Operation;
 use crate::transport::{Answer, Socket, Transport};
 
@@ -29,10 +29,10 @@ const WAITING: usize = 256;
 
 impl<T: Transport> Machine<T> {
     /// Opens a session, or takes one up: `first` is the frame that says which.
-    pub async fn open_terminal(&self, mut first: Json) -> Outcome<T, Session<T>> {
+    pub async fn open_terminal(&self, mut first: Value) -> Outcome<T, Session<T>> {
         let id = self.transport().uuid();
-        first["id"] = json!(id);
-        let created = first["type"] == "pty_start";
+        first.put("id", id.as_str().into());
+        let created = first.get("type").and_then(Value::as_str) == Some("pty_start");
         let socket = self
             .client
             .open(
@@ -41,7 +41,7 @@ impl<T: Transport> Machine<T> {
             )
             .await?;
         let lost = |closed| cut_off(OPERATION, &closed, "the terminal did not open");
-        socket.send(first.to_string()).await.map_err(lost)?;
+        socket.send(first.to_json()).await.map_err(lost)?;
         let frame = socket.next(Some(FIRST_ANSWER)).await.map_err(lost)?;
         let started = match frames::pty(&frame)? {
             Pty::Started(started) => started,
@@ -232,8 +232,9 @@ impl<T: Transport> Session<T> {
             return Err(Error::new(Kind::Conflict, "pty_closed", what).into());
         }
         let (field, data) = input.field();
-        let frame = json!({ "type": "pty_input", "id": self.id, "session_id": self.session_id, field: data });
-        let sent = self.socket.send(frame.to_string()).await;
+        let frame =
+            json!({ "type": "pty_input", "id": &self.id, "session_id": &self.session_id, field: data });
+        let sent = self.socket.send(frame.to_json()).await;
         sent.map_err(|closed| cut_off(OPERATION, &closed, "the input was not sent").into())
     }
 

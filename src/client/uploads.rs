@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nullspace_wire::api;
 use serde::Serialize;
-use serde_json::json;
 
 use super::call::{Call, Client, Failed, Failure, Outcome};
 use super::files::{Both, Place, BYTES};
@@ -16,6 +15,7 @@ use crate::core::error::{Error, Kind};
 use crate::core::files;
 use crate::core::options::Value;
 use crate::core::uploads::{self, Plan, Source};
+use crate::core::value::json;
 use crate::transport::{Answer, Content, Transport};
 
 /// Silence that ends a request of a session. Source: PROTOCOL.md section 1.
@@ -316,7 +316,7 @@ impl<T: Transport> Place<T> {
         all::<T>((0..workers).map(|_| Box::pin(work()) as Work<'_, T>).collect()).await?;
         tell("completing", 1)?;
         let mut call = self.upload_call(COMPLETE, &[&session.id], timeout);
-        call.body = Some(json!({ "whole_checksum_sha256": checksum }).to_string());
+        call.body = Some(json!({ "whole_checksum_sha256": checksum }).to_json());
         call.idempotency_key = Some(self.transport().uuid());
         let answer = repeated(&self.client, &call).await?;
         tell("completed", 1)?;

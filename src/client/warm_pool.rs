@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Value as Json};
-
 use super::call::{Call, Client, Failure, Outcome, DEFAULT_TIMEOUT};
 use super::plan::timed;
 use crate::core::config::CALL_OPTIONS;
 use crate::core::error::{Error, Kind};
-use crate::core::options::{shown, Fields, Value};
+use crate::core::options::{Fields, Value};
+use crate::core::value::{json, number_text};
 use crate::core::warm_pool::Wait;
 use crate::surface::{pools, Scope};
 use crate::transport::{Answer, Transport};
@@ -36,12 +35,10 @@ pub async fn update<T: Transport>(
                 .map(|number| number as u64)
         };
         let mut whole = json!({ "vcpus": now("vcpus"), "memory_mb": now("memoryMb") });
-        if let (Some(disk), Json::Object(whole)) = (now("diskMb"), &mut whole) {
-            whole.insert("disk_mb".to_owned(), disk.into());
-        }
+        whole.put_given("disk_mb", now("diskMb"));
         request.put("resources", pools::resources(&fields, &whole)?);
     }
-    let call = Call::of(&request, client.timeout(timeout, DEFAULT_TIMEOUT))?;
+    let call = Call::of(&request, client.timeout(timeout, DEFAULT_TIMEOUT));
     client.call(&call).await
 }
 
@@ -81,9 +78,9 @@ pub async fn wait_until_ready<T: Transport>(
                 .unwrap_or_default();
             let what = format!(
                 "warm pool {id} has {} of {} ready machines after {} s{reason}",
-                shown(ready),
-                shown(wanted),
-                shown(wait.timeout.as_secs_f64())
+                number_text(ready),
+                number_text(wanted),
+                number_text(wait.timeout.as_secs_f64())
             );
             return Err(Error::new(Kind::Timeout, "timeout", what).into());
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use nullspace_wire::api;
-use serde_json::json;
 
 use super::call::Outcome;
 use super::files::{Both, Place};
@@ -11,6 +10,7 @@ use super::socket::cut_off;
 use crate::core::error::Error;
 use crate::core::files::{WatchRequest, CHANGE};
 use crate::core::frames;
+use crate::core::value::json;
 use crate::transport::{Answer, Socket, Transport};
 
 const SOCKET: Both = [&api::WEBSOCKET_UPGRADE, &api::VOLUME_WEBSOCKET_UPGRADE];
@@ -30,13 +30,13 @@ impl<T: Transport> Place<T> {
     pub async fn watch(&self, request: &WatchRequest) -> Outcome<T, Watch<T>> {
         let id = self.transport().uuid();
         let first = json!({
-            "type": "file_watch", "id": id, "path": request.path, "user": request.user,
+            "type": "file_watch", "id": &id, "path": &request.path, "user": request.user.as_deref(),
             "recursive": request.recursive, "timeout_secs": request.timeout,
         });
         let path = self.on(SOCKET, &[], None).path;
         let socket = self.client.open(OPERATION, &path).await?;
         let lost = |closed| cut_off(OPERATION, &closed, "the watch did not begin");
-        socket.send(first.to_string()).await.map_err(lost)?;
+        socket.send(first.to_json()).await.map_err(lost)?;
         loop {
             let frame = socket.next(Some(FIRST_ANSWER)).await.map_err(lost)?;
             match frames::kind(&frame)?.as_str() {

@@ -36,13 +36,10 @@ pub trait Environment {
     fn read(&self, path: &str) -> Option<String>;
     /// The user's home directory.
     fn home(&self) -> Option<String>;
-    /// The value of a JSON text; `None` when it is no JSON. A runtime may have a parser of its own.
-    fn json(text: &str) -> Option<serde_json::Value>
+    /// The value of a JSON text; `None` when it is no JSON.
+    fn json(text: &str) -> Option<Value>
     where
-        Self: Sized,
-    {
-        serde_json::from_str(text).ok()
-    }
+        Self: Sized;
 }
 
 /// The API key.
@@ -241,11 +238,9 @@ impl Place {
 struct Places<'a, E> {
     environment: &'a E,
     dotenv: OnceCell<Option<String>>,
-    configs: OnceCell<[Option<Config>; 2]>,
-    engine: OnceCell<Option<Config>>,
+    configs: OnceCell<[Option<Value>; 2]>,
+    engine: OnceCell<Option<Value>>,
 }
-
-type Config = serde_json::Map<String, serde_json::Value>;
 
 impl<'a, E: Environment> Places<'a, E> {
     fn of(environment: &'a E) -> Self {
@@ -272,9 +267,9 @@ impl<'a, E: Environment> Places<'a, E> {
     /// The first of these that is not blank.
     fn first(&self, place: Place, names: &[&str], keys: &[&str]) -> Option<String> {
         let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let of = |config: &Option<Config>| {
+        let of = |config: &Option<Value>| {
             let config = config.as_ref()?;
-            let text = |key: &&str| config.get(*key)?.as_str().map(str::to_owned).and_then(filled);
+            let text = |key: &&str| config.get(key)?.as_str().map(str::to_owned).and_then(filled);
             keys.iter().find_map(text)
         };
         match place {
@@ -294,7 +289,7 @@ impl<'a, E: Environment> Places<'a, E> {
         }
     }
 
-    fn configs(&self) -> &[Option<Config>; 2] {
+    fn configs(&self) -> &[Option<Value>; 2] {
         self.configs.get_or_init(|| {
             let environment = self.environment;
             let home = environment.home();
@@ -312,13 +307,13 @@ impl<'a, E: Environment> Places<'a, E> {
 }
 
 /// A file that holds a JSON object.
-fn object<E: Environment>(environment: &E, path: &str) -> Option<Config> {
-    E::json(&environment.read(path)?)?.as_object().cloned()
+fn object<E: Environment>(environment: &E, path: &str) -> Option<Value> {
+    E::json(&environment.read(path)?).filter(|value| value.as_object().is_some())
 }
 
 /// What the local engine of this user says of itself, while it lives: a port that a killed one had may be somebody else's by now.
 /// A file without a process is that of an engine in a container, whose processes are not seen from here.
-fn running_engine(environment: &impl Environment) -> Option<Config> {
+fn running_engine(environment: &impl Environment) -> Option<Value> {
     let state = environment
         .env("XDG_STATE_HOME")
         .filter(|path| path.starts_with('/'))
@@ -327,7 +322,7 @@ fn running_engine(environment: &impl Environment) -> Option<Config> {
     let Some(pid) = engine.get("pid") else {
         return Some(engine);
     };
-    let stat = environment.read(&format!("/proc/{pid}/stat"))?;
+    let stat = environment.read(&format!("/proc/{}/stat", pid.to_json()))?;
     // The program's name stands in parentheses and may hold any character.
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut words = after_name.split_whitespace();
@@ -380,6 +375,9 @@ mod tests {
         }
         fn home(&self) -> Option<String> {
             Some("/home/u".to_owned())
+        }
+        fn json(text: &str) -> Option<Value> {
+            crate::core::value::parse(text)
         }
     }
 

@@ -1,18 +1,15 @@
 //! Egress policies as options. Source: PROTOCOL.md section 3.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use nullspace_wire::limits;
-use nullspace_wire::network::{
-    domain, is_secret_name, EgressMode, EgressRateLimit, Hidden, NetworkCreateConfig, NetworkEgressPolicy,
-    SecretRequest, UpdateEgressRequest,
-};
+use nullspace_wire::network::{domain, is_secret_name};
 
 use super::config::Environment;
 use super::error::Error;
-use super::options::{Fields, Value, MAX_INTEGER};
+use super::options::{snake_case, Fields, Value, MAX_INTEGER};
 use super::shown::options;
+use super::value::{json, put, Object};
 
 const POLICY: [&str; 6] = [
     "mode",
@@ -22,6 +19,9 @@ const POLICY: [&str; 6] = [
     "denyDomains",
     "rateLimit",
 ];
+
+/// The mode of a policy with names, on the wire.
+const DOMAINS: &str = "domains";
 
 options! {
     /// `network` of {@link CreateOptions}.
@@ -60,10 +60,7 @@ options! {
 const SECRET: [&str; 7] = ["value", "env", "hosts", "header", "format", "path", "baseUrlEnv"];
 
 /// Reads `network` of a create.
-pub fn network(
-    fields: &Fields<'_>,
-    environment: &dyn Environment,
-) -> Result<Option<NetworkCreateConfig>, Error> {
+pub fn network(fields: &Fields<'_>, environment: &dyn Environment) -> Result<Option<Value>, Error> {
     let Some(network) = fields.object("network", &NETWORK)? else {
         return Ok(None);
     };
@@ -77,29 +74,24 @@ pub fn network(
             "options `network.egress` and `network.allowOut`/`network.denyOut` say the same thing twice: use `network.egress`",
         ));
     }
-    Ok(Some(NetworkCreateConfig {
-        allow_public_traffic: network.flag("allowPublicTraffic")?,
-        mask_request_host: mask(&network)?,
-        egress,
-        deny_out: old.1,
-        allow_out: old.0,
-        secrets: secrets(&network, environment)?,
-    }))
+    let mut config = json!({});
+    config.put_given("allow_public_traffic", network.flag("allowPublicTraffic")?);
+    config.put_given("mask_request_host", mask(&network)?);
+    config.put_given("egress", egress);
+    config.put_given("deny_out", old.1);
+    config.put_given("allow_out", old.0);
+    config.put_given("secrets", secrets(&network, environment)?);
+    Ok(Some(config))
 }
 
 /// Reads the policy of `updateEgress`. It replaces the whole one.
-pub fn update(value: &Value) -> Result<UpdateEgressRequest, Error> {
+pub fn update(value: &Value) -> Result<Value, Error> {
     let fields = Fields::new("policy", Some(value), &[&POLICY])?;
-    Ok(UpdateEgressRequest {
-        egress: policy(&fields)?,
-    })
+    Ok(json!({ "egress": policy(&fields)? }))
 }
 
 /// Secrets that the machine uses and never sees. No error shows a value.
-fn secrets(
-    network: &Fields<'_>,
-    environment: &dyn Environment,
-) -> Result<Option<BTreeMap<String, SecretRequest>>, Error> {
+fn secrets(network: &Fields<'_>, environment: &dyn Environment) -> Result<Option<Value>, Error> {
     let Some(given) = network.get("secrets") else {
         return Ok(None);
     };
@@ -109,19 +101,19 @@ fn secrets(
             "must be an object such as { OPENAI_API_KEY: { env, hosts } }",
         ));
     };
-    let mut secrets = BTreeMap::new();
+    let mut secrets = Object::new();
     for (name, value) in list {
         let path = network.path("secrets");
         if !is_secret_name(name) {
             return Err(network.wrong("secrets", "must have names of variables, such as OPENAI_API_KEY"));
         }
         let fields = Fields::new(&[&path, ".", name].concat(), Some(value), &[&SECRET])?;
-        secrets.insert(name.clone(), secret(&fields, environment)?);
+        put(&mut secrets, name, secret(&fields, environment)?);
     }
-    Ok(Some(secrets).filter(|secrets| !secrets.is_empty()))
+    Ok((!secrets.is_empty()).then_some(Value::Object(secrets)))
 }
 
-fn secret(fields: &Fields<'_>, environment: &dyn Environment) -> Result<SecretRequest, Error> {
+fn secret(fields: &Fields<'_>, environment: &dyn Environment) -> Result<Value, Error> {
     let value = match (fields.filled("value")?, fields.filled("env")?) {
         (Some(value), None) => value.to_owned(),
         (None, Some(name)) => environment
@@ -144,19 +136,15 @@ fn secret(fields: &Fields<'_>, environment: &dyn Environment) -> Result<SecretRe
         Some(hosts) => hosts,
         None => return Err(fields.wrong("hosts", "must name who may learn it, such as ['api.openai.com']")),
     };
-    let text = |name: &str| Ok::<_, Error>(fields.filled(name)?.map(str::to_owned));
-    Ok(SecretRequest {
-        value: Hidden(value),
-        hosts,
-        header: text("header")?,
-        format: text("format")?,
-        path: text("path")?,
-        base_url_env: text("baseUrlEnv")?,
-    })
+    let mut secret = json!({ "value": value, "hosts": hosts });
+    for name in ["header", "format", "path", "baseUrlEnv"] {
+        secret.put_given(&snake_case(name), fields.filled(name)?);
+    }
+    Ok(secret)
 }
 
 /// A `Host` header; `${PORT}` in it stays for the server to expand.
-fn mask(network: &Fields<'_>) -> Result<Option<String>, Error> {
+fn mask<'a>(network: &Fields<'a>) -> Result<Option<&'a str>, Error> {
     let host = network.filled("maskRequestHost")?;
     match host {
         Some(text)
@@ -166,24 +154,19 @@ fn mask(network: &Fields<'_>) -> Result<Option<String>, Error> {
         {
             Err(network.wrong("maskRequestHost", "must be a host such as 'localhost:${PORT}'"))
         }
-        text => Ok(text.map(str::to_owned)),
+        text => Ok(text),
     }
 }
 
 /// Reads a policy.
-pub fn policy(fields: &Fields<'_>) -> Result<NetworkEgressPolicy, Error> {
-    let mode = match fields.choice("mode", &["allow_all", "deny_all", "custom"])? {
-        Some("allow_all") => EgressMode::AllowAll,
-        Some("deny_all") => EgressMode::DenyAll,
-        Some(_) => EgressMode::Custom,
-        None => {
-            return Err(fields.wrong(
-                "mode",
-                "is missing; it is one of 'allow_all', 'deny_all', 'custom'",
-            ))
-        }
+pub fn policy(fields: &Fields<'_>) -> Result<Value, Error> {
+    let Some(mode) = fields.choice("mode", &["allow_all", "deny_all", "custom"])? else {
+        return Err(fields.wrong(
+            "mode",
+            "is missing; it is one of 'allow_all', 'deny_all', 'custom'",
+        ));
     };
-    if mode != EgressMode::Custom {
+    if mode != "custom" {
         for name in &POLICY[1..] {
             if fields.has(name) {
                 return Err(fields.wrong(name, "belongs to `mode: 'custom'`"));
@@ -193,20 +176,19 @@ pub fn policy(fields: &Fields<'_>) -> Result<NetworkEgressPolicy, Error> {
     let (allow_domains, deny_domains) = (domains(fields, "allowDomains")?, domains(fields, "denyDomains")?);
     let mode = match allow_domains.is_some() || deny_domains.is_some() {
         // Servers that do not know names refuse it; `custom` they would read without them.
-        true => EgressMode::Domains,
+        true => DOMAINS,
         false => mode,
     };
-    Ok(NetworkEgressPolicy {
-        mode,
-        allow_cidrs: cidrs(fields, "allowCidrs")?,
-        deny_cidrs: cidrs(fields, "denyCidrs")?,
-        allow_domains,
-        deny_domains,
-        rate_limit: rate_limit(fields)?,
-    })
+    let mut policy = json!({ "mode": mode });
+    policy.put_given("allow_cidrs", cidrs(fields, "allowCidrs")?);
+    policy.put_given("deny_cidrs", cidrs(fields, "denyCidrs")?);
+    policy.put_given("allow_domains", allow_domains);
+    policy.put_given("deny_domains", deny_domains);
+    policy.put_given("rate_limit", rate_limit(fields)?);
+    Ok(policy)
 }
 
-fn rate_limit(fields: &Fields<'_>) -> Result<Option<EgressRateLimit>, Error> {
+fn rate_limit(fields: &Fields<'_>) -> Result<Option<Value>, Error> {
     let Some(limit) = fields.object("rateLimit", &["kbitPerSec", "pps", "burst"])? else {
         return Ok(None);
     };
@@ -220,11 +202,11 @@ fn rate_limit(fields: &Fields<'_>) -> Result<Option<EgressRateLimit>, Error> {
             "takes either `kbitPerSec` or `pps`, such as { kbitPerSec: 10000 }",
         ));
     }
-    Ok(Some(EgressRateLimit {
-        kbit_per_sec,
-        pps,
-        burst: limit.integer("burst", 1, MAX_INTEGER)?,
-    }))
+    let mut rate = json!({});
+    rate.put_given("kbit_per_sec", kbit_per_sec);
+    rate.put_given("pps", pps);
+    rate.put_given("burst", limit.integer("burst", 1, MAX_INTEGER)?);
+    Ok(Some(rate))
 }
 
 fn cidrs(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error> {
@@ -279,17 +261,18 @@ fn is_cidr(text: &str) -> bool {
 }
 
 /// Refuses what `internetAccess: false` would make void: it denies everything, whatever is allowed beside it.
-pub fn check_closed(network: &NetworkCreateConfig) -> Result<(), Error> {
-    let egress = network.egress.as_ref();
-    let opens = if egress.is_some_and(|policy| policy.mode == EgressMode::AllowAll) {
+pub fn check_closed(network: &Value) -> Result<(), Error> {
+    let egress = network.get("egress");
+    let allows = |name| egress.is_some_and(|policy| policy.get(name).is_some());
+    let opens = if mode(network) == Some("allow_all") {
         "`network.egress` of mode 'allow_all'"
-    } else if egress.is_some_and(|policy| policy.allow_cidrs.is_some()) {
+    } else if allows("allow_cidrs") {
         "`network.egress.allowCidrs`"
-    } else if egress.is_some_and(|policy| policy.allow_domains.is_some()) {
+    } else if allows("allow_domains") {
         "`network.egress.allowDomains`"
-    } else if network.allow_out.is_some() {
+    } else if network.get("allow_out").is_some() {
         "`network.allowOut`"
-    } else if network.secrets.is_some() {
+    } else if network.get("secrets").is_some() {
         "`network.secrets`"
     } else {
         return Ok(());
@@ -298,6 +281,16 @@ pub fn check_closed(network: &NetworkCreateConfig) -> Result<(), Error> {
         "internetAccess",
         &format!("is false, which denies everything, and contradicts {opens}: give one of them"),
     ))
+}
+
+/// The mode of the policy in a body that has one.
+fn mode(network: &Value) -> Option<&str> {
+    network.get("egress")?.get("mode")?.as_str()
+}
+
+/// Whether the policy in a body has names.
+pub fn has_domains(network: &Value) -> bool {
+    mode(network) == Some(DOMAINS)
 }
 
 #[cfg(test)]

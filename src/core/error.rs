@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::rc::Rc;
 
+use super::value::Value;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 /// The kinds, once: the classes of the package are generated of them.
 macro_rules! kinds {
@@ -194,10 +194,10 @@ impl Error {
         retry_after: Option<f64>,
     ) -> Self {
         let parsed = json(body);
-        if parsed.as_ref().is_some_and(|value| !value.is_object()) {
+        if parsed.as_ref().is_some_and(|value| value.as_object().is_none()) {
             return Self::malformed(status, header_request_id, "JSON that is no object");
         }
-        let Some(Value::Object(outer)) = parsed else {
+        let Some(outer) = parsed else {
             let message = if body.trim().is_empty() {
                 format!("HTTP {status} without a body")
             } else if is_page(body) {
@@ -219,7 +219,7 @@ impl Error {
             error.retry_after = if status == 429 { retry_after } else { None };
             return error;
         };
-        let nested = outer.get("error").and_then(Value::as_object);
+        let nested = outer.get("error").filter(|inner| inner.as_object().is_some());
         let text = |name: &str| {
             let inner = nested.and_then(|nested| nested.get(name)).and_then(Value::as_str);
             inner
@@ -229,7 +229,7 @@ impl Error {
         let code = text("code").map(|code| code.to_ascii_lowercase());
         let message = match (nested, outer.get("error")) {
             (Some(_), _) => text("message"),
-            (None, Some(Value::String(message))) => Some(message.clone()),
+            (None, Some(Value::Text(message))) => Some(message.clone()),
             _ => outer.get("message").and_then(Value::as_str).map(str::to_owned),
         };
         let error_detail = pick(nested, &outer, "error_detail")
@@ -239,7 +239,7 @@ impl Error {
             return Self::malformed(status, header_request_id, "a malformed `error_detail`");
         }
         // A 429 whose code is missing at the top is a rate limit, whatever a nested code says.
-        let bare_limit = status == 429 && !outer.get("code").is_some_and(Value::is_string);
+        let bare_limit = status == 429 && outer.get("code").and_then(Value::as_str).is_none();
         let kind = match &code {
             _ if bare_limit => Kind::RateLimit,
             Some(code) => kind_of(code, error_detail.as_ref()),
@@ -276,17 +276,13 @@ impl Error {
 
 /// Whether it is what template builds (`phase`) or uploads (`reason`) add to an error.
 fn is_detail(detail: &Value) -> bool {
-    let is_text = |name: &str| detail.get(name).is_some_and(Value::is_string);
+    let is_text = |name: &str| detail.get(name).and_then(Value::as_str).is_some();
     let is_known = |reason: &str| find(&BY_UPLOAD_REASON, reason).is_some();
     let upload = detail.get("reason").and_then(Value::as_str).is_some_and(is_known);
     upload || (is_text("phase") && is_text("code"))
 }
 
-fn pick<'a>(
-    nested: Option<&'a Map<String, Value>>,
-    outer: &'a Map<String, Value>,
-    name: &str,
-) -> Option<&'a Value> {
+fn pick<'a>(nested: Option<&'a Value>, outer: &'a Value, name: &str) -> Option<&'a Value> {
     nested
         .and_then(|nested| nested.get(name))
         .filter(|value| !value.is_null())
@@ -400,7 +396,7 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, body: &str, request_id: Option<&str>, retry_after: Option<f64>) -> Error {
-        let json = |text: &str| serde_json::from_str(text).ok();
+        let json = crate::core::value::parse;
         Error::from_answer(status, body, json, request_id, retry_after)
     }
 
@@ -562,7 +558,7 @@ mod tests {
         );
         assert_eq!(error.request_id.as_deref(), Some("req_1"));
         assert_eq!(error.retryable, Some(false));
-        assert_eq!(error.details, Some(serde_json::json!({"a": 1})));
+        assert_eq!(error.details, Some(Value::object(vec![("a", 1.into())])));
     }
 
     #[test]

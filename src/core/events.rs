@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use nullspace_wire::lifecycle::{OPERATIONS, STATUSES};
-use serde_json::json;
 
 use super::error::Error;
 use super::options::{Fields, MAX_INTEGER};
 use super::shown::options;
+use super::value::{json, Value};
 
 fn filter(fields: &Fields<'_>, query: &mut Vec<(&'static str, String)>) -> Result<(), Error> {
     if let Some(operation) = fields.choice("operation", OPERATIONS)? {
@@ -35,7 +35,7 @@ pub struct Stream {
     /// The stream ends when nothing came for so long.
     pub idle_timeout: Option<Duration>,
     /// Only events with this metadata.
-    pub metadata: Option<nullspace_wire::JsonObject>,
+    pub metadata: Option<Value>,
 }
 
 /// Events that a server replays at most when a stream comes back that had none before.
@@ -46,7 +46,7 @@ impl Stream {
     pub fn subscribe(&self) -> String {
         match self.plain {
             // It means what happens from now on.
-            true => self.frame(None).to_string(),
+            true => self.frame(None).to_json(),
             false => self.rest(self.live_only, self.after_event_id.as_deref(), self.replay_limit),
         }
     }
@@ -70,22 +70,18 @@ impl Stream {
 
     fn rest(&self, live_only: bool, after: Option<&str>, limit: u64) -> String {
         let mut frame = self.frame(after);
-        frame["live_only"] = live_only.into();
-        frame["replay_limit"] = limit.into();
-        if let Some(metadata) = &self.metadata {
-            frame["metadata"] = metadata.clone().into();
-        }
-        frame.to_string()
+        frame.put("live_only", live_only.into());
+        frame.put("replay_limit", limit.into());
+        frame.put_given("metadata", self.metadata.clone());
+        frame.to_json()
     }
 
-    fn frame(&self, after: Option<&str>) -> serde_json::Value {
+    fn frame(&self, after: Option<&str>) -> Value {
         let mut frame = json!({ "type": "subscribe" });
         for (name, value) in &self.filter {
-            frame[*name] = value.as_str().into();
+            frame.put(name, value.as_str().into());
         }
-        if let Some(id) = after {
-            frame["after_event_id"] = id.into();
-        }
+        frame.put_given("after_event_id", after);
         frame
     }
 }
@@ -167,6 +163,6 @@ pub fn stream(fields: &Fields<'_>) -> Result<Stream, Error> {
         after_event_id,
         replay_limit: fields.integer("replayLimit", 0, MAX_INTEGER)?.unwrap_or(100),
         idle_timeout: fields.seconds("idleTimeout")?,
-        metadata: fields.json_object("metadata")?,
+        metadata: fields.json_object("metadata")?.cloned(),
     })
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use nullspace_wire::exec::{Encoding, ExecRequest};
 use nullspace_wire::limits::{COMMAND_SECS, DEFAULT_COMMAND_SECS};
 
 use super::config::CALL_OPTIONS;
 use super::error::{Error, Kind};
-use super::options::{shown, Fields, Value};
+use super::options::{Fields, Value};
 use super::shown::options;
+use super::value::{json, number_text};
 
 /// Added to a command's time for the HTTP request that waits for it.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -38,7 +38,9 @@ const ENDLESS: Duration = Duration::from_millis(i32::MAX as u64);
 /// A command to run.
 pub struct Run {
     /// The body.
-    pub request: ExecRequest,
+    pub request: Value,
+    /// Nobody waits for its end.
+    pub background: bool,
     /// As given.
     pub request_timeout: Option<Duration>,
     /// The least time that the HTTP request may take when the caller said nothing.
@@ -61,9 +63,10 @@ pub fn run(command: &Value, options: Option<&Value>) -> Result<Run, Error> {
         false => timeout(&fields)?,
     };
     let mut request = request(command, &fields, timeout)?;
-    request.background = Some(background);
+    request.put("background", background.into());
     Ok(Run {
         request,
+        background,
         request_timeout: fields.seconds("requestTimeout")?,
         // Nobody waits for what runs in the background.
         least_request_timeout: match background {
@@ -83,12 +86,12 @@ fn hearing(fields: &Fields<'_>) -> Result<bool, Error> {
 }
 
 /// Checks `command` and the options of `commands.stream`.
-pub fn stream(command: &Value, options: Option<&Value>) -> Result<ExecRequest, Error> {
+pub fn stream(command: &Value, options: Option<&Value>) -> Result<Value, Error> {
     let known = ["args", "shell", "cwd", "envs", "timeout", "encoding"];
     let fields = super::config::call_fields(options, &known)?;
     let timeout = timeout(&fields)?;
     let mut request = request(command, &fields, timeout)?;
-    request.encoding = bytes(&fields)?;
+    request.put_given("encoding", bytes(&fields)?);
     Ok(request)
 }
 
@@ -97,10 +100,10 @@ pub fn connect(options: Option<&Value>) -> Result<(), Error> {
     hearing(&super::config::call_fields(options, &HEARING)?).map(drop)
 }
 
-/// Whether output is wanted as bytes.
-fn bytes(fields: &Fields<'_>) -> Result<Option<Encoding>, Error> {
+/// The encoding on the wire, when output is wanted as bytes.
+fn bytes(fields: &Fields<'_>) -> Result<Option<&'static str>, Error> {
     let wanted = fields.choice("encoding", &["text", "bytes"])?;
-    Ok((wanted == Some("bytes")).then_some(Encoding::Base64))
+    Ok((wanted == Some("bytes")).then_some("base64"))
 }
 
 /// Interpreters whose name or flag is not what the language's name says.
@@ -154,9 +157,10 @@ pub fn code_run(code: &Value, options: Option<&Value>) -> Result<Run, Error> {
         .map_or((language, "-c"), |(_, program, flag)| (*program, *flag));
     let timeout = self::timeout(&fields)?;
     let mut request = request(&Value::Text(program.to_owned()), &fields, timeout)?;
-    request.args = Some(vec![flag.to_owned(), code.to_owned()]);
+    request.put("args", json!([flag, code]));
     Ok(Run {
         request,
+        background: false,
         request_timeout: fields.seconds("requestTimeout")?,
         least_request_timeout: least_request_timeout(timeout),
         heard: false,
@@ -164,12 +168,12 @@ pub fn code_run(code: &Value, options: Option<&Value>) -> Result<Run, Error> {
 }
 
 /// The body, from fields that hold `args`, `shell`, `cwd`, `envs`.
-pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<ExecRequest, Error> {
+pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Value, Error> {
     let command = match command {
         Value::Text(text) if text.contains('\0') => {
             return Err(Error::option("command", "must not hold a NUL character"))
         }
-        Value::Text(text) if !text.trim().is_empty() => text.clone(),
+        Value::Text(text) if !text.trim().is_empty() => text,
         Value::Text(_) => return Err(Error::option("command", "must not be empty")),
         other => {
             return Err(Error::option(
@@ -193,24 +197,27 @@ pub fn request(command: &Value, fields: &Fields<'_>, timeout: u64) -> Result<Exe
             "and `shell: true` exclude each other: put the arguments into the command's text",
         ));
     }
-    Ok(ExecRequest {
-        command,
-        args,
-        timeout_secs: Some(timeout),
-        cwd: fields.filled("cwd")?.map(str::to_owned),
-        envs: fields.environment("envs")?.filter(|envs| !envs.is_empty()),
-        shell: shell.then_some(true),
-        background: Some(false),
-        encoding: None,
-    })
+    let mut request = json!({ "command": command, "timeout_secs": timeout, "background": false });
+    request.put_given("args", args);
+    request.put_given("cwd", fields.filled("cwd")?);
+    let envs = fields.environment("envs")?.filter(|envs| envs.has_fields());
+    request.put_given("envs", envs.cloned());
+    request.put_given("shell", shell.then_some(true));
+    Ok(request)
+}
+
+/// HTTP time of a command that is heard.
+pub fn hearing_time(request: &Value) -> Option<Duration> {
+    let seconds = request.get("timeout_secs")?.as_f64()?;
+    Some(least_request_timeout(seconds as u64))
 }
 
 /// Whether a command looks like a line of a shell, and was not given as one.
-pub fn is_line(request: &ExecRequest) -> bool {
-    let has_words = request.command.trim().contains(char::is_whitespace);
-    has_words && request.args.is_none() && request.shell.is_none()
+pub fn is_line(request: &Value) -> bool {
+    let command = request.get("command").and_then(Value::as_str).unwrap_or_default();
+    let has_words = command.trim().contains(char::is_whitespace);
+    has_words && request.get("args").is_none() && request.get("shell").is_none()
 }
-
 /// What a command failed with; one that looks like a line of a shell is told how to be one.
 pub fn explained(mut error: Error, is_line: bool) -> Error {
     if is_line && error.code == "exec_failed" {
@@ -286,7 +293,7 @@ pub fn still_runs(pid: u32, timeout: Duration) -> Error {
         "timeout",
         format!(
             "process {pid} still runs after {} s; it was not killed",
-            shown(timeout.as_secs_f64())
+            number_text(timeout.as_secs_f64())
         ),
     )
 }
@@ -314,7 +321,7 @@ mod tests {
         let command = Value::Text("true".to_owned());
         let none = options(&[("timeout", Value::Text("none".to_owned()))]);
         let run = run(&command, Some(&none)).ok().unwrap();
-        assert_eq!(run.request.timeout_secs, Some(86_400));
+        assert_eq!(run.request.get("timeout_secs"), Some(&Value::Number(86_400.0)));
         // The request must not end sooner; timers of JavaScript count to 24 days.
         assert!(run.least_request_timeout > Duration::from_secs(20 * 86_400));
         assert!(run.least_request_timeout.as_millis() <= 0x7fff_ffff);
@@ -331,9 +338,9 @@ mod tests {
         let command = Value::Text("true".to_owned());
         let bytes = options(&[("encoding", Value::Text("bytes".to_owned()))]);
         let request = stream(&command, Some(&bytes)).ok().unwrap();
-        assert_eq!(request.encoding, Some(Encoding::Base64));
+        assert_eq!(request.get("encoding"), Some(&Value::from("base64")));
         let text = options(&[("encoding", Value::Text("text".to_owned()))]);
-        assert_eq!(stream(&command, Some(&text)).ok().unwrap().encoding, None);
+        assert_eq!(stream(&command, Some(&text)).ok().unwrap().get("encoding"), None);
         let wrong = options(&[("encoding", Value::Text("utf8".to_owned()))]);
         assert!(stream(&command, Some(&wrong)).is_err());
         assert!(run(&command, Some(&wrong)).is_err());

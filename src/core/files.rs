@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Value as Json};
-
 use super::config;
 use super::error::Error;
 use super::http;
 use super::options::{self, Fields, Value};
+use super::value::json;
 
 /// Texts up to this many bytes go inside a JSON body: one request instead of two.
 pub const SMALL_TEXT: usize = 1 << 16;
@@ -204,16 +203,14 @@ pub fn no_content(name: &str) -> Error {
 
 /// The manifest of a batch.
 pub fn manifest(targets: &[Target], user: Option<&str>) -> String {
-    let files: Vec<Json> = targets
+    let files: Vec<Value> = targets
         .iter()
         .enumerate()
         .map(|(index, target)| {
-            let mut file = json!({ "path": target.path, "field": format!("file{index}") });
-            if let Some(mode) = &target.mode {
-                file["mode"] = json!(mode);
-            }
+            let mut file = json!({ "path": &target.path, "field": format!("file{index}") });
+            file.put_given("mode", target.mode.as_deref());
             file
         })
         .collect();
-    json!({ "files": files, "user": user }).to_string()
+    json!({ "files": files, "user": user }).to_json()
 }

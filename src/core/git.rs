@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Value as Json};
-
 use super::config;
 use super::error::Error;
 use super::options::{self, Fields, Value};
 use super::shown::options;
+use super::value::json;
 
 /// Where a repository is when nobody says.
 pub const DEFAULT_PATH: &str = "/workspace";
 
 /// `{ name, email }` of an author, as fields of the body.
-pub fn author(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn author(name: &str, value: &Value) -> Result<Value, Error> {
     let author = Fields::new(name, Some(value), &[&["name", "email"]])?;
     match (author.filled("name")?, author.filled("email")?) {
         (Some(by), Some(email)) => Ok(json!({ "author_name": by, "author_email": email })),
@@ -22,7 +21,7 @@ pub fn author(name: &str, value: &Value) -> Result<Json, Error> {
 }
 
 /// Credentials: `{ username, password }` or `{ privateKey, passphrase? }`.
-pub fn auth(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn auth(name: &str, value: &Value) -> Result<Value, Error> {
     let names = ["kind", "username", "password", "privateKey", "passphrase"];
     let auth = Fields::new(name, Some(value), &[&names])?;
     let kind = auth.choice("kind", &["https", "ssh"])?;
@@ -41,7 +40,7 @@ pub fn auth(name: &str, value: &Value) -> Result<Json, Error> {
         (None, None, Some(key)) if kind != Some("https") => {
             let mut credentials = json!({ "kind": "ssh", "private_key": key });
             if let Some(passphrase) = auth.text("passphrase")? {
-                credentials["passphrase"] = json!(passphrase);
+                credentials.put("passphrase", passphrase.into());
             }
             Ok(credentials)
         }

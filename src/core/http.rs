@@ -115,8 +115,8 @@ pub fn check_headers(fields: &Fields<'_>) -> Result<Vec<(String, String)>, Error
         "upgrade",
         DISPATCH_PROOF,
     ];
-    let mut headers = fields.dictionary("headers")?.unwrap_or_default();
-    for (name, value) in &mut headers {
+    let mut headers = Vec::new();
+    for (name, value) in fields.dictionary("headers")?.into_iter().flatten() {
         let path = format!("headers.{name}");
         let token = !name.is_empty()
             && name
@@ -131,8 +131,9 @@ pub fn check_headers(fields: &Fields<'_>) -> Result<Vec<(String, String)>, Error
                 "cannot be set: the SDK sets it by itself (`apiKey`, `idempotencyKey`)",
             ));
         }
-        *value = value.trim().to_owned();
+        let value = value.trim();
         check_header(&path, name, value)?;
+        headers.push((name.to_owned(), value.to_owned()));
     }
     Ok(headers)
 }

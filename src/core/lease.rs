@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use nullspace_wire::machine::TimeoutAction;
-
 use super::config;
 use super::error::Error;
 use super::options::{Fields, Value};
@@ -18,12 +16,8 @@ const MIN_REFRESH: Duration = Duration::from_secs(1);
 pub const ACTIONS: [&str; 2] = ["destroy", "hibernate"];
 
 /// What happens at the end of a lease.
-pub fn action(fields: &Fields<'_>) -> Result<Option<TimeoutAction>, Error> {
-    let action = fields.choice("timeoutAction", &ACTIONS)?;
-    Ok(action.map(|action| match action {
-        "hibernate" => TimeoutAction::Hibernate,
-        _ => TimeoutAction::Destroy,
-    }))
+pub fn action<'a>(fields: &Fields<'a>) -> Result<Option<&'a str>, Error> {
+    fields.choice("timeoutAction", &ACTIONS)
 }
 
 options! {
@@ -68,7 +62,7 @@ pub fn keep_alive(options: Option<&Value>) -> Result<KeepAlive, Error> {
     };
     Ok(KeepAlive {
         lease,
-        action: fields.choice("timeoutAction", &ACTIONS)?.map(str::to_owned),
+        action: self::action(&fields)?.map(str::to_owned),
         every,
         request_timeout: fields.seconds("requestTimeout")?,
     })

@@ -3,11 +3,6 @@
 use std::time::Duration;
 
 use nullspace_wire::limits;
-use nullspace_wire::machine::{
-    CreateMachineRequest, DesktopCreateConfig, DesktopResolution, LifecycleConfig, OnTimeout, TimeoutAction,
-};
-use nullspace_wire::warm_pool::{CheckoutMode, WarmPoolCheckoutRequest};
-use serde_json::Value as Json;
 
 use super::config::{Environment, CLIENT_OPTIONS};
 use super::egress;
@@ -15,6 +10,7 @@ use super::error::Error;
 use super::lease;
 use super::options::{self, snake_case, Fields, Value, MAX_INTEGER};
 use super::shown::options;
+use super::value::json;
 use super::volumes;
 
 options! {
@@ -159,17 +155,15 @@ pub fn run_once_fields(options: &Value) -> Result<Fields<'_>, Error> {
     Fields::new("", Some(options), &[&RUN_ONCE, &CLIENT_OPTIONS])
 }
 
-/// The body of a create.
-pub fn create(fields: &Fields<'_>, environment: &dyn Environment) -> Result<CreateMachineRequest, Error> {
+/// The body of a create. What the API wants to see is `null` when it is not given.
+pub fn create(fields: &Fields<'_>, environment: &dyn Environment) -> Result<Value, Error> {
     let lease = match fields.seconds("timeout")? {
         Some(lease) => lease,
         None => Duration::from_secs(DEFAULT_LEASE),
     };
     let mut body = lease_request(fields, lease)?;
-    body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
-    body.network = egress::network(fields, environment)?;
-    body.volumes = volumes::mounts(fields)?;
-    body.warm_pool = warm_pool(fields)?;
+    common(fields, environment, &mut body)?;
+    body.put_given("warm_pool", warm_pool(fields)?);
     match fields.filled("snapshotId")? {
         Some(id) => from_snapshot(fields, &mut body, id)?,
         None => fresh(fields, &mut body)?,
@@ -182,28 +176,30 @@ pub fn create_for_run_once(
     fields: &Fields<'_>,
     command_timeout: u64,
     environment: &dyn Environment,
-) -> Result<CreateMachineRequest, Error> {
+) -> Result<Value, Error> {
     // The lease covers the command, and the way to it.
     let lease = Duration::from_secs(command_timeout.max(DEFAULT_LEASE - 60) + 60);
     let mut body = lease_request(fields, lease)?;
-    body.metadata = Some(fields.json_object("metadata")?.unwrap_or_default());
-    body.network = egress::network(fields, environment)?;
-    body.volumes = volumes::mounts(fields)?;
+    common(fields, environment, &mut body)?;
     fresh(fields, &mut body)?;
     Ok(body)
 }
 
+/// What every new machine may have.
+fn common(fields: &Fields<'_>, environment: &dyn Environment, body: &mut Value) -> Result<(), Error> {
+    let metadata = fields.json_object("metadata")?.cloned();
+    body.put("metadata", metadata.unwrap_or_else(|| json!({})));
+    body.put("network", egress::network(fields, environment)?.into());
+    body.put("volumes", volumes::mounts(fields)?.into());
+    Ok(())
+}
+
 /// What goes along with a template and with a snapshot.
-fn lease_request(fields: &Fields<'_>, lease: Duration) -> Result<CreateMachineRequest, Error> {
+fn lease_request(fields: &Fields<'_>, lease: Duration) -> Result<Value, Error> {
     let timeout_action = lease::action(fields)?;
-    let on_timeout = fields
-        .choice("onTimeout", &["destroy", "pause"])?
-        .map(|action| match action {
-            "pause" => OnTimeout::Pause,
-            _ => OnTimeout::Destroy,
-        });
-    let hibernates = timeout_action == Some(TimeoutAction::Hibernate);
-    let pauses = on_timeout == Some(OnTimeout::Pause);
+    let on_timeout = fields.choice("onTimeout", &["destroy", "pause"])?;
+    let hibernates = timeout_action == Some("hibernate");
+    let pauses = on_timeout == Some("pause");
     if timeout_action.is_some() && on_timeout.is_some() && hibernates != pauses {
         return Err(fields.wrong("onTimeout", "contradicts `timeoutAction`: give one of them"));
     }
@@ -221,53 +217,48 @@ fn lease_request(fields: &Fields<'_>, lease: Duration) -> Result<CreateMachineRe
             "excludes `autoResume` and a pause at the end of the lease",
         ));
     }
-    Ok(CreateMachineRequest {
-        timeout_ms: Some(lease.as_millis() as u64),
-        timeout_action,
-        inactivity_timeout_ms: fields.integer("inactivityTimeoutMs", 1, MAX_INTEGER)?,
-        auto_delete_after_ms: fields.integer("autoDeleteAfterMs", 1, MAX_INTEGER)?,
-        ephemeral: ephemeral.then_some(true),
-        auto_resume: Some(auto_resume),
-        lifecycle: on_timeout.map(|on_timeout| LifecycleConfig {
-            on_timeout: Some(on_timeout),
-        }),
-        ..Default::default()
-    })
+    let mut body = json!({ "timeout_ms": lease.as_millis() as u64, "auto_resume": auto_resume });
+    body.put_given("timeout_action", timeout_action);
+    body.put_given(
+        "lifecycle",
+        on_timeout.map(|action| json!({ "on_timeout": action })),
+    );
+    for name in ["inactivityTimeoutMs", "autoDeleteAfterMs"] {
+        body.put_given(&snake_case(name), fields.integer(name, 1, MAX_INTEGER)?);
+    }
+    body.put_given("ephemeral", ephemeral.then_some(true));
+    Ok(body)
 }
 
-fn fresh(fields: &Fields<'_>, body: &mut CreateMachineRequest) -> Result<(), Error> {
+fn fresh(fields: &Fields<'_>, body: &mut Value) -> Result<(), Error> {
     let template = fields.filled("template")?.unwrap_or("base");
     let memory = if ["code-interpreter", "desktop"].contains(&template) {
         limits::DEFAULT_MEMORY_LARGE_MB
     } else {
         limits::DEFAULT_MEMORY_MB
     };
-    body.template = Some(template.to_owned());
-    body.vcpus = Some(
-        fields
-            .integer("vcpus", limits::VCPUS.min, limits::VCPUS.max)?
-            .unwrap_or(limits::DEFAULT_VCPUS) as u32,
+    let size = |name, range: limits::Range| fields.integer(name, range.min, range.max);
+    let vcpus = size("vcpus", limits::VCPUS)?.unwrap_or(limits::DEFAULT_VCPUS);
+    body.put("template", template.into());
+    body.put("vcpus", vcpus.into());
+    body.put(
+        "memory_mb",
+        size("memoryMb", limits::MEMORY_MB)?.unwrap_or(memory).into(),
     );
-    body.memory_mb = Some(
-        fields
-            .integer("memoryMb", limits::MEMORY_MB.min, limits::MEMORY_MB.max)?
-            .unwrap_or(memory) as u32,
-    );
-    body.disk_mb = fields
-        .integer("diskMb", limits::DISK_MB.min, limits::DISK_MB.max)?
-        .map(|size| size as u32);
-    body.envs = Some(fields.environment("envs")?.unwrap_or_default());
+    body.put_given("disk_mb", size("diskMb", limits::DISK_MB)?);
+    let envs = fields.environment("envs")?.cloned();
+    body.put("envs", envs.unwrap_or_else(|| json!({})));
     let internet_access = fields.flag("internetAccess")?.unwrap_or(true);
-    if let (false, Some(network)) = (internet_access, &body.network) {
+    if let (false, Some(network)) = (internet_access, body.get("network")) {
         egress::check_closed(network)?;
     }
-    body.internet_access = Some(internet_access);
-    body.cwd = fields.filled("cwd")?.map(str::to_owned);
-    body.desktop = desktop(fields, template)?;
+    body.put("internet_access", internet_access.into());
+    body.put("cwd", fields.filled("cwd")?.into());
+    body.put("desktop", desktop(fields, template)?.into());
     Ok(())
 }
 
-fn from_snapshot(fields: &Fields<'_>, body: &mut CreateMachineRequest, id: &str) -> Result<(), Error> {
+fn from_snapshot(fields: &Fields<'_>, body: &mut Value, id: &str) -> Result<(), Error> {
     for name in [
         "template", "vcpus", "memoryMb", "diskMb", "envs", "cwd", "desktop", "warmPool",
     ] {
@@ -281,28 +272,19 @@ fn from_snapshot(fields: &Fields<'_>, body: &mut CreateMachineRequest, id: &str)
             "cannot be given with `snapshotId`: use `network.egress`",
         ));
     }
-    if body
-        .network
-        .as_ref()
-        .is_some_and(|network| network.allow_out.is_some() || network.deny_out.is_some())
-    {
+    let says = |network: &Value| network.get("allow_out").or(network.get("deny_out")).is_some();
+    if body.get("network").is_some_and(says) {
         return Err(fields.wrong(
             "network",
             "cannot override a snapshot with `allowOut` or `denyOut`: use `network.egress`",
         ));
     }
-    body.snapshot_id = Some(id.to_owned());
+    body.put("snapshot_id", id.into());
     Ok(())
 }
 
-fn warm_pool(fields: &Fields<'_>) -> Result<Option<WarmPoolCheckoutRequest>, Error> {
-    let mode = fields
-        .choice("warmPoolMode", &["prefer", "require", "bypass"])?
-        .map(|mode| match mode {
-            "require" => CheckoutMode::Require,
-            "bypass" => CheckoutMode::Bypass,
-            _ => CheckoutMode::Prefer,
-        });
+fn warm_pool(fields: &Fields<'_>) -> Result<Option<Value>, Error> {
+    let mode = fields.choice("warmPoolMode", &["prefer", "require", "bypass"])?;
     let wait_ms = fields.integer(
         "warmPoolWaitMs",
         limits::WARM_POOL_WAIT_MS.min,
@@ -332,25 +314,24 @@ fn warm_pool(fields: &Fields<'_>) -> Result<Option<WarmPoolCheckoutRequest>, Err
                 "must be a pool or its id, such as 'twp_...'; it is empty",
             ))
         }
-        id => id.map(str::to_owned),
+        id => id,
     };
     if id.is_none() && mode.is_none() && wait_ms.is_none() {
         return Ok(None);
     }
-    if id.is_none() && mode != Some(CheckoutMode::Bypass) {
+    if id.is_none() && mode != Some("bypass") {
         return Err(fields.wrong(
             "warmPool",
             "is required with `warmPoolMode` and `warmPoolWaitMs`, except for 'bypass'",
         ));
     }
-    Ok(Some(WarmPoolCheckoutRequest {
-        id,
-        mode: Some(mode.unwrap_or(CheckoutMode::Prefer)),
-        wait_ms,
-    }))
+    let mut pool = json!({ "mode": mode.unwrap_or("prefer") });
+    pool.put_given("id", id);
+    pool.put_given("wait_ms", wait_ms);
+    Ok(Some(pool))
 }
 
-fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateConfig>, Error> {
+fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<Value>, Error> {
     let Some(desktop) = fields.object("desktop", &DESKTOP)? else {
         return Ok(None);
     };
@@ -361,10 +342,7 @@ fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateCo
         None => None,
         Some(Value::List(pair)) => match pair.as_slice() {
             [Value::Number(width), Value::Number(height)] if is_pixels(*width) && is_pixels(*height) => {
-                Some(DesktopResolution {
-                    width: *width as u32,
-                    height: *height as u32,
-                })
+                Some(json!({ "width": *width, "height": *height }))
             }
             _ => return Err(desktop.wrong("resolution", "must be two positive numbers, such as [1280, 720]")),
         },
@@ -372,15 +350,11 @@ fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateCo
             let Some(size) = desktop.object("resolution", &["width", "height"])? else {
                 return Ok(None);
             };
-            let pixels = |name: &str| -> Result<u32, Error> {
+            let pixels = |name: &str| -> Result<u64, Error> {
                 size.integer(name, 1, 32_767)?
-                    .map(|pixels| pixels as u32)
                     .ok_or_else(|| size.wrong(name, "is missing"))
             };
-            Some(DesktopResolution {
-                width: pixels("width")?,
-                height: pixels("height")?,
-            })
+            Some(json!({ "width": pixels("width")?, "height": pixels("height")? }))
         }
     };
     let display = desktop.text("display")?;
@@ -391,38 +365,15 @@ fn desktop(fields: &Fields<'_>, template: &str) -> Result<Option<DesktopCreateCo
     if display.is_some_and(|text| !digits(text)) {
         return Err(desktop.wrong("display", "must be a display such as ':0'"));
     }
-    Ok(Some(DesktopCreateConfig {
-        resolution,
-        dpi: desktop.integer("dpi", 1, 10_000)?.map(|dpi| dpi as u32),
-        display: display.map(str::to_owned),
-    }))
+    let mut config = json!({});
+    config.put_given("resolution", resolution);
+    config.put_given("dpi", desktop.integer("dpi", 1, 10_000)?);
+    config.put_given("display", display);
+    Ok(Some(config))
 }
 
 fn is_pixels(number: f64) -> bool {
     number.fract() == 0.0 && (1.0..=32_767.0).contains(&number)
-}
-
-/// A create that is sent as `null` where the API wants to see the field.
-pub fn create_body(request: &CreateMachineRequest) -> Result<String, Error> {
-    let mut body =
-        serde_json::to_string(request).map_err(|error| Error::invalid_request(error.to_string()))?;
-    let fresh = request.snapshot_id.is_none();
-    // Added as text: a tree in between would cost 15 KB of wasm. The object is never empty, it has a lease.
-    body.pop();
-    for (name, absent) in [
-        ("network", request.network.is_none()),
-        ("volumes", request.volumes.is_none()),
-        ("cwd", fresh && request.cwd.is_none()),
-        ("desktop", fresh && request.desktop.is_none()),
-    ] {
-        if absent {
-            body.push_str(",\"");
-            body.push_str(name);
-            body.push_str("\":null");
-        }
-    }
-    body.push('}');
-    Ok(body)
 }
 
 /// A list: its query without the token of a page, and whether rows are wanted.
@@ -462,7 +413,7 @@ pub fn list(fields: &Fields<'_>) -> Result<List, Error> {
         query.push(("template", template.to_owned()));
     }
     if let Some(metadata) = metadata {
-        query.push(("metadata", Json::Object(metadata).to_string()));
+        query.push(("metadata", metadata.to_json()));
     }
     let wanted = fields.get("fields").map(field_names).transpose()?;
     let rows = wanted.is_some();

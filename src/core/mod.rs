@@ -1,6 +1,7 @@
 //! Decisions without I/O, clock or JavaScript.
 //!
-//! - [`options`]: options as a plain tree, and their checks
+//! - [`value`]: JSON and options as a plain tree
+//! - [`options`]: a reader of options, and its checks
 //! - [`config`]: where the key and the address come from
 //! - [`answer`]: what came of a request
 //! - [`error`]: errors, and how a server's answer says them
@@ -27,5 +28,6 @@ pub mod retry;
 pub mod shown;
 pub mod terminals;
 pub mod uploads;
+pub mod value;
 pub mod volumes;
 pub mod warm_pool;

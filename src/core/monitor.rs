@@ -1,11 +1,10 @@
 //! Options of a monitor, and what its frames say. Source: PROTOCOL.md section 10.
 
-use serde_json::json;
-
 use super::config;
 use super::error::Error;
 use super::options::Fields;
 use super::shown::options;
+use super::value::json;
 
 /// Shortest and longest time between two looks, milliseconds.
 const INTERVAL: (u64, u64) = (100, 3_600_000);
@@ -43,15 +42,15 @@ pub fn subscribe(fields: &Fields<'_>, id: &str) -> Result<String, Error> {
     }
     let mut frame = json!({ "type": "monitor_subscribe", "id": id });
     if let Some(interval) = fields.integer("intervalMs", INTERVAL.0, INTERVAL.1)? {
-        frame["interval_ms"] = interval.into();
+        frame.put("interval_ms", interval.into());
     }
     if let Some(include) = fields.flag("includeProcesses")? {
-        frame["include_processes"] = include.into();
+        frame.put("include_processes", include.into());
     }
-    Ok(frame.to_string())
+    Ok(frame.to_json())
 }
 
 /// The last frame of a subscription.
 pub fn unsubscribe(id: &str) -> String {
-    json!({ "type": "monitor_unsubscribe", "id": id }).to_string()
+    json!({ "type": "monitor_unsubscribe", "id": id }).to_json()
 }

@@ -1,107 +1,11 @@
-//! Options as a plain tree, and a reader that checks them: unknown names, types, ranges. Every error names the
+//! A reader of options that checks them: unknown names, types, ranges. Every error names the
 //! option by its path and shows a good value. Absent and `null` are two things: `null` is refused.
 
 use std::time::Duration;
 
-use nullspace_wire::Envs;
-use serde_json::Value as Json;
-
 use super::error::Error;
-
-/// A value that a caller gave, before anything is known about it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// `null`
-    Null,
-    /// `true`, `false`
-    Bool(bool),
-    /// Any number, also `NaN`.
-    Number(f64),
-    /// Text.
-    Text(String),
-    /// Array.
-    List(Vec<Value>),
-    /// Plain object, in the caller's order, without `undefined` properties.
-    Object(Vec<(String, Value)>),
-    /// A `Date`, as RFC 3339 text.
-    Date(String),
-    /// What has no place in a tree; the text says what it is: `a function`, `a Map`.
-    Opaque(String),
-}
-
-impl Value {
-    /// What it is, as a message says it.
-    pub fn kind(&self) -> &str {
-        match self {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::Text(_) => "a string",
-            Value::List(_) => "an array",
-            Value::Object(_) => "an object",
-            Value::Date(_) => "a Date",
-            Value::Opaque(kind) => kind,
-        }
-    }
-
-    /// JSON, for what is passed on verbatim. Fails with the path of what JSON cannot hold.
-    pub fn to_json(&self, path: &str) -> Result<Json, Error> {
-        Ok(match self {
-            Value::Null => Json::Null,
-            Value::Bool(flag) => Json::Bool(*flag),
-            Value::Number(number) => number_to_json(*number, path)?,
-            Value::Text(text) => Json::String(text.clone()),
-            Value::List(list) => Json::Array(
-                list.iter()
-                    .enumerate()
-                    .map(|(index, item)| item.to_json(&format!("{path}[{index}]")))
-                    .collect::<Result<_, _>>()?,
-            ),
-            Value::Object(fields) => {
-                let mut object = nullspace_wire::JsonObject::new();
-                for (name, value) in fields {
-                    object.insert(name.clone(), value.to_json(&join(path, name))?);
-                }
-                Json::Object(object)
-            }
-            Value::Date(_) | Value::Opaque(_) => {
-                return Err(Error::option(
-                    path,
-                    &format!("cannot be sent as JSON: it is {}", self.kind()),
-                ))
-            }
-        })
-    }
-}
-
-/// Integers stay integers: 1 is not 1.0 to every server.
-fn number_to_json(number: f64, path: &str) -> Result<Json, Error> {
-    const SAFE: f64 = 9_007_199_254_740_991.0;
-    if number.fract() == 0.0 && number.abs() <= SAFE {
-        return Ok(Json::from(number as i64));
-    }
-    serde_json::Number::from_f64(number)
-        .map(Json::Number)
-        .ok_or_else(|| Error::option(path, &format!("cannot be sent as JSON: it is {}", shown(number))))
-}
-
-/// A number in a message. Not by `Display` of `f64`: that one alone is 14 KB of wasm, and serde_json has its own.
-pub fn shown(number: f64) -> String {
-    match serde_json::Number::from_f64(number) {
-        Some(_) if number.fract() == 0.0 && number.abs() < 1e15 => (number as i64).to_string(),
-        Some(exact) => exact.to_string(),
-        None if number.is_nan() => "NaN".to_owned(),
-        None => "infinite".to_owned(),
-    }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        [path, ".", name].concat()
-    }
-}
+pub use super::value::Value;
+use super::value::{join, number_text};
 
 /// The options of one call or of one object in them.
 pub struct Fields<'a> {
@@ -276,32 +180,27 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    /// An object of texts, such as environment variables.
-    pub fn dictionary(&self, name: &str) -> Result<Option<Vec<(String, String)>>, Error> {
-        let fields = self.typed(name, "an object of strings", |value| match value {
-            Value::Object(fields) => Some(fields),
-            _ => None,
-        })?;
-        let Some(fields) = fields else { return Ok(None) };
-        fields
-            .iter()
-            .map(|(key, value)| match value {
-                Value::Text(text) => Ok((key.clone(), text.clone())),
-                other => Err(Error::option(
-                    &join(&self.path(name), key),
-                    &format!("must be a string, not {}", other.kind()),
-                )),
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map(Some)
+    /// An object of texts: names and values.
+    pub fn dictionary(&self, name: &str) -> Result<Option<Vec<(&'a str, &'a str)>>, Error> {
+        let Some(fields) = self.typed(name, "an object of strings", Value::as_object)? else {
+            return Ok(None);
+        };
+        let mut pairs = Vec::with_capacity(fields.len());
+        for (key, value) in fields {
+            match value {
+                Value::Text(text) => pairs.push((key.as_str(), text.as_str())),
+                other => {
+                    let what = format!("must be a string, not {}", other.kind());
+                    return Err(Error::option(&join(&self.path(name), key), &what));
+                }
+            }
+        }
+        Ok(Some(pairs))
     }
 
     /// Environment variables. Names are not empty and hold no `=`; values are never shown.
-    pub fn environment(&self, name: &str) -> Result<Option<Envs>, Error> {
-        let Some(pairs) = self.dictionary(name)? else {
-            return Ok(None);
-        };
-        for (key, value) in &pairs {
+    pub fn environment(&self, name: &str) -> Result<Option<&'a Value>, Error> {
+        for (key, value) in self.dictionary(name)?.into_iter().flatten() {
             let what = if key.is_empty() || key.contains('=') {
                 "must be a name without `=`, such as PATH"
             } else if key.contains('\0') || value.contains('\0') {
@@ -311,26 +210,19 @@ impl<'a> Fields<'a> {
             };
             return Err(Error::option(&join(&self.path(name), key), what));
         }
-        // Not `collect`: building a map that way sorts first, and the sort alone is 11 KB of wasm.
-        let mut environment = Envs::new();
-        for (key, value) in pairs {
-            environment.insert(key, value);
-        }
-        Ok(Some(environment))
+        Ok(self.get(name))
     }
 
     /// An object, passed on verbatim.
-    pub fn json_object(&self, name: &str) -> Result<Option<nullspace_wire::JsonObject>, Error> {
+    pub fn json_object(&self, name: &str) -> Result<Option<&'a Value>, Error> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        if !matches!(value, Value::Object(_)) {
+        if value.as_object().is_none() {
             return Err(self.wrong(name, &format!("must be a plain object, not {}", value.kind())));
         }
-        match value.to_json(&self.path(name))? {
-            Json::Object(object) => Ok(Some(object)),
-            _ => Ok(None),
-        }
+        value.check_json(&self.path(name))?;
+        Ok(Some(value))
     }
 }
 
@@ -401,7 +293,7 @@ pub fn integer(path: &str, value: &Value, min: u64, max: u64) -> Result<u64, Err
         };
         return Err(Error::option(
             path,
-            &format!("must be a whole number {range}, not {}", shown(number)),
+            &format!("must be a whole number {range}, not {}", number_text(number)),
         ));
     }
     Ok(number as u64)
@@ -413,7 +305,10 @@ pub fn seconds(path: &str, value: &Value) -> Result<Duration, Error> {
     if !(MIN_SECONDS..=MAX_SECONDS).contains(&number) {
         return Err(Error::option(
             path,
-            &format!("must be seconds, more than 0, such as 300; not {}", shown(number)),
+            &format!(
+                "must be seconds, more than 0, such as 300; not {}",
+                number_text(number)
+            ),
         ));
     }
     Ok(Duration::from_secs_f64(number))
@@ -513,12 +408,5 @@ mod tests {
             fields.texts("args").unwrap_err().message,
             "option `args[1]` must be a string, not a number"
         );
-    }
-
-    #[test]
-    fn integers_stay_integers_in_json() {
-        assert_eq!(Value::Number(3.0).to_json("x").unwrap().to_string(), "3");
-        assert_eq!(Value::Number(2.5).to_json("x").unwrap().to_string(), "2.5");
-        assert!(Value::Number(f64::NAN).to_json("x").is_err());
     }
 }

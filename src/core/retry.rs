@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::answer::{Phase, TransportError};
 use super::error::Error;
+use super::value::Value;
 
 /// `Retry-After` when it is absent or unparsable, seconds.
 const DEFAULT_RETRY_AFTER: f64 = 1.0;
@@ -72,7 +71,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_decimal_seconds_or_one() {
-        let seconds = |header| retry_after_seconds(header, |text| serde_json::from_str(text).ok());
+        let seconds = |header| retry_after_seconds(header, crate::core::value::parse);
         assert_eq!(seconds(Some("0.25")), 0.25);
         for bad in [
             None,

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Value as Json};
-
 use super::config;
 use super::error::Error;
 use super::options::{Fields, Value};
 use super::shown::options;
+use super::value::json;
 
 /// A side of a terminal. Source: `struct winsize` of Linux.
 const MAX_SIDE: u64 = 65_535;
@@ -36,24 +35,21 @@ pub struct Size {
 }
 
 /// Reads the options of `pty.create` into the first frame, without its id.
-pub fn start(options: Option<&Value>) -> Result<Json, Error> {
+pub fn start(options: Option<&Value>) -> Result<Value, Error> {
     let fields = config::call_fields(options, &START)?;
     let mut frame = json!({
         "type": "pty_start",
         "cols": fields.integer("cols", 1, MAX_SIDE)?.unwrap_or(120),
         "rows": fields.integer("rows", 1, MAX_SIDE)?.unwrap_or(30),
     });
-    if let Some(cwd) = fields.filled("cwd")? {
-        frame["cwd"] = json!(cwd);
-    }
-    if let Some(envs) = fields.environment("envs")?.filter(|envs| !envs.is_empty()) {
-        frame["envs"] = json!(envs);
-    }
+    frame.put_given("cwd", fields.filled("cwd")?);
+    let envs = fields.environment("envs")?.filter(|envs| envs.has_fields());
+    frame.put_given("envs", envs.cloned());
     Ok(frame)
 }
 
 /// Reads the target of `pty.connect` into the first frame, without its id.
-pub fn connect(target: &Value, options: Option<&Value>) -> Result<Json, Error> {
+pub fn connect(target: &Value, options: Option<&Value>) -> Result<Value, Error> {
     config::call_fields(options, &[])?;
     let wrong = || {
         Error::option(

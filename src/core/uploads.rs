@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{json, Value as Json};
-
 use super::config;
 use super::error::Error;
 use super::files;
 use super::options::Value;
 use super::shown::options;
+use super::value::json;
 
 /// Larger files go in parts: 8 MiB.
 const DIRECT_LIMIT: f64 = (8_u64 << 20) as f64;
@@ -161,20 +160,17 @@ pub fn create(plan: &Plan, source: &Source, size: f64, checksum: Option<&str>) -
     let mut body = json!({
         "kind": if source.directory { "directory_tar" } else { "file" },
         "source_kind": if source.directory { "directory_archive" } else { "restartable_file" },
-        "target_path": plan.target.path,
+        "target_path": &plan.target.path,
         "content_length": size as u64,
         "conflict": plan.conflict,
-        "archive_format": if source.directory { json!("tar") } else { Json::Null },
+        "archive_format": source.directory.then_some("tar"),
         "checksum_algorithm": "sha256",
         "whole_checksum_sha256": checksum,
-        "metadata": {},
+        "metadata": json!({}),
     });
-    for (name, value) in [("user", &plan.user), ("mode", &plan.target.mode)] {
-        if let Some(value) = value {
-            body[name] = json!(value);
-        }
-    }
-    body.to_string()
+    body.put_given("user", plan.user.as_deref());
+    body.put_given("mode", plan.target.mode.as_deref());
+    body.to_json()
 }
 
 /// Pause before the n-th repeat, counted from 0.

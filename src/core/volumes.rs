@@ -1,10 +1,10 @@
 //! Volumes as options: what a machine mounts. Source: PROTOCOL.md sections 3 and 9.
 
 use nullspace_wire::limits::VOLUMES;
-use nullspace_wire::machine::VolumeMountRequest;
 
 use super::error::Error;
 use super::options::{Fields, Value};
+use super::value::json;
 
 /// Fields of one mount.
 const MOUNT: [&str; 4] = ["ref", "mountPath", "subpath", "readOnly"];
@@ -12,7 +12,7 @@ const MOUNT: [&str; 4] = ["ref", "mountPath", "subpath", "readOnly"];
 const RESERVED: &str = "/workspace/.nullspace";
 
 /// Reads `volumes` of a create.
-pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Error> {
+pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<Value>>, Error> {
     let Some(list) = fields.list("volumes")? else {
         return Ok(None);
     };
@@ -23,15 +23,12 @@ pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Er
         let what = format!("must hold at most {VOLUMES} volumes: a machine mounts no more");
         return Err(fields.wrong("volumes", &what));
     }
-    let mut mounts: Vec<VolumeMountRequest> = Vec::with_capacity(list.len());
+    let mut mounts: Vec<Value> = Vec::with_capacity(list.len());
     for (index, item) in list.iter().enumerate() {
         let path = format!("volumes[{index}]");
         let volume = Fields::new(&path, Some(item), &[&MOUNT])?;
         let mount = mount(&volume, reference(&volume, "ref")?, volume.filled("mountPath")?)?;
-        let same = |other: &VolumeMountRequest| {
-            other.mount_path.trim_end_matches('/') == mount.mount_path.trim_end_matches('/')
-        };
-        if let Some(first) = mounts.iter().position(same) {
+        if let Some(first) = mounts.iter().position(|other| place(other) == place(&mount)) {
             return Err(volume.wrong("mountPath", &format!("is also that of `volumes[{first}]`")));
         }
         mounts.push(mount);
@@ -40,7 +37,7 @@ pub fn mounts(fields: &Fields<'_>) -> Result<Option<Vec<VolumeMountRequest>>, Er
 }
 
 /// Reads what `volumes.attach` gets: a volume and options, or a mount that has them all.
-pub fn attach(args: &Fields<'_>, options: &Fields<'_>) -> Result<VolumeMountRequest, Error> {
+pub fn attach(args: &Fields<'_>, options: &Fields<'_>) -> Result<Value, Error> {
     let volume = args.get("volume");
     let is_mount =
         matches!(volume, Some(Value::Object(inner)) if inner.iter().any(|(key, _)| key == "mountPath"));
@@ -58,11 +55,7 @@ pub fn attach(args: &Fields<'_>, options: &Fields<'_>) -> Result<VolumeMountRequ
 }
 
 /// One mount. `mount_path` was read by the caller, who knows whether it may be absent.
-fn mount(
-    fields: &Fields<'_>,
-    reference: String,
-    mount_path: Option<&str>,
-) -> Result<VolumeMountRequest, Error> {
+fn mount(fields: &Fields<'_>, reference: String, mount_path: Option<&str>) -> Result<Value, Error> {
     let mount_path = mount_path.ok_or_else(|| fields.wrong("mountPath", "is missing, such as '/data'"))?;
     let parts: Vec<&str> = parts(mount_path).collect();
     if !mount_path.starts_with('/') || parts.is_empty() || parts.contains(&"..") {
@@ -81,12 +74,15 @@ fn mount(
     if subpath.is_some_and(|text| text.contains('\0') || self::parts(text).any(|part| part == "..")) {
         return Err(fields.wrong("subpath", "must stay inside the volume, such as 'models/v1'"));
     }
-    Ok(VolumeMountRequest {
-        reference,
-        mount_path: mount_path.to_owned(),
-        subpath: subpath.map(str::to_owned),
-        read_only: fields.flag("readOnly")?,
-    })
+    let mut mount = json!({ "ref": reference, "mount_path": mount_path });
+    mount.put_given("subpath", subpath);
+    mount.put_given("read_only", fields.flag("readOnly")?);
+    Ok(mount)
+}
+
+/// Where a mount is.
+fn place(mount: &Value) -> Option<&str> {
+    Some(mount.get("mount_path")?.as_str()?.trim_end_matches('/'))
 }
 
 /// Names of a path, without empty ones and `.`.

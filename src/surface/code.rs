@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use nullspace_wire::api;
 use nullspace_wire::limits::{Range, CODE_SECS, DEFAULT_CODE_SECS};
-use serde_json::Value as Json;
 
 use super::kinds::reference;
 use super::{by, count, envs, fields, filled, function, int, one_of, Field, Operation};
@@ -68,7 +67,7 @@ pub static EXECUTE: Operation = Operation::on(&api::EXECUTE_CODE)
         "Options of {@link CodeInterpreter.runCode}.",
     )
     .rules(|_, request| {
-        let seconds = request.body.get("timeout").and_then(Json::as_u64);
+        let seconds = request.body.get("timeout").and_then(Value::as_u64);
         request.least = SILENCE + Duration::from_secs(seconds.unwrap_or(DEFAULT_CODE_SECS));
         Ok(())
     });
@@ -168,7 +167,7 @@ pub static PREVIEW_ARTIFACT: Operation = Operation::on(&api::PREVIEW_CODE_ARTIFA
 /// Deletes an artifact.
 pub static DELETE_ARTIFACT: Operation = Operation::on(&api::DELETE_CODE_ARTIFACT).args(OF_ARTIFACT);
 
-fn code(name: &str, value: &Value) -> Result<Json, Error> {
+fn code(name: &str, value: &Value) -> Result<Value, Error> {
     match value {
         Value::Text(code) => Ok(code.as_str().into()),
         other => Err(Error::option(
@@ -178,7 +177,7 @@ fn code(name: &str, value: &Value) -> Result<Json, Error> {
     }
 }
 
-fn directory(name: &str, value: &Value) -> Result<Json, Error> {
+fn directory(name: &str, value: &Value) -> Result<Value, Error> {
     let cwd = options::filled(name, value)?;
     match cwd.starts_with('/') {
         true => Ok(cwd.into()),

@@ -5,7 +5,6 @@ use std::time::Duration;
 use nullspace_wire::answers::Answer;
 use nullspace_wire::api;
 use nullspace_wire::limits::Range;
-use serde_json::Value as Json;
 
 use super::kinds::{any_text, pattern};
 use super::{by, fields, filled, flag, int, one_of, trimmed, Field, Given, Operation, Request, Time};
@@ -238,15 +237,15 @@ const fn in_body(operation: Operation) -> Operation {
 
 fn user(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     if !given.has("user") && request.route.path.starts_with("/v1/machines/") {
-        request.put("user", Json::Null);
+        request.put("user", Value::Null);
     }
     Ok(())
 }
 
-fn permissions(name: &str, value: &Value) -> Result<Json, Error> {
-    files::permissions(name, value).map(Json::from)
+fn permissions(name: &str, value: &Value) -> Result<Value, Error> {
+    files::permissions(name, value).map(Value::from)
 }
 
-fn paths(_: &str, value: &Value) -> Result<Json, Error> {
-    files::paths(value).map(Json::from)
+fn paths(_: &str, value: &Value) -> Result<Value, Error> {
+    files::paths(value).map(Value::from)
 }

@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use nullspace_wire::api;
-use serde_json::{json, Value as Json};
 
 use super::{by, count, fields, filled, flag, int, texts, Field, Given, Operation, Request, Time};
 use crate::core::error::{Error, Kind};
 use crate::core::git::{self, DEFAULT_PATH};
 use crate::core::options::Value;
+use crate::core::value::json;
 
 /// HTTP time of what talks to a remote, at least.
 const REMOTE: Time = Time::AtLeast(Duration::from_secs(620));
 /// Exit code of an error that is not git's own. Source: PROTOCOL.md section 7.
-const NO_EXIT_CODE: i64 = 128;
+const NO_EXIT_CODE: f64 = 128.0;
 
 const PATH: &[Field] = fields![
     /// The repository. @default '/workspace'
@@ -222,14 +222,14 @@ fn path(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     Ok(())
 }
 
-fn default(given: &Given<'_>, request: &mut Request, option: &str, field: &str, value: impl Into<Json>) {
+fn default(given: &Given<'_>, request: &mut Request, option: &str, field: &str, value: impl Into<Value>) {
     if !given.has(option) {
         request.put(field, value);
     }
 }
 
-fn url(_: &str, value: &Value) -> Result<Json, Error> {
-    git::url(value).map(Json::from)
+fn url(_: &str, value: &Value) -> Result<Value, Error> {
+    git::url(value).map(Value::from)
 }
 
 /// The SDK's error for whatever an operation failed with.
@@ -238,11 +238,11 @@ pub fn git_error(mut error: Error) -> Error {
     if error.status.is_none() {
         return error;
     }
-    let said = error.details.take().unwrap_or_default();
-    let code = said["exit_code"].as_i64().unwrap_or(NO_EXIT_CODE);
-    let stderr = said["stderr"]
-        .as_str()
-        .map_or_else(|| error.message.clone(), str::to_owned);
+    let said = error.details.take();
+    let field = |name| said.as_ref().and_then(|said| said.get(name));
+    let code = field("exit_code").and_then(Value::as_f64).unwrap_or(NO_EXIT_CODE);
+    let stderr = field("stderr").and_then(Value::as_str);
+    let stderr = stderr.map_or_else(|| error.message.clone(), str::to_owned);
     error.kind = Kind::Git;
     error.code = "git_error".to_owned();
     error.details = Some(json!({ "exitCode": code, "stderr": stderr }));

@@ -1,12 +1,10 @@
 //! Kinds of values that several resources share.
 
-use serde_json::Value as Json;
-
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
 
 /// A port that previews can reach. SSH and VNC are refused by every server.
-pub fn port(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn port(name: &str, value: &Value) -> Result<Value, Error> {
     let port = options::integer(name, value, 1, 65_535)?;
     if port == 22 || (5900..=5999).contains(&port) {
         return Err(Error::option(
@@ -18,7 +16,7 @@ pub fn port(name: &str, value: &Value) -> Result<Json, Error> {
 }
 
 /// An id, or an object that has one.
-pub fn reference(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn reference(name: &str, value: &Value) -> Result<Value, Error> {
     let text = match value {
         Value::Object(inner) => inner.iter().find(|(key, _)| key == "id").map(|(_, id)| id),
         other => Some(other),
@@ -30,7 +28,7 @@ pub fn reference(name: &str, value: &Value) -> Result<Json, Error> {
 }
 
 /// A text that is no path: a pattern.
-pub fn pattern(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn pattern(name: &str, value: &Value) -> Result<Value, Error> {
     match value {
         Value::Text(text) if text.is_empty() => Err(Error::option(name, "must not be empty")),
         value => any_text(name, value),
@@ -38,7 +36,7 @@ pub fn pattern(name: &str, value: &Value) -> Result<Json, Error> {
 }
 
 /// Text, possibly empty.
-pub fn any_text(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn any_text(name: &str, value: &Value) -> Result<Value, Error> {
     match value {
         Value::Text(text) => Ok(text.as_str().into()),
         other => Err(Error::option(
@@ -49,12 +47,12 @@ pub fn any_text(name: &str, value: &Value) -> Result<Json, Error> {
 }
 
 /// A process id.
-pub fn pid(name: &str, value: &Value) -> Result<Json, Error> {
-    options::integer(name, value, 1, super::U32).map(Json::from)
+pub fn pid(name: &str, value: &Value) -> Result<Value, Error> {
+    options::integer(name, value, 1, super::U32).map(Value::from)
 }
 
 /// A `Date`, or RFC 3339 text as far as its shape goes: the server knows the calendar.
-pub fn moment(name: &str, value: &Value) -> Result<Json, Error> {
+pub fn moment(name: &str, value: &Value) -> Result<Value, Error> {
     if let Value::Date(text) = value {
         return Ok(text.as_str().into());
     }
@@ -75,9 +73,4 @@ pub fn moment(name: &str, value: &Value) -> Result<Json, Error> {
         ));
     }
     Ok(text.into())
-}
-
-/// A value of the wire as JSON.
-pub fn json(value: &impl serde::Serialize) -> Result<Json, Error> {
-    serde_json::to_value(value).map_err(|error| Error::invalid_request(error.to_string()))
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use nullspace_wire::answers::Answer;
 use nullspace_wire::api;
-use serde_json::Value as Json;
 
 use super::snapshots::{self, NAME};
 use super::{by, fields, id, object, one_of, Field, Given, Operation, Request, Time};
@@ -108,21 +107,18 @@ fn rows(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
 
 /// A server that does not tell names back has not taken them.
 fn domains(_: &Given<'_>, request: &mut Request) -> Result<(), Error> {
-    request.tells_domains = request
-        .body
-        .get("egress")
-        .is_some_and(|policy| policy["mode"] == "domains");
+    request.tells_domains = egress::has_domains(&request.body);
     Ok(())
 }
 
-fn field_names(_: &str, value: &Value) -> Result<Json, Error> {
-    machine::field_names(value).map(Json::from)
+fn field_names(_: &str, value: &Value) -> Result<Value, Error> {
+    machine::field_names(value).map(Value::from)
 }
 
-fn lease(name: &str, value: &Value) -> Result<Json, Error> {
+fn lease(name: &str, value: &Value) -> Result<Value, Error> {
     Ok((options::seconds(name, value)?.as_millis() as u64).into())
 }
 
-fn policy(_: &str, value: &Value) -> Result<Json, Error> {
-    super::kinds::json(&egress::update(value)?)
+fn policy(_: &str, value: &Value) -> Result<Value, Error> {
+    egress::update(value)
 }

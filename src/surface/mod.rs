@@ -29,7 +29,6 @@ use std::time::Duration;
 
 use nullspace_wire::api::Route;
 use nullspace_wire::limits::Range;
-use serde_json::Value as Json;
 
 pub use request::{idempotency_key, Request, Scope};
 use shown::fields;
@@ -232,7 +231,7 @@ pub enum Kind {
     /// A function.
     Function,
     /// What this reads. It gets the name of the value for messages.
-    By(fn(&str, &Value) -> Result<Json, Error>),
+    By(fn(&str, &Value) -> Result<Value, Error>),
 }
 
 impl Field {
@@ -351,7 +350,7 @@ pub const fn function(js: &'static str) -> Field {
 }
 
 /// See [`Kind::By`].
-pub const fn by(js: &'static str, read: fn(&str, &Value) -> Result<Json, Error>) -> Field {
+pub const fn by(js: &'static str, read: fn(&str, &Value) -> Result<Value, Error>) -> Field {
     Field::new(js, Kind::By(read))
 }
 

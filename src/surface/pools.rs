@@ -2,13 +2,13 @@
 
 use nullspace_wire::api;
 use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_MB, POOL_READY, VCPUS};
-use serde_json::{json, Map, Value as Json};
 
 use super::{
     by, fields, filled, from, id, int, object, one_of, trimmed, Field, Given, Operation, Request, To,
 };
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
+use crate::core::value::json;
 
 const SETTINGS: &[Field] = fields![
     /// Name, free text. @default the template's name
@@ -123,10 +123,8 @@ fn create(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     let least = number(request, "min_ready").unwrap_or(1);
     let most = number(request, "max_ready").unwrap_or(least.max(1));
     sizes(fields, least, most)?;
-    let template = request.body["template_ref"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let template = request.body.get("template_ref").and_then(Value::as_str);
+    let template = template.unwrap_or_default().to_owned();
     // A reference like `app:stable` names the tag by itself.
     if request.body.get("version_policy") == Some(&json!("track_tag"))
         && !fields.has("trackTag")
@@ -155,7 +153,7 @@ fn update(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     if let (Some(least), Some(most)) = (number(request, "min_ready"), number(request, "max_ready")) {
         sizes(fields, least, most)?;
     }
-    if request.body.is_empty() && !changes_size(fields) {
+    if !request.body.has_fields() && !changes_size(fields) {
         return Err(Error::invalid_request(
             "an update must change something, such as { minReady: 2 }",
         ));
@@ -165,7 +163,7 @@ fn update(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
 
 /// A number that the reader put into the body.
 fn number(request: &Request, name: &str) -> Option<u64> {
-    request.body.get(name)?.as_u64()
+    request.body.get(name)?.as_f64().map(|number| number as u64)
 }
 
 fn settings(fields: &Fields<'_>, request: &Request) -> Result<(), Error> {
@@ -189,16 +187,16 @@ pub fn changes_size(fields: &Fields<'_>) -> bool {
 }
 
 /// The size as the wire wants it: what was given, over what there is.
-pub fn resources(fields: &Fields<'_>, now: &Json) -> Result<Json, Error> {
-    let mut size = Map::new();
+pub fn resources(fields: &Fields<'_>, now: &Value) -> Result<Value, Error> {
+    let mut size = json!({});
     for field in SIZE {
         let name = field.wire_name();
         let given = field.read(fields)?;
-        if let Some(value) = given.or_else(|| now.get(&*name).cloned()) {
-            size.insert(name.into_owned(), value);
+        if let Some(value) = given.or_else(|| now.get(&name).cloned()) {
+            size.put(&name, value);
         }
     }
-    Ok(Json::Object(size))
+    Ok(size)
 }
 
 fn list(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
@@ -224,6 +222,6 @@ fn list(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
 }
 
 /// Looked at by [`list`].
-fn any(_: &str, _: &Value) -> Result<Json, Error> {
-    Ok(Json::Null)
+fn any(_: &str, _: &Value) -> Result<Value, Error> {
+    Ok(Value::Null)
 }

@@ -7,7 +7,6 @@ use nullspace_wire::limits::{
     DEFAULT_PREVIEW_INTERVAL_MS, DEFAULT_PREVIEW_WAIT_SECS, PREVIEW_INTERVAL_MS, PREVIEW_WAIT_SECS,
     SIGNED_URL_SECS, SSH_ACCESS_MINUTES,
 };
-use serde_json::Value as Json;
 
 use super::kinds::port;
 use super::{by, fields, filled, flag, id, int, one_of, Field, Given, Operation, Request};
@@ -134,7 +133,7 @@ fn wait(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     let seconds = request
         .body
         .get("timeout_secs")
-        .and_then(Json::as_u64)
+        .and_then(Value::as_u64)
         .unwrap_or(DEFAULT_PREVIEW_WAIT_SECS);
     request.put("kind", kind);
     request.put("timeout_secs", seconds);
@@ -145,7 +144,7 @@ fn wait(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     Ok(())
 }
 
-fn transports(name: &str, value: &Value) -> Result<Json, Error> {
+fn transports(name: &str, value: &Value) -> Result<Value, Error> {
     let transports = options::texts(name, value)?;
     if transports.is_empty() {
         return Err(Error::option(name, "must hold 'http', 'websocket' or both"));
@@ -161,7 +160,7 @@ fn transports(name: &str, value: &Value) -> Result<Json, Error> {
     Ok(transports.into())
 }
 
-fn public_key(name: &str, value: &Value) -> Result<Json, Error> {
+fn public_key(name: &str, value: &Value) -> Result<Value, Error> {
     let key = options::filled(name, value)?.trim();
     if key.contains("PRIVATE KEY") {
         return Err(Error::option(
@@ -178,7 +177,7 @@ fn public_key(name: &str, value: &Value) -> Result<Json, Error> {
     Ok(key.into())
 }
 
-fn no_files(name: &str, _: &Value) -> Result<Json, Error> {
+fn no_files(name: &str, _: &Value) -> Result<Value, Error> {
     Err(Error::option(
         name,
         "needs files, which this runtime does not have: give only `publicKey`",

@@ -4,7 +4,6 @@
 use nullspace_wire::api;
 
 use super::kinds::pid;
-use serde_json::Value as Json;
 
 use super::{by, Field, Operation};
 use crate::core::error::Error;
@@ -28,7 +27,7 @@ pub static SEND_STDIN: Operation = Operation::on(&api::SEND_STDIN).args(&[PID, b
 pub static SEND_STDIN_BYTES: Operation =
     Operation::on(&api::SEND_STDIN).args(&[PID, by("data", input).wire("data_base64").required()]);
 
-fn input(name: &str, value: &Value) -> Result<Json, Error> {
+fn input(name: &str, value: &Value) -> Result<Value, Error> {
     match value {
         Value::Text(data) => Ok(data.as_str().into()),
         other => Err(Error::option(

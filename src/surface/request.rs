@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use nullspace_wire::answers::Answer;
 use nullspace_wire::api::{Route, Verb};
-use serde_json::{json, Map, Value as Json};
 
 use super::{Field, Given, Kind, Operation, Time, To};
 use crate::core::config::{self, CALL_OPTIONS, CLIENT_OPTIONS};
 use crate::core::error::Error;
 use crate::core::options::{self, Fields, Value};
+use crate::core::value::json;
 use crate::core::{files, http};
 
 /// Where an operation is called, which decides the options that every call takes there.
@@ -34,7 +34,7 @@ pub struct Request {
     /// Names and values.
     pub query: Vec<(Cow<'static, str>, String)>,
     /// Fields of the JSON body.
-    pub body: Map<String, Json>,
+    pub body: Value,
     /// Whether there is a body: an empty one may be one.
     pub has_body: bool,
     /// How the answer is read.
@@ -51,9 +51,18 @@ pub struct Request {
 
 impl Request {
     /// Puts a field into the body.
-    pub fn put(&mut self, name: &str, value: impl Into<Json>) {
+    pub fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.has_body = true;
-        self.body.insert(name.to_owned(), value.into());
+        self.body.put(name, value.into());
+    }
+
+    /// Puts the fields of an object into the body.
+    pub fn put_all(&mut self, fields: Value) {
+        if let Value::Object(fields) = fields {
+            for (name, value) in fields {
+                self.put(&name, value);
+            }
+        }
     }
 
     /// Path and query.
@@ -94,7 +103,7 @@ impl Operation {
             route,
             ids: ids.iter().map(|id| (*id).to_owned()).collect(),
             query: Vec::new(),
-            body: Map::new(),
+            body: json!({}),
             has_body: has_body && route.verb != Verb::Get,
             answer: route.answer,
             idempotency_key: None,
@@ -176,12 +185,7 @@ impl Field {
             To::Path => request.ids.push(plain(value)),
             To::Query => request.query.push((self.wire_name(), plain(value))),
             To::Body => request.put(&self.wire_name(), value),
-            To::Spread => {
-                if let Json::Object(fields) = value {
-                    request.has_body = true;
-                    request.body.extend(fields);
-                }
-            }
+            To::Spread => request.put_all(value),
         }
         Ok(())
     }
@@ -198,22 +202,22 @@ impl Field {
     }
 
     /// The value that was given, checked.
-    pub(super) fn read(&self, fields: &Fields<'_>) -> Result<Option<Json>, Error> {
+    pub(super) fn read(&self, fields: &Fields<'_>) -> Result<Option<Value>, Error> {
         let name = self.js;
         Ok(match self.kind {
-            Kind::Text => fields.text(name)?.map(Json::from),
-            Kind::Filled => fields.filled(name)?.map(Json::from),
+            Kind::Text => fields.text(name)?.map(Value::from),
+            Kind::Filled => fields.filled(name)?.map(Value::from),
             Kind::Trimmed => fields.filled(name)?.map(|text| text.trim().into()),
             Kind::Id => match fields.get(name) {
                 Some(value) => Some(options::id(&fields.path(name), value)?.into()),
                 None => None,
             },
-            Kind::Flag => fields.flag(name)?.map(Json::from),
-            Kind::Int(range) => fields.integer(name, range.min, range.max)?.map(Json::from),
-            Kind::OneOf(choices) => fields.choice(name, choices)?.map(Json::from),
-            Kind::Texts => fields.texts(name)?.map(Json::from),
-            Kind::Envs => fields.environment(name)?.map(|envs| json!(envs)),
-            Kind::Object => fields.json_object(name)?.map(Json::Object),
+            Kind::Flag => fields.flag(name)?.map(Value::from),
+            Kind::Int(range) => fields.integer(name, range.min, range.max)?.map(Value::from),
+            Kind::OneOf(choices) => fields.choice(name, choices)?.map(Value::from),
+            Kind::Texts => fields.texts(name)?.map(Value::from),
+            Kind::Envs => fields.environment(name)?.cloned(),
+            Kind::Object => fields.json_object(name)?.cloned(),
             Kind::Function => {
                 config::function(fields, name)?;
                 None
@@ -227,9 +231,9 @@ impl Field {
 }
 
 /// A value as a part of a URL.
-fn plain(value: Json) -> String {
+fn plain(value: Value) -> String {
     match value {
-        Json::String(text) => text,
-        other => other.to_string(),
+        Value::Text(text) => text,
+        other => other.to_json(),
     }
 }

@@ -3,11 +3,11 @@
 use nullspace_wire::api::{self, Verb};
 use nullspace_wire::limits;
 use nullspace_wire::machine::NAME_KEY;
-use serde_json::Value as Json;
 
 use super::{by, fields, id, object, trimmed, Field, Given, Operation, Request};
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
+use crate::core::value::json;
 
 /// A name: an entry of the metadata, see [`named`].
 pub const NAME: Field = by("name", name).local().typed("string");
@@ -42,21 +42,17 @@ pub fn named(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     let name = given.text("name")?;
     let mut metadata = match given.json_object("metadata")? {
         None if name.is_none() => return Ok(()),
-        metadata => metadata.unwrap_or_default(),
+        metadata => metadata.cloned().unwrap_or_else(|| json!({})),
     };
-    if let Some(name) = name {
-        metadata.insert(NAME_KEY.to_owned(), name.into());
-    }
+    metadata.put_given(NAME_KEY, name);
     match request.route.verb {
-        Verb::Get => request
-            .query
-            .push(("metadata".into(), Json::Object(metadata).to_string())),
+        Verb::Get => request.query.push(("metadata".into(), metadata.to_json())),
         _ => request.put("metadata", metadata),
     }
     Ok(())
 }
 
-fn name(path: &str, value: &Value) -> Result<Json, Error> {
+fn name(path: &str, value: &Value) -> Result<Value, Error> {
     let text = options::filled(path, value)?;
     let usable = text.len() as u64 <= limits::NAME.max && text.bytes().all(|byte| byte.is_ascii_graphic());
     match usable {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use nullspace_wire::answers::Answer;
 use nullspace_wire::api;
 use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_MB, VCPUS};
-use serde_json::{json, Map, Value as Json};
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::Interface;
@@ -17,6 +16,7 @@ use super::{
 use crate::core::error::Error;
 use crate::core::machine;
 use crate::core::options::{self, Value};
+use crate::core::value::json;
 
 /// HTTP time of what begins a build or reads its files. Source: PROTOCOL.md section 1, "HTTP timeouts".
 const BUILD_TIME: Time = Time::Long(Duration::from_secs(300));
@@ -262,7 +262,7 @@ fn body(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
             request.put("tags", json!([tag]));
         }
     }
-    if request.body.contains_key("dockerfile") {
+    if request.body.get("dockerfile").is_some() {
         if request.body.get("build_backend") == Some(&json!("native")) {
             return Err(given.wrong(
                 "buildBackend",
@@ -280,18 +280,14 @@ fn body(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
             "is for a Dockerfile: steps take `setBuildEnvs({ NAME: 'value' })`",
         ));
     }
-    let mut config = Map::new();
     let number = |name, range: nullspace_wire::limits::Range| given.integer(name, range.min, range.max);
     let vcpus = number("vcpus", VCPUS)?.unwrap_or(DEFAULT_VCPUS);
     let memory = number("memoryMb", MEMORY_MB)?.unwrap_or(DEFAULT_MEMORY_MB);
-    config.insert("vcpus".to_owned(), vcpus.into());
-    config.insert("memory_mib".to_owned(), memory.into());
+    let mut config = json!({ "vcpus": vcpus, "memory_mib": memory });
     if given.flag("internetAccess")? == Some(false) {
-        config.insert("internet_access".to_owned(), false.into());
+        config.put("internet_access", false.into());
     }
-    if let Some(disk) = number("diskMb", DISK_MB)? {
-        config.insert("disk_mb".to_owned(), disk.into());
-    }
+    config.put_given("disk_mb", number("diskMb", DISK_MB)?);
     request.put("build_config", config);
     if given.flag("skipCache")? == Some(true) {
         request.put("skip_cache", true);
@@ -308,7 +304,7 @@ fn split(reference: &str) -> (&str, Option<&str>) {
 }
 
 /// The name of what is built: `name`, `name:tag`, `namespace/name:tag`.
-fn reference(name: &str, value: &Value) -> Result<Json, Error> {
+fn reference(name: &str, value: &Value) -> Result<Value, Error> {
     let given = options::filled(name, value)?.trim();
     let (title, tag) = split(given);
     let why = if given.starts_with("tmpl_") {
@@ -326,7 +322,7 @@ fn reference(name: &str, value: &Value) -> Result<Json, Error> {
 }
 
 /// At least one text, and none that is empty.
-fn names(name: &str, value: &Value) -> Result<Json, Error> {
+fn names(name: &str, value: &Value) -> Result<Value, Error> {
     let all = options::texts(name, value)?;
     if all.is_empty() {
         return Err(Error::option(
@@ -342,17 +338,20 @@ fn names(name: &str, value: &Value) -> Result<Json, Error> {
     Ok(all.into())
 }
 
-fn fields(_: &str, value: &Value) -> Result<Json, Error> {
-    machine::field_names(value).map(Json::from)
+fn fields(_: &str, value: &Value) -> Result<Value, Error> {
+    machine::field_names(value).map(Value::from)
 }
 
 /// Checked by JavaScript, which also knows its secrets.
-fn any(name: &str, value: &Value) -> Result<Json, Error> {
-    value.to_json(name)
+fn any(name: &str, value: &Value) -> Result<Value, Error> {
+    value.check_json(name)?;
+    Ok(value.clone())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{json, Value as Json};
+
     use super::*;
     use crate::surface::Scope;
 
@@ -375,7 +374,7 @@ mod tests {
             &[Some(Value::Object(fields)), reference],
             Some(&Value::Object(options)),
         )
-        .map(|request| Json::Object(request.body))
+        .map(|request| serde_json::to_value(request.body).unwrap())
     }
 
     #[test]

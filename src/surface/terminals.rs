@@ -1,12 +1,12 @@
 //! Terminals as far as they outlive a connection. Sessions are in `client::terminals`. Source: PROTOCOL.md section 6.
 
 use nullspace_wire::api;
-use serde_json::{json, Value as Json};
 
 use super::{by, id, Field, Operation};
 use crate::core::error::Error;
 use crate::core::options::Value;
 use crate::core::terminals;
+use crate::core::value::json;
 
 const SESSION: Field = id("sessionId");
 
@@ -23,7 +23,7 @@ pub static KILL: Operation = Operation::on(&api::KILL_PTY_SESSION).args(&[SESSIO
 pub static RESIZE: Operation =
     Operation::on(&api::RESIZE_PTY_SESSION).args(&[SESSION, by("size", size).spread().required()]);
 
-fn size(_: &str, value: &Value) -> Result<Json, Error> {
+fn size(_: &str, value: &Value) -> Result<Value, Error> {
     let size = terminals::size(value)?;
     Ok(json!({ "cols": size.cols, "rows": size.rows }))
 }

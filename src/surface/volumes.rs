@@ -1,7 +1,6 @@
 //! Volumes, and those of a machine. Source: PROTOCOL.md section 9.
 
 use nullspace_wire::api;
-use serde_json::Value as Json;
 
 #[cfg(not(target_arch = "wasm32"))]
 use super::Interface;
@@ -81,14 +80,7 @@ pub static ATTACH: Operation = Operation::on(&api::ATTACH_MACHINE_VOLUME)
     )
     .rules(|given, request| {
         let mount = volumes::attach(&given.args, given)?;
-        request.put("ref", mount.reference);
-        request.put("mount_path", mount.mount_path);
-        if let Some(subpath) = mount.subpath {
-            request.put("subpath", subpath);
-        }
-        if let Some(read_only) = mount.read_only {
-            request.put("read_only", read_only);
-        }
+        request.put_all(mount);
         Ok(())
     });
 
@@ -102,6 +94,6 @@ pub static HEALTH: Operation = Operation::on(&api::GET_MACHINE_VOLUME_HEALTH).ar
 pub static REMOUNT: Operation = Operation::on(&api::REMOUNT_MACHINE_VOLUME).args(ATTACHMENT);
 
 /// A mount is checked whole, with its options: [`volumes::attach`].
-fn given(_: &str, _: &Value) -> Result<Json, Error> {
-    Ok(Json::Null)
+fn given(_: &str, _: &Value) -> Result<Value, Error> {
+    Ok(Value::Null)
 }

@@ -2,7 +2,6 @@
 
 use nullspace_wire::api;
 use nullspace_wire::lifecycle::OPERATIONS;
-use serde_json::Value as Json;
 
 use super::{by, fields, filled, flag, from, id, int, Operation};
 use crate::core::error::Error;
@@ -54,11 +53,11 @@ pub static UPDATE: Operation = Operation::on(&api::UPDATE_LIFECYCLE_WEBHOOK)
         &["ClientOptions"],
         "Options of {@link Lifecycle.updateWebhook}. What is left out stays; something must be given.",
     )
-    .rules(|_, request| match request.body.is_empty() {
-        true => Err(Error::invalid_request(
+    .rules(|_, request| match request.body.has_fields() {
+        false => Err(Error::invalid_request(
             "an update must change something, such as { enabled: false }",
         )),
-        false => Ok(()),
+        true => Ok(()),
     });
 
 /// Deletes one.
@@ -83,7 +82,7 @@ pub static DELIVERIES: Operation = Operation::on(&api::LIST_LIFECYCLE_WEBHOOK_DE
 pub static DELIVERY: Operation =
     Operation::on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY).args(&[id("id"), id("deliveryId")]);
 
-fn url(name: &str, value: &Value) -> Result<Json, Error> {
+fn url(name: &str, value: &Value) -> Result<Value, Error> {
     let url = options::filled(name, value)?;
     if !url.starts_with("https://") && !url.starts_with("http://") {
         return Err(Error::option(name, "must begin with https:// or http://"));
@@ -91,7 +90,7 @@ fn url(name: &str, value: &Value) -> Result<Json, Error> {
     Ok(url.into())
 }
 
-fn operations(name: &str, value: &Value) -> Result<Json, Error> {
+fn operations(name: &str, value: &Value) -> Result<Value, Error> {
     let operations = options::texts(name, value)?;
     if operations.is_empty() {
         return Err(Error::option(name, "must hold at least one, such as ['create']"));

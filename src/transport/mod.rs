@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::core::value::Value;
+
 /// Sends requests and waits.
 #[allow(async_fn_in_trait)] // called generically; futures need not be `Send` on wasm
 pub trait Transport: Clone + 'static {
@@ -28,7 +30,7 @@ pub trait Transport: Clone + 'static {
     /// Checks a frame of a socket and gives it its JavaScript names, as answers have them; or says what is wrong.
     fn shape(&self, decoder: Decoder, frame: &Self::Answer) -> Result<Self::Answer, String>;
     /// The value of a JSON text; `None` when it is no JSON.
-    fn json(text: &str) -> Option<serde_json::Value>;
+    fn json(text: &str) -> Option<Value>;
     /// Waits.
     async fn sleep(&self, time: Duration);
     /// A random UUID, version 4.
@@ -147,7 +149,7 @@ pub struct RequestEvent<'a> {
     /// Absolute.
     pub url: &'a str,
     /// Lower-case names; secrets are redacted.
-    pub headers: std::collections::BTreeMap<String, &'a str>,
+    pub headers: Value,
     /// Counts from 1.
     pub attempt: u32,
 }

@@ -6,7 +6,7 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::prelude::*;
 
 use super::host;
-use crate::core::options::Value;
+use crate::core::value::Value;
 
 /// Deeper trees are cut: nobody nests options so far, and a cycle would never end.
 const MAX_DEPTH: usize = 64;
@@ -98,24 +98,14 @@ fn is_plain(js: &JsValue) -> Result<bool, JsValue> {
     Ok(prototype.is_null() || prototype_of(&prototype)?.is_null())
 }
 
-/// Reads JSON text by the runtime's own parser: that of serde_json, with the printing of numbers that its errors need, is a tenth of the
-/// module.
-pub fn json(text: &str) -> Option<serde_json::Value> {
-    let parsed = js_sys::JSON::parse(text).ok()?;
-    Some(tree(value(&parsed).ok()?))
+/// A number as JavaScript prints it.
+pub fn decimal(number: f64) -> String {
+    // 10 is a base that never throws.
+    let text = js_sys::Number::from(number).to_string_with_radix(10);
+    text.map(String::from).unwrap_or_default()
 }
 
-fn tree(value: Value) -> serde_json::Value {
-    match value {
-        Value::Null | Value::Date(_) | Value::Opaque(_) => serde_json::Value::Null,
-        Value::Bool(flag) => flag.into(),
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => (number as i64).into(),
-        Value::Number(number) => number.into(),
-        Value::Text(text) => text.into(),
-        Value::List(list) => list.into_iter().map(tree).collect(),
-        Value::Object(fields) => fields
-            .into_iter()
-            .map(|(name, value)| (name, tree(value)))
-            .collect(),
-    }
+/// Reads JSON text by the runtime's own parser.
+pub fn json(text: &str) -> Option<Value> {
+    value(&js_sys::JSON::parse(text).ok()?).ok()
 }

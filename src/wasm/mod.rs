@@ -37,9 +37,12 @@ mod watch;
 
 use wasm_bindgen::prelude::*;
 
+use crate::core::value::print_decimals_with;
+
 /// A panic ends this instance: its calls are rejected, and the next call makes a new one.
 #[wasm_bindgen(start, private)]
 fn start() {
+    print_decimals_with(convert::decimal);
     std::panic::set_hook(Box::new(|info| {
         host::crashed(&info.to_string());
         wasm_bindgen::handler::schedule_reinit();

@@ -5,7 +5,6 @@ use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_class};
 use super::files::Held;
-use crate::client::call::json;
 use crate::core::files::no_content;
 use crate::surface::templates::{BODY, SEND_BLOB};
 use crate::surface::Scope;
@@ -20,7 +19,7 @@ pub fn template_body(definition: JsValue, reference: JsValue, options: JsValue, 
         };
         let args = [Some(argument(&definition)?), reference];
         let request = BODY.request(Scope::Class, &[], &args, Some(&given.options))?;
-        let body = json(&request.body)?;
+        let body = request.body.to_json();
         call(async move { Ok(body) })
     })
 }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use js_sys::Promise;
 use serde::Serialize;
-use serde_json::Value as Json;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_handle, on_held, on_held_with};
@@ -17,6 +16,7 @@ use crate::client::machine::Machine;
 use crate::client::terminals::Session;
 use crate::client::Failure;
 use crate::core::terminals::{self, Input};
+use crate::core::value::Value;
 use crate::surface;
 use crate::transport::Transport as _;
 
@@ -43,7 +43,7 @@ pub fn pty_connect(record: Record, target: JsValue, options: JsValue) -> Promise
     })
 }
 
-fn opened(machine: Machine<JsTransport>, first: Json) -> super::call::Begun {
+fn opened(machine: Machine<JsTransport>, first: Value) -> super::call::Begun {
     call(async move {
         let session = Rc::new(machine.open_terminal(first).await?);
         let transport = machine.transport().clone();

@@ -13,6 +13,7 @@ use super::host::{self, Timer};
 use super::socket::{self, JsSocket};
 use crate::core::config::Environment;
 use crate::core::error::Cause;
+use crate::core::value::Value;
 use crate::transport::{
     Answer, Body, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
     Unopened,
@@ -31,7 +32,7 @@ impl Environment for Host {
     fn home(&self) -> Option<String> {
         host::home()
     }
-    fn json(text: &str) -> Option<serde_json::Value> {
+    fn json(text: &str) -> Option<Value> {
         convert::json(text)
     }
 }
@@ -172,7 +173,7 @@ impl Transport for JsTransport {
         }
     }
 
-    fn json(text: &str) -> Option<serde_json::Value> {
+    fn json(text: &str) -> Option<Value> {
         convert::json(text)
     }
 

@@ -8,7 +8,7 @@ use nullspace::core::{egress, events, lease};
 use nullspace::surface::{kinds, lifecycle, machines, pools, previews, snapshots, webhooks};
 use serde_json::{json, Value as Json};
 
-use crate::support::{given, request, request_body, request_query};
+use crate::support::{given, request, request_body, request_query, wire};
 
 #[track_caller]
 fn assert_names<T: std::fmt::Debug>(named: &str, read: Result<T, Error>) {
@@ -111,7 +111,7 @@ fn a_policy_is_checked_before_it_replaces_another() {
 #[test]
 fn ports_of_ssh_and_vnc_are_no_previews() {
     let port = |port: Value| kinds::port("port", &port);
-    assert_eq!(port(Value::Number(8080.0)), Ok(json!(8080)));
+    assert_eq!(port(Value::Number(8080.0)), Ok(Value::Number(8080.0)));
     for bad in [0.0, 22.0, 5900.0, 5999.0, 65_536.0, 80.5, f64::NAN] {
         assert_names("port", port(Value::Number(bad)));
     }
@@ -123,13 +123,13 @@ fn waiting_for_a_preview_outlives_the_wait_of_the_server() {
     let wait = |options: Json| request(&previews::WAIT, &[json!(8080)], options);
     let plain = wait(json!({})).unwrap();
     assert_eq!(
-        Json::Object(plain.body),
+        wire(&plain.body),
         json!({ "kind": "tcp", "timeout_secs": 30, "interval_ms": 500 })
     );
     assert_eq!(plain.least, Duration::from_secs(40));
     assert_eq!(
-        Json::Object(
-            wait(json!({ "path": "/health", "timeout": 60, "intervalMs": 100 }))
+        wire(
+            &wait(json!({ "path": "/health", "timeout": 60, "intervalMs": 100 }))
                 .unwrap()
                 .body
         ),
@@ -275,7 +275,13 @@ fn a_change_of_one_size_sends_all_of_them() {
     let fields = Fields::new("", Some(&options), &[&["memoryMb", "minReady", "template"]]).unwrap();
     assert!(pools::changes_size(&fields));
     assert_eq!(
-        pools::resources(&fields, &json!({ "vcpus": 2, "memory_mb": 512, "disk_mb": 2048 })).unwrap(),
+        wire(
+            &pools::resources(
+                &fields,
+                &given(json!({ "vcpus": 2, "memory_mb": 512, "disk_mb": 2048 }))
+            )
+            .unwrap()
+        ),
         json!({ "vcpus": 2, "memory_mb": 1024, "disk_mb": 2048 })
     );
     assert_eq!(

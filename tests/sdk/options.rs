@@ -4,21 +4,24 @@ use nullspace::core::config::{self, Environment, CLIENT_OPTIONS};
 use nullspace::core::error::{Error, Kind};
 use nullspace::core::options::{self, Fields, Value};
 use nullspace::core::shown::{Interface, Shown};
+use nullspace::core::value::parse;
 use nullspace::core::{egress, events, exec, git, lease, machine, monitor, terminals, uploads};
 use nullspace::surface::pools;
+use nullspace_wire::exec::ExecRequest;
+use nullspace_wire::machine::CreateMachineRequest;
 use serde_json::{json, Value as Json};
 
-use crate::support::{given, request_body};
+use crate::support::{given, request_body, wire_as};
 
 fn create(options: Json) -> Result<Json, Error> {
     let options = given(options);
-    let request = machine::create(&machine::create_fields(&options)?, &Runtime(None))?;
-    Ok(serde_json::from_str(&machine::create_body(&request)?).unwrap())
+    let body = machine::create(&machine::create_fields(&options)?, &Runtime(None))?;
+    Ok(wire_as::<CreateMachineRequest>(&body))
 }
 
 fn run(options: Json) -> Result<Json, Error> {
     let run = exec::run(&Value::Text("ls".into()), Some(&given(options)))?;
-    Ok(serde_json::to_value(run.request).unwrap())
+    Ok(wire_as::<ExecRequest>(&run.request))
 }
 
 fn pool(options: Json) -> Result<Json, Error> {
@@ -42,6 +45,9 @@ impl Environment for Runtime {
     }
     fn home(&self) -> Option<String> {
         None
+    }
+    fn json(text: &str) -> Option<Value> {
+        parse(text)
     }
 }
 

@@ -5,8 +5,11 @@ use nullspace::client::{Client, Failure};
 use nullspace::core::config::{self, Environment};
 use nullspace::core::error::Error;
 use nullspace::core::options::{Fields, Value};
+use nullspace::core::value::parse;
 use nullspace::script::{Script, BASE_URL};
 use nullspace::surface::{machines, Operation, Request, Scope};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
 use serde_json::{json, Value as Json};
 
 /// What JavaScript would hand over for this JSON.
@@ -38,6 +41,9 @@ impl Environment for Nowhere {
     }
     fn home(&self) -> Option<String> {
         None
+    }
+    fn json(text: &str) -> Option<Value> {
+        parse(text)
     }
 }
 
@@ -72,6 +78,24 @@ pub fn body(request: &nullspace::transport::Request) -> Json {
     serde_json::from_str(request.body.as_deref().unwrap_or("null")).unwrap()
 }
 
+/// A tree as the wire has it.
+pub fn wire(value: &Value) -> Json {
+    serde_json::from_str(&value.to_json()).unwrap()
+}
+
+/// That, which the engine's type must hold all of.
+#[track_caller]
+pub fn wire_as<T: DeserializeOwned + Serialize>(value: &Value) -> Json {
+    let json = wire(value);
+    let read: T = serde_json::from_value(json.clone()).unwrap();
+    let mut sent = json.clone();
+    if let Json::Object(fields) = &mut sent {
+        fields.retain(|_, value| !value.is_null());
+    }
+    assert_eq!(serde_json::to_value(read).unwrap(), sent);
+    json
+}
+
 /// Arguments of a call.
 pub fn args(all: &[Json]) -> Vec<Option<Value>> {
     all.iter().cloned().map(|one| Some(given(one))).collect()
@@ -84,7 +108,7 @@ pub fn request(operation: &'static Operation, all: &[Json], options: Json) -> Re
 
 /// The body of that.
 pub fn request_body(operation: &'static Operation, all: &[Json], options: Json) -> Result<Json, Error> {
-    request(operation, all, options).map(|request| Json::Object(request.body))
+    request(operation, all, options).map(|request| wire(&request.body))
 }
 
 /// The query of that.

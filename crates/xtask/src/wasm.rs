@@ -27,6 +27,7 @@ pub struct Built {
 /// Compiles the SDK crate, binds it and shrinks it. `features` are cargo features of that crate.
 pub fn build(root: &Path, features: &[String]) -> Result<Built> {
     let compiled = compile(root, features)?;
+    refuse_unwanted(&fs::read(&compiled)?)?;
     let mut output = Bindgen::new()
         .input_path(&compiled)
         .out_name("glue")
@@ -44,6 +45,27 @@ pub fn build(root: &Path, features: &[String]) -> Result<Built> {
     fs::write(&bound, output.wasm_mut().emit_wasm())?;
     let wasm = optimize(root, &bound, &scratch.join(MODULE))?;
     Ok(Built { wasm, glue })
+}
+
+/// What JavaScript has, or what `core::value` does in less: names in the symbols of the module, and what they are.
+const UNWANTED: [(&str, &str); 5] = [
+    ("10serde_json", "serde_json"),
+    ("11collections5btree", "BTreeMap"),
+    ("7flt2dec", "the printing of floats"),
+    ("7dec2flt", "the reading of floats"),
+    ("4zmij", "the printing of floats"),
+];
+
+/// Fails when a module contains what once was a tenth of it. Symbols are there until the bindgen step.
+fn refuse_unwanted(module: &[u8]) -> Result<()> {
+    for (symbol, what) in UNWANTED {
+        let is_there = module.windows(symbol.len()).any(|part| part == symbol.as_bytes());
+        ensure!(
+            !is_there,
+            "the module contains {what}: see crates/xtask/src/wasm.rs"
+        );
+    }
+    Ok(())
 }
 
 /// Runs cargo with the toolchain that `scripts/ensure-wasm-toolchain.sh` finds.
@@ -126,4 +148,17 @@ fn optimize(root: &Path, input: &Path, output: &Path) -> Result<Vec<u8>> {
         .context("wasm-opt")?;
     ensure!(status.success(), "wasm-opt failed ({status})");
     Ok(fs::read(output)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_with_a_parser_of_its_own_is_refused() {
+        refuse_unwanted(b"_ZN9nullspace4core5value5parse17h0E").unwrap();
+        let error = refuse_unwanted(b"..._ZN10serde_json2de8from_str17h0E...").unwrap_err();
+        assert!(error.to_string().contains("serde_json"), "{error}");
+        refuse_unwanted(b"_ZN5alloc11collections5btree3map17h0E").unwrap_err();
+    }
 }
