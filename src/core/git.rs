@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::config;
 use super::error::Error;
+use super::http;
 use super::options::{self, Fields, Value};
 use super::shown::options;
 use super::value::json;
@@ -69,14 +70,83 @@ pub fn url(value: &Value) -> Result<String, Error> {
     Ok(url.to_owned())
 }
 
-/// Where a setting is kept, and the repository of a local one.
-pub struct Scope {
-    /// `--global`, `--local` or `--system`.
-    pub flag: &'static str,
-    /// Only for a local setting.
+/// Something that git needs done in the machine. Not `Debug`: it may hold a secret.
+pub enum Step {
+    /// A command of git: its arguments.
+    Git(Vec<String>),
+    /// The same, which may fail.
+    Try(Vec<String>),
+    /// Makes a directory that only root may enter.
+    Directory(&'static str),
+    /// Writes a file that only root may read.
+    Secret(&'static str, String),
+    /// Adds a line to such a file.
+    SecretLine(&'static str, String),
+}
+
+/// What a call is made of, in order.
+pub struct Steps {
+    /// None of them is taken before all are checked.
+    pub steps: Vec<Step>,
+    /// The repository; some calls have none.
     pub path: Option<String>,
-    /// As given.
+    /// Of each command.
     pub request_timeout: Option<Duration>,
+    /// What the caller gets.
+    pub gives: Gives,
+}
+
+/// What a call gives.
+pub enum Gives {
+    /// Nothing.
+    Nothing,
+    /// What the last command printed.
+    Output,
+    /// The same without space around it.
+    Trimmed,
+}
+
+/// Credentials that stay, in the home of the machine's root.
+const CREDENTIALS: &str = "/root/.git-credentials";
+/// The command that makes git look there.
+const HELPER: &str = "store --file /root/.git-credentials";
+/// Keys that stay.
+const KEYS: &str = "/root/.ssh";
+
+fn arguments(all: &[&str]) -> Vec<String> {
+    all.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// Reads `path` and `requestTimeout`, and puts the steps into that repository.
+fn in_repository(fields: &Fields<'_>, steps: Vec<Step>, gives: Gives) -> Result<Steps, Error> {
+    Ok(Steps {
+        steps,
+        path: Some(fields.filled("path")?.unwrap_or(DEFAULT_PATH).to_owned()),
+        request_timeout: fields.seconds("requestTimeout")?,
+        gives,
+    })
+}
+
+/// What is not added yet, as a patch.
+pub fn diff(options: Option<&Value>) -> Result<Steps, Error> {
+    let fields = config::call_fields(options, &["path"])?;
+    in_repository(&fields, vec![Step::Git(arguments(&["diff"]))], Gives::Output)
+}
+
+/// Names a remote.
+pub fn remote_add(name: &Value, url: &Value, options: Option<&Value>) -> Result<Steps, Error> {
+    let (name, url) = (options::filled("name", name)?, self::url(url)?);
+    let fields = config::call_fields(options, &["fetch", "overwrite", "path"])?;
+    let mut steps = Vec::new();
+    if fields.flag("overwrite")? == Some(true) {
+        // There may be none to overwrite.
+        steps.push(Step::Try(arguments(&["remote", "remove", "--", name])));
+    }
+    steps.push(Step::Git(match fields.flag("fetch")? {
+        Some(true) => arguments(&["remote", "add", "-f", "--", name, &url]),
+        _ => arguments(&["remote", "add", "--", name, &url]),
+    }));
+    in_repository(&fields, steps, Gives::Nothing)
 }
 
 options! {
@@ -89,10 +159,10 @@ options! {
     }
 }
 
-/// Reads `scope` and `path` of the calls on settings.
-pub fn scope(options: Option<&Value>) -> Result<Scope, Error> {
+/// Settings: each with the arguments that follow where it is kept.
+fn settings(all: &[&[&str]], options: Option<&Value>, gives: Gives) -> Result<Steps, Error> {
     let fields = config::call_fields(options, &CONFIG)?;
-    let path = fields.filled("path")?.map(str::to_owned);
+    let path = fields.filled("path")?;
     let flag = match fields.choice("scope", &["global", "local", "system"])? {
         Some("local") => "--local",
         Some("system") => "--system",
@@ -101,18 +171,74 @@ pub fn scope(options: Option<&Value>) -> Result<Scope, Error> {
     if flag != "--local" && path.is_some() {
         return Err(fields.wrong("path", "belongs to `scope: 'local'`"));
     }
-    Ok(Scope {
-        flag,
-        path: match flag {
-            "--local" => Some(path.unwrap_or_else(|| DEFAULT_PATH.to_owned())),
-            _ => None,
-        },
+    let step = |rest: &&[&str]| Step::Git(arguments(&[&["config", flag], *rest].concat()));
+    Ok(Steps {
+        steps: all.iter().map(step).collect(),
+        path: (flag == "--local").then(|| path.unwrap_or(DEFAULT_PATH).to_owned()),
         request_timeout: fields.seconds("requestTimeout")?,
+        gives,
     })
 }
 
-/// A line of git's credential store.
-pub fn credential_line(protocol: &str, username: &str, password: &str, host: &str) -> String {
-    let (username, password) = (super::http::encode(username), super::http::encode(password));
-    format!("{protocol}://{username}:{password}@{host}\n")
+fn setting<'a>(name: &str, value: &'a Value) -> Result<&'a str, Error> {
+    let wrong = || Error::option(name, &format!("must be a string, not {}", value.kind()));
+    value.as_str().ok_or_else(wrong)
+}
+
+/// Keeps a setting.
+pub fn set_config(key: &Value, value: &Value, options: Option<&Value>) -> Result<Steps, Error> {
+    let (key, value) = (options::filled("key", key)?, setting("value", value)?);
+    settings(&[&["--", key, value]], options, Gives::Nothing)
+}
+
+/// A setting.
+pub fn get_config(key: &Value, options: Option<&Value>) -> Result<Steps, Error> {
+    let key = options::filled("key", key)?;
+    settings(&[&["--get", "--", key]], options, Gives::Trimmed)
+}
+
+/// Name and address of who commits.
+pub fn configure_user(name: &Value, email: &Value, options: Option<&Value>) -> Result<Steps, Error> {
+    let (name, email) = (setting("name", name)?, setting("email", email)?);
+    let both: [&[&str]; 2] = [&["--", "user.name", name], &["--", "user.email", email]];
+    settings(&both, options, Gives::Nothing)
+}
+
+/// Keeps credentials in the machine, for every later operation there.
+pub fn store_credentials(options: Option<&Value>) -> Result<Steps, Error> {
+    let fields = config::call_fields(options, &["username", "password", "host", "protocol"])?;
+    let needed = |name: &str| {
+        let missing = || fields.wrong(name, "is missing: give { username, password }");
+        Ok::<_, Error>(http::encode(fields.filled(name)?.ok_or_else(missing)?))
+    };
+    let protocol = fields.choice("protocol", &["https", "http"])?.unwrap_or("https");
+    let host = fields.filled("host")?.unwrap_or("github.com");
+    let (username, password) = (needed("username")?, needed("password")?);
+    let line = format!("{protocol}://{username}:{password}@{host}\n");
+    Ok(Steps {
+        steps: vec![
+            Step::Git(arguments(&["config", "--global", "credential.helper", HELPER])),
+            Step::SecretLine(CREDENTIALS, line),
+        ],
+        path: None,
+        request_timeout: fields.seconds("requestTimeout")?,
+        gives: Gives::Nothing,
+    })
+}
+
+/// Keeps a private key in the machine, for every later operation there.
+pub fn add_ssh_key(key: &Value, options: Option<&Value>) -> Result<Steps, Error> {
+    let fields = config::call_fields(options, &[])?;
+    let key = options::filled("privateKey", key)?;
+    let accept = "Host *\n  StrictHostKeyChecking accept-new\n";
+    Ok(Steps {
+        steps: vec![
+            Step::Directory(KEYS),
+            Step::Secret("/root/.ssh/id_rsa", format!("{}\n", key.trim_end())),
+            Step::Secret("/root/.ssh/config", accept.to_owned()),
+        ],
+        path: None,
+        request_timeout: fields.seconds("requestTimeout")?,
+        gives: Gives::Nothing,
+    })
 }

@@ -5,69 +5,75 @@ use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_handle};
 use super::record::Record;
+use super::transport::JsTransport;
+use crate::client::call::Outcome;
+use crate::core::git::{self, Steps};
+use crate::core::value::Value;
+
+fn stepped(
+    record: &Record,
+    options: &JsValue,
+    plan: &dyn Fn(Option<&Value>) -> Outcome<JsTransport, Steps>,
+) -> Promise {
+    on_handle(record, options, &|held, read| {
+        let (machine, steps) = (held.machine(), plan(read)?);
+        call(async move {
+            Ok(machine
+                .git(steps)
+                .await?
+                .map_or(JsValue::UNDEFINED, JsValue::from))
+        })
+    })
+}
 
 /// What is not added yet, as a patch.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = diff)]
 pub fn git_diff(record: Record, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read) = (held.machine(), read.cloned());
-        call(async move { machine.git_diff(read.as_ref()).await })
-    })
+    stepped(&record, &options, &|read| Ok(git::diff(read)?))
 }
 
 /// Names a remote.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = remoteAdd)]
 pub fn git_remote_add(record: Record, name: JsValue, url: JsValue, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read) = (held.machine(), read.cloned());
-        let (name, url) = (argument(&name)?, argument(&url)?);
-        call(async move { machine.git_remote_add(&name, &url, read.as_ref()).await })
+    stepped(&record, &options, &|read| {
+        Ok(git::remote_add(&argument(&name)?, &argument(&url)?, read)?)
     })
 }
 
 /// Changes a setting.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = setConfig)]
 pub fn git_set_config(record: Record, key: JsValue, value: JsValue, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read) = (held.machine(), read.cloned());
-        let (key, value) = (argument(&key)?, argument(&value)?);
-        call(async move { machine.git_set_config(&key, &value, read.as_ref()).await })
+    stepped(&record, &options, &|read| {
+        Ok(git::set_config(&argument(&key)?, &argument(&value)?, read)?)
     })
 }
 
 /// A setting.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = getConfig)]
 pub fn git_get_config(record: Record, key: JsValue, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read, key) = (held.machine(), read.cloned(), argument(&key)?);
-        call(async move { machine.git_get_config(&key, read.as_ref()).await })
+    stepped(&record, &options, &|read| {
+        Ok(git::get_config(&argument(&key)?, read)?)
     })
 }
 
 /// Name and address of who commits.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = configureUser)]
 pub fn git_configure_user(record: Record, name: JsValue, email: JsValue, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read) = (held.machine(), read.cloned());
-        let (name, email) = (argument(&name)?, argument(&email)?);
-        call(async move { machine.git_configure_user(&name, &email, read.as_ref()).await })
+    stepped(&record, &options, &|read| {
+        Ok(git::configure_user(&argument(&name)?, &argument(&email)?, read)?)
     })
 }
 
 /// Keeps credentials in the machine.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = dangerouslyAuthenticate)]
 pub fn git_dangerously_authenticate(record: Record, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read) = (held.machine(), read.cloned());
-        call(async move { machine.git_store_credentials(read.as_ref()).await })
-    })
+    stepped(&record, &options, &|read| Ok(git::store_credentials(read)?))
 }
 
 /// Keeps a key in the machine.
 #[wasm_bindgen(js_namespace = GitHandle, js_name = addSshKey)]
 pub fn git_add_ssh_key(record: Record, key: JsValue, options: JsValue) -> Promise {
-    on_handle(&record, &options, &|held, read| {
-        let (machine, read, key) = (held.machine(), read.cloned(), argument(&key)?);
-        call(async move { machine.git_add_ssh_key(&key, read.as_ref()).await })
+    stepped(&record, &options, &|read| {
+        Ok(git::add_ssh_key(&argument(&key)?, read)?)
     })
 }

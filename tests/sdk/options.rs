@@ -700,7 +700,7 @@ fn options_are_checked_as_index_d_ts_declares_them() {
         uploads::plan(&source, &Value::Text("/a".into()), Some(&given(options)))
     });
     assert_checked_as_declared(&git::GitConfigOptions, &[], |options| {
-        git::scope(Some(&given(options))).map(drop)
+        git::get_config(&Value::Text("user.name".into()), Some(&given(options))).map(drop)
     });
     assert_checked_as_declared(&terminals::PtyOptions, &[], |options| {
         terminals::start(Some(&given(options)))
