@@ -44,7 +44,7 @@ pub(super) async fn close<T: Transport>(
     answer: &T::Answer,
 ) -> Failure<T::Thrown> {
     let client = client.quiet();
-    let (closed, end) = if call.route.id == api::CREATE_MACHINE.id {
+    let (closed, end) = if call.route == &api::CREATE_MACHINE {
         let closed = match Machine::taken_up(&client, answer) {
             // Also when the caller gives up meanwhile.
             Ok(machine) => KillOnDrop::new(machine).kill().await.is_ok(),
