@@ -53,7 +53,7 @@ const HABITS = { list: 'ls', kill: 'rm', delete: 'rm' };
 /** Adds all commands to the program, by their names and by their short forms. */
 export const addCommands = (program) => {
   const groups = {};
-  for (const [name, short, about, row] of TABLE) {
+  for (const [name, about, row, short] of TABLE) {
     const [group, verb] = name.split(' ');
     if (short !== undefined) describe(program, program, short, `${about} (${name})`, row);
     if (verb === undefined) {

@@ -1,45 +1,15 @@
-// `nullspace machine ...`: making, finding and ending machines.
+// `nullspace machine ...`: making and finding machines.
 
 import { Machine } from 'nullspace';
 
 import { creation } from './creation.mjs';
 import { flag } from './options.mjs';
 import { ConnectOptions } from './options.json';
-import { duration, entries, fields, listing, localTime, show, showId } from './output.mjs';
+import { QUIET, show, showAll, showId } from './output.mjs';
 import { given, number, pairs } from './values.mjs';
+import { VIEWS } from './views.mjs';
 
 const ID = ['<machine>', 'id of the machine'];
-
-/** How long it has, while its time runs. */
-const left = ({ status, remainingMs, timeoutAt }) => {
-  if (status !== 'running') return undefined;
-  const milliseconds = remainingMs ?? (timeoutAt && timeoutAt.getTime() - Date.now());
-  return milliseconds === undefined ? undefined : duration(milliseconds);
-};
-
-const egress = ({ mode, allowCidrs = [], allowDomains = [], denyCidrs = [], denyDomains = [] }) =>
-  [
-    mode,
-    ...[...allowCidrs, ...allowDomains].map((what) => `+${what}`),
-    ...[...denyCidrs, ...denyDomains].map((what) => `-${what}`),
-  ].join(' ');
-
-const described = (info) =>
-  fields({
-    id: info.id,
-    status: info.status,
-    template: info.template,
-    vcpus: info.config?.vcpus,
-    memory: info.config && `${info.config.memoryMb} MiB`,
-    disk: info.config?.diskMb && `${info.config.diskMb} MiB`,
-    created: info.createdAt,
-    ends: info.timeoutAt,
-    left: left(info),
-    egress: info.network && egress(info.network.egress),
-    metadata: entries(info.metadata),
-    error: info.errorMessage,
-    warnings: info.warnings?.join('; '),
-  });
 
 export const create = {
   options: [...creation.options, ['--name <name>', 'give the machine of that name if there is one']],
@@ -53,16 +23,15 @@ export const create = {
   },
 };
 
-export const list = listing(
-  [
-    ['ID', ({ id }) => id],
-    ['STATUS', ({ status }) => status],
-    ['TEMPLATE', (info) => info.template],
-    ['CREATED', ({ createdAt }) => localTime(createdAt)],
-    ['LEFT', left],
-    ['METADATA', (info) => entries(info.metadata)],
+export const list = {
+  options: [
+    ['--state <state>', 'only these, such as running or paused'],
+    ['--template <name>', 'only those of a template'],
+    ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
+    ['--limit <n>', 'most machines', number],
+    QUIET,
   ],
-  async ({ state, template, metadata, limit }) => {
+  async run({ state, template, metadata, limit, quiet }) {
     const items = [];
     const query = given({ template, metadata });
     const page = await Machine.list(given({ state, limit, query: Object.keys(query).length > 0 ? query : undefined }));
@@ -70,19 +39,8 @@ export const list = listing(
       items.push(info);
       if (items.length === limit) break;
     }
-    return items;
+    showAll(items, VIEWS.ListMachinesResponse, quiet);
   },
-  [
-    ['--state <state>', 'only these, such as running or paused'],
-    ['--template <name>', 'only those of a template'],
-    ['-m, --metadata <name=value>', 'only those with this; repeatable', pairs],
-    ['--limit <n>', 'most machines', number],
-  ],
-);
-
-export const get = {
-  args: [ID],
-  run: async (id) => show(await Machine.getInfoById(id), described),
 };
 
 export const connect = {
@@ -90,30 +48,7 @@ export const connect = {
   options: [flag(ConnectOptions, '--timeout <seconds>')],
   async run(id, flags) {
     const found = await Machine.connect(id, given(flags));
-    show(await found.getInfo(), described);
-  },
-};
-
-export const kill = {
-  args: [['<machine...>', 'ids of machines']],
-  async run(ids) {
-    for (const id of ids) await Machine.killById(id);
-    show({ killed: ids }, () => ids.join('\n'));
-  },
-};
-
-export const pause = {
-  args: [ID],
-  async run(id) {
-    showId(await (await Machine.connect(id)).pause());
-  },
-};
-
-export const resume = {
-  args: [ID],
-  async run(id) {
-    const found = await Machine.resume(id);
-    showId({ id: found.id });
+    show(await found.getInfo(), VIEWS.MachineInfo);
   },
 };
 

@@ -13,7 +13,7 @@ const camel = (flag) => flag.match(/--([\w-]+)/)[1].replaceAll(/-(\w)/g, (_, let
  * with what else the flag goes. A call that changes something has no defaults.
  */
 export const flag = (set, flags, { option = camel(flags), about, read, when, isChange = false } = {}) => {
-  const known = set[option];
+  const known = set?.[option];
   if (known === undefined) throw new Error(`${flags}: no option is called ${option}`);
   const many = read === undefined && (known.kind === 'list' || known.kind === 'pairs');
   const byDefault = known.default && !isChange ? ` (default: ${known.default})` : '';
@@ -22,6 +22,13 @@ export const flag = (set, flags, { option = camel(flags), about, read, when, isC
   const row = [flags, words, ...(reader ? [reader] : [])];
   return Object.assign(row, { from: camel(flags), option });
 };
+
+/** Flags of a call: each alone, or with what {@link flag} is given; one that `set` does not know says itself what it is about. */
+export const flagsOf = (set, all, given) =>
+  all.map((one) => {
+    const [flags, more] = [one].flat();
+    return typeof more === 'string' ? one : flag(set, flags, { ...more, ...given });
+  });
 
 /** Options of the SDK of those among the rows that are flags of them, where they were given. */
 export const wanted = (rows, flags) =>

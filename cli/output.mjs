@@ -29,7 +29,8 @@ export const show = (value, text) => {
 };
 
 /** What was made, by its id alone. */
-export const showId = (value) => show(value, ({ id }) => shown(id));
+export const idAlone = ({ id }) => shown(id);
+export const showId = (value) => show(value, idAlone);
 
 const two = (number) => String(number).padStart(2, '0');
 
@@ -79,13 +80,8 @@ const table = (head, rows) => {
   return [bold(line(head)), ...cells.map(line)].join('\n');
 };
 
-/** A command that lists things: `load(flags)` gives them. See {@link showAll} for the columns. */
-export const listing = (columns, load, options = []) => ({
-  options: [...options, ['-q, --quiet', 'ids alone']],
-  async run({ quiet, ...flags }) {
-    showAll(await load(flags), columns, quiet);
-  },
-});
+/** The flag of commands that list things. */
+export const QUIET = ['-q, --quiet', 'ids alone'];
 
 /** Many things of one kind: `columns` are pairs of a head and what is shown below it; `quiet` shows ids alone. */
 export const showAll = (items, columns, quiet = false) => {

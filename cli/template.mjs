@@ -6,14 +6,13 @@ import path from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { defaultBuildLogger, Template, TemplateBuild, waitForPort, waitForUrl } from 'nullspace';
 
+import { ARGUMENTS, call } from './call.mjs';
 import { interruption, misuse } from './ending.mjs';
 import { flag, wanted } from './options.mjs';
-import { TemplateBuildListOptions, TemplateDefinitionOptions } from './options.json';
-import { fields, isJson, listing, localTime, progress, show, showAll, shown, shownLines, tell } from './output.mjs';
+import { TemplateDefinitionOptions } from './options.json';
+import { isJson, progress, show, shown, shownLines, tell } from './output.mjs';
 import { given, list as repeatable, number, pairs } from './values.mjs';
-
-const REF = ['<template>', 'name, name:tag, namespace/name:tag or id'];
-const BUILD = ['<build>', 'id of the build'];
+import { VIEWS } from './views.mjs';
 
 /** Repeatable, as Docker has it: `id=npm,env=NPM_TOKEN`, `id=npm,src=./token`. */
 const secret = (text, before = []) => {
@@ -65,31 +64,6 @@ const ofDockerfile = ({ file, ignore, ...flags }, directory) => {
     throw misuse(`there is no ${named}: name the Dockerfile with --file, or begin with --from or --image`);
   return Template.fromDockerfile(named).setFileContext(directory, given({ ignore }));
 };
-
-const described = (info) =>
-  fields({
-    id: info.id,
-    name: info.canonicalRef,
-    tags: info.tags?.join(', '),
-    visibility: info.visibility,
-    builtin: info.builtin ? 'yes' : undefined,
-    description: info.description,
-    user: info.runtimeDefaults?.defaultUser,
-    directory: info.runtimeDefaults?.defaultWorkdir,
-    starts: info.runtimeDefaults?.startCmd,
-    variables: info.runtimeDefaults?.defaultEnvKeys?.join(', '),
-  });
-
-const describedBuild = (one) =>
-  fields({
-    build: one.buildId,
-    template: one.templateId,
-    name: one.name,
-    tags: one.tags.join(', '),
-    status: one.status,
-    created: one.createdAt,
-    error: one.error,
-  });
 
 const ofBuild = (flags, given) => flag(TemplateDefinitionOptions, flags, given);
 const buildOptions = [
@@ -168,36 +142,12 @@ export const build = {
   },
 };
 
-export const list = listing(
-  [
-    ['ID', ({ id }) => id],
-    ['NAME', ({ canonicalRef }) => canonicalRef],
-    ['TAGS', ({ tags }) => tags?.join(', ')],
-    ['VISIBILITY', ({ visibility }) => visibility],
-    ['BUILTIN', ({ builtin }) => (builtin ? 'yes' : '')],
-  ],
-  () => Template.list(),
-);
-
-export const get = {
-  args: [REF],
-  run: async (ref) => show(await Template.get(ref), described),
-};
-
-export const remove = {
-  args: [['<template...>', 'names or ids']],
-  async run(refs) {
-    for (const ref of refs) await Template.delete(ref);
-    show({ deleted: refs }, () => refs.map(shown).join('\n'));
-  },
-};
-
 export const tag = {
-  args: [REF, ['<tag...>', 'tags']],
+  args: [ARGUMENTS.ref, ['<tag...>', 'tags']],
   options: [['--remove', 'remove the tags instead']],
   async run(ref, tags, { remove: isRemoved }) {
     if (!isRemoved) {
-      show(await Template.assignTags(ref, tags), described);
+      show(await Template.assignTags(ref, tags), VIEWS.TemplateInfo);
       return;
     }
     for (const one of tags) await Template.removeTag(ref, one);
@@ -205,36 +155,16 @@ export const tag = {
   },
 };
 
-export const rename = {
-  args: [REF, ['<name>', 'the new one']],
-  run: async (ref, name) => show(await Template.rename(ref, name), described),
-};
-
-export const builds = {
-  args: [REF],
-  options: [
-    flag(TemplateBuildListOptions, '--status <status>', { about: 'waiting, building, ready, error or cancelled' }),
-    flag(TemplateBuildListOptions, '--limit <n>', { about: 'most builds' }),
-    ['-q, --quiet', 'ids alone'],
+export const builds = call('Template.listBuilds', {
+  flags: [
+    ['--status <status>', { about: 'waiting, building, ready, error or cancelled' }],
+    ['--limit <n>', { about: 'most builds' }],
   ],
-  async run(ref, { quiet, ...flags }) {
-    const columns = [
-      ['BUILD', ({ buildId }) => buildId],
-      ['STATUS', ({ status }) => status],
-      ['TAGS', ({ tags }) => tags.join(', ')],
-      ['CREATED', ({ createdAt }) => localTime(createdAt)],
-    ];
-    const { builds: found } = await Template.listBuilds(ref, given(flags));
-    showAll(
-      found.map((one) => ({ id: one.buildId, ...one })),
-      columns,
-      quiet,
-    );
-  },
-};
+  shows: ({ builds: found }) => found.map((one) => ({ id: one.buildId, ...one })),
+});
 
 export const logs = {
-  args: [BUILD],
+  args: [['<build>', 'id of the build']],
   options: [
     ['-f, --follow', 'follow the log until the build ends'],
     ['--offset <n>', 'from this entry on', number],
@@ -247,14 +177,5 @@ export const logs = {
       if (isJson()) tell(entry, []);
       else print(entry);
     }
-  },
-};
-
-export const cancel = {
-  args: [BUILD],
-  options: [['--reason <text>', 'why']],
-  async run(id, flags) {
-    const held = await TemplateBuild.connect(id);
-    show(await held.cancel(given(flags)), describedBuild);
   },
 };

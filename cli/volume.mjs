@@ -6,36 +6,10 @@ import { print, remote } from './copy.mjs';
 import { interruption, misuse } from './ending.mjs';
 import { flag } from './options.mjs';
 import { VolumeMountOptions } from './options.json';
-import { fields, isJson, localTime, show, showAll, showId, shown, size } from './output.mjs';
+import { isJson, localTime, show, showAll, shown } from './output.mjs';
 import { given, number } from './values.mjs';
+import { VIEWS } from './views.mjs';
 
-const ID = ['<volume>', 'id of the volume'];
-
-const attachment = (one) =>
-  fields({
-    id: one.id,
-    volume: one.volumeId,
-    machine: one.machineId,
-    path: one.mountPath,
-    subpath: one.subpath,
-    mode: one.readOnly ? 'read only' : 'read and write',
-    state: one.state,
-    error: one.lastErrorMessage,
-  });
-
-export const create = {
-  args: [['<name>', 'name of the volume']],
-  run: async (name) => showId(await Volume.create(name)),
-};
-
-const VOLUMES = [
-  ['ID', ({ id }) => id],
-  ['NAME', ({ name }) => name],
-  ['STATUS', ({ status }) => status],
-  ['CREATED', ({ createdAt }) => localTime(createdAt)],
-  ['SIZE', ({ usedBytes }) => size(usedBytes)],
-  ['MOUNTS', ({ mountCount }) => mountCount],
-];
 const FILES = [
   ['MODE', ({ type, permissions }) => `${{ dir: 'd', symlink: 'l' }[type] ?? '-'}${permissions ?? ''}`],
   ['OWNER', ({ owner }) => owner],
@@ -59,7 +33,7 @@ export const list = {
   ],
   async run(place, { depth, quiet }) {
     if (place === undefined) {
-      showAll(await Volume.list(), VOLUMES, quiet);
+      showAll(await Volume.list(), VIEWS.VolumeList, quiet);
       return;
     }
     const { files, path } = await placed(
@@ -83,22 +57,6 @@ export const cat = {
   },
 };
 
-export const get = {
-  args: [ID],
-  run: async (id) =>
-    show(await (await Volume.get(id)).getInfo(), (info) =>
-      fields({
-        id: info.id,
-        name: info.name,
-        status: info.status,
-        created: info.createdAt,
-        size: size(info.usedBytes),
-        files: info.inodeCount,
-        mounts: info.mountCount,
-      }),
-    ),
-};
-
 export const remove = {
   args: [['<volume...>', 'ids of volumes, or files and directories of them as ID:PATH']],
   async run(places) {
@@ -114,11 +72,15 @@ export const remove = {
 };
 
 export const attach = {
-  args: [ID, ['<machine>', 'id of the machine'], ['<path>', 'where it is mounted']],
+  args: [
+    ['<volume>', 'id of the volume'],
+    ['<machine>', 'id of the machine'],
+    ['<path>', 'where it is mounted'],
+  ],
   options: [flag(VolumeMountOptions, '--read-only'), flag(VolumeMountOptions, '--subpath <path>')],
   async run(id, machine, mountPath, { readOnly, subpath }) {
     const [volume, found] = [await Volume.get(id), await Machine.connect(machine)];
-    show(await found.volumes.attach(volume, given({ mountPath, readOnly, subpath })), attachment);
+    show(await found.volumes.attach(volume, given({ mountPath, readOnly, subpath })), VIEWS.VolumeAttachment);
   },
 };
 
@@ -132,6 +94,6 @@ export const detach = {
     const at = which.startsWith('/')
       ? (await found.volumes.list()).find(({ mountPath, state }) => mountPath === which && state !== 'released')
       : undefined;
-    show(await found.volumes.detach(at?.id ?? which), attachment);
+    show(await found.volumes.detach(at?.id ?? which), VIEWS.VolumeAttachment);
   },
 };

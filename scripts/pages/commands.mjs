@@ -52,7 +52,7 @@ export async function commands() {
   return [...groups]
     .sort(([left], [right]) => (left === '' ? 1 : right === '' ? -1 : 0))
     .map(([group, rows]) => {
-      const flags = rows.flatMap(([name, , , { options = [] }]) =>
+      const flags = rows.flatMap(([name, , { options = [] }]) =>
         options.map(([flag, about]) => ({ name, flag, about })),
       );
       const shared = new Map();
@@ -66,7 +66,7 @@ export async function commands() {
         '',
         table(
           ['command', 'short form', 'does'],
-          rows.map(([name, shortForm, about, { args = [] }]) => [
+          rows.map(([name, about, { args = [] }, shortForm]) => [
             code([name, ...args.map(([argument]) => argument)].join(' ')),
             shortForm ? code(shortForm) : '',
             about,

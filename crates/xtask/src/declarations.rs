@@ -1,12 +1,13 @@
 //! What is generated and committed. Of `index.d.ts`: options and answers, each between a line that begins their region and one that
-//! ends it; the rest of that file is written by hand. `cli/options.json`: options that are flags of the command line.
+//! ends it; the rest of that file is written by hand. `cli/options.json`: options that are flags of the command line. `cli/calls.json`:
+//! calls that are commands of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{answers, options};
+use crate::{answers, calls, options};
 
 /// `index.d.ts` of the package's template.
 pub fn file(root: &Path) -> PathBuf {
@@ -29,10 +30,16 @@ pub fn flags_file(root: &Path) -> PathBuf {
     root.join("cli/options.json")
 }
 
-/// Brings both up to date.
+/// Calls of the command line.
+pub fn calls_file(root: &Path) -> PathBuf {
+    root.join("cli/calls.json")
+}
+
+/// Brings all of them up to date.
 pub fn write(root: &Path) -> Result<()> {
     fs::write(file(root), renewed(root)?)?;
-    Ok(fs::write(flags_file(root), options::flags()?)?)
+    fs::write(flags_file(root), options::flags()?)?;
+    Ok(fs::write(calls_file(root), calls::generate(root)?)?)
 }
 
 fn region(text: &str, title: &str, content: &str) -> Result<String> {
@@ -96,6 +103,16 @@ mod tests {
         assert!(
             now == options::flags().unwrap(),
             "cli/options.json is behind the sources: run `cargo xtask declarations`"
+        );
+    }
+
+    #[test]
+    fn commands_of_the_command_line_have_the_calls_of_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        let now = fs::read_to_string(calls_file(root)).unwrap();
+        assert!(
+            now == calls::generate(root).unwrap(),
+            "cli/calls.json is behind the sources: run `cargo xtask declarations`"
         );
     }
 

@@ -5,9 +5,11 @@
 //! - [`decoders`]: wire types -> JavaScript that checks answers and gives them their JavaScript shape
 //! - [`errors`]: kinds of errors -> their JavaScript classes
 //! - [`declarations`]: what is generated of `index.d.ts`: [`answers`] from wire types, [`options`] from the SDK's table
+//! - [`calls`]: the SDK's table -> calls that are commands
 //! - [`package`]: puts `pkg/` together
 
 mod answers;
+mod calls;
 mod declarations;
 mod decoders;
 mod errors;
@@ -42,7 +44,7 @@ enum Task {
     },
     /// Prints the generated decoders.
     Decoders,
-    /// Renews options and answers in pkg-template/index.d.ts, and cli/options.json.
+    /// Renews options and answers in pkg-template/index.d.ts, cli/options.json and cli/calls.json.
     Declarations,
 }
 
