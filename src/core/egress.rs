@@ -246,7 +246,7 @@ fn domains(fields: &Fields<'_>, name: &str) -> Result<Option<Vec<String>>, Error
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
-/// An IPv4 range or address. Source: schema, `NetworkEgressPolicy`: no names, no IPv6.
+/// An IPv4 range or address. Source: schema, `NetworkEgressPolicy`: no names, no IPv6. Not by ipnet, which takes `/08`.
 fn is_cidr(text: &str) -> bool {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),

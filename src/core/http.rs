@@ -1,5 +1,7 @@
 //! Paths, queries and headers: what is valid, and what may be shown.
 
+use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
+
 use super::error::Error;
 use super::options::Fields;
 
@@ -10,24 +12,16 @@ pub const RETRY_AFTER: &str = "retry-after";
 /// Header of a created machine's answer, repeated by its later calls.
 pub const DISPATCH_PROOF: &str = "x-nullspace-dispatch-proof";
 
-/// Percent-encodes one path segment or query value: everything but RFC 3986's unreserved characters.
+/// All but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Percent-encodes one path segment or query value.
 pub fn encode(text: &str) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let stays = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    if text.bytes().all(stays) {
-        return text.to_owned();
-    }
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if stays(byte) {
-            encoded.push(byte as char);
-        } else {
-            encoded.push('%');
-            encoded.push(HEX[usize::from(byte >> 4)] as char);
-            encoded.push(HEX[usize::from(byte & 15)] as char);
-        }
-    }
-    encoded
+    utf8_percent_encode(text, RESERVED).collect()
 }
 
 /// A path of the API with ids in place of its `{names}`.

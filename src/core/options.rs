@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use strsim::levenshtein;
+
 use super::error::Error;
 pub use super::value::Value;
 use super::value::{join, number_text};
@@ -339,27 +341,10 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let wanted = plain(name);
     known
         .iter()
-        .map(|candidate| (distance(&wanted, &plain(candidate)), *candidate))
+        .map(|candidate| (levenshtein(&wanted, &plain(candidate)), *candidate))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= 2 || *distance * 3 <= candidate.len())
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance in bytes: option names are ASCII.
-fn distance(a: &str, b: &str) -> usize {
-    let b = b.as_bytes();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let cost = usize::from(left != *right);
-            let next = (diagonal + cost).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = row[j + 1];
-            row[j + 1] = next;
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
