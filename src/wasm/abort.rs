@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use futures_util::future::{select, Either};
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::host;
-use super::race::{race, First};
 
 /// Anything that looks like one: other realms and polyfills have classes of their own.
 pub type Signal = web_sys::AbortSignal;
@@ -39,10 +39,10 @@ pub async fn abortable(
     let resolve: Function = resolve.unchecked_into();
     host::heed(signal, &resolve)?;
     let listener = Listener { signal, resolve };
-    let outcome = race(call, JsFuture::from(aborted)).await;
+    let outcome = select(call, JsFuture::from(aborted)).await;
     drop(listener);
     match outcome {
-        First::A(result) => result,
-        First::B(_) => Err(signal.reason()),
+        Either::Left((result, _)) => result,
+        Either::Right(_) => Err(signal.reason()),
     }
 }

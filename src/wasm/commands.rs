@@ -1,15 +1,16 @@
 //! Commands of a machine, and one that runs in the background.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::{select, Either};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_handle, on_held, on_held_with};
 use super::export::handle_call;
 use super::host;
-use super::race::{race, First};
 use super::record::Record;
 use super::stream::{self, Hooks, Live};
 use super::transport::JsTransport;
@@ -162,9 +163,9 @@ async fn wait_live(
     };
     let transport = machine.transport();
     let begun = transport.now_ms();
-    match race(live.ended(), transport.sleep(timeout)).await {
-        First::A(ended) => ended?,
-        First::B(()) => return Err(exec::still_runs(pid, timeout).into()),
+    match select(pin!(live.ended()), pin!(transport.sleep(timeout))).await {
+        Either::Left((ended, _)) => ended?,
+        Either::Right(_) => return Err(exec::still_runs(pid, timeout).into()),
     }
     let spent = Duration::from_secs_f64((transport.now_ms() - begun).max(0.0) / 1000.0);
     wait.timeout = Some(timeout.saturating_sub(spent));

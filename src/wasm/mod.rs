@@ -6,7 +6,7 @@
 //! - [`call`]: what each of their functions does around its call; [`client`], [`record`]: what a handle remembers
 //! - [`convert`], [`throw`]: values in, errors out
 //! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives; [`fetch`]: what `fetch` takes and gives; [`socket`]: WebSockets
-//! - [`abort`], [`race`]: ends of calls
+//! - [`abort`]: ends of calls
 
 mod abort;
 mod call;
@@ -21,7 +21,6 @@ mod git;
 mod host;
 mod keep_alive;
 mod machine;
-mod race;
 mod record;
 mod resources;
 mod socket;

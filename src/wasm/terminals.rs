@@ -1,14 +1,15 @@
 //! The exported class `PtySession`: it holds a socket.
 
+use std::pin::pin;
 use std::rc::Rc;
 
+use futures_util::future::{select, Either};
 use js_sys::Promise;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_handle, on_held, on_held_with};
 use super::host;
-use super::race::{race, First};
 use super::record::Record;
 use super::throw::to_js;
 use super::transport::{JsAnswer, JsTransport};
@@ -133,12 +134,17 @@ impl PtySession {
             let timeout = terminals::wait(read)?;
             call(async move {
                 let ended = match timeout {
-                    None => First::A(session.wait().await),
-                    Some(timeout) => race(session.wait(), transport.sleep(timeout)).await,
+                    None => Some(session.wait().await),
+                    Some(timeout) => {
+                        match select(pin!(session.wait()), pin!(transport.sleep(timeout))).await {
+                            Either::Left((code, _)) => Some(code),
+                            Either::Right(_) => None,
+                        }
+                    }
                 };
                 let (exit_code, timed_out) = match ended {
-                    First::A(code) => (code?, false),
-                    First::B(()) => (terminals::TIMED_OUT, true),
+                    Some(code) => (code?, false),
+                    None => (terminals::TIMED_OUT, true),
                 };
                 Ok(to_js(&Ended { exit_code, timed_out }))
             })
