@@ -99,7 +99,7 @@ pub static REVOKE: Operation = Operation::on(&api::REVOKE_PREVIEW_URL).args(&[id
 /// Where a port can be reached.
 pub static HOST: Operation = Operation::on(&api::GET_HOST).args(&[by("port", port).required()]);
 
-/// Lets the holder of a key in by SSH.
+/// Grants SSH access to the holder of a key until the certificate expires.
 pub static SSH_ACCESS: Operation = Operation::on(&api::CREATE_SSH_ACCESS)
     .options(&[fields![
         /// One line of OpenSSH. @default that of `identityFile`

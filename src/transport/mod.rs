@@ -35,7 +35,7 @@ pub trait Transport: Clone + 'static {
     async fn sleep(&self, time: Duration);
     /// A random UUID, version 4.
     fn uuid(&self) -> String;
-    /// Milliseconds of a clock that only its differences matter of.
+    /// Milliseconds of a monotonic clock; only differences mean something.
     fn now_ms(&self) -> f64;
     /// Asks the caller's function for the API key; `None` is what it gives when it gives no text.
     async fn ask_key(&self) -> Result<Option<String>, Self::Thrown>;
