@@ -1,4 +1,4 @@
-// The smaller commands of package.json: `node scripts/task.mjs build | pack | pack-engine [platforms] | engine [flags] | playground | bench [flags] | size | docs [--serve] | soak | fuzz |
+// The smaller commands of package.json: `node scripts/task.mjs build | pack | pack-engine [platforms] | engine [flags] | playground | bench [flags] | size [--write] | docs [--serve] | soak | fuzz |
 // lint | fmt`.
 
 import { spawn } from 'node:child_process';
@@ -167,7 +167,7 @@ const tasks = {
   },
   async size() {
     await tasks.build();
-    await show(['bench/size.mjs']);
+    await show(['bench/size.mjs', ...rest]);
   },
   async lint() {
     await npmPackages();

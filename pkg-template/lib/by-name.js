@@ -5,11 +5,10 @@
 // Who runs `onCreate` is settled in the machine: whoever makes a directory there. The others read its file `state`.
 
 import { pause, unlessAborted } from './abort.js';
-import { addStatic, connectionOf, statics } from './calls.js';
+import { connectionOf, statics } from './calls.js';
 import { NotFoundError, NotImplementedError, NullspaceError } from './errors.js';
-import { classes, define, recordOf } from './handle.js';
 import { findByName, isAlive, NAME, NAME_KEY } from './names.js';
-import { wrong } from './template-probes.js';
+import { wrong } from './checks.js';
 
 /** Between two tries, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 50;
@@ -143,7 +142,7 @@ const first = async (machine, onCreate, file, signal) => {
   }
 };
 
-const getOrCreate = async ([options], client) => {
+export const getOrCreate = async ([options], client) => {
   if (options === null || typeof options !== 'object')
     wrong('options', "must be an object such as { name: 'agent-7' }");
   const { name, onCreate, ...given } = options;
@@ -172,26 +171,17 @@ const getOrCreate = async ([options], client) => {
   }
 };
 
-const { createSnapshot } = classes.Machine.prototype;
-
 /** The published API takes no metadata here: a server that drops it would make a snapshot that nobody finds. */
-const createLabelled = async function (options) {
-  const snapshot = await createSnapshot.call(this, options);
-  const wanted = Object.keys(options?.metadata ?? {});
-  if (options?.name !== undefined) wanted.push(NAME_KEY);
-  if (wanted.every((key) => Object.hasOwn(snapshot.metadata ?? {}, key))) return snapshot;
+export const checkLabels = async (snapshot, { name, metadata }, client) => {
+  const wanted = Object.keys(metadata ?? {});
+  if (name !== undefined) wanted.push(NAME_KEY);
+  if (wanted.every((key) => Object.hasOwn(snapshot.metadata ?? {}, key))) return;
   await statics
     .get('Snapshot')
-    .get('delete')([snapshot.id], recordOf(this, 'Machine').client)
+    .get('delete')([snapshot.id], client)
     .catch(() => {});
   throw new NotImplementedError({
     code: 'not_implemented',
     message: 'this server keeps no metadata of snapshots: leave out `name` and `metadata`, and remember the id instead',
   });
-};
-
-/** Adds what there is of names to the classes. */
-export const addNames = () => {
-  addStatic('Machine', 'getOrCreate', getOrCreate);
-  define(classes.Machine.prototype, 'createSnapshot', createLabelled);
 };

@@ -1,9 +1,11 @@
 // The code interpreter: cells whose events are heard as they come, and what they leave.
 
 import { pause } from './abort.js';
-import { InvalidRequestError, TimeoutError } from './errors.js';
+import { TimeoutError } from './errors.js';
+import { Execution } from './execution.js';
+import { decodersPart } from './parts.js';
 import { shapeEvent } from './runtime.js';
-import { quoted } from './template-probes.js';
+import { quoted, wrong } from './checks.js';
 
 /** How the events of a cell are checked, and who hears them: decoder, listener. */
 const EVENTS = {
@@ -13,44 +15,6 @@ const EVENTS = {
   artifact: ['CodeArtifact', 'onArtifact'],
   error: ['CodeError', 'onError'],
 };
-
-const sizeOf = (base64) => {
-  const text = base64.trim().replace(/=+$/, '');
-  const bytes = Math.floor((text.length * 3) / 4);
-  if (bytes >= 1 << 20) return `${(bytes / (1 << 20)).toFixed(1)}MB`;
-  return bytes >= 1024 ? `${Math.max(1, Math.round(bytes / 1024))}KB` : `${bytes}B`;
-};
-
-/** All that a cell did. */
-export class Execution {
-  results = [];
-  artifacts = [];
-  logs = { stdout: [], stderr: [] };
-  error = undefined;
-  executionCount = undefined;
-  truncated = undefined;
-
-  constructor(from) {
-    Object.assign(this, from);
-  }
-
-  /** The value of the last line, as text. */
-  get text() {
-    return this.results.find((result) => result.isMainResult)?.text;
-  }
-
-  /** For logs: pictures are told by their size. */
-  serialize() {
-    const shown = ({ png, jpeg, ...rest }) => ({
-      ...rest,
-      ...(png ? { png: `[image/png: ${sizeOf(png)}]` } : {}),
-      ...(jpeg ? { jpeg: `[image/jpeg: ${sizeOf(jpeg)}]` } : {}),
-    });
-    const { results, artifacts, logs, error, executionCount, truncated } = this;
-    return { results: results.map(shown), artifacts, logs, error, executionCount, ...(truncated ? { truncated } : {}) };
-  }
-}
-Object.defineProperty(Execution, 'name', { value: 'Execution', configurable: true });
 
 /** Lines of an event stream, each as it comes whole. */
 export async function* linesOf(stream) {
@@ -88,6 +52,7 @@ const add = (execution, type, value) => {
 /** Hears a cell to its end. An error of a listener, like an abort, ends the answer, and with it the cell. */
 const hear = async (stream, listeners, signal) => {
   const execution = new Execution();
+  await decodersPart();
   for await (const line of linesOf(signal ? stream.pipeThrough(new TransformStream(), { signal }) : stream)) {
     if (!line.startsWith('data: ')) continue;
     const event = shapeEvent('', line.slice(6));
@@ -103,9 +68,6 @@ const hear = async (stream, listeners, signal) => {
 
 const withExecution = (run) => (run.execution ? { ...run, execution: new Execution(run.execution) } : run);
 
-const wrong = (option, why) => {
-  throw new InvalidRequestError({ code: 'invalid_request', message: `option \`${option}\` ${why}` });
-};
 const seconds = (option, value, least) =>
   typeof value === 'number' && value >= least && value < 1e9
     ? value

@@ -16,6 +16,14 @@ export const bytesOf = (value) => {
   return undefined;
 };
 
+/** Bytes as base64. */
+export const base64Of = (bytes) => {
+  let binary = '';
+  for (let index = 0; index < bytes.length; index += 8192)
+    binary += String.fromCharCode(...bytes.subarray(index, index + 8192));
+  return btoa(binary);
+};
+
 const keep = (value) => {
   last = (last % 0x7fffffff) + 1;
   held.set(last, { value, thrown: undefined });

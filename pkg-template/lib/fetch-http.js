@@ -11,8 +11,19 @@ export const originalFetch = globalThis.fetch;
  * node-http.js, and `cause` of a failure is what `fetch` threw. `collects`: the runtime's `fetch` cannot send streams.
  * A `fetch` of the caller, or one that took the place of the global one, is called with `(url, init)`.
  */
-export const exchange = (fetch, head, body, content, timeoutMs, { decode, collects, streamError }, settled) => {
+export const exchange = (
+  fetch,
+  head,
+  body,
+  content,
+  timeoutMs,
+  { awaited, decode, collects, streamError },
+  settled,
+) => {
   const [decoder, method, url, ...fields] = head.split('\n');
+  const decoding = awaited(decoder);
+  // Told when the answer is there.
+  decoding?.catch(() => {});
   const silence = content !== undefined || isRaw(decoder);
   const controller = new AbortController();
   let over = false;
@@ -91,6 +102,7 @@ export const exchange = (fetch, head, body, content, timeoutMs, { decode, collec
       answered(outcome, () => wholeBody(decoder, chunks));
     } else if (decoder !== '') {
       const text = await response.text();
+      await decoding;
       answered(outcome, () => decode(decoder, text));
     }
     settle(outcome);

@@ -1,15 +1,11 @@
-// The public classes, with what the module alone cannot do: files of this computer, keys, mounts; and clients.
+// The public classes, with what the module alone cannot do: files of this computer, keys, mounts.
 
-import { addNames } from './by-name.js';
-import { onHandle, statics } from './calls.js';
-import { codeMethods } from './code.js';
+import { addStatic, onHandle } from './calls.js';
 import { BatchWriteError, NullspaceError } from './errors.js';
 import { classes, define, recordOf } from './handle.js';
-import { downloads, openUpload, sshIdentity } from './runtime.js';
-import { checkSshAnswer } from './ssh-answer.js';
+import { codePart, namesPart, sshPart } from './parts.js';
+import { downloads, openUpload } from './runtime.js';
 import { disposes } from './streams.js';
-import { addTemplates } from './template-build.js';
-import { startSpan } from './tracing.js';
 
 export { install } from './calls.js';
 
@@ -26,7 +22,17 @@ define(classes.MachinePage.prototype, 'close', async function () {
   Object.assign(recordOf(this, 'MachinePage'), { hasNext: false, nextToken: undefined });
 });
 
-addNames();
+// ---- Names ----------------------------------------------------------------------------------------------------
+
+addStatic('Machine', 'getOrCreate', async (args, client) => (await namesPart()).getOrCreate(args, client));
+
+const { createSnapshot } = classes.Machine.prototype;
+define(classes.Machine.prototype, 'createSnapshot', async function (options) {
+  const snapshot = await createSnapshot.call(this, options);
+  if (options?.name !== undefined || options?.metadata !== undefined)
+    await (await namesPart()).checkLabels(snapshot, options, recordOf(this, 'Machine').client);
+  return snapshot;
+});
 
 // ---- Files ----------------------------------------------------------------------------------------------------
 
@@ -108,8 +114,13 @@ const abortable = (stream, { signal } = {}) =>
 
 // ---- Code -----------------------------------------------------------------------------------------------------
 
-for (const [key, method] of Object.entries(codeMethods(classes.CodeInterpreter.prototype)))
-  define(classes.CodeInterpreter.prototype, key, method);
+const { execute, createRun, getRun, cancelRun, listRuns } = classes.CodeInterpreter.prototype;
+const codeRequests = { execute, createRun, getRun, cancelRun, listRuns };
+for (const key of ['runCode', 'installPackages', 'createRun', 'getRun', 'cancelRun', 'listRuns', 'waitForRun'])
+  define(classes.CodeInterpreter.prototype, key, async function (...args) {
+    const { codeMethods } = await codePart();
+    return codeMethods(codeRequests)[key].apply(this, args);
+  });
 delete classes.CodeInterpreter.prototype.execute;
 for (const key of ['runCode', 'installPackages'])
   define(classes.Machine.prototype, key, async function (what, options) {
@@ -118,26 +129,10 @@ for (const key of ['runCode', 'installPackages'])
 
 // ---- SSH ------------------------------------------------------------------------------------------------------
 
-const askSshAccess = onHandle('Machine', 'sshAccess');
 define(classes.Machine.prototype, 'createSshAccess', async function (options) {
   const record = recordOf(this, 'Machine');
-  if (options !== undefined && (options === null || typeof options !== 'object')) return askSshAccess(record, options);
-  const { identityFile, keyDir, ...asked } = options ?? {};
-  // Nothing to do with files: the key is the caller's own, and so is what becomes of the certificate.
-  const isPlain = asked.publicKey !== undefined && identityFile === undefined && keyDir === undefined;
-  const identity = isPlain ? undefined : await sshIdentity({ publicKey: asked.publicKey, identityFile, keyDir });
-  // Without files the options go on as they are: what is wrong with them is said by the check of all options.
-  if (!identity) {
-    const access = checkSshAnswer(await askSshAccess(record, options));
-    return { ...access, command: `ssh -p ${access.port} ${access.user}@${access.host}` };
-  }
-  const access = checkSshAnswer(await askSshAccess(record, { ...asked, publicKey: identity.publicKey }));
-  return { ...access, ...(await identity.keep(this.id, access)) };
+  return (await sshPart()).createSshAccess(record, options);
 });
-
-// ---- Templates ------------------------------------------------------------------------------------------------
-
-addTemplates();
 
 // ---- Volumes --------------------------------------------------------------------------------------------------
 
@@ -151,37 +146,7 @@ define(classes.Volume.prototype, 'mount', function (mountPath, { readOnly, subpa
   };
 });
 
-// ---- Clients --------------------------------------------------------------------------------------------------
-
-/** Holds the options of one tenant: nothing is global. */
-export class Nullspace {
-  constructor(options = {}) {
-    if (options === null || typeof options !== 'object')
-      throw new TypeError('new Nullspace(options) takes an object such as { apiKey, baseUrl }');
-    const { tracer, ...client } = options;
-    if (tracer !== undefined) {
-      if (typeof tracer?.startSpan !== 'function')
-        throw new TypeError("`tracer` must be a tracer of OpenTelemetry, such as trace.getTracer('app')");
-      client.startSpan = startSpan(tracer);
-    }
-    for (const [name, calls] of statics) {
-      if (calls.size === 0) continue;
-      // The same prototype, so `instanceof` holds for either.
-      // biome-ignore lint/complexity/useArrowFunction: what stands right of `instanceof` and `new` is a function
-      const bound = function () {
-        throw new TypeError(`${name} has no public constructor`);
-      };
-      Object.defineProperties(bound, { name: { value: name }, prototype: { value: classes[name].prototype } });
-      for (const [key, run] of calls) define(bound, key, (...args) => run(args, client));
-      Object.defineProperty(this, name, { value: bound, enumerable: true });
-    }
-    // Keys stay out of logs.
-    Object.defineProperty(this, Symbol.for('nodejs.util.inspect.custom'), {
-      value: () => `Nullspace { baseUrl: ${JSON.stringify(client.baseUrl)} }`,
-    });
-  }
-}
-Object.defineProperty(Nullspace, 'name', { value: 'Nullspace', configurable: true });
+// ---- Networks -------------------------------------------------------------------------------------------------
 
 /** Makers of egress policies; plain objects of the same shape work as well. */
 export const NetworkEgressPolicy = Object.freeze({

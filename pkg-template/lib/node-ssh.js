@@ -1,13 +1,9 @@
 // Keys for SSH as files of the computer, in Node, Deno and Bun: made once, certificates beside them.
 
-import { InvalidRequestError } from './errors.js';
+import { quoted, wrong } from './checks.js';
 import { checkMachineId } from './ssh-answer.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
-
-const wrong = (option, why) => {
-  throw new InvalidRequestError({ code: 'invalid_request', message: `option \`${option}\` ${why}` });
-};
 
 /** Name of the key that is made. The Python SDK takes the same. */
 const NAME = 'nullspace_ssh_ed25519';
@@ -108,8 +104,6 @@ const publicKeyOf = async (file) => {
 
 /** A path as a value of an option of `ssh`, which splits at spaces and replaces what follows a `%`. */
 const value = (file) => `"${file.replaceAll('%', '%%')}"`;
-
-const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 /** Certificates of machines that nobody can enter any more. Their files say until when they hold. */
 const removeEnded = async (identity) => {

@@ -1,7 +1,12 @@
 // Bytes of commands: what they print, as two streams or as a whole, and what they read.
 
+import { forget, heed } from './abort.js';
 import { invoke } from './calls.js';
+import { bytesOf } from './content.js';
 import { ConflictError, NotImplementedError, NullspaceError } from './errors.js';
+import { make } from './handle.js';
+import { ofCommands, openStream, stream } from './streams.js';
+import { flag, functionOf, wrong } from './checks.js';
 
 /** What waits unread in each stream until its command is slowed down, as by a pipe. Bytes. */
 const UNREAD = 1 << 20;
@@ -15,7 +20,7 @@ const PART = 512 << 10;
 const encoder = new TextEncoder();
 
 /** Bytes of an event of a stream that was asked for bytes. */
-export const printed = ({ data, bytes }) => {
+const printed = ({ data, bytes }) => {
   if (bytes) return bytes;
   // Text alone stands for its bytes as long as none of them was replaced.
   if (!data.includes('\uFFFD')) return encoder.encode(data);
@@ -26,8 +31,12 @@ export const printed = ({ data, bytes }) => {
   });
 };
 
+/** An event of a stream that was asked for bytes. */
+export const asBytes = ({ bytes, ...event }) =>
+  event.kind === 'stdout' || event.kind === 'stderr' ? { ...event, data: printed({ ...event, bytes }) } : event;
+
 /** A command on its socket: `stdout` and `stderr` as streams, which have all that is printed from the start. */
-export class Pipes {
+class Pipes {
   #inner;
   #sides = {};
   #waiting = 0;
@@ -129,16 +138,9 @@ export class Pipes {
   }
 }
 
-/** What a command reads, as a stream. */
-export const input = (write, close) =>
-  new WritableStream({
-    write: (chunk) => feed(chunk, write),
-    close,
-  });
-
 /** Writes text or bytes, as fast as the command reads. */
-const feed = async (chunk, write) => {
-  const bytes = bytesOf(chunk);
+export const feed = async (chunk, write) => {
+  const bytes = chunkBytes(chunk);
   for (let at = 0; at < bytes.length; ) {
     const part = bytes.subarray(at, at + PART);
     try {
@@ -153,10 +155,9 @@ const feed = async (chunk, write) => {
   }
 };
 
-const bytesOf = (chunk) => {
-  if (typeof chunk === 'string') return encoder.encode(chunk);
-  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+const chunkBytes = (chunk) => {
+  const bytes = typeof chunk === 'string' ? encoder.encode(chunk) : bytesOf(chunk);
+  if (bytes) return bytes;
   throw new TypeError('stdin takes text and bytes: give a string, a Uint8Array, or a stream of them');
 };
 
@@ -171,7 +172,7 @@ const partsOf = (given) => {
 };
 
 /** Feeds a command all that it shall read, and then the end. */
-export class Feed {
+class Feed {
   #parts;
   #isOver = false;
 
@@ -206,7 +207,7 @@ export class Feed {
 }
 
 /** The beginning of what one stream printed. */
-export class Kept {
+class Kept {
   #parts = [];
   #size = 0;
   /** Bytes that are missing. */
@@ -229,3 +230,81 @@ export class Kept {
     return all;
   }
 }
+
+/** Starts a command in the background whose output goes into streams. */
+const start = async (record, command, options) => {
+  const inner = await openStream(record, command, { ...options, timeout: options.timeout ?? 'none' });
+  try {
+    const { pid } = await invoke(() => inner.next({ signal: options.signal }));
+    inner.stay();
+    return make('Command', { machine: record, pid, pipes: new Pipes(inner) });
+  } catch (error) {
+    inner.close();
+    throw error;
+  }
+};
+
+/** Runs a command to its end on a socket, as bytes. */
+const runOnSocket = async (record, command, { stdin, encoding, onStdout, onStderr, signal, ...wanted }) => {
+  const isText = encoding !== 'bytes';
+  const side = (hear) => {
+    const [kept, decoder] = [new Kept(), new TextDecoder('utf-8', { ignoreBOM: true })];
+    return {
+      kept,
+      push: (bytes) => {
+        kept.push(bytes);
+        return hear?.(isText ? decoder.decode(bytes, { stream: true }) : bytes);
+      },
+      value: () => {
+        if (!isText) return kept.bytes();
+        return new TextDecoder('utf-8', { ignoreBOM: true }).decode(kept.bytes());
+      },
+    };
+  };
+  const sides = { stdout: side(onStdout), stderr: side(onStderr) };
+  const fed = new Feed(stdin);
+  // Ends with the signal, and when what it is fed with fails.
+  const stop = new AbortController();
+  const pass = () => stop.abort(signal.reason);
+  if (signal?.aborted) pass();
+  else if (signal) heed(signal, pass);
+  const result = {};
+  try {
+    for await (const event of stream(record, command, { ...wanted, encoding: 'bytes' }, stop.signal)) {
+      if (event.kind === 'started') {
+        const { pid } = event;
+        result.pid = pid;
+        fed
+          .run(
+            (bytes) => ofCommands.sendStdin(record, pid, bytes, { signal: stop.signal }),
+            () => ofCommands.closeStdin(record, pid, { signal: stop.signal }),
+          )
+          .catch((error) => stop.abort(error));
+      } else if (event.kind === 'exit') result.exitCode = event.exitCode;
+      else await sides[event.kind].push(event.data);
+    }
+  } finally {
+    fed.stop();
+    if (signal) forget(signal, pass);
+  }
+  const dropped = [sides.stdout.kept.dropped, sides.stderr.kept.dropped];
+  return {
+    exitCode: result.exitCode,
+    stdout: sides.stdout.value(),
+    stderr: sides.stderr.value(),
+    pid: result.pid,
+    ...(dropped.some(Boolean) && { truncated: true, droppedStdoutBytes: dropped[0], droppedStderrBytes: dropped[1] }),
+  };
+};
+
+/** `commands.run` of a command that is fed, or whose output is wanted as bytes. */
+export const run = (record, command, options) => {
+  const { stdin, background, onStdout, onStderr, ...wanted } = options;
+  functionOf('onStdout', onStdout);
+  functionOf('onStderr', onStderr);
+  if (!flag('background', background)) return runOnSocket(record, command, options);
+  if (stdin !== undefined) wrong('stdin', 'is for a command that is waited for: write to `command.stdin` instead');
+  if (onStdout || onStderr)
+    wrong('onStdout', 'does not go with bytes in the background: read `command.stdout` instead');
+  return start(record, command, wanted);
+};

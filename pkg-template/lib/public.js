@@ -1,10 +1,10 @@
-// What the package exports, in every entry.
+// What the package exports, in every entry. Nothing else: then bundlers leave out what a page does not import.
 
-import { classes } from './handle.js';
-
-export { Execution } from './code.js';
+export * from './classes.js';
+export { Nullspace } from './client.js';
 export * from './error-classes.js';
-export { NetworkEgressPolicy, Nullspace } from './lib.js';
+export { Execution } from './execution.js';
+export { NetworkEgressPolicy } from './lib.js';
 export { redactPreviewToken, redactPreviewUrl } from './redact.js';
 export {
   defaultBuildLogger,
@@ -14,28 +14,6 @@ export {
   waitForTimeout,
   waitForUrl,
 } from './template-probes.js';
+export { Template, TemplateBuild } from './templates.js';
 export { tunnelEnvs } from './tunnel.js';
 export { verifyWebhookSignature } from './webhooks.js';
-
-export const {
-  CodeInterpreter,
-  Command,
-  Commands,
-  Files,
-  Git,
-  KeepAlive,
-  Lifecycle,
-  Machine,
-  MachineLifecycle,
-  MachinePage,
-  MachineVolumes,
-  Monitor,
-  Process,
-  Pty,
-  PtySession,
-  Snapshot,
-  Template,
-  TemplateBuild,
-  TemplateWarmPool,
-  Volume,
-} = classes;

@@ -1,19 +1,24 @@
 // What the glue imports: the other half of src/wasm. Nothing in here knows the API.
 
-import { bytesOf, contentNamed } from './content.js';
-import { debug, isDebugging } from './debug.js';
+import { base64Of, bytesOf, contentNamed, isRaw } from './content.js';
 import { DecodeError, decoders } from './decoders.js';
 import { NullspaceError, toError } from './errors.js';
 import { originalFetch, exchange as fetchExchange } from './fetch-http.js';
 import * as glue from './glue.js';
-import { openSocket } from './socket.js';
-import { endSpan, endSpans, forgetContext, noteContext, tryOf } from './tracing.js';
-import { openSource } from './upload.js';
+import { decodersPart, loadedPart, socketPart, templateContextPart, uploadPart } from './parts.js';
 
 export { forget, heed } from './abort.js';
 export { holdContent, holdMultipart, releaseContent } from './content.js';
 export { command, handle, handleId } from './handle.js';
-export { endSpan, toError };
+export { toError };
+
+/** Spans of callers who gave a tracer: tracing.js, which comes with it. */
+let tracing;
+export const setTracing = (given) => {
+  tracing = given;
+};
+export const endSpan = (span) => tracing.endSpan(span);
+const tryOf = (span) => (span === undefined ? undefined : tracing.tryOf(span));
 
 // ---- Crashes -------------------------------------------------------------------------------------------------
 
@@ -49,7 +54,7 @@ let waiting = [];
 
 /** The promise of a call. */
 export const pending = (place) => {
-  noteContext(place);
+  tracing?.noteContext(place);
   return new Promise((resolve, reject) => {
     waiting[place] = { resolve, reject };
   });
@@ -59,7 +64,7 @@ export const pending = (place) => {
 export const settle = (place, good, value) => {
   const call = waiting[place];
   waiting[place] = undefined;
-  forgetContext(place);
+  tracing?.forgetContext(place);
   if (good) call?.resolve(value);
   else call?.reject(value);
 };
@@ -100,7 +105,7 @@ export const crashed = (message) => {
   for (const call of lost) call?.reject(error);
   const ends = live.takeAll();
   for (const end of ends) end();
-  endSpans();
+  tracing?.endSpans();
   return error;
 };
 
@@ -148,11 +153,16 @@ export const decode = (name, text) => {
 /** Parsed answer or frame -> checked value. Throws as {@link decode} does. */
 export const shape = (name, value) => {
   try {
-    return (decoders[name] ?? texts)(value, '');
+    return decoderOf(name)(value);
   } catch (error) {
     throw error instanceof DecodeError ? error.message : String(error);
   }
 };
+
+const decoderOf = (name) => decoders[name] ?? (name === 'Texts' ? texts : loadedPart('decoders')?.moreDecoders[name]);
+
+/** What an answer of this name waits for before it can be decoded: nothing, nearly always. */
+const awaited = (name) => (name === '' || isRaw(name) || decoderOf(name) ? undefined : decodersPart());
 
 /** One event of a stream of events: text or value -> checked value, with no decoder the value as it is. */
 export const shapeEvent = (name, event) => {
@@ -180,7 +190,7 @@ const excerpt = (text) =>
 // ---- Platform ------------------------------------------------------------------------------------------------
 
 /**
- * What an entry adds: `exchange` and `webSocket` (Node), `openPath`, `contextPath`,
+ * What an entry adds: `exchange`, `webSocket` and `debug` (Node), `openPath`, `contextPath`,
  * `hasher`, `downloads`, `sshIdentity` (Node), `collectsStreams` (browsers), `env`, `readText`, `cwd`, `home`.
  */
 const platform = {};
@@ -203,6 +213,7 @@ const streamError = (message, cause) =>
 
 /** What the transports need of here. */
 const tools = {
+  awaited,
   decode,
   streamError,
   get collects() {
@@ -216,10 +227,10 @@ const tools = {
  */
 export const exchange = (fetch, plainHead, body, content, timeoutMs, span) => {
   const asker = crashes;
-  const tried = span === undefined ? undefined : tryOf(span);
+  const tried = tryOf(span);
   // An address that is a right of its own gets nothing that is for the API.
   const head = tried && plainHead.includes('\nAuthorization\n') ? withHeaders(plainHead, tried.headers) : plainHead;
-  const tell = debugging() ? debug(...head.split('\n', 3).slice(1), now) : undefined;
+  const tell = debugging() ? platform.debug.debug(...head.split('\n', 3).slice(1), now) : undefined;
   let end;
   let over = false;
   let place;
@@ -259,18 +270,20 @@ const withHeaders = (head, headers) =>
 /** Whether each request is told of. The environment is asked once. */
 let debugs;
 const debugging = () => {
-  debugs ??= isDebugging(env('NULLSPACE_DEBUG'));
+  debugs ??= platform.debug?.isDebugging(env('NULLSPACE_DEBUG')) === true;
   return debugs;
 };
 
 /** What is to be uploaded: see upload.js. What it is not is told by Rust, which checks the rest too. */
-export const openUpload = (given, options) => {
+export const openUpload = async (given, options) => {
   const ignore = Array.isArray(options?.ignore) ? options.ignore.filter((line) => typeof line === 'string') : [];
+  const { openSource } = await uploadPart();
   return openSource(given, ignore, platform);
 };
 
 /** What reads the files of a template, and the platform that it reads them from. */
-export const templateContext = async () => ({ ...(await import('./template-context.js')), platform });
+export const templateContext = async () => ({ ...(await templateContextPart()), platform });
+
 /** Downloads to files of this computer: see node-download.js. */
 export const downloads = (key) => {
   if (platform.downloads) return platform.downloads[key];
@@ -287,21 +300,34 @@ export const sshIdentity = (given) => platform.sshIdentity?.(given);
 
 /** Opens a WebSocket: see socket.js. `own` is the caller's constructor. */
 export const webSocket = (url, key, plainHeaders, timeoutMs, own, span) => {
-  const tried = span === undefined ? undefined : tryOf(span);
+  const tried = tryOf(span);
   const headers = tried ? withHeaders(`\n${plainHeaders}`, tried.headers).replace(/^\n+/, '') : plainHeaders;
-  const opening = openSocket(url, key, headers, timeoutMs, { own, library: platform.webSocket });
-  const stop = whileAlive(opening.cancel);
+  let isOver = false;
+  let opening;
+  const opened = async () => {
+    // What is heard on it is decoded at once.
+    const [{ openSocket }] = await Promise.all([socketPart(), decodersPart()]);
+    if (isOver) return { message: 'cancelled' };
+    opening = openSocket(url, key, headers, timeoutMs, { own, library: platform.webSocket });
+    return opening.promise;
+  };
+  const stop = whileAlive(() => {
+    isOver = true;
+    opening?.cancel();
+  });
   const cancel = () => {
     stop();
     if (span !== undefined) endSpan(span);
   };
   return {
-    promise: opening.promise.then((outcome) => {
-      tried?.ended(outcome.socket ? { status: 101 } : outcome);
-      if (span !== undefined) endSpan(span);
-      if (!outcome.socket) stop();
-      return outcome;
-    }),
+    promise: opened()
+      .catch(({ message }) => ({ message }))
+      .then((outcome) => {
+        tried?.ended(outcome.socket ? { status: 101 } : outcome);
+        if (span !== undefined) endSpan(span);
+        if (!outcome.socket) stop();
+        return outcome;
+      }),
     cancel,
   };
 };
@@ -318,11 +344,7 @@ export const terminalBytes = (base64, text) => {
 /** Base64 of bytes; `undefined` for what has none. */
 export const base64 = (value) => {
   const bytes = bytesOf(value);
-  if (!bytes) return undefined;
-  let binary = '';
-  for (let index = 0; index < bytes.length; index += 8192)
-    binary += String.fromCharCode(...bytes.subarray(index, index + 8192));
-  return btoa(binary);
+  return bytes && base64Of(bytes);
 };
 
 /** A value of the environment; none in browsers and on the edge. */

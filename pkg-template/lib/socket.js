@@ -1,6 +1,8 @@
 // WebSockets: the runtime's own, the caller's, or what an entry brings (Node: `ws`). Frames are parsed here and queued;
 // Rust asks for them one by one.
 
+import { base64Of } from './content.js';
+
 /** Queued text beyond this pauses a socket that can be paused, below half of it goes on: what a slow reader holds. Characters. */
 const HIGH = 1 << 20;
 /** A socket that cannot be paused is closed beyond this: memory must not grow without end. Characters. */
@@ -14,11 +16,8 @@ const PING_MS = 20_000;
 const CLOSE_MS = 2000;
 
 /** Base64url without padding, as the engine reads the key (PROTOCOL.md section 14). */
-const base64url = (text) => {
-  let binary = '';
-  for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte);
-  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
-};
+const base64url = (text) =>
+  base64Of(new TextEncoder().encode(text)).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
 
 /**
  * Opens a socket. `headers` is "name\nvalue\n...", used where the runtime allows headers.

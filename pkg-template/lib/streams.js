@@ -1,13 +1,11 @@
 // What is walked along: commands, terminals, watches, pages of machines, events.
 
-import { forget, heed } from './abort.js';
 import { delegate, invoke, onHandle, replaceStatic } from './calls.js';
 import { InvalidRequestError, NullspaceError } from './errors.js';
 import { iterate, monitorEvent, subscribe } from './feeds.js';
 import * as glue from './glue.js';
 import { classes, define, getter, make, recordOf } from './handle.js';
-import { Feed, input, Kept, Pipes, printed } from './pipes.js';
-import { flag, wrong } from './template-probes.js';
+import { pipesPart } from './parts.js';
 
 // Runtimes without explicit resource management lack the symbol; compilers then use this registered one.
 export const asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
@@ -44,109 +42,34 @@ const walk = (open, close, signal, given = (step) => step) => {
 
 // ---- Commands -------------------------------------------------------------------------------------------------
 
-const openStream = onHandle('Commands', 'openStream');
-const asBytes = ({ bytes, ...event }) =>
-  event.kind === 'stdout' || event.kind === 'stderr' ? { ...event, data: printed({ ...event, bytes }) } : event;
-const stream = (record, command, options, signal) =>
-  walk(
-    () => openStream(record, command, options),
+export const openStream = onHandle('Commands', 'openStream');
+export const stream = (record, command, options, signal) => {
+  let given = (event) => event;
+  return walk(
+    async () => {
+      if (options?.encoding === 'bytes') given = (await pipesPart()).asBytes;
+      return openStream(record, command, options);
+    },
     (inner) => inner.close(),
     signal,
-    options?.encoding === 'bytes' ? asBytes : undefined,
+    (event) => given(event),
   );
+};
 define(classes.Commands.prototype, 'stream', function (command, options) {
   return stream(recordOf(this, 'Commands'), command, options, options?.signal);
 });
-
-const functionOf = (name, value) => {
-  if (value !== undefined && typeof value !== 'function') wrong(name, 'must be a function');
-  return value;
-};
-
-/** Starts a command in the background whose output goes into streams. */
-const start = async (record, command, options) => {
-  const inner = await openStream(record, command, { ...options, timeout: options.timeout ?? 'none' });
-  try {
-    const { pid } = await invoke(() => inner.next({ signal: options.signal }));
-    inner.stay();
-    return make('Command', { machine: record, pid, pipes: new Pipes(inner) });
-  } catch (error) {
-    inner.close();
-    throw error;
-  }
-};
-
-/** Runs a command to its end on a socket, as bytes. */
-const runOnSocket = async (record, command, { stdin, encoding, onStdout, onStderr, signal, ...wanted }) => {
-  const isText = encoding !== 'bytes';
-  const side = (hear) => {
-    const [kept, decoder] = [new Kept(), new TextDecoder('utf-8', { ignoreBOM: true })];
-    return {
-      kept,
-      push: (bytes) => {
-        kept.push(bytes);
-        return hear?.(isText ? decoder.decode(bytes, { stream: true }) : bytes);
-      },
-      value: () => {
-        if (!isText) return kept.bytes();
-        return new TextDecoder('utf-8', { ignoreBOM: true }).decode(kept.bytes());
-      },
-    };
-  };
-  const sides = { stdout: side(onStdout), stderr: side(onStderr) };
-  const feed = new Feed(stdin);
-  // Ends with the signal, and when what it is fed with fails.
-  const stop = new AbortController();
-  const pass = () => stop.abort(signal.reason);
-  if (signal?.aborted) pass();
-  else if (signal) heed(signal, pass);
-  const result = {};
-  try {
-    for await (const event of stream(record, command, { ...wanted, encoding: 'bytes' }, stop.signal)) {
-      if (event.kind === 'started') {
-        const { pid } = event;
-        result.pid = pid;
-        feed
-          .run(
-            (bytes) => ofCommands.sendStdin(record, pid, bytes, { signal: stop.signal }),
-            () => ofCommands.closeStdin(record, pid, { signal: stop.signal }),
-          )
-          .catch((error) => stop.abort(error));
-      } else if (event.kind === 'exit') result.exitCode = event.exitCode;
-      else await sides[event.kind].push(event.data);
-    }
-  } finally {
-    feed.stop();
-    if (signal) forget(signal, pass);
-  }
-  const dropped = [sides.stdout.kept.dropped, sides.stderr.kept.dropped];
-  return {
-    exitCode: result.exitCode,
-    stdout: sides.stdout.value(),
-    stderr: sides.stderr.value(),
-    pid: result.pid,
-    ...(dropped.some(Boolean) && { truncated: true, droppedStdoutBytes: dropped[0], droppedStderrBytes: dropped[1] }),
-  };
-};
 
 const { run } = classes.Commands.prototype;
 define(classes.Commands.prototype, 'run', async function (command, options) {
   if (options?.encoding !== 'bytes' && options?.stdin === undefined) return run.call(this, command, options);
   const record = recordOf(this, 'Commands');
-  const { stdin, background, onStdout, onStderr, ...wanted } = options;
-  functionOf('onStdout', onStdout);
-  functionOf('onStderr', onStderr);
-  if (!flag('background', background)) return runOnSocket(record, command, options);
-  if (stdin !== undefined) wrong('stdin', 'is for a command that is waited for: write to `command.stdin` instead');
-  if (onStdout || onStderr)
-    wrong('onStdout', 'does not go with bytes in the background: read `command.stdout` instead');
-  return start(record, command, wanted);
+  return (await pipesPart()).run(record, command, options);
 });
 
 /** The command on its socket, if it is heard; a socket that died with the module is none. */
 const heardBy = ({ heard }) => (heard && glue.isCurrent(heard) ? heard : undefined);
 
-const ofCommands = Object.fromEntries(
+export const ofCommands = Object.fromEntries(
   ['wait', 'kill', 'sendStdin', 'getLogs', 'closeStdin'].map((key) => [key, onHandle('Commands', key)]),
 );
 for (const key of ['kill', 'sendStdin', 'getLogs'])
@@ -178,10 +101,10 @@ for (const kind of ['stdout', 'stderr'])
   });
 getter(classes.Command.prototype, 'stdin', function () {
   const record = recordOf(this, 'Command');
-  record.stdin ??= input(
-    (bytes) => this.sendStdin(bytes),
-    () => this.closeStdin(),
-  );
+  record.stdin ??= new WritableStream({
+    write: async (chunk) => (await pipesPart()).feed(chunk, (bytes) => this.sendStdin(bytes)),
+    close: () => this.closeStdin(),
+  });
   return record.stdin;
 });
 disposes('Command', async function () {

@@ -1,13 +1,22 @@
 // Builds of templates: what leads up to one, its log over lost connections, its end. See template.js for what is built.
 
 import { pause, unlessAborted } from './abort.js';
-import { addStatic, connectionOf, onHandle, statics, takeStatics } from './calls.js';
+import { connectionOf } from './calls.js';
 import { linesOf } from './code.js';
-import { BuildError, NotFoundError, TransportError } from './errors.js';
-import { classes, define, handle, recordOf } from './handle.js';
+import { BuildError, TransportError } from './errors.js';
+import { handle, recordOf } from './handle.js';
+import { decodersPart } from './parts.js';
 import { shapeEvent, templateContext } from './runtime.js';
-import { authOf, BEGINNINGS, definitionOf, secretsOf, stateOf, withoutSecrets } from './template.js';
-import { optionsOf, wrong } from './template-probes.js';
+import { optionsOf, functionOf, wrong } from './checks.js';
+
+/**
+ * What template.js and templates.js have, which is given and not imported: esbuild puts what is imported by a part and exported to pages
+ * into what every page loads, also when it is used by none.
+ */
+let own;
+export const give = (given) => {
+  own = given;
+};
 
 /** Between two tries to hear a build, milliseconds: the first, and the most. */
 const FIRST_DELAY_MS = 250;
@@ -19,32 +28,20 @@ const CANCEL_MS = 3000;
 /** Lines of the log in an error. */
 const TAIL = 20;
 
-const hidden = takeStatics('Template', ['bodyOf', 'startBuild', 'askValidate', 'askPlan', 'preflight', 'sendBlob']);
-const { get: getTemplate } = Object.fromEntries(statics.get('Template'));
-const createPool = statics.get('TemplateWarmPool').get('create');
-const ofBuild = Object.fromEntries(
-  ['status', 'openLogs', 'cancel', 'askRetry', 'promote'].map((key) => [key, onHandle('TemplateBuild', key)]),
-);
-
 /** A signal that never says anything: what must not end with the call gets it. */
 const never = () => new AbortController().signal;
-
-const functionOf = (name, value) => {
-  if (value !== undefined && typeof value !== 'function') wrong(name, 'must be a function');
-  return value;
-};
 
 // ---- What leads up to a build ---------------------------------------------------------------------------------
 
 /** Checks all that was given before anything is read or sent, and gives what the parts of a build need. */
 const asked = async (builder, ref, options, client, isNamed) => {
-  const state = stateOf(builder);
+  const state = own.stateOf(builder);
   if (isNamed && ref === undefined) wrong('ref', "is missing: a name such as 'app' or 'team/app:stable'");
   const connection = connectionOf(options);
-  const secrets = secretsOf(options?.buildSecrets, state.secrets);
+  const secrets = own.secretsOf(options?.buildSecrets, state.secrets);
   // The kind of definition is all that the check needs of it.
   const kind = state.dockerfile === undefined ? {} : { dockerfile: '' };
-  const { dockerfile: _, ...settings } = JSON.parse(await hidden.bodyOf([kind, ref, options], client));
+  const { dockerfile: _, ...settings } = JSON.parse(await own.hidden.bodyOf([kind, ref, options], client));
   return {
     state: { ...state, secrets },
     settings,
@@ -61,7 +58,7 @@ const planned = async ({ state, settings, signal }) => {
   const { contextOf, hashed, ...tools } = await templateContext();
   const { steps, files, leftOut } = await contextOf(state, tools.platform, signal);
   await hashed(files, tools.platform, signal);
-  return { body: (list) => ({ ...definitionOf(state, steps, list), ...settings }), files, leftOut, tools };
+  return { body: (list) => ({ ...own.definitionOf(state, steps, list), ...settings }), files, leftOut, tools };
 };
 
 /** The body whose files the server has. */
@@ -70,8 +67,8 @@ const prepared = async (asked) => {
   const { client, connection, signal, onProgress } = asked;
   const options = { ...connection, ...(signal ? { signal } : {}) };
   const list = await tools.sent(files, {
-    preflight: (what) => hidden.preflight([what, options], client),
-    sendBlob: (id, content) => hidden.sendBlob([id, content, options], client),
+    preflight: (what) => own.hidden.preflight([what, options], client),
+    sendBlob: (id, content) => own.hidden.sendBlob([id, content, options], client),
     onProgress,
     signal,
   });
@@ -83,7 +80,7 @@ const started = async (asked) => {
   const body = await prepared(asked);
   const { client, connection, signal } = asked;
   signal?.throwIfAborted();
-  const starting = hidden.startBuild([body, { ...connection, signal: never() }], client);
+  const starting = own.hidden.startBuild([body, { ...connection, signal: never() }], client);
   try {
     const build = await unlessAborted(starting, signal);
     // For the errors of this process: a server need not say what its steps were.
@@ -103,7 +100,7 @@ const lingered = async (promise) => {
   over.abort();
 };
 const cancelled = (build) =>
-  ofBuild.cancel(recordOf(build, 'TemplateBuild'), { reason: 'the caller has gone', requestTimeout: 30 });
+  own.ofBuild.cancel(recordOf(build, 'TemplateBuild'), { reason: 'the caller has gone', requestTimeout: 30 });
 
 // ---- Its log --------------------------------------------------------------------------------------------------
 
@@ -117,8 +114,9 @@ const isLost = (error) => error instanceof TransportError || (error?.status >= 5
  * The log from an offset on, each entry once. A connection that ends before the build does is made again where it ended; a
  * server that streams no logs is asked again and again.
  */
-async function* entriesOf(record, { offset = 0, follow = true, signal, requestTimeout }) {
+export async function* entriesOf(record, { offset = 0, follow = true, signal, requestTimeout }) {
   const options = { ...(signal ? { signal } : {}), ...(requestTimeout === undefined ? {} : { requestTimeout }) };
+  await decodersPart();
   let next = offset;
   let streams = true;
   let heard = Date.now();
@@ -134,7 +132,7 @@ async function* entriesOf(record, { offset = 0, follow = true, signal, requestTi
   for (;;) {
     if (streams) {
       try {
-        const stream = await ofBuild.openLogs(record, { ...options, follow, offset: next });
+        const stream = await own.ofBuild.openLogs(record, { ...options, follow, offset: next });
         heard = Date.now();
         for await (const line of linesOf(signal ? stream.pipeThrough(new TransformStream(), { signal }) : stream)) {
           if (!line.startsWith('data:')) continue;
@@ -153,7 +151,7 @@ async function* entriesOf(record, { offset = 0, follow = true, signal, requestTi
     }
     // The stream may have ended because the build has, or a proxy may have cut it.
     try {
-      const { build, entries } = await ofBuild.status(record, { ...options, offset: next });
+      const { build, entries } = await own.ofBuild.status(record, { ...options, offset: next });
       heard = Date.now();
       for (const entry of entries) {
         if (!isNew(entry)) continue;
@@ -235,8 +233,8 @@ const ended = async (record, { onLog, signal, requestTimeout }) => {
     throw failure(record, record.name, { detail: last.errorDetail, message: last.message, log });
   // The log says less than there is to know, or is gone.
   const more = { ...(signal ? { signal } : {}), ...(requestTimeout === undefined ? {} : { requestTimeout }) };
-  const { build } = await ofBuild.status(record, { ...more, offset: last === undefined ? 0 : last.offset + 1 });
-  if (build.status === 'ready') return getTemplate([build.canonicalRef ?? build.templateId, more], record.client);
+  const { build } = await own.ofBuild.status(record, { ...more, offset: last === undefined ? 0 : last.offset + 1 });
+  if (build.status === 'ready') return own.getTemplate([build.canonicalRef ?? build.templateId, more], record.client);
   if (build.status === 'cancelled' || last?.kind === 'cancelled')
     throw new BuildError({
       code: 'build_cancelled',
@@ -252,106 +250,76 @@ const ended = async (record, { onLog, signal, requestTimeout }) => {
   });
 };
 
-// ---- The public classes ---------------------------------------------------------------------------------------
+// ---- The calls ------------------------------------------------------------------------------------------------
 
-/** Hangs all of it on the public classes. A function, because bundlers drop imports that only do something. */
-export const addTemplates = () => {
-  for (const [key, begin] of Object.entries(BEGINNINGS)) addStatic('Template', key, (args) => begin(...args));
+export const build = async ([builder, ref, options], client) => {
+  const all = await asked(builder, ref, options, client, true);
+  const begun = await started(all);
+  try {
+    return await ended(recordOf(begun, 'TemplateBuild'), all);
+  } catch (error) {
+    // Who gives up and whose hook throws wants no template; who lost the connection may take the build up again.
+    if (!(error instanceof BuildError) && !isLost(error)) await lingered(cancelled(begun));
+    throw error;
+  }
+};
 
-  addStatic('Template', 'build', async ([builder, ref, options], client) => {
-    const all = await asked(builder, ref, options, client, true);
-    const build = await started(all);
-    try {
-      return await ended(recordOf(build, 'TemplateBuild'), all);
-    } catch (error) {
-      // Who gives up and whose hook throws wants no template; who lost the connection may take the build up again.
-      if (!(error instanceof BuildError) && !isLost(error)) await lingered(cancelled(build));
-      throw error;
-    }
-  });
+export const buildInBackground = async ([builder, ref, options], client) => {
+  const all = await asked(builder, ref, options, client, true);
+  if (all.onLog) wrong('onLog', 'is of `Template.build`: give it to `wait`, or walk along `logs()`');
+  return started(all);
+};
 
-  addStatic('Template', 'buildInBackground', async ([builder, ref, options], client) => {
-    const all = await asked(builder, ref, options, client, true);
-    if (all.onLog) wrong('onLog', 'is of `Template.build`: give it to `wait`, or walk along `logs()`');
-    return started(all);
-  });
-
-  for (const [key, ask] of [
-    ['validate', hidden.askValidate],
-    ['plan', hidden.askPlan],
-  ])
-    addStatic('Template', key, async ([builder, ref, options], client) => {
-      const all = await asked(builder, ref, options, client, false);
-      const body = await prepared(all);
-      return ask([body, { ...all.connection, ...(all.signal ? { signal: all.signal } : {}) }], client);
-    });
-
-  addStatic('Template', 'inspectBuildContext', async ([builder, ref, options], client) => {
+const asking =
+  (key) =>
+  async ([builder, ref, options], client) => {
     const all = await asked(builder, ref, options, client, false);
-    const { body, files, leftOut, tools } = await planned(all);
-    const context = tools.inventory(files, leftOut);
-    const list = context.entries.map(({ path, entryType, mode }) => ({
-      path,
-      entry_type: entryType,
-      ...(mode ? { mode } : {}),
-    }));
-    return { request: withoutSecrets(body(list)), context };
-  });
+    const body = await prepared(all);
+    return own.hidden[key]([body, { ...all.connection, ...(all.signal ? { signal: all.signal } : {}) }], client);
+  };
+export const validate = asking('askValidate');
+export const plan = asking('askPlan');
 
-  addStatic('Template', 'exists', async ([ref, options], client) => {
-    try {
-      await getTemplate([ref, options], client);
-      return true;
-    } catch (error) {
-      if (error instanceof NotFoundError) return false;
-      throw error;
-    }
-  });
+export const inspectBuildContext = async ([builder, ref, options], client) => {
+  const all = await asked(builder, ref, options, client, false);
+  const { body, files, leftOut, tools } = await planned(all);
+  const context = tools.inventory(files, leftOut);
+  const list = context.entries.map(({ path, entryType, mode }) => ({
+    path,
+    entry_type: entryType,
+    ...(mode ? { mode } : {}),
+  }));
+  return { request: own.withoutSecrets(body(list)), context };
+};
 
-  addStatic('Template', 'createWarmPool', (args, client) => createPool(args, client));
+/** Waits for a build. */
+export const wait = (record, options) => {
+  const { onLog, signal, requestTimeout } = optionsOf(options, ['onLog', 'signal', 'requestTimeout']);
+  return ended(record, { onLog: functionOf('onLog', onLog), signal, requestTimeout });
+};
 
-  const { prototype } = classes.TemplateBuild;
-
-  define(prototype, 'logs', function (options) {
-    const record = recordOf(this, 'TemplateBuild');
-    const { offset, follow, signal, requestTimeout } = optionsOf(options, [
-      'offset',
-      'follow',
-      'signal',
-      'requestTimeout',
-    ]);
-    return entriesOf(record, { offset, follow, signal, requestTimeout });
-  });
-
-  define(prototype, 'wait', async function (options) {
-    const record = recordOf(this, 'TemplateBuild');
-    const { onLog, signal, requestTimeout } = optionsOf(options, ['onLog', 'signal', 'requestTimeout']);
-    return ended(record, { onLog: functionOf('onLog', onLog), signal, requestTimeout });
-  });
-
-  define(prototype, 'retry', async function (options) {
-    const record = recordOf(this, 'TemplateBuild');
-    const { baseImageAuth, registryAuth, buildSecrets } = Object(options);
-    const secret = {};
-    if (baseImageAuth !== undefined) secret.baseImageAuth = authOf('baseImageAuth', baseImageAuth);
-    if (registryAuth !== undefined) {
-      if (!Array.isArray(registryAuth))
-        wrong(
-          'registryAuth',
-          "must be an array such as [{ registry: 'registry.example', username: 'me', password: token }]",
-        );
-      secret.registryAuth = registryAuth.map((one, index) => {
-        const { registry, ...auth } = Object(one);
-        const place = `registryAuth[${index}]`;
-        if (typeof registry !== 'string' || registry.trim() === '')
-          wrong(`${place}.registry`, "must be the name of a registry, such as 'registry.example'");
-        return { registry, auth: authOf(place, auth) };
-      });
-    }
-    if (buildSecrets !== undefined) secret.buildSecrets = secretsOf(buildSecrets);
-    const answer = await ofBuild.askRetry(record, options === undefined ? options : { ...options, ...secret });
-    const build = handle('TemplateBuild', answer, record.client);
-    recordOf(build, 'TemplateBuild').steps = record.steps;
-    return build;
-  });
+/** Builds once more, with what no server keeps. */
+export const retry = async (record, options) => {
+  const { baseImageAuth, registryAuth, buildSecrets } = Object(options);
+  const secret = {};
+  if (baseImageAuth !== undefined) secret.baseImageAuth = own.authOf('baseImageAuth', baseImageAuth);
+  if (registryAuth !== undefined) {
+    if (!Array.isArray(registryAuth))
+      wrong(
+        'registryAuth',
+        "must be an array such as [{ registry: 'registry.example', username: 'me', password: token }]",
+      );
+    secret.registryAuth = registryAuth.map((one, index) => {
+      const { registry, ...auth } = Object(one);
+      const place = `registryAuth[${index}]`;
+      if (typeof registry !== 'string' || registry.trim() === '')
+        wrong(`${place}.registry`, "must be the name of a registry, such as 'registry.example'");
+      return { registry, auth: own.authOf(place, auth) };
+    });
+  }
+  if (buildSecrets !== undefined) secret.buildSecrets = own.secretsOf(buildSecrets);
+  const answer = await own.ofBuild.askRetry(record, options === undefined ? options : { ...options, ...secret });
+  const again = handle('TemplateBuild', answer, record.client);
+  recordOf(again, 'TemplateBuild').steps = record.steps;
+  return again;
 };

@@ -2,11 +2,11 @@
 // server. Each is read piece by piece, when it is hashed and again when it is sent: the context is never in memory. Loaded with the
 // first build only.
 
-import { sourced } from './content.js';
+import { base64Of, sourced } from './content.js';
 import { ofFiles, ofHandle } from './directory.js';
 import rulesOf from './dockerignore.js';
 import { BuildError, InvalidRequestError, InvalidResponseError } from './errors.js';
-import { quoted, wrong } from './template-probes.js';
+import { quoted, wrong } from './checks.js';
 import { digestOf } from './upload.js';
 
 /** Patterns of what a context leaves out. */
@@ -379,13 +379,6 @@ const contentOf = async (file, told) => {
   });
 };
 
-const base64 = (bytes) => {
-  let binary = '';
-  for (let index = 0; index < bytes.length; index += 8192)
-    binary += String.fromCharCode(...bytes.subarray(index, index + 8192));
-  return btoa(binary);
-};
-
 /** The files inside the body, for a server without blobs. */
 const inlined = async (files, refusal) => {
   const size = files.reduce((sum, file) => sum + (file.size ?? 0), 0);
@@ -393,7 +386,7 @@ const inlined = async (files, refusal) => {
   const list = [];
   for (const file of files) {
     const entry = { path: file.path, entry_type: file.entryType };
-    if (file.entryType === 'file') entry.content_base64 = base64(await whole(file));
+    if (file.entryType === 'file') entry.content_base64 = base64Of(await whole(file));
     if (file.mode !== undefined) entry.mode = octal(file.mode);
     list.push(entry);
   }

@@ -12,44 +12,40 @@ const spans = new Map();
 let next = 1;
 /** What was active when a call of the SDK was made: requests are sent from one queue, later. By the number of the call. */
 const contexts = [];
-let isOn = false;
 
 /** Notes what is active where a call is made. */
 export const noteContext = (place) => {
-  if (isOn) contexts[place] = globalThis[API]?.context?.active();
+  contexts[place] = globalThis[API]?.context?.active();
 };
 
 /** It has been answered. */
 export const forgetContext = (place) => {
-  if (isOn) contexts[place] = undefined;
+  contexts[place] = undefined;
 };
 
 /** Starts spans: a client gives it to the module. Its answer is the number of a span. */
-export const startSpan = (tracer) => {
-  isOn = true;
-  return (method, template, address, place) => {
-    const url = new URL(address);
-    // Queries hold paths and tokens.
-    const shown = `${url.origin}${url.pathname}`;
-    const path = template || url.pathname.replace(/\/[a-z]+_\w+(?=\/|$)/g, '/{id}');
-    const span = tracer.startSpan(
-      `${method} ${path}`,
-      {
-        kind: CLIENT,
-        attributes: {
-          'http.request.method': method,
-          'url.full': shown,
-          'url.template': path,
-          'server.address': url.hostname.replace(/^\[|\]$/g, ''),
-          'server.port': Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
-        },
+export const startSpan = (tracer) => (method, template, address, place) => {
+  const url = new URL(address);
+  // Queries hold paths and tokens.
+  const shown = `${url.origin}${url.pathname}`;
+  const path = template || url.pathname.replace(/\/[a-z]+_\w+(?=\/|$)/g, '/{id}');
+  const span = tracer.startSpan(
+    `${method} ${path}`,
+    {
+      kind: CLIENT,
+      attributes: {
+        'http.request.method': method,
+        'url.full': shown,
+        'url.template': path,
+        'server.address': url.hostname.replace(/^\[|\]$/g, ''),
+        'server.port': Number(url.port) || (url.protocol === 'https:' ? 443 : 80),
       },
-      contexts[place],
-    );
-    const number = next++;
-    spans.set(number, { span, tries: 0, last: undefined });
-    return number;
-  };
+    },
+    contexts[place],
+  );
+  const number = next++;
+  spans.set(number, { span, tries: 0, last: undefined });
+  return number;
 };
 
 /** Ends a span, as its last try ended. */

@@ -1,10 +1,7 @@
 // The environment by which a machine's programs find a tunnel.
 
-import { InvalidRequestError } from './errors.js';
+import { wrong } from './checks.js';
 
-const wrong = (option, why) => {
-  throw new InvalidRequestError({ code: 'invalid_request', message: `option \`${option}\` ${why}` });
-};
 const text = (option, value, good) =>
   typeof value === 'string' && value.trim() !== '' ? value : wrong(option, `must be a text such as '${good}'`);
 

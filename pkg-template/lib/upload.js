@@ -2,6 +2,7 @@
 // an archive that is never made as a whole.
 
 import { bytesOf } from './content.js';
+import { directoryPart } from './parts.js';
 
 const hexadecimal = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
@@ -58,7 +59,7 @@ export const openSource = async (given, ignore, { openPath, hasher }) => {
     if (!openPath) return undefined;
     const found = await openPath(given);
     if (found.entries) {
-      const { archive } = await import('./directory.js');
+      const { archive } = await directoryPart();
       return ofArchive(await archive(found.name, found.entries, ignore), hasher);
     }
     return { ...source({ ...found, hasher }), close: found.close };
@@ -71,7 +72,7 @@ export const openSource = async (given, ignore, { openPath, hasher }) => {
   const handle = given?.kind === 'directory' && typeof given.entries === 'function';
   const files = !handle && typeof given?.[Symbol.iterator] === 'function' ? [...given] : undefined;
   if (handle || files?.every((file) => typeof file?.arrayBuffer === 'function')) {
-    const { archive, ofFiles, ofHandle } = await import('./directory.js');
+    const { archive, ofFiles, ofHandle } = await directoryPart();
     const { name, entries } = handle ? await ofHandle(given) : ofFiles(files);
     return ofArchive(await archive(name, entries, ignore), hasher);
   }

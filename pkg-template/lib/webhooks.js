@@ -1,7 +1,8 @@
 // For receivers of webhooks: whether a request comes from the server that knows the secret. PROTOCOL.md section 14.
 
-import { decoders } from './decoders.js';
+import { bytesOf } from './content.js';
 import { toError } from './errors.js';
+import { decodersPart } from './parts.js';
 
 /** How far the clocks of sender and receiver may differ. Seconds. */
 const TOLERANCE = 300;
@@ -20,11 +21,11 @@ const header = (headers, name) => {
   return Array.isArray(value) ? value[0] : value;
 };
 
-const bytesOf = (payload) => {
+const bodyOf = (payload) => {
   if (typeof payload === 'string') return new TextEncoder().encode(payload);
-  if (payload instanceof ArrayBuffer) return new Uint8Array(payload);
-  if (ArrayBuffer.isView(payload)) return new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength);
-  return wrong('payload', 'must be the body as it came, a string or bytes: a parsed one has other bytes');
+  return (
+    bytesOf(payload) ?? wrong('payload', 'must be the body as it came, a string or bytes: a parsed one has other bytes')
+  );
 };
 
 export async function verifyWebhookSignature(options = {}) {
@@ -32,7 +33,7 @@ export async function verifyWebhookSignature(options = {}) {
   const known = ['payload', 'headers', 'secret', 'toleranceSecs'];
   for (const name of Object.keys(options ?? {}))
     if (!known.includes(name)) wrong(name, `is not known; known are ${known.join(', ')}`);
-  const body = bytesOf(payload);
+  const body = bodyOf(payload);
   if (typeof headers !== 'object' || headers === null)
     wrong('headers', 'must be the headers of the request, such as request.headers');
   if (typeof secret !== 'string' || secret === '') wrong('secret', 'must be the `signingSecret` of the webhook');
@@ -62,8 +63,9 @@ export async function verifyWebhookSignature(options = {}) {
     refuse(
       `the signature is more than ${toleranceSecs} s from now: an old request that was sent again, or a wrong clock`,
     );
+  const { moreDecoders } = await decodersPart();
   try {
-    return decoders.LifecycleEvent(JSON.parse(new TextDecoder().decode(body)), '');
+    return moreDecoders.LifecycleEvent(JSON.parse(new TextDecoder().decode(body)));
   } catch (error) {
     throw toError({
       kind: 'invalid_response',

@@ -11,7 +11,10 @@ export const pkg = folder('NULLSPACE_PKG', 'pkg');
 export const trapsPkg = folder('NULLSPACE_PKG_TRAPS', 'target/pkg-traps');
 /** As Node users import it. */
 export const sdk = await import(new URL('node.mjs', pkg));
-export const { decoders } = await import(new URL('lib/decoders.js', pkg));
+const [{ decoders: first }, { moreDecoders }] = await Promise.all(
+  ['decoders', 'more-decoders'].map((name) => import(new URL(`lib/${name}.js`, pkg))),
+);
+export const decoders = { ...first, ...moreDecoders };
 
 // Settings of the computer that runs the tests must not leak into them.
 for (const name of Object.keys(process.env)) {

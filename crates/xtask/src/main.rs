@@ -62,7 +62,10 @@ fn main() -> Result<()> {
             println!("{}: {} KB of wasm", out.display(), size / 1000);
         }
         Task::Declarations => declarations::write(root)?,
-        Task::Decoders => print!("{}", decoders::generate()?),
+        Task::Decoders => {
+            let decoders::Files { first, more } = decoders::generate()?;
+            print!("{first}{more}");
+        }
     }
     Ok(())
 }

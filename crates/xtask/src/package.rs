@@ -11,10 +11,10 @@ use flate2::write::DeflateEncoder;
 use flate2::Compression;
 
 use crate::wasm::{Built, MODULE};
-use crate::{declarations, errors, options};
+use crate::{declarations, decoders, errors, options};
 
 /// Replaces `out` with the package. It is put together beside it first: an interrupted build leaves the old one.
-pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
+pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &decoders::Files) -> Result<()> {
     ensure!(
         !out.exists() || out.join("package.json").is_file(),
         "{} is no package: not replacing it",
@@ -31,13 +31,14 @@ pub fn assemble(root: &Path, out: &Path, built: &Built, decoders: &str) -> Resul
     Ok(fs::rename(stage, out)?)
 }
 
-fn fill(root: &Path, out: &Path, built: &Built, decoders: &str) -> Result<()> {
+fn fill(root: &Path, out: &Path, built: &Built, decoders: &decoders::Files) -> Result<()> {
     copy(&root.join("pkg-template"), out)?;
     fs::copy(root.join("LICENSE"), out.join("LICENSE"))?;
     let lib = out.join("lib");
     fs::write(out.join(MODULE), &built.wasm)?;
     fs::write(lib.join("glue.js"), &built.glue)?;
-    fs::write(lib.join("decoders.js"), decoders)?;
+    fs::write(lib.join("decoders.js"), &decoders.first)?;
+    fs::write(lib.join("more-decoders.js"), &decoders.more)?;
     fs::write(lib.join("error-classes.js"), errors::generate())?;
     fs::write(lib.join("error-names.js"), errors::names()?)?;
     fs::write(lib.join("client-options.js"), options::of_clients()?)?;

@@ -38,7 +38,9 @@ pub fn build(root: &Path, features: &[String]) -> Result<Built> {
         .remove_producers_section(true)
         .generate_output()
         .context("wasm-bindgen")?;
-    let glue = glue::patch(output.js())?;
+    let imports = output.wasm_mut().imports.iter_mut();
+    let renamed = glue::rename(imports.map(|import| &mut import.name).collect());
+    let glue = glue::patch(output.js(), &renamed)?;
     let scratch = root.join("target").join("xtask");
     fs::create_dir_all(&scratch)?;
     let bound = scratch.join("bound.wasm");

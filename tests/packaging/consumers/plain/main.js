@@ -7,6 +7,8 @@ const { Machine } = new Nullspace({
 try {
   const machine = await Machine.create({ timeout: 60 });
   const { stdout } = await machine.commands.run('echo hello', { shell: true });
+  // Loads a part of the package.
+  await machine.getMetrics();
   const page = await Machine.list();
   const listed = page.items.some(({ id }) => id === machine.id);
   await machine.kill();

@@ -29,6 +29,8 @@ export default {
     const { Machine } = new Nullspace({ baseUrl: env.NULLSPACE_API_URL, apiKey: env.NULLSPACE_API_KEY });
     const machine = await Machine.create({ timeout: 60 });
     const { stdout } = await machine.commands.run('echo hello', { shell: true });
+    // Loads a part of the package.
+    await machine.getMetrics();
     const bytes = new Uint8Array(1 << 20);
     for (let at = 0; at < bytes.length; at += 1 << 16) crypto.getRandomValues(bytes.subarray(at, at + (1 << 16)));
     await sameBytes(machine, bytes);

@@ -18,6 +18,8 @@ async function run() {
   try {
     const machine = await Machine.create({ timeout: 60 });
     const { stdout } = await machine.commands.run('echo hello', { shell: true });
+    // Loads a part of the package.
+    await machine.getMetrics();
     const { items } = await Machine.list();
     const listed = items.some(({ id }) => id === machine.id);
     await machine.kill();
