@@ -707,6 +707,7 @@ fn failed_io(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
     fn archive() -> Vec<u8> {
@@ -742,12 +743,9 @@ mod tests {
         }
         let to = root.clone();
         let work = move || {
-            // SAFETY: no pointers. Straight to the kernel, which changes this thread only.
-            unsafe {
-                let id = libc::c_long::from(NOBODY);
-                assert_eq!(libc::syscall(libc::SYS_setresgid, id, id, id), 0);
-                assert_eq!(libc::syscall(libc::SYS_setresuid, id, id, id), 0);
-            }
+            let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+            set_thread_res_gid(gid, gid, gid).unwrap();
+            set_thread_res_uid(uid, uid, uid).unwrap();
             let archive = archive();
             let size = archive.len() as u64;
             layer(&archive[..], size, &to, &Limits::default(), &|| Ok(()))

@@ -3,6 +3,7 @@
 
 use crate::support::{until, Served};
 use reqwest::Method;
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
@@ -217,7 +218,7 @@ async fn a_directory_comes_as_an_archive() {
     std::fs::write(directory.join("d/e").join(&long), "long").unwrap();
     std::fs::write(directory.join("d/.nullspace-0000000000000000.tmp"), "half").unwrap();
     std::os::unix::fs::symlink("e", directory.join("d/link")).unwrap();
-    nix::unistd::mkfifo(&directory.join("d/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mknodat(CWD, directory.join("d/pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     let asked = json!({ "path": "/d", "archive_format": "tar" });
     let url = post(&served, &id, "download-url", asked).await.expect(200)["url"]
         .as_str()
