@@ -256,10 +256,7 @@ async fn an_upload_in_parts_appears_whole_and_keeps_to_its_limits() {
     let (served, id, directory) = volume().await;
     let base = format!("/v1/volumes/{id}/uploads");
     let bytes = vec![3_u8; 5_000_000];
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let digest = hex::encode(Sha256::digest(&bytes));
     let body = |conflict: &str| {
         json!({
             "kind": "file", "source_kind": "restartable_file", "target_path": "/in/up.bin", "content_length": bytes.len(),
