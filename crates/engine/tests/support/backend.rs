@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nullspace_engine::isolation::{
     Backend, Capabilities, EgressRules, ExecSpec, Exit, Fill, IsolationError, Layer, Mount, Process, PtySize,
-    Result, Running, StartSpec, Usage, VolumeFiles,
+    Result, RootFiles, Running, StartSpec, Usage, VolumeFiles,
 };
 use rustix::mount::{mount_bind, mount_change, MountPropagationFlags};
 use rustix::process::{chroot, kill_process_group, Pid, Signal};
@@ -198,10 +198,13 @@ impl Backend for Plain {
         Ok(())
     }
 
-    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
+    async fn import_layer(&self, name: &str, source: RootFiles) -> Result<Layer> {
         let target = self.layers.path().join(name);
         std::fs::create_dir(&target).unwrap();
-        copy(source, &target);
+        match source {
+            RootFiles::Directory(source) => copy(&source, &target),
+            RootFiles::Packed(unpack) => unpack(&target)?,
+        }
         Ok(Layer {
             name: name.into(),
             size_bytes: 1,
