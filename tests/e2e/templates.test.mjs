@@ -200,11 +200,14 @@ test('a directory and a tarball become templates', async () => {
 test('what is wrong is told, and leaves nothing', () => {
   const empty = path.join(scratch, 'empty');
   mkdirSync(empty);
+  const broken = path.join(scratch, 'broken.tar');
+  writeFileSync(broken, 'no archive'.repeat(100));
   for (const [args, why] of [
     [['import', 'a/b', '--directory', empty], /`name` is "a\/b": give 1 to 64 letters/],
     [['import', 'base', '--directory', empty], /there is a template "base" already/],
     [['import', 'x', '--directory', empty], /holds no root file system: there is no \/bin/],
     [['import', 'x', '--directory', path.join(scratch, 'none')], /cannot read .*none/],
+    [['import', 'x', '--tarball', broken], /broken\.tar: the archive cannot be read/],
     [['import', 'x', '--snapshot', 'snap_none'], /there is no snapshot snap_none/],
     [['import', 'x'], /--snapshot.*--directory.*--tarball/s],
     [['import', 'x', '--directory', empty, '--ready-port', '80'], /--start-command/],

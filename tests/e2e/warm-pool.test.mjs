@@ -93,7 +93,7 @@ test('require on an empty pool is its own error, and makes no machine', async ()
   await assert.rejects(engine.Machine.create({ ...SIZE, warmPool: pool.id, warmPoolMode: 'require' }), NullspaceError);
 });
 
-test('many takers of one machine: one gets it, the others are told', async () => {
+test('many takers of few machines: no machine is given twice, and who gets none is told', async () => {
   const pool = await readyPool({ name: 'contested' });
   const results = await Promise.allSettled(
     Array.from({ length: 8 }, () => engine.Machine.create({ ...SIZE, warmPool: pool, warmPoolMode: 'require' })),

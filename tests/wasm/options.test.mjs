@@ -111,7 +111,10 @@ test('an id cannot lead to another path', async () => {
   const server = await serve();
   try {
     await Machine.getInfoById('../a/b?c#d', server.options).catch(() => {});
-    for (const { path } of server.requests) assert.equal(path, '/v1/machines/..%2Fa%2Fb%3Fc%23d');
+    assert.deepEqual(
+      server.requests.map(({ path }) => path),
+      ['/v1/machines/..%2Fa%2Fb%3Fc%23d'],
+    );
   } finally {
     await server.close();
   }
@@ -161,7 +164,6 @@ test('undefined is absent, inherited properties are not options, and a null prot
     assert.equal(server.requests[0].body.vcpus, 2);
     await Machine.create(Object.assign(Object.create(null), server.options, { vcpus: 3 }));
     assert.equal(server.requests[1].body.vcpus, 3);
-    await Machine.create(undefined).catch(() => {});
   } finally {
     await server.close();
   }

@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use nullspace_agent::limits;
 use nullspace_agent::message::Setup;
+use rustix::process::{set_dumpable_behavior, waitpid, DumpableBehavior, Gid, Pid, Uid, WaitOptions};
+use rustix::thread::{
+    self, capability_is_in_bounding_set, move_into_link_name_space, remove_capability_from_bounding_set,
+    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
+    CapabilitySet, CapabilitySets, LinkNameSpaceType, UnshareFlags,
+};
 
 use crate::sockets::Counted;
 use crate::sys::{self, check, step};
@@ -36,48 +42,41 @@ pub fn confine_to_files(filters: &[Vec<u8>], user_namespace: Option<&OwnedFd>) -
 
 /// Becomes the root of the user namespace, and gives up for good what is not to be kept.
 fn become_root(kept: u64) -> io::Result<()> {
-    // SAFETY: no pointers.
-    unsafe {
-        step("become the machine's root group", check(libc::setresgid(0, 0, 0)))?;
-        step("become the machine's root", check(libc::setresuid(0, 0, 0)))?;
-        for capability in 0..64 {
-            if kept & (1 << capability) == 0 && libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 {
-                step(
-                    "bound capabilities",
-                    check(libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0)),
-                )?;
-            }
+    step(
+        "become the machine's root group",
+        set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT),
+    )?;
+    step(
+        "become the machine's root",
+        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT),
+    )?;
+    for capability in (0..64).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
+        // The kernel refuses numbers that it has no capability for.
+        let is_bounding = capability_is_in_bounding_set(capability).unwrap_or(false);
+        if is_bounding && kept & capability.bits() == 0 {
+            step(
+                "bound capabilities",
+                remove_capability_from_bounding_set(capability),
+            )?;
         }
-        step(
-            "refuse new privileges",
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
-        )
-        .map(drop)
     }
+    step("refuse new privileges", set_no_new_privs(true))
 }
 
 /// Enters the user namespace, with no groups of the computer.
 fn enter(namespace: &OwnedFd) -> io::Result<()> {
+    let users = Some(LinkNameSpaceType::User);
     step(
         "enter the user namespace",
-        // SAFETY: no pointers.
-        check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) }),
+        move_into_link_name_space(namespace.as_fd(), users),
     )?;
-    step(
-        "drop groups",
-        // SAFETY: an empty list.
-        check(unsafe { libc::setgroups(0, std::ptr::null()) }),
-    )?;
-    Ok(())
+    step("drop groups", set_thread_groups(&[]))
 }
 
 fn unshare_users() -> io::Result<()> {
-    // SAFETY: no pointers.
-    step(
-        "make the user namespace",
-        check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }),
-    )
-    .map(drop)
+    // SAFETY: descriptors stay shared.
+    let made = unsafe { unshare_unsafe(UnshareFlags::NEWUSER) };
+    step("make the user namespace", made)
 }
 
 /// Makes a user namespace with so many ids. A child that stays outside maps them: inside nobody has the rights for it.
@@ -101,11 +100,9 @@ fn unshare_with(ids: u32) -> io::Result<()> {
     drop(made);
     unshare_users()?;
     (&is_made).write_all(b"m")?;
-    let mut status = 0;
-    // SAFETY: a live number; a child of ours that was not collected.
-    match unsafe { libc::waitpid(child, &raw mut status, 0) } == child && status == 0 {
-        true => Ok(()),
-        false => Err(io::Error::other("the child that maps them failed")),
+    match waitpid(Pid::from_raw(child), WaitOptions::empty())? {
+        Some((_, status)) if status.exit_status() == Some(0) => Ok(()),
+        _ => Err(io::Error::other("the child that maps them failed")),
     }
 }
 
@@ -149,8 +146,7 @@ pub fn confine(setup: &Setup, user_namespace: Option<&OwnedFd>) -> io::Result<Co
     // Where the id does not change the kernel does not do this by itself, and the machine could read this process.
     step(
         "hide this process",
-        // SAFETY: no pointers.
-        check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }),
+        set_dumpable_behavior(DumpableBehavior::NotDumpable),
     )?;
     sys::die_with_parent()?;
     Ok(counted)
@@ -188,55 +184,20 @@ fn install(filter: &[u8], flags: libc::c_ulong) -> io::Result<libc::c_long> {
     })
 }
 
-#[repr(C)]
-struct CapHeader {
-    version: u32,
-    pid: i32,
-}
-
-#[repr(C)]
-#[derive(Default, Clone, Copy)]
-struct CapData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-const CAP_VERSION_3: u32 = 0x2008_0522;
-
 /// Permitted and effective become `kept`, nothing is inheritable.
 fn set_capabilities(kept: u64) -> io::Result<()> {
-    let half = |shift: u32| {
-        let bits = (kept >> shift) as u32;
-        CapData {
-            effective: bits,
-            permitted: bits,
-            inheritable: 0,
-        }
+    let kept = CapabilitySet::from_bits_retain(kept);
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
     };
-    capset(&[half(0), half(32)])
+    Ok(thread::set_capabilities(None, sets)?)
 }
 
 /// Effective becomes all that is permitted.
 pub fn raise_all() -> io::Result<()> {
-    let header = CapHeader {
-        version: CAP_VERSION_3,
-        pid: 0,
-    };
-    let mut data = [CapData::default(); 2];
-    // SAFETY: both structures have the layout of version 3.
-    check(unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) })?;
-    for half in &mut data {
-        half.effective = half.permitted;
-    }
-    capset(&data)
-}
-
-fn capset(data: &[CapData; 2]) -> io::Result<()> {
-    let header = CapHeader {
-        version: CAP_VERSION_3,
-        pid: 0,
-    };
-    // SAFETY: both structures have the layout of version 3.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+    let mut sets = thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    Ok(thread::set_capabilities(None, sets)?)
 }

@@ -4,24 +4,20 @@
 use std::fs;
 use std::io;
 
-use crate::syscall::check;
-
-#[cfg(target_env = "musl")]
-type Resource = libc::c_int;
-#[cfg(not(target_env = "musl"))]
-type Resource = libc::__rlimit_resource_t;
+use rustix::mm::{mlockall, MlockAllFlags};
+use rustix::process::{getrlimit, set_dumpable_behavior, setrlimit, DumpableBehavior, Resource, Rlimit};
 
 /// Resource limits, soft and hard alike; a lower one that the engine was started with stays.
 ///
 /// Pending signals and message queues are counted up the chain of user namespaces, so the limits of the process that
 /// makes a namespace hold for all that is in it. Without the last two an engine that may use real-time priorities
 /// would hand them on.
-const COUNTS: [(Resource, libc::rlim_t); 5] = [
-    (libc::RLIMIT_SIGPENDING, 8_192),
-    (libc::RLIMIT_MSGQUEUE, 819_200),
-    (libc::RLIMIT_MEMLOCK, 8 << 20),
-    (libc::RLIMIT_RTPRIO, 0),
-    (libc::RLIMIT_NICE, 0),
+const COUNTS: [(Resource, u64); 5] = [
+    (Resource::Sigpending, 8_192),
+    (Resource::Msgqueue, 819_200),
+    (Resource::Memlock, 8 << 20),
+    (Resource::Rtprio, 0),
+    (Resource::Nice, 0),
 ];
 
 /// Inotify instances and watches of a machine whose ids are its own.
@@ -45,7 +41,7 @@ pub fn lower() -> io::Result<()> {
 /// id in its user namespace, and for all ids in a namespace that is made afterwards. No such limit exists of memory or processor time: those of a process say nothing of many, and
 /// address space, which Node.js and Java reserve by the gigabyte, is not memory.
 pub fn bound_processes(most: u32) -> io::Result<()> {
-    lower_one(libc::RLIMIT_NPROC, most.into())
+    lower_one(Resource::Nproc, most.into())
 }
 
 /// The map of a user namespace to the ids around it: root to `root`, the rest to the same numbers. Two lines, since a line must
@@ -57,18 +53,16 @@ pub fn id_map(root: u32, ids: u32) -> String {
     }
 }
 
-fn lower_one(resource: Resource, most: libc::rlim_t) -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+fn lower_one(resource: Resource, most: u64) -> io::Result<()> {
+    let limit = getrlimit(resource);
+    // Without a number there is no limit.
+    let hard = limit.maximum.map_or(most, |hard| hard.min(most));
+    let soft = limit.current.map_or(hard, |soft| soft.min(hard));
+    let lowered = Rlimit {
+        current: Some(soft),
+        maximum: Some(hard),
     };
-    // SAFETY: live structures; the numbers are those of resources.
-    unsafe {
-        check(libc::getrlimit(resource, &raw mut limit))?;
-        limit.rlim_max = limit.rlim_max.min(most);
-        limit.rlim_cur = limit.rlim_cur.min(limit.rlim_max);
-        check(libc::setrlimit(resource, &raw const limit)).map(drop)
-    }
+    Ok(setrlimit(resource, lowered)?)
 }
 
 /// Bounds what the inter-process communication of the machine can hold when no process is left to be ended for it.
@@ -109,8 +103,7 @@ pub fn keep_in_want_of_memory() {
     let _ = fs::write("/proc/self/oom_score_adj", "0");
     let _ = fs::write("/proc/self/oom_adj", "-17");
     // What is in use now is never waited for. Not what comes: an allocation would fail instead of waiting.
-    // SAFETY: no pointers.
-    unsafe { libc::mlockall(libc::MCL_CURRENT) };
+    let _ = mlockall(MlockAllFlags::CURRENT);
 }
 
 /// Offers a process of the machine to the kernel when memory runs out: it would be kept like PID 1 otherwise.
@@ -118,9 +111,7 @@ pub fn keep_in_want_of_memory() {
 /// For a fork of PID 1 that has closed what is PID 1's alone, since the other processes of the machine may look into it
 /// meanwhile: its files in `/proc` are its own no sooner.
 pub fn offer_in_want_of_memory() -> io::Result<()> {
-    // SAFETY: no pointers.
-    unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))? };
+    set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     fs::write("/proc/self/oom_score_adj", FIRST_TO_END)?;
-    // SAFETY: no pointers.
-    unsafe { check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)).map(drop) }
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

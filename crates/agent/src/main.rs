@@ -25,6 +25,8 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use nullspace_agent::message::{Report, Setup, Task};
 use nullspace_agent::{channel, limits, net};
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::system::sethostname;
 
 /// The engine puts the control socket here.
 const CONTROL: i32 = 3;
@@ -35,7 +37,8 @@ fn main() {
     // An end of the engine that came before PDEATHSIG was set shows as the end of the socket.
     let _ = sys::die_with_parent();
     let mut buffer = Vec::new();
-    let Ok(Some(received)) = channel::receive::<Task>(control.as_fd(), &mut buffer, 0) else {
+    let Ok(Some(received)) = channel::receive::<Task>(control.as_fd(), &mut buffer, RecvFlags::empty())
+    else {
         return;
     };
     if !received.is_whole {
@@ -51,7 +54,7 @@ fn be_machine(control: OwnedFd, buffer: Vec<u8>, setup: &Setup, descriptors: Vec
     match prepare(setup, descriptors) {
         Ok(kept) => {
             let listeners = [kept.net.tcp.as_fd(), kept.net.udp.as_fd()];
-            if channel::send(control.as_fd(), &Report::Ready, &listeners, 0).is_err() {
+            if channel::send(control.as_fd(), &Report::Ready, &listeners, SendFlags::empty()).is_err() {
                 return;
             }
             let Kept { net, lock, sockets } = kept;
@@ -61,7 +64,8 @@ fn be_machine(control: OwnedFd, buffer: Vec<u8>, setup: &Setup, descriptors: Vec
             drop(lock);
         }
         Err(error) => {
-            let _ = channel::send(control.as_fd(), &Report::Failed(error.to_string()), &[], 0);
+            let failed = Report::Failed(error.to_string());
+            let _ = channel::send(control.as_fd(), &failed, &[], SendFlags::empty());
         }
     }
 }
@@ -77,7 +81,7 @@ fn prepare(setup: &Setup, descriptors: Vec<OwnedFd>) -> std::io::Result<Kept> {
     let mut descriptors = descriptors.into_iter();
     let lock = descriptors.next();
     let user_namespace = descriptors.next();
-    sys::step("set the host name", sys::set_host_name(&setup.hostname))?;
+    sys::step("set the host name", sethostname(setup.hostname.as_bytes()))?;
     limits::bound_ipc(setup.shm_bytes);
     limits::keep_in_want_of_memory();
     sys::step("lower the limits", limits::lower())?;

@@ -2,17 +2,17 @@
 //! machine. Used by PID 1 for what a machine starts with, and by the engine for what is added later.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use crate::syscall::{c, check};
+use rustix::fs::{openat2, Mode, OFlags, ResolveFlags, CWD};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+use crate::syscall::check;
 
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_NOSUID: u64 = 0x2;
 const MOUNT_ATTR_NODEV: u64 = 0x4;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
-const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
-const RESOLVE_NO_SYMLINKS: u64 = 0x04;
-const RESOLVE_BENEATH: u64 = 0x08;
 
 /// How a mount may be used.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +31,17 @@ pub fn detached(path: &str, subpath: &str, access: &Access) -> io::Result<OwnedF
     let tree = if subpath.is_empty() {
         open_tree(path, access.recursive)?
     } else {
-        let root = open_path(libc::AT_FDCWD, path, 0)?;
-        let below = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-        let directory = open_path(root.as_raw_fd(), subpath, below)?;
-        clone_tree(directory.as_raw_fd(), c"", libc::AT_EMPTY_PATH, access.recursive)?
+        // As a place, not for reading.
+        let place = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat2(CWD, path, place, Mode::empty(), ResolveFlags::empty())?;
+        let below = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let directory = openat2(root, subpath, place, Mode::empty(), below)?;
+        clone_tree(
+            directory.as_fd(),
+            "",
+            OpenTreeFlags::AT_EMPTY_PATH,
+            access.recursive,
+        )?
     };
     let mut attr = MountAttr::default();
     if access.read_only {
@@ -52,54 +59,25 @@ pub fn detached(path: &str, subpath: &str, access: &Access) -> io::Result<OwnedF
 
 /// A detached copy of the mount at `path`: only that file system, not what is mounted below it, unless `recursive`.
 pub fn open_tree(path: &str, recursive: bool) -> io::Result<OwnedFd> {
-    clone_tree(libc::AT_FDCWD, &c(path)?, 0, recursive)
+    clone_tree(CWD, path, OpenTreeFlags::empty(), recursive)
 }
 
 /// Attaches a detached mount at a path.
 pub fn move_mount(tree: BorrowedFd<'_>, target: &str) -> io::Result<()> {
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
-    move_to(tree, libc::AT_FDCWD, &c(target)?, flags)
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree, "", CWD, target, flags)?)
 }
 
 /// Attaches a detached mount at a directory that is open.
 pub fn attach(tree: BorrowedFd<'_>, directory: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
-    move_to(tree, directory.as_raw_fd(), c"", flags)
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree, "", directory, "", flags)?)
 }
 
-fn clone_tree(at: RawFd, path: &std::ffi::CStr, flags: libc::c_int, recursive: bool) -> io::Result<OwnedFd> {
-    let mut flags = flags as libc::c_uint | libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as libc::c_uint;
-    }
-    // SAFETY: a live text; the result is a new descriptor.
-    unsafe { new_descriptor(libc::syscall(libc::SYS_open_tree, at, path.as_ptr(), flags)) }
-}
-
-/// Opens a directory as a place, not for reading.
-fn open_path(at: RawFd, path: &str, resolve: u64) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct OpenHow {
-        flags: u64,
-        mode: u64,
-        resolve: u64,
-    }
-    let path = c(path)?;
-    let how = OpenHow {
-        flags: (libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) as u64,
-        mode: 0,
-        resolve,
-    };
-    // SAFETY: a live text and a live structure of the size given; the result is a new descriptor.
-    unsafe {
-        new_descriptor(libc::syscall(
-            libc::SYS_openat2,
-            at,
-            path.as_ptr(),
-            &raw const how,
-            std::mem::size_of::<OpenHow>(),
-        ))
-    }
+fn clone_tree(at: BorrowedFd<'_>, path: &str, flags: OpenTreeFlags, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = flags | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    Ok(rustix::mount::open_tree(at, path, flags)?)
 }
 
 /// `struct mount_attr`.
@@ -126,27 +104,4 @@ fn set_attributes(tree: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> io
         )
     })
     .map(drop)
-}
-
-fn move_to(tree: BorrowedFd<'_>, at: RawFd, target: &std::ffi::CStr, flags: libc::c_uint) -> io::Result<()> {
-    // SAFETY: live texts.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            at,
-            target.as_ptr(),
-            flags,
-        )
-    })
-    .map(drop)
-}
-
-/// # Safety
-/// The result must be a descriptor that nobody else owns, or -1.
-unsafe fn new_descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
-    let fd = check(result)?;
-    // SAFETY: as the caller promised.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

@@ -8,11 +8,12 @@
 //! owner of an unprivileged user namespace. Needs `nf_tables`, `nat` and `redir` in the kernel.
 
 use std::io;
-use std::net::Ipv4Addr;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{self, netdevice, socket_with, AddressFamily, SocketFlags, SocketType};
 
 use crate::netlink::{self, Message};
-use crate::syscall::check;
 
 /// Where redirected TCP connections arrive; the first destination is in `SO_ORIGINAL_DST`.
 pub const TCP_PORT: u16 = 15001;
@@ -20,7 +21,7 @@ pub const TCP_PORT: u16 = 15001;
 pub const UDP_PORT: u16 = 15053;
 
 /// Connections that may wait to be accepted.
-const BACKLOG: libc::c_int = 1024;
+const BACKLOG: i32 = 1024;
 /// Name of the table, and of nothing else in the namespace.
 const TABLE: &[u8] = b"ns\0";
 
@@ -45,8 +46,8 @@ pub fn set_up() -> io::Result<NetListeners> {
     )?;
     sysctls();
     Ok(NetListeners {
-        tcp: step("listen", listen(libc::SOCK_STREAM, TCP_PORT))?,
-        udp: step("listen", listen(libc::SOCK_DGRAM, UDP_PORT))?,
+        tcp: step("listen", listen(SocketType::STREAM, TCP_PORT))?,
+        udp: step("listen", listen(SocketType::DGRAM, UDP_PORT))?,
     })
 }
 
@@ -55,8 +56,8 @@ fn step<T>(what: &str, result: io::Result<T>) -> io::Result<T> {
 }
 
 fn routes() -> io::Result<()> {
-    // SAFETY: the argument is a C string.
-    let lo = unsafe { libc::if_nametoindex(c"lo".as_ptr()) };
+    let any = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let lo = netdevice::name_to_index(&any, "lo")?;
     let mut up = Message::new(libc::RTM_NEWLINK, libc::NLM_F_ACK);
     up.put(&[libc::AF_UNSPEC as u8, 0, 0, 0]); // family and device type
     up.put(&lo.to_ne_bytes());
@@ -91,7 +92,7 @@ fn routes() -> io::Result<()> {
     address.put(&lo.to_ne_bytes());
     address.attribute(libc::IFA_LOCAL, &SECOND);
     address.attribute(libc::IFA_ADDRESS, &SECOND);
-    netlink::request(libc::NETLINK_ROUTE, &[up, route, address])
+    netlink::request(netlink::ROUTE, &[up, route, address])
 }
 
 /// The rules, in the notation of nft(8):
@@ -120,7 +121,7 @@ fn rules() -> io::Result<()> {
     ]
     .concat();
     netlink::request(
-        libc::NETLINK_NETFILTER,
+        netlink::NETFILTER,
         &[
             batch(NFNL_MSG_BATCH_BEGIN),
             table(),
@@ -339,20 +340,11 @@ fn sysctls() {
     let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
 }
 
-fn listen(kind: libc::c_int, port: u16) -> io::Result<OwnedFd> {
-    // SAFETY: the descriptor is new and owned by nothing else; the address outlives the call that reads it.
-    unsafe {
-        let fd = check(libc::socket(libc::AF_INET, kind | libc::SOCK_CLOEXEC, 0))?;
-        let socket = OwnedFd::from_raw_fd(fd);
-        let mut address: libc::sockaddr_in = std::mem::zeroed();
-        address.sin_family = libc::AF_INET as libc::sa_family_t;
-        address.sin_port = port.to_be();
-        address.sin_addr.s_addr = u32::from(Ipv4Addr::LOCALHOST).to_be();
-        let len = size_of_val(&address) as libc::socklen_t;
-        check(libc::bind(fd, (&raw const address).cast(), len))?;
-        if kind == libc::SOCK_STREAM {
-            check(libc::listen(fd, BACKLOG))?;
-        }
-        Ok(socket)
+fn listen(kind: SocketType, port: u16) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    if kind == SocketType::STREAM {
+        net::listen(&socket, BACKLOG)?;
     }
+    Ok(socket)
 }

@@ -1,7 +1,18 @@
 //! Netlink requests: bytes of messages and attributes, and one exchange with the kernel.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::net::sockopt::{set_socket_timeout, Timeout};
+use rustix::net::{
+    recv, send, socket_with, AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType,
+};
+
+/// Links, routes and addresses: protocol number 0, which is the one without a number.
+pub(crate) const ROUTE: Option<Protocol> = None;
+/// Rules.
+pub(crate) const NETFILTER: Option<Protocol> = Some(rustix::net::netlink::NETFILTER);
 
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
@@ -60,7 +71,7 @@ fn pad(out: &mut Vec<u8>) {
 }
 
 /// Sends all messages at once and waits until each one with `NLM_F_ACK` is acknowledged. The first error is returned.
-pub(crate) fn request(protocol: libc::c_int, messages: &[Message]) -> io::Result<()> {
+pub(crate) fn request(protocol: Option<Protocol>, messages: &[Message]) -> io::Result<()> {
     let mut bytes = Vec::new();
     for (at, message) in messages.iter().enumerate() {
         message.encode(at as u32 + 1, &mut bytes);
@@ -70,10 +81,7 @@ pub(crate) fn request(protocol: libc::c_int, messages: &[Message]) -> io::Result
         .filter(|m| m.flags & libc::NLM_F_ACK as u16 != 0)
         .count();
     let socket = open(protocol)?;
-    // SAFETY: pointer and length are those of `bytes`.
-    if unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    send(&socket, &bytes, SendFlags::empty())?;
     while waiting > 0 {
         for errno in receive(&socket)? {
             if errno != 0 {
@@ -85,37 +93,18 @@ pub(crate) fn request(protocol: libc::c_int, messages: &[Message]) -> io::Result
     Ok(())
 }
 
-fn open(protocol: libc::c_int) -> io::Result<OwnedFd> {
-    // SAFETY: the descriptor is new and owned by nothing else.
-    unsafe {
-        let fd = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let socket = OwnedFd::from_raw_fd(fd);
-        // The kernel answers before send() returns; the limit is for a kernel that acknowledges less than expected.
-        let limit = libc::timeval {
-            tv_sec: 2,
-            tv_usec: 0,
-        };
-        let len = size_of_val(&limit) as libc::socklen_t;
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_RCVTIMEO,
-            (&raw const limit).cast(),
-            len,
-        );
-        Ok(socket)
-    }
+fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
+    // The kernel answers before send() returns; the limit is for a kernel that acknowledges less than expected.
+    set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(2)))?;
+    Ok(socket)
 }
 
 /// The error numbers of one datagram of answers.
 fn receive(socket: &OwnedFd) -> io::Result<Vec<i32>> {
     let mut buffer = [0u8; 8192];
-    // SAFETY: pointer and length are those of `buffer`.
-    let len = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    let (len, _) = recv(socket, &mut buffer, RecvFlags::empty())?;
     let mut rest = &buffer[..len];
     let mut found = Vec::new();
     while rest.len() >= HEADER {

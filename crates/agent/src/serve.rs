@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nullspace_agent::channel;
 use nullspace_agent::message::{Order, Refusal, Report};
+use rustix::event::{poll, PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{connect, socket_with, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{kill_process, kill_process_group, wait, Pid, Signal, WaitOptions};
 
 use crate::sockets::Counted;
 use crate::spawn;
@@ -21,41 +26,27 @@ pub fn serve(control: &OwnedFd, mut buffer: Vec<u8>, mut sockets: Counted) {
     };
     loop {
         let mut waiting = [
-            libc::pollfd {
-                fd: control.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: children.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            },
-            libc::pollfd {
-                fd: sockets.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            },
+            PollFd::new(control, PollFlags::IN),
+            PollFd::new(&children, PollFlags::IN),
+            PollFd::from_borrowed_fd(sockets.as_fd(), PollFlags::IN),
         ];
-        // SAFETY: live entries, as many as are named.
-        let ready = unsafe { libc::poll(waiting.as_mut_ptr(), waiting.len() as libc::nfds_t, -1) };
-        if ready == -1 {
+        if poll(&mut waiting, None).is_err() {
             continue;
         }
-        if waiting[1].revents != 0 {
-            let mut info = [0_u8; 128 * 8];
-            // SAFETY: a live buffer. What it says does not matter: every ended child is collected below.
-            unsafe { libc::read(children.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+        let [orders, ends, calls] = waiting.map(|one| one.revents());
+        if !ends.is_empty() {
+            // What it says does not matter: every ended child is collected below.
+            let _ = rustix::io::read(&children, &mut [0_u8; 128 * 8]);
         }
         // Before orders too: a signal to a pid must not meet a process that took the number over.
         if agent.collect().is_err() {
             return;
         }
-        if waiting[2].revents & libc::POLLIN != 0 {
+        if calls.contains(PollFlags::IN) {
             sockets.answer();
         }
-        if waiting[0].revents != 0 {
-            match channel::receive::<Order>(control.as_fd(), &mut buffer, libc::MSG_DONTWAIT) {
+        if !orders.is_empty() {
+            match channel::receive::<Order>(control.as_fd(), &mut buffer, RecvFlags::DONTWAIT) {
                 Ok(Some(received)) => {
                     if agent.obey(received.message).is_err() {
                         return;
@@ -155,24 +146,19 @@ impl Agent<'_> {
     /// Collects every child that has ended, its own and those that lost their parents.
     fn collect(&mut self) -> io::Result<()> {
         loop {
-            let mut status = 0;
-            // SAFETY: a live integer.
-            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-            if pid <= 0 {
+            let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else {
                 return Ok(());
-            }
-            if self.started.remove(&(pid as u32)).is_some() {
-                let code = if libc::WIFSIGNALED(status) {
-                    128 + libc::WTERMSIG(status)
-                } else {
-                    libc::WEXITSTATUS(status)
-                };
-                self.say(&Report::Exited(pid as u32, code), &[])?;
+            };
+            let pid = pid.as_raw_nonzero().get() as u32;
+            if self.started.remove(&pid).is_some() {
+                let by_signal = status.terminating_signal().map(|signal| 128 + signal);
+                let code = by_signal.or(status.exit_status()).unwrap_or_default();
+                self.say(&Report::Exited(pid, code), &[])?;
                 continue;
             }
             // Its number may be given to another process from now on.
             for running in self.started.values_mut() {
-                if running.supervisor == Some(pid as u32) {
+                if running.supervisor == Some(pid) {
                     running.supervisor = None;
                 }
             }
@@ -180,56 +166,33 @@ impl Agent<'_> {
     }
 
     fn say(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        channel::send(self.control, report, descriptors, 0)
+        channel::send(self.control, report, descriptors, SendFlags::empty())
     }
 }
 
 /// Ends a process and everything that it started.
 fn end(pid: u32, running: &Running) -> io::Result<()> {
-    // SAFETY: no pointers.
-    let send = |to: i32, signal: i32| check(unsafe { libc::kill(to, signal) }).map(drop);
+    let number = |pid: u32| Pid::from_raw(pid as i32).ok_or(Errno::SRCH);
     // Before anything of the command ends, so that its supervisor does not take that for the whole end.
     if let Some(supervisor) = running.supervisor {
-        send(supervisor as i32, supervise::END)?;
+        kill_process(number(supervisor)?, supervise::END)?;
         // Somebody in the machine may have stopped it.
-        send(supervisor as i32, libc::SIGCONT)?;
+        kill_process(number(supervisor)?, Signal::CONT)?;
     }
-    send(-(pid as i32), libc::SIGKILL)
+    Ok(kill_process_group(number(pid)?, Signal::KILL)?)
 }
 
 /// A connection to the machine's loopback that may not stand yet: waiting here would hold up everybody.
 fn dial(port: u16, is_v6: bool) -> io::Result<OwnedFd> {
-    if is_v6 {
-        // SAFETY: zero is valid for all fields.
-        let mut address: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-        address.sin6_family = libc::AF_INET6 as u16;
-        address.sin6_port = port.to_be();
-        address.sin6_addr.s6_addr = std::net::Ipv6Addr::LOCALHOST.octets();
-        return connect(libc::AF_INET6, &address);
-    }
-    // SAFETY: zero is valid for all fields.
-    let mut address: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-    address.sin_family = libc::AF_INET as u16;
-    address.sin_port = port.to_be();
-    address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
-    connect(libc::AF_INET, &address)
-}
-
-fn connect<A>(family: libc::c_int, address: &A) -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: a new descriptor; a live address of the length given.
-    unsafe {
-        let socket = OwnedFd::from_raw_fd(check(libc::socket(family, kind, 0))? as i32);
-        let length = std::mem::size_of::<A>() as u32;
-        match check(libc::connect(
-            socket.as_raw_fd(),
-            std::ptr::from_ref(address).cast(),
-            length,
-        )) {
-            Ok(_) => Ok(socket),
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
-            Err(error) => Err(error),
-        }
+    let (family, host) = match is_v6 {
+        true => (AddressFamily::INET6, IpAddr::from(Ipv6Addr::LOCALHOST)),
+        false => (AddressFamily::INET, IpAddr::from(Ipv4Addr::LOCALHOST)),
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &SocketAddr::new(host, port)) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -11,8 +11,10 @@ use std::path::Path;
 
 use nullspace_agent::message::Sizes;
 use nullspace_agent::mounts::{move_mount, open_tree};
+use rustix::mount::{mount_remount, MountFlags};
+use rustix::thread::{unshare_unsafe, UnshareFlags};
 
-use crate::sys::{self, check};
+use crate::sys;
 
 /// Where programs look for control groups.
 const GROUPS: &str = "root/sys/fs/cgroup";
@@ -32,7 +34,7 @@ pids\t0\t1\t1
 
 /// Puts the files in their places. The current directory holds `root`.
 pub fn tell(sizes: &Sizes) -> io::Result<()> {
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     sys::mount("tmpfs", "root/sys", "tmpfs", flags, "mode=0555,size=64k")?;
     let mut files = Vec::new();
     if let Some(bytes) = sizes.memory {
@@ -72,24 +74,23 @@ pub fn tell(sizes: &Sizes) -> io::Result<()> {
         }
         fs::write(path, text + "\n")?;
     }
-    let flags = flags | libc::MS_REMOUNT | libc::MS_RDONLY;
     if Path::new(GROUPS).is_dir() {
-        sys::mount("none", GROUPS, "", flags, "")?;
+        mount_remount(GROUPS, flags | MountFlags::RDONLY, "")?;
     }
-    sys::mount("none", "root/sys", "", flags, "")
+    Ok(mount_remount("root/sys", flags | MountFlags::RDONLY, "")?)
 }
 
 /// Mounts what holds the files of control groups. The JVM, Go and others believe them only where `/proc` tells of groups
 /// of version 2 mounted there, and then read them by path. So the kernel's own are mounted below: those of this machine,
 /// which are empty where the computer's limits are of version 1.
-fn groups(flags: libc::c_ulong) -> io::Result<()> {
+fn groups(flags: MountFlags) -> io::Result<()> {
     over("cgroups", CONTROLLERS)?;
     fs::create_dir_all(GROUPS)?;
     // From here on the groups that the engine has put the machine in are called `/`, as they are where they are mounted.
-    // SAFETY: no pointers.
-    check(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) })?;
+    // SAFETY: descriptors stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP)? };
     // Kernels without them, and hosts that forbid the mount: the files are there for those who look no further.
-    let _ = sys::mount("cgroup2", GROUPS, "cgroup2", flags | libc::MS_RDONLY, "");
+    let _ = sys::mount("cgroup2", GROUPS, "cgroup2", flags | MountFlags::RDONLY, "");
     sys::mount("tmpfs", GROUPS, "tmpfs", flags, "mode=0555,size=64k")
 }
 

@@ -4,16 +4,20 @@
 use std::ffi::CString;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{fchown, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nullspace_agent::limits;
 use nullspace_agent::message::{Exec, Refusal};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::pty::{ptsname, unlockpt};
+use rustix::termios::{tcsetwinsize, Winsize};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::supervise;
-use crate::sys::{self, c, check};
+use crate::sys::{self, c};
 use crate::users::{self, User};
 
 /// Where programs are looked for when the environment has no `PATH`.
@@ -87,13 +91,11 @@ fn become_user(user: &User) -> io::Result<()> {
     if user.uid == 0 && user.gid == 0 && user.groups.is_empty() {
         return Ok(());
     }
-    // SAFETY: a live list of the length given; numbers otherwise.
-    unsafe {
-        check(libc::setgroups(user.groups.len(), user.groups.as_ptr()))?;
-        check(libc::setresgid(user.gid, user.gid, user.gid))?;
-        check(libc::setresuid(user.uid, user.uid, user.uid))?;
-    }
-    Ok(())
+    let groups: Vec<Gid> = user.groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
 }
 
 /// Starts it, and waits until it runs its program or cannot.
@@ -359,7 +361,7 @@ fn pipes(stdin: bool, user: Option<&User>) -> io::Result<Streams> {
         engine.push(write);
         read
     } else {
-        sys::open("/dev/null", libc::O_RDWR)?
+        sys::open("/dev/null", OFlags::RDWR)?
     };
     if let Some(user) = user {
         for stream in [&out_child, &err_child] {
@@ -377,52 +379,36 @@ fn pipes(stdin: bool, user: Option<&User>) -> io::Result<Streams> {
 }
 
 fn terminal(cols: u16, rows: u16, user: Option<&User>) -> io::Result<Streams> {
-    let master = sys::open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY)?;
-    let mut number: libc::c_uint = 0;
-    let unlock: libc::c_int = 0;
-    // SAFETY: live integers of the types that these requests take.
-    unsafe {
-        check(libc::ioctl(
-            master.as_raw_fd(),
-            libc::TIOCSPTLCK,
-            &raw const unlock,
-        ))?;
-        check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number))?;
-    }
-    let slave = sys::open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY)?;
+    let master = sys::open("/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name, flags, Mode::empty())?;
     resize(&master, cols, rows)?;
     if let Some(user) = user {
         own(&slave, user);
     }
-    // SAFETY: duplicates of a live descriptor are new ones.
-    let copy = |fd: &OwnedFd| unsafe {
-        check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3)).map(|fd| OwnedFd::from_raw_fd(fd))
-    };
     Ok(Streams {
-        child: [copy(&slave)?, copy(&slave)?, slave],
-        engine: vec![copy(&master)?],
+        child: [slave.try_clone()?, slave.try_clone()?, slave],
+        engine: vec![master.try_clone()?],
         terminal: Some(master),
     })
 }
 
 /// Sets the size of a terminal.
 pub fn resize(master: &OwnedFd, cols: u16, rows: u16) -> io::Result<()> {
-    let size = libc::winsize {
+    let size = Winsize {
         ws_row: rows,
         ws_col: cols,
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: a live structure of the type that the request takes.
-    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+    Ok(tcsetwinsize(master, size)?)
 }
 
 /// So that the process can open its own streams again by name. Not vital.
 fn own(stream: &OwnedFd, user: &User) {
-    // SAFETY: no pointers.
-    unsafe {
-        libc::fchown(stream.as_raw_fd(), user.uid, user.gid);
-    }
+    let _ = fchown(stream, Some(user.uid), Some(user.gid));
 }
 
 fn no_room(error: io::Error) -> Refusal {

@@ -8,11 +8,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use rustix::process::{kill_process, waitpid, Pid, Signal, WaitOptions};
+
 /// Asks a supervisor to end its command and everything below it.
-pub const END: libc::c_int = libc::SIGUSR1;
+pub const END: Signal = Signal::USR1;
 
 /// How long none of the processes that were killed may be gone; one that hangs in the kernel is left to itself then.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,14 +32,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// command's process id comes first on `report`; it is missing when there is no room for another process, and the
 /// failure then is what `no_room` makes of the error.
 pub fn run(
-    report: &impl AsRawFd,
+    report: &impl AsFd,
     become_program: impl FnOnce() -> [u8; 8],
     no_room: impl FnOnce(&io::Error) -> [u8; 8],
 ) -> ! {
-    let say = |bytes: &[u8]| {
-        // SAFETY: a live buffer; the descriptor is ours. Nothing can be done about an error here.
-        unsafe { libc::write(report.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-    };
+    // Nothing can be done about an error here.
+    let say = |bytes: &[u8]| _ = rustix::io::write(report, bytes);
     // SAFETY: one thread, live pointers; descriptors are closed by number and their owners never used again.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
@@ -71,14 +71,14 @@ fn watch(command: libc::pid_t) {
         let mut wanted: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut wanted);
         libc::sigaddset(&raw mut wanted, libc::SIGCHLD);
-        libc::sigaddset(&raw mut wanted, END);
+        libc::sigaddset(&raw mut wanted, END.as_raw());
         wanted
     };
     loop {
         // SAFETY: a live set, no details wanted. Of two that wait the lower number comes first: `END` is heard
         // before the end of a command that was killed together with it.
         match unsafe { libc::sigwaitinfo(&raw const wanted, std::ptr::null_mut()) } {
-            END => return end(),
+            heard if heard == END.as_raw() => return end(),
             libc::SIGCHLD if collect(command) => break,
             _ => {}
         }
@@ -89,7 +89,7 @@ fn watch(command: libc::pid_t) {
     }
 }
 
-const _: () = assert!(END < libc::SIGCHLD);
+const _: () = assert!(END.as_raw() < libc::SIGCHLD);
 
 /// Whether [`END`] waits to be heard.
 fn is_asked_to_end() -> bool {
@@ -97,7 +97,7 @@ fn is_asked_to_end() -> bool {
     unsafe {
         let mut pending: libc::sigset_t = std::mem::zeroed();
         libc::sigpending(&raw mut pending);
-        libc::sigismember(&raw const pending, END) == 1
+        libc::sigismember(&raw const pending, END.as_raw()) == 1
     }
 }
 
@@ -116,8 +116,7 @@ fn collect(command: libc::pid_t) -> bool {
         if ended == 0 || ended == command {
             return ended == command;
         }
-        // SAFETY: no status wanted.
-        unsafe { libc::waitpid(ended, std::ptr::null_mut(), libc::WNOHANG) };
+        let _ = waitpid(Pid::from_raw(ended), WaitOptions::NOHANG);
     }
 }
 
@@ -132,7 +131,7 @@ fn end() {
         let look = Look::now();
         let found: Vec<_> = look.alive().collect();
         for pid in &found {
-            send(*pid, libc::SIGKILL);
+            send(*pid, Signal::KILL);
         }
         if found.is_empty() {
             calm.note(look.is_settled(&before));
@@ -166,7 +165,7 @@ fn stop() -> Look {
         for pid in look.below.keys() {
             if stopped.insert(*pid) {
                 is_news = true;
-                send(*pid, libc::SIGSTOP);
+                send(*pid, Signal::STOP);
             }
         }
         if is_news {
@@ -200,9 +199,11 @@ impl Calm {
     }
 }
 
-fn send(pid: libc::pid_t, signal: libc::c_int) {
-    // SAFETY: no pointers. It may have ended just now.
-    unsafe { libc::kill(pid, signal) };
+fn send(pid: libc::pid_t, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It may have ended just now.
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// The processes below this one, as one walk through `/proc` finds them.
@@ -241,8 +242,7 @@ impl Look {
         is_whole &= all
             .values()
             .all(|(_, parent)| *parent == 0 || all.contains_key(parent));
-        // SAFETY: no pointers.
-        let own = unsafe { libc::getpid() };
+        let own = std::process::id() as libc::pid_t;
         let is_below = |pid: libc::pid_t| {
             let mut at = pid;
             // Parents are read one after the other, so that they could form a ring when numbers were given anew.

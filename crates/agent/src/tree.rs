@@ -4,9 +4,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{chown, PermissionsExt};
 
 use nullspace_agent::message::{MountPoint, Setup};
 use nullspace_agent::mounts::{self, move_mount, open_tree, Access};
+use rustix::fs::{makedev, mknodat, statvfs, Dev, FileType, Mode, StatVfsMountFlags, CWD};
+use rustix::mount::MountFlags;
 
 use crate::sizes;
 use crate::sys::{self, step};
@@ -63,8 +66,7 @@ pub struct Points(Vec<(OwnedFd, MountPoint)>);
 
 /// Mounts everything below the stage and makes `root` in it the current directory.
 pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
-    let nothing = libc::MS_REC | libc::MS_PRIVATE;
-    step("make mounts private", sys::mount("none", "/", "", nothing, ""))?;
+    sys::make_mounts_private()?;
     // Opened first: their paths are the host's.
     let mut points = Vec::new();
     for point in &setup.mounts {
@@ -84,7 +86,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
             "tmpfs",
             &setup.stage,
             "tmpfs",
-            libc::MS_NODEV | libc::MS_NOSUID,
+            MountFlags::NODEV | MountFlags::NOSUID,
             "mode=0700,size=512k",
         ),
     )?;
@@ -102,7 +104,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
     fs::create_dir("u")?;
     if let Some(device) = &setup.image {
         fs::create_dir("i")?;
-        let flags = libc::MS_NODEV | libc::MS_NOSUID;
+        let flags = MountFlags::NODEV | MountFlags::NOSUID;
         step(
             "mount the disk image",
             sys::mount(device, "i", "ext4", flags, "discard"),
@@ -128,7 +130,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
     let data = format!("lowerdir={roots},upperdir=u/ur,workdir=u/wr,{own}");
     step(
         "mount /",
-        sys::mount("overlay", "root", "overlay", libc::MS_NODEV, &data),
+        sys::mount("overlay", "root", "overlay", MountFlags::NODEV, &data),
     )?;
     let _ = fs::create_dir("root/tmp");
     for name in ["proc", "sys", "dev", "run", "usr"] {
@@ -140,7 +142,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
         let data = format!("lowerdir={usrs},upperdir=u/uu,workdir=u/wu,{own}");
         step(
             "mount /usr",
-            sys::mount("overlay", "root/usr", "overlay", libc::MS_NODEV, &data),
+            sys::mount("overlay", "root/usr", "overlay", MountFlags::NODEV, &data),
         )?;
     }
     drop(as_machine);
@@ -154,7 +156,7 @@ pub fn build(setup: &Setup, ids: Option<&OwnedFd>) -> io::Result<Points> {
         writable("root/usr")?;
     }
     devices(setup)?;
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     // In the machine's pid namespace, owned outside of its user namespace: nothing of /proc/sys can be written.
     step("mount /proc", sys::mount("proc", "root/proc", "proc", flags, ""))?;
     step("mask /proc", mask_proc())?;
@@ -219,14 +221,7 @@ fn access(ids: Option<&OwnedFd>, read_only: bool, setup: &Setup) -> Access {
 
 /// An overlay whose upper it could not use is mounted read-only without an error.
 fn writable(path: &str) -> io::Result<()> {
-    let text = sys::c(path)?;
-    // SAFETY: zero is a valid `statvfs`, and the text is live.
-    let flags = unsafe {
-        let mut found: libc::statvfs = std::mem::zeroed();
-        sys::check(libc::statvfs(text.as_ptr(), &raw mut found))?;
-        found.f_flag
-    };
-    if flags & libc::ST_RDONLY != 0 {
+    if statvfs(path)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(io::Error::other(format!(
             "{path} was mounted read-only: its upper directory cannot be used"
         )));
@@ -244,7 +239,7 @@ fn mask_proc() -> io::Result<()> {
             Err(error) => return Err(error),
         };
         if kind.is_dir() {
-            let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
             sys::mount("tmpfs", &path, "tmpfs", flags, "mode=0555,size=4k")?;
         } else {
             let nothing = open_tree("root/dev/null", false)?;
@@ -254,10 +249,19 @@ fn mask_proc() -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a device that everybody may use.
+fn device(path: &str, number: Dev, owner: u32) -> io::Result<()> {
+    let everybody = Mode::from_raw_mode(0o666);
+    mknodat(CWD, path, FileType::CharacterDevice, everybody, number)?;
+    // Once more, since the mask applies to it.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    chown(path, Some(owner), Some(owner))
+}
+
 fn devices(setup: &Setup) -> io::Result<()> {
     let base = setup.id_base.unwrap_or(0);
     let owner = format!("uid={base},gid={base}");
-    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     let data = format!("mode=0755,size=64k,{owner}");
     step(
         "mount /dev",
@@ -266,17 +270,7 @@ fn devices(setup: &Setup) -> io::Result<()> {
     for (name, major, minor) in DEVICES {
         let path = format!("root/dev/{name}");
         if setup.id_base.is_some() {
-            let text = sys::c(&path)?;
-            // SAFETY: a live text. The mode is set again, since the mask applies to it.
-            step("make a device", unsafe {
-                sys::check(libc::mknod(
-                    text.as_ptr(),
-                    libc::S_IFCHR | 0o666,
-                    libc::makedev(major, minor),
-                ))
-                .and_then(|_| sys::check(libc::chmod(text.as_ptr(), 0o666)))
-                .and_then(|_| sys::check(libc::chown(text.as_ptr(), base, base)))
-            })?;
+            step("make a device", device(&path, makedev(major, minor), base))?;
         } else {
             fs::write(&path, "")?;
             let node = step("bind a device", open_tree(&format!("/dev/{name}"), false))?;
@@ -305,7 +299,7 @@ fn devices(setup: &Setup) -> io::Result<()> {
         "mount /dev/pts",
         sys::mount("devpts", "root/dev/pts", "devpts", flags, &data),
     )?;
-    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
     let data = format!("mode=1777,size={},{owner}", setup.shm_bytes);
     step(
         "mount /dev/shm",

@@ -24,13 +24,12 @@ pub fn read(path: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{mknodat, FileType, Mode, CWD};
 
     #[test]
     fn what_is_no_regular_file_is_not_waited_for() {
         let path = format!("/tmp/nullspace-user-file-{}", std::process::id());
-        let text = std::ffi::CString::new(path.as_str()).unwrap();
-        // SAFETY: a live text.
-        assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o600) }, 0);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let read = read(&path);
         std::fs::remove_file(&path).unwrap();
         assert!(read.is_err());

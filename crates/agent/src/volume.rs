@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nullspace_agent::message::{Report, Volume};
 use nullspace_agent::mounts::{self, move_mount, Access};
 use nullspace_agent::{channel, files, limits};
+use rustix::net::SendFlags;
+use rustix::process::fchdir;
 
 use crate::confine;
 use crate::sys::{self, step};
@@ -19,7 +21,7 @@ pub fn run(control: OwnedFd, volume: &Volume, descriptors: Vec<OwnedFd>) {
         Ok(()) => Report::Ready,
         Err(error) => Report::Failed(error.to_string()),
     };
-    let told = channel::send(control.as_fd(), &report, &[], 0);
+    let told = channel::send(control.as_fd(), &report, &[], SendFlags::empty());
     drop(control);
     if let (Report::Ready, Ok(()), Some(session)) = (report, told, session) {
         files::serve_volume(session.into());
@@ -29,8 +31,7 @@ pub fn run(control: OwnedFd, volume: &Volume, descriptors: Vec<OwnedFd>) {
 /// Makes the volume the root, and gives up all rights but those over its files.
 fn enter(volume: &Volume, ids: Option<OwnedFd>) -> io::Result<()> {
     step("lower the limits", limits::lower())?;
-    let nothing = libc::MS_REC | libc::MS_PRIVATE;
-    step("make mounts private", sys::mount("none", "/", "", nothing, ""))?;
+    sys::make_mounts_private()?;
     let access = Access {
         read_only: false,
         ids: ids.as_ref().map(AsRawFd::as_raw_fd),
@@ -38,11 +39,7 @@ fn enter(volume: &Volume, ids: Option<OwnedFd>) -> io::Result<()> {
     };
     let tree = step("open the volume", mounts::detached(&volume.source, "", &access))?;
     step("mount the volume", move_mount(tree.as_fd(), &volume.source))?;
-    step(
-        "enter the volume",
-        // SAFETY: a live descriptor.
-        sys::check(unsafe { libc::fchdir(tree.as_raw_fd()) }),
-    )?;
+    step("enter the volume", fchdir(&tree))?;
     sys::change_root()?;
     drop(tree);
     confine::confine_to_files(&volume.filters, ids.as_ref())

@@ -3,18 +3,15 @@
 use std::os::fd::AsFd;
 
 use nullspace_agent::channel;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 fn limit_descriptors(most: u64) {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let limit = Rlimit {
+        current: Some(most),
+        ..getrlimit(Resource::Nofile)
     };
-    // SAFETY: a live structure.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        limit.rlim_cur = most;
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
-    }
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 #[test]
@@ -22,18 +19,19 @@ fn a_message_whose_descriptors_find_no_room_arrives_and_says_so() {
     let (ours, theirs) = channel::pair().unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
     for number in 1..=3_u32 {
-        channel::send(theirs.as_fd(), &number, &[file.as_fd(), file.as_fd()], 0).unwrap();
+        let twice = [file.as_fd(), file.as_fd()];
+        channel::send(theirs.as_fd(), &number, &twice, SendFlags::empty()).unwrap();
     }
     let mut buffer = Vec::new();
     // Whatever is open already stays open; nothing new has a number below the limit.
     limit_descriptors(3);
-    let cut = channel::receive::<u32>(ours.as_fd(), &mut buffer, 0)
+    let cut = channel::receive::<u32>(ours.as_fd(), &mut buffer, RecvFlags::empty())
         .unwrap()
         .unwrap();
     assert_eq!((cut.message, cut.descriptors.len(), cut.is_whole), (1, 0, false));
     limit_descriptors(256);
     for number in 2..=3 {
-        let whole = channel::receive::<u32>(ours.as_fd(), &mut buffer, 0)
+        let whole = channel::receive::<u32>(ours.as_fd(), &mut buffer, RecvFlags::empty())
             .unwrap()
             .unwrap();
         assert_eq!(

@@ -57,8 +57,7 @@ fn by_number(file: &str) -> HashMap<u32, String> {
 
 /// Home directory of the user that this process is.
 pub(super) fn home() -> String {
-    // SAFETY: it cannot fail.
-    let own = unsafe { libc::geteuid() }.to_string();
+    let own = rustix::process::geteuid().as_raw().to_string();
     let text = read("/etc/passwd");
     let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let line = lines.find(|fields| fields.get(2) == Some(&own.as_str()));

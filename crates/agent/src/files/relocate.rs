@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{lchown, symlink, DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    lgetxattr, llistxattr, lsetxattr, mknodat, utimensat, AtFlags, FileType, Mode, Timespec, Timestamps,
+    XattrFlags, CWD,
+};
 
 use super::serve::{nearest, open_without_waiting, remove_tree, Session};
 use super::write::temporary_name;
 use super::{Fault, Result};
-use crate::syscall::{c, check};
 
 /// Moves `from` to `to`, which are on different file systems.
 pub(super) fn relocate(session: &Session, from: &Path, to: &Path) -> Result<()> {
@@ -139,16 +142,9 @@ fn copy_content(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A pipe, a socket or a device.
 fn make_node(to: &Path, metadata: &Metadata) -> io::Result<()> {
-    let kind = metadata.mode() & libc::S_IFMT;
-    // SAFETY: a live text.
-    check(unsafe {
-        libc::mknod(
-            c(to.as_os_str().as_bytes())?.as_ptr(),
-            kind | 0o600,
-            metadata.rdev(),
-        )
-    })
-    .map(drop)
+    let kind = FileType::from_raw_mode(metadata.mode());
+    let owner_only = Mode::RUSR | Mode::WUSR;
+    Ok(mknodat(CWD, to, kind, owner_only, metadata.rdev())?)
 }
 
 /// Owner, permissions, attributes and times. Only root can give files away; for others the copy is their own.
@@ -159,51 +155,31 @@ fn keep_properties(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()
         let lent = if is_owner_kept { 0 } else { 0o6000 };
         fs::set_permissions(to, fs::Permissions::from_mode(metadata.mode() & 0o7777 & !lent))?;
     }
-    copy_attributes(from, to)?;
-    let time = |seconds, nanoseconds| libc::timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
+    copy_attributes(from, to);
+    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+    let times = Timestamps {
+        last_access: time(metadata.atime(), metadata.atime_nsec()),
+        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
     };
-    let times = [
-        time(metadata.atime(), metadata.atime_nsec()),
-        time(metadata.mtime(), metadata.mtime_nsec()),
-    ];
-    // SAFETY: a live text and two live times.
-    check(unsafe {
-        libc::utimensat(
-            libc::AT_FDCWD,
-            c(to.as_os_str().as_bytes())?.as_ptr(),
-            times.as_ptr(),
-            libc::AT_SYMLINK_NOFOLLOW,
-        )
-    })
-    .map(drop)
+    Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Extended attributes, as far as the other file system and the user's rights take them.
-fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (c(from.as_os_str().as_bytes())?, c(to.as_os_str().as_bytes())?);
-    // SAFETY: a live text; the length asked for is that of the buffer.
-    let names = filled(|buffer, len| unsafe { libc::llistxattr(from.as_ptr(), buffer.cast(), len) });
+fn copy_attributes(from: &Path, to: &Path) {
+    let names = filled(|buffer| llistxattr(from, buffer));
     for name in names.split_inclusive(|byte| *byte == 0) {
         let Ok(name) = CStr::from_bytes_with_nul(name) else {
             continue;
         };
-        // SAFETY: live texts; the length asked for is that of the buffer.
-        let value = filled(|buffer, len| unsafe {
-            libc::lgetxattr(from.as_ptr(), name.as_ptr(), buffer.cast(), len)
-        });
-        // SAFETY: live texts, and a buffer of the length given.
-        unsafe { libc::lsetxattr(to.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+        let value = filled(|buffer| lgetxattr(from, name, buffer));
+        let _ = lsetxattr(to, name, &value, XattrFlags::empty());
     }
-    Ok(())
 }
 
 /// What a call writes that says the length when it gets no room; nothing when it fails.
-fn filled(call: impl Fn(*mut u8, usize) -> isize) -> Vec<u8> {
-    let len = usize::try_from(call(std::ptr::null_mut(), 0)).unwrap_or(0);
-    let mut buffer = vec![0; len];
-    let len = usize::try_from(call(buffer.as_mut_ptr(), len)).unwrap_or(0);
+fn filled(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> Vec<u8> {
+    let mut buffer = vec![0; call(&mut []).unwrap_or(0)];
+    let len = call(&mut buffer).unwrap_or(0);
     buffer.truncate(len);
     buffer
 }

@@ -1,12 +1,17 @@
 //! One session: frames in, frames and descriptors out.
 
-use std::ffi::CString;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fs::{fstatfs, memfd_create, FsWord, MemfdFlags, Mode, PROC_SUPER_MAGIC};
+use rustix::net::{sendmsg, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::umask;
 
 use super::names::{self, Names};
 use super::steps::Handles;
@@ -32,8 +37,8 @@ pub fn serve_volume(channel: UnixStream) {
 }
 
 fn run(channel: UnixStream, names: Names) {
-    // SAFETY: it cannot fail, and this process makes no files but those of requests.
-    unsafe { libc::umask(0o022) };
+    // This process makes no files but those of requests.
+    umask(Mode::from_raw_mode(0o022));
     let mut session = Session::new(channel, names);
     while let Ok(Some(op)) = session.receive() {
         let sent = match op {
@@ -255,18 +260,13 @@ impl Session {
 
     /// Whether the other side has gone: what takes long asks now and then.
     pub(super) fn is_abandoned(&self) -> bool {
-        let mut poll = libc::pollfd {
-            fd: self.channel.as_raw_fd(),
-            events: libc::POLLRDHUP,
-            revents: 0,
-        };
-        // SAFETY: one entry, which lives longer than the call.
-        let ready = unsafe { libc::poll(&mut poll, 1, 0) };
-        ready > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) != 0
+        let mut waiting = [PollFd::new(&self.channel, PollFlags::RDHUP)];
+        let is_ready = poll(&mut waiting, Some(&Timespec::default())).is_ok();
+        is_ready && !waiting[0].revents().is_empty()
     }
 
-    pub(super) fn channel(&self) -> RawFd {
-        self.channel.as_raw_fd()
+    pub(super) fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 
     /// The next request; `None` at the end.
@@ -300,7 +300,7 @@ impl Session {
         let mut frame = (body.len() as u32).to_le_bytes().to_vec();
         frame.append(&mut body);
         let sent = match fd {
-            Some(fd) => send_with(self.channel.as_raw_fd(), &frame, fd.as_raw_fd())?,
+            Some(fd) => send_with(&self.channel, &frame, fd.as_fd())?,
             None => 0,
         };
         self.channel.write_all(&frame[sent..])
@@ -308,28 +308,13 @@ impl Session {
 }
 
 /// Sends some bytes, at least one, with a descriptor.
-fn send_with(channel: RawFd, bytes: &[u8], fd: RawFd) -> io::Result<usize> {
-    // A `cmsghdr` with room for one descriptor; u64 for its alignment.
-    let mut control = [0u64; 8];
-    let mut part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
-    // SAFETY: the pointers are to values that outlive the call; the control buffer is larger than CMSG_SPACE(4).
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
-        let header = libc::CMSG_FIRSTHDR(&message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd);
-        let sent = libc::sendmsg(channel, &message, libc::MSG_NOSIGNAL);
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
+fn send_with(channel: &UnixStream, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let passed = [fd];
+    control.push(SendAncillaryMessage::ScmRights(&passed));
+    let bytes = [IoSlice::new(bytes)];
+    Ok(sendmsg(channel, &bytes, &mut control, SendFlags::NOSIGNAL)?)
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -376,25 +361,17 @@ pub(super) fn open_without_waiting(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Number of `/sys`. Source: statfs(2).
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
+
 fn is_made_up(file: &File) -> bool {
-    // SAFETY: plain numbers, filled by the kernel.
-    unsafe {
-        let mut found: libc::statfs = std::mem::zeroed();
-        libc::fstatfs(file.as_raw_fd(), &mut found) != 0
-            || [libc::PROC_SUPER_MAGIC as u64, libc::SYSFS_MAGIC as u64].contains(&(found.f_type as u64))
-    }
+    fstatfs(file).map_or(true, |found| {
+        [PROC_SUPER_MAGIC, SYSFS_MAGIC].contains(&found.f_type)
+    })
 }
 
 fn memory_file() -> io::Result<File> {
-    let name = CString::default();
-    // SAFETY: the name is a C string; the descriptor is new and owned by nothing else.
-    unsafe {
-        let fd = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(File::from_raw_fd(fd))
-    }
+    Ok(memfd_create("", MemfdFlags::CLOEXEC)?.into())
 }
 
 /// `path`, or what is nearest above it and exists, without symlinks; and the parts that do not exist.

@@ -5,13 +5,19 @@
 //! told (a directory above it was renamed), once in a while.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::{retry_on_intr, Errno};
 
 use super::serve::Session;
 use super::text::shown;
@@ -27,15 +33,15 @@ const LOOK: Duration = Duration::from_secs(1);
 const LOOK_WHILE_GONE: Duration = Duration::from_millis(50);
 /// How long a directory may be gone before its watch ends. A file may be gone as long as its directory is there.
 const GONE: Duration = Duration::from_secs(1);
-const MASK: u32 = libc::IN_CREATE
-    | libc::IN_MODIFY
-    | libc::IN_DELETE
-    | libc::IN_DELETE_SELF
-    | libc::IN_MOVED_FROM
-    | libc::IN_MOVED_TO
-    | libc::IN_MOVE_SELF
-    | libc::IN_ATTRIB
-    | libc::IN_EXCL_UNLINK;
+const MASK: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ATTRIB)
+    .union(WatchFlags::EXCL_UNLINK);
 
 /// Reports until the other side closes or the watched path is gone.
 pub(super) fn run(session: &mut Session, path: &Path, recursive: bool) {
@@ -74,30 +80,24 @@ enum Ready {
 }
 
 fn wait(session: &Session, inotify: &OwnedFd, patience: Duration) -> io::Result<Ready> {
-    let entry = |fd| libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
+    let patience = Timespec {
+        tv_sec: patience.as_secs() as i64,
+        tv_nsec: patience.subsec_nanos().into(),
     };
-    let mut entries = [entry(inotify.as_raw_fd()), entry(session.channel())];
-    loop {
-        // SAFETY: two entries, which live longer than the call.
-        match unsafe { libc::poll(entries.as_mut_ptr(), 2, patience.as_millis() as libc::c_int) } {
-            0 => return Ok(Ready::Nothing),
-            // A watched session takes no more requests, so that anything to read is its end.
-            1.. if entries[1].revents != 0 => return Ok(Ready::Closed),
-            1.. => return Ok(Ready::Changes),
-            _ => {}
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
+    let mut entries = [
+        PollFd::new(inotify, PollFlags::IN),
+        PollFd::from_borrowed_fd(session.channel(), PollFlags::IN),
+    ];
+    match retry_on_intr(|| poll(&mut entries, Some(&patience)))? {
+        0 => Ok(Ready::Nothing),
+        // A watched session takes no more requests, so that anything to read is its end.
+        _ if !entries[1].revents().is_empty() => Ok(Ready::Closed),
+        _ => Ok(Ready::Changes),
     }
 }
 
 struct Watch {
-    inotify: OwnedFd,
+    inotify: Rc<OwnedFd>,
     root: PathBuf,
     recursive: bool,
     /// Watch number of what is at the path; `None` while nothing is.
@@ -119,16 +119,10 @@ struct Watched {
 
 impl Watch {
     fn begin(root: PathBuf, recursive: bool) -> Result<Self> {
-        // SAFETY: the descriptor is new and owned by nothing else.
-        let inotify = unsafe {
-            let fd = libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK);
-            if fd < 0 {
-                return Err(Fault::at(&root, &io::Error::last_os_error()));
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .map_err(|error| Fault::at(&root, &error.into()))?;
         let mut watch = Self {
-            inotify,
+            inotify: Rc::new(inotify),
             root,
             recursive,
             at: None,
@@ -163,12 +157,7 @@ impl Watch {
 
     /// The watch number of an inode stays the same, and no other one gets it.
     fn number(&self, path: &Path) -> io::Result<i32> {
-        let text = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: the path is a C string.
-        match unsafe { libc::inotify_add_watch(self.inotify.as_raw_fd(), text.as_ptr(), MASK) } {
-            -1 => Err(io::Error::last_os_error()),
-            number => Ok(number),
-        }
+        Ok(inotify::add_watch(&self.inotify, path, MASK)?)
     }
 
     fn add(&mut self, path: &Path) -> Result<i32> {
@@ -236,14 +225,12 @@ impl Watch {
 
     /// Forgets a directory that was moved away, with all below it: its old path would be wrong.
     fn forget(&mut self, directory: &Path) {
-        let inotify = self.inotify.as_raw_fd();
         let mut forgotten = 0;
         self.watched.retain(|number, watched| {
             let is_below = watched.path.starts_with(directory);
             if is_below {
                 forgotten += watched.names.len();
-                // SAFETY: plain numbers.
-                unsafe { libc::inotify_rm_watch(inotify, *number) };
+                let _ = inotify::remove_watch(&self.inotify, *number);
             }
             !is_below
         });
@@ -326,33 +313,29 @@ impl Watch {
 
     /// What has happened since the last time. Repetitions in a row are told once.
     fn read(&mut self) -> io::Result<Vec<Reply>> {
-        let mut buffer = [0u8; 64 << 10];
-        // SAFETY: pointer and length are those of `buffer`.
-        let len = unsafe { libc::read(self.inotify.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        let len = match usize::try_from(len) {
-            Ok(len) => len,
-            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return Err(io::Error::last_os_error()),
-        };
-        let mut rest = &buffer[..len];
+        let mut buffer = [MaybeUninit::uninit(); 64 << 10];
+        let mut reader = Reader::new(self.inotify.clone(), &mut buffer);
         let mut told = Vec::new();
-        while rest.len() >= size_of::<libc::inotify_event>() {
-            // SAFETY: there are enough bytes, and any bytes are such an event.
-            let event: libc::inotify_event =
-                unsafe { rest.as_ptr().cast::<libc::inotify_event>().read_unaligned() };
-            let end = size_of::<libc::inotify_event>() + event.len as usize;
-            let name = &rest[size_of::<libc::inotify_event>()..end];
-            let name = name.split(|b| *b == 0).next().unwrap_or_default();
-            self.take(&event, OsStr::from_bytes(name), &mut told);
-            rest = &rest[end..];
+        loop {
+            match reader.next() {
+                Ok(event) => self.take(&event, &mut told),
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+            if reader.is_buffer_empty() {
+                break;
+            }
         }
         told.dedup();
         Ok(told)
     }
 
-    fn take(&mut self, event: &libc::inotify_event, name: &OsStr, told: &mut Vec<Reply>) {
-        let is = |flag: u32| event.mask & flag != 0;
-        if is(libc::IN_Q_OVERFLOW) {
+    fn take(&mut self, event: &inotify::Event<'_>, told: &mut Vec<Reply>) {
+        let (number, flags) = (event.wd(), event.events());
+        let name = event.file_name().map_or(&[][..], |name| name.to_bytes());
+        let name = OsStr::from_bytes(name);
+        let is = |flag: ReadFlags| flags.intersects(flag);
+        if is(ReadFlags::QUEUE_OVERFLOW) {
             told.push(Reply::Event(self.event(EventKind::Resync, &self.root)));
             // Directories that were made meanwhile are not watched yet.
             let root = self.root.clone();
@@ -368,35 +351,35 @@ impl Watch {
             );
             return;
         }
-        let Some(directory) = self.watched.get(&event.wd).map(|watched| watched.path.clone()) else {
+        let Some(directory) = self.watched.get(&number).map(|watched| watched.path.clone()) else {
             return;
         };
-        let is_root = self.at == Some(event.wd);
+        let is_root = self.at == Some(number);
         if is_root && name.is_empty() {
             // Also a changed count of links says that another file may be at the path.
-            let gone = if is(libc::IN_MOVE_SELF) {
+            let gone = if is(ReadFlags::MOVE_SELF) {
                 EventKind::Rename
             } else {
                 EventKind::Remove
             };
-            if is(libc::IN_IGNORED) {
+            if is(ReadFlags::IGNORED) {
                 self.at = None;
                 self.forget(&directory);
                 self.gone_since = Instant::now();
                 told.push(Reply::Event(self.event(gone, &directory)));
             }
             told.extend(self.look(Some(gone)));
-            if self.at != Some(event.wd) {
+            if self.at != Some(number) {
                 return;
             }
         }
-        if is(libc::IN_IGNORED) {
-            if let Some(old) = self.watched.remove(&event.wd) {
+        if is(ReadFlags::IGNORED) {
+            if let Some(old) = self.watched.remove(&number) {
                 self.names -= old.names.len();
             }
             return;
         }
-        if is(libc::IN_DELETE_SELF | libc::IN_MOVE_SELF) {
+        if is(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
             return; // a directory below is told of by the one above it
         }
         let path = if name.is_empty() {
@@ -405,25 +388,25 @@ impl Watch {
             directory.join(name)
         };
         let is_overwritten = match () {
-            () if is(libc::IN_CREATE | libc::IN_MOVED_TO) => {
-                self.note(event.wd, name) && is(libc::IN_MOVED_TO) && !is(libc::IN_ISDIR)
+            () if is(ReadFlags::CREATE | ReadFlags::MOVED_TO) => {
+                self.note(number, name) && is(ReadFlags::MOVED_TO) && !is(ReadFlags::ISDIR)
             }
-            () if is(libc::IN_MOVED_FROM | libc::IN_DELETE) => {
-                self.forget_name(event.wd, name);
+            () if is(ReadFlags::MOVED_FROM | ReadFlags::DELETE) => {
+                self.forget_name(number, name);
                 false
             }
             () => false,
         };
         let kind = match () {
             () if is_overwritten => EventKind::Write,
-            () if is(libc::IN_CREATE | libc::IN_MOVED_TO) => EventKind::Create,
-            () if is(libc::IN_MOVED_FROM) => EventKind::Rename,
-            () if is(libc::IN_DELETE) => EventKind::Remove,
-            () if is(libc::IN_MODIFY) => EventKind::Write,
+            () if is(ReadFlags::CREATE | ReadFlags::MOVED_TO) => EventKind::Create,
+            () if is(ReadFlags::MOVED_FROM) => EventKind::Rename,
+            () if is(ReadFlags::DELETE) => EventKind::Remove,
+            () if is(ReadFlags::MODIFY) => EventKind::Write,
             () => EventKind::Attributes,
         };
         told.push(Reply::Event(self.event(kind, &path)));
-        if !(self.recursive && is(libc::IN_ISDIR)) {
+        if !(self.recursive && is(ReadFlags::ISDIR)) {
             return;
         }
         if kind == EventKind::Rename {

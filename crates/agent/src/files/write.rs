@@ -1,12 +1,13 @@
 //! Writing: a new file beside the old one, renamed into its place when it is whole.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{accessat, Access, AtFlags, CWD};
+use rustix::rand::{getrandom, GetRandomFlags};
 
 use super::serve::nearest;
 use super::text::shown;
@@ -106,23 +107,14 @@ impl Drop for New {
 
 /// Renaming over a file needs no right to it, writing does. It is not opened for that: a program that runs cannot be.
 fn may_write(path: &Path) -> io::Result<()> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the path is a C string.
-    let failed = unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) };
-    if failed != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    Ok(accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
 pub(super) fn temporary_name() -> io::Result<String> {
     // Not from a file: a volume has no devices.
     let mut random = [0_u8; 8];
-    // SAFETY: pointer and length are those of `random`.
-    let filled = unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
-    if filled != random.len() as isize {
-        return Err(io::Error::last_os_error());
-    }
+    // So few come whole.
+    getrandom(&mut random, GetRandomFlags::empty())?;
     Ok(format!(
         "{TEMPORARY}{:016x}{TEMPORARY_END}",
         u64::from_le_bytes(random)

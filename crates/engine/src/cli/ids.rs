@@ -6,6 +6,9 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::process::{waitpid, Pid, WaitOptions};
+use rustix::thread::{unshare_unsafe, UnshareFlags};
+
 use crate::isolation::ids::{is_computers_root, IDS};
 
 /// Enters the namespace where that is possible; the process stays the same. To be called while this process has one thread.
@@ -80,6 +83,11 @@ fn first_of(subordinate: &str, passwd: &str, uid: u32) -> Option<u32> {
     })
 }
 
+fn unshare_users() -> rustix::io::Result<()> {
+    // SAFETY: descriptors stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }
+}
+
 /// Whether a process that has a namespace of its own gets the ids.
 fn try_out(map: &Map) -> io::Result<bool> {
     let (mut made, is_made) = io::pipe()?;
@@ -89,8 +97,7 @@ fn try_out(map: &Map) -> io::Result<bool> {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             drop((made, done));
-            // SAFETY: no pointers.
-            let is_alone = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
+            let is_alone = unshare_users().is_ok();
             let _ = (&is_made).write_all(&[u8::from(is_alone)]);
             let _ = (&wait).read(&mut [0]);
             // SAFETY: no pointers.
@@ -102,8 +109,7 @@ fn try_out(map: &Map) -> io::Result<bool> {
             made.read_exact(&mut byte)?;
             let works = byte[0] == 1 && map.give_to(child as u32);
             drop(done);
-            // SAFETY: a child of ours that was not collected.
-            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            let _ = waitpid(Pid::from_raw(child), WaitOptions::empty());
             Ok(works)
         }
     }
@@ -124,14 +130,11 @@ fn map_self(map: &Map) -> io::Result<()> {
         }
         child => {
             drop(made);
-            // SAFETY: no pointers.
-            let is_alone = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
-            if is_alone {
+            if unshare_users().is_ok() {
                 (&is_made).write_all(b"m")?;
             }
             drop(is_made);
-            // SAFETY: a child of ours that was not collected.
-            unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            let _ = waitpid(Pid::from_raw(child), WaitOptions::empty());
             Ok(())
         }
     }

@@ -101,7 +101,7 @@ struct Source {
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
 
-    /// A tarball of one, compressed or not, such as `docker export` writes.
+    /// A tarball of one, such as `docker export` writes; it may be packed with gzip, xz or zstd.
     #[arg(long, value_name = "FILE")]
     tarball: Option<PathBuf>,
 }

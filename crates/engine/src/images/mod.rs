@@ -6,6 +6,7 @@
 //! - `client`: requests, redirects, tokens, tries
 //! - `manifest`: what registries say of images
 //! - `archive`: a layer's archive on its way, which `unpack` makes a directory of; `finish` adds what every machine needs
+//! - [`root_files`]: a directory or an archive of this computer, in place of an image
 //!
 //! A layer is kept under the digest of its unpacked archive, once, for all images that have it. It is put in its place
 //! whole, and only after both of its digests were checked. Knows nothing of templates and of the store.
@@ -17,6 +18,7 @@ mod error;
 mod finish;
 mod manifest;
 mod reference;
+mod root_files;
 mod sigv4;
 mod unpack;
 
@@ -30,7 +32,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use nullspace_agent::trees::Chain;
 use sha2::{Digest, Sha256};
 
-use crate::isolation::{meter, Backend, IsolationError};
+use crate::isolation::{meter, Backend, IsolationError, RootFiles};
 use archive::Download;
 use client::{Client, Repository, Told};
 use manifest::{Configuration, Descriptor, Manifest};
@@ -39,6 +41,7 @@ pub use auth::Auth;
 pub use error::{Error, Kind, Result};
 pub use manifest::ImageConfig;
 pub use reference::{Platform, Reference};
+pub use root_files::root_files;
 pub use unpack::Limits;
 
 /// Begin of the names of layers that came with images.
@@ -287,6 +290,11 @@ impl Images {
             pruned.removed.insert(name, bytes);
         }
         Ok(pruned)
+    }
+
+    /// The same as [`root_files`], as long as there is room.
+    pub fn root_files(&self, source: &std::path::Path) -> crate::isolation::Result<RootFiles> {
+        root_files(source, self.room.clone())
     }
 
     fn check_room(&self) -> Result<()> {

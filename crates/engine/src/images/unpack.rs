@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
+use lzma_rust2::XzReader;
 use nullspace_agent::trees::Removal;
 use rustix::fs::{
     chmodat, chownat, fchmod, fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, openat2, statat,
@@ -65,6 +66,8 @@ const PIECE: usize = 128 << 10;
 const LONGEST_END: usize = 511 + 2 * 512;
 /// Largest window of zstd that is taken, as a power of two: what `zstd --long` uses.
 const ZSTD_WINDOW: u32 = 27;
+/// Most memory that xz may ask for: twice what `xz -9` does.
+const XZ_MEMORY_KIB: u32 = 128 << 10;
 /// In front of the name of what is hidden from the layers below. Source: OCI image specification, "Whiteouts".
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -167,15 +170,18 @@ pub fn layer(
 /// Takes the compression off, whichever it is: media types say less than the bytes.
 fn open<'a>(mut archive: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut begin = Vec::new();
-    archive.by_ref().take(4).read_to_end(&mut begin)?;
+    archive.by_ref().take(6).read_to_end(&mut begin)?;
     let is_gzip = begin.starts_with(&[0x1f, 0x8b]);
+    let is_xz = begin.starts_with(b"\xfd7zXZ\0");
     let is_zstd = matches!(
         begin[..],
-        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
     );
     let archive = BufReader::with_capacity(PIECE, io::Cursor::new(begin).chain(archive));
     Ok(if is_gzip {
         Box::new(flate2::bufread::MultiGzDecoder::new(archive))
+    } else if is_xz {
+        Box::new(XzReader::new_mem_limit(archive, true, XZ_MEMORY_KIB))
     } else if is_zstd {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(archive)?;
         decoder.window_log_max(ZSTD_WINDOW)?;
@@ -707,6 +713,7 @@ fn failed_io(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
     fn archive() -> Vec<u8> {
@@ -727,6 +734,28 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
+    #[test]
+    fn every_compression_is_taken_off() {
+        let plain = archive();
+        let gzip = |bytes: &[u8]| {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(bytes).unwrap();
+            packed.finish().unwrap()
+        };
+        let xz = |bytes: &[u8]| {
+            let options = lzma_rust2::XzOptions::with_preset(1);
+            let mut packed = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+            packed.write_all(bytes).unwrap();
+            packed.finish().unwrap()
+        };
+        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+        for packed in [gzip(&plain), xz(&plain), zstd, plain.clone()] {
+            let mut found = Vec::new();
+            open(&packed[..]).unwrap().read_to_end(&mut found).unwrap();
+            assert!(found == plain, "{:x?}", &packed[..6]);
+        }
+    }
+
     /// In a thread whose rights are those of nobody: the kernel keeps them by thread.
     #[test]
     fn an_engine_without_rights_unpacks_what_it_may_own() {
@@ -742,12 +771,9 @@ mod tests {
         }
         let to = root.clone();
         let work = move || {
-            // SAFETY: no pointers. Straight to the kernel, which changes this thread only.
-            unsafe {
-                let id = libc::c_long::from(NOBODY);
-                assert_eq!(libc::syscall(libc::SYS_setresgid, id, id, id), 0);
-                assert_eq!(libc::syscall(libc::SYS_setresuid, id, id, id), 0);
-            }
+            let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+            set_thread_res_gid(gid, gid, gid).unwrap();
+            set_thread_res_uid(uid, uid, uid).unwrap();
             let archive = archive();
             let size = archive.len() as u64;
             layer(&archive[..], size, &to, &Limits::default(), &|| Ok(()))

@@ -1,6 +1,6 @@
 //! Files of a started machine, or of a volume: the engine's end of a session.
 //!
-//! What a machine answers is believed in nothing: lengths are bounded, descriptors must be regular files.
+//! No answer of a machine is trusted: lengths are bounded, descriptors must be regular files.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};

@@ -8,7 +8,7 @@
 //! - [`Secrets`]: what a machine uses and never sees
 //! - [`meter`], [`remove`]: how much machines wrote, and its removal
 //!
-//! Everything that a machine says is believed in nothing: sizes are bounded, descriptors are checked.
+//! Nothing that a machine says is trusted: sizes are bounded, descriptors are checked.
 
 pub mod descriptors;
 mod egress;
@@ -286,6 +286,14 @@ pub struct Layer {
 /// Puts the files of a layer into the folder that it is given: `root` in it becomes the machine's `/`.
 pub type Fill = Box<dyn FnOnce(&Path) -> Result<()> + Send>;
 
+/// A root file system that somebody brought.
+pub enum RootFiles {
+    /// A directory of this computer, which is copied.
+    Directory(PathBuf),
+    /// Anything else: puts it into the folder that it is given, which becomes the machine's `/`.
+    Packed(Fill),
+}
+
 /// Files of a volume, worked on by a process that sees nothing else.
 pub struct VolumeFiles {
     /// A session of file operations. Closing it ends the process.
@@ -308,8 +316,8 @@ pub trait Backend: Send + Sync + 'static {
     /// directories. Called once, before the first start.
     async fn recover(&self) -> Result<()>;
 
-    /// Copies a root file system, a directory or a tarball, into a layer named `name`.
-    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer>;
+    /// Makes a layer named `name` of a root file system.
+    async fn import_layer(&self, name: &str, source: RootFiles) -> Result<Layer>;
 
     /// Makes a layer named `name` of what `fill` puts into it, whole or not at all. Ids of its files are those that they
     /// have in a machine.

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nullspace_agent::trees::{rename_by_force, Removal};
+use rustix::process::setpriority_process;
 
 /// How long to wait before what could not be removed is tried again.
 const NEXT_TRY: Duration = Duration::from_secs(600);
@@ -113,8 +114,8 @@ impl Shared {
     }
 
     fn run(&self) {
-        // SAFETY: no pointers; 0 is this thread.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+        // Without a number: this thread.
+        let _ = setpriority_process(None, NICENESS);
         let mut told = BTreeSet::new();
         while !self.is_over.load(Ordering::Acquire) {
             let mut more = self.more.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,12 +202,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_removed_keeps_nothing_else_from_it() {
-        use nix::mount::{mount, umount, MsFlags};
+        use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
         let place = tempfile::tempdir().unwrap();
         let held = place.path().join("trash/held/mounted");
         fs::create_dir_all(&held).unwrap();
         fs::create_dir_all(place.path().join("trash/other")).unwrap();
-        if let Err(error) = mount(Some("t"), &held, Some("tmpfs"), MsFlags::empty(), None::<&str>) {
+        if let Err(error) = mount("t", &held, "tmpfs", MountFlags::empty(), None) {
             eprintln!("skipped: nothing can be mounted here: {error}");
             return;
         }
@@ -221,7 +222,7 @@ mod tests {
             entries(&place.path().join("trash")) == 1
         });
         let stays = fs::read_to_string(held.join("file"));
-        umount(&held).unwrap();
+        unmount(&held, UnmountFlags::empty()).unwrap();
         assert_eq!(stays.unwrap(), "of another file system");
         drop(trash);
         let _next = Trash::new(place.path().join("trash"));

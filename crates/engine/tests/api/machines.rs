@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::{until, Served};
 use serde_json::json;
 
-/// The body of the Python SDK for `Machine.create(template="base")`. Source: python-sdk-drive.
+/// The body of the Python SDK for `Machine.create(template="base")`. Source: a recording of it.
 fn plain() -> serde_json::Value {
     json!({
         "template": "base", "vcpus": 2, "memory_mb": 512, "timeout_ms": 300_000, "auto_resume": false, "envs": {},

@@ -3,6 +3,7 @@
 
 use crate::support::{until, Served};
 use reqwest::Method;
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
@@ -217,7 +218,7 @@ async fn a_directory_comes_as_an_archive() {
     std::fs::write(directory.join("d/e").join(&long), "long").unwrap();
     std::fs::write(directory.join("d/.nullspace-0000000000000000.tmp"), "half").unwrap();
     std::os::unix::fs::symlink("e", directory.join("d/link")).unwrap();
-    nix::unistd::mkfifo(&directory.join("d/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mknodat(CWD, directory.join("d/pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     let asked = json!({ "path": "/d", "archive_format": "tar" });
     let url = post(&served, &id, "download-url", asked).await.expect(200)["url"]
         .as_str()
@@ -255,10 +256,7 @@ async fn an_upload_in_parts_appears_whole_and_keeps_to_its_limits() {
     let (served, id, directory) = volume().await;
     let base = format!("/v1/volumes/{id}/uploads");
     let bytes = vec![3_u8; 5_000_000];
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let digest = hex::encode(Sha256::digest(&bytes));
     let body = |conflict: &str| {
         json!({
             "kind": "file", "source_kind": "restartable_file", "target_path": "/in/up.bin", "content_length": bytes.len(),

@@ -20,7 +20,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nullspace_engine::images::{Auth, Error, Image, Images, Options, Platform, Progress, Pull, Reference};
 use nullspace_engine::isolation::{
-    Backend, Capabilities, Fill, IsolationError, Layer, Result as Isolated, Running, StartSpec, VolumeFiles,
+    Backend, Capabilities, Fill, IsolationError, Layer, Result as Isolated, RootFiles, Running, StartSpec,
+    VolumeFiles,
 };
 use registry::{Registry, CONFIG, GZIP, MANIFEST};
 use serde_json::{json, Value};
@@ -54,7 +55,7 @@ impl Backend for Shelf {
         nothing()
     }
 
-    async fn import_layer(&self, _: &str, _: &Path) -> Isolated<Layer> {
+    async fn import_layer(&self, _: &str, _: RootFiles) -> Isolated<Layer> {
         nothing()
     }
 

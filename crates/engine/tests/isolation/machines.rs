@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lab::{finish, processes, run, sh, shell, spec, traces, until, Lab};
+use nullspace_engine::images::root_files;
 use nullspace_engine::isolation::files::{EntryKind, Files, Op};
-use nullspace_engine::isolation::{Backend, ExecSpec, IsolationError, Limit, PtySize, Running, StartSpec};
+use nullspace_engine::isolation::{
+    Backend, ExecSpec, IsolationError, Layer, Limit, PtySize, Result, Running, StartSpec,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 #[tokio::test]
@@ -470,6 +474,11 @@ async fn forks_begin_with_the_files_of_their_parent() {
     assert_eq!(std::fs::read_dir(lab.state().join("layers")).unwrap().count(), 0);
 }
 
+async fn import(lab: &Lab, name: &str, source: &Path) -> Result<Layer> {
+    let files = root_files(source, Arc::new(|| Ok(())))?;
+    lab.backend.import_layer(name, files).await
+}
+
 #[tokio::test]
 #[cfg_attr(not_root, ignore = "needs root")]
 async fn a_folder_and_a_tarball_become_layers() {
@@ -489,8 +498,8 @@ async fn a_folder_and_a_tarball_become_layers() {
         .arg(".")
         .status();
     assert!(packed.unwrap().success());
-    lab.backend.import_layer("folder", &source).await.unwrap();
-    lab.backend.import_layer("tarball", &tarball).await.unwrap();
+    import(&lab, "folder", &source).await.unwrap();
+    import(&lab, "tarball", &tarball).await.unwrap();
     for name in ["folder", "tarball"] {
         let machine = lab
             .start(StartSpec {
@@ -506,10 +515,10 @@ async fn a_folder_and_a_tarball_become_layers() {
         machine.stop().await.unwrap();
     }
     std::fs::write(&tarball, "no tarball").unwrap();
-    assert!(lab.backend.import_layer("broken", &tarball).await.is_err());
+    assert!(import(&lab, "broken", &tarball).await.is_err());
     assert!(!lab.state().join("layers/broken").exists());
     assert!(matches!(
-        lab.backend.import_layer("none", &lab.state().join("none")).await,
+        import(&lab, "none", &lab.state().join("none")).await,
         Err(IsolationError::Invalid(_))
     ));
 }
@@ -524,7 +533,7 @@ async fn links_in_the_place_of_what_is_mounted_lead_nowhere() {
         std::fs::create_dir(elsewhere.path().join(name)).unwrap();
         std::os::unix::fs::symlink(elsewhere.path().join(name), source.join(name)).unwrap();
     }
-    lab.backend.import_layer("links", &source).await.unwrap();
+    import(&lab, "links", &source).await.unwrap();
     let machine = lab
         .start(StartSpec {
             layers: vec!["links".to_owned()],

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{backend, sh, spec, Lab};
 use nullspace_engine::isolation::{Backend, StartSpec};
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 
 /// Nests 3 600 directories in each other below /root/old: more than a path can name, or a recursion survives.
 const NEST: &str = "cd /root; p=$(printf 'd/%.0s' {1..1200}); mkdir old; \
@@ -111,14 +112,7 @@ async fn what_cannot_be_removed_stops_no_start() {
     let lab = Lab::open().await;
     let held = lab.state().join("machines/mch_left/held");
     fs::create_dir_all(&held).unwrap();
-    nix::mount::mount(
-        Some("t"),
-        &held,
-        Some("tmpfs"),
-        nix::mount::MsFlags::empty(),
-        None::<&str>,
-    )
-    .unwrap();
+    mount("t", &held, "tmpfs", MountFlags::empty(), None).unwrap();
     let recovered = lab.backend.recover().await;
     let started = lab.backend.start(spec("beside")).await;
     let at = fs::read_dir(lab.state().join("trash"))
@@ -127,7 +121,7 @@ async fn what_cannot_be_removed_stops_no_start() {
         .flatten()
         .map(|entry| entry.path().join("held"))
         .find(|path| path.exists());
-    nix::mount::umount(at.as_deref().unwrap_or(&held)).unwrap();
+    unmount(at.as_deref().unwrap_or(&held), UnmountFlags::empty()).unwrap();
     recovered.unwrap();
     started.unwrap().stop().await.unwrap();
 }

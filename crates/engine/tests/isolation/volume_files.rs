@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nullspace_engine::isolation::files::{FileError, Files, Op};
 use nullspace_engine::isolation::{Backend, Mount, StartSpec, VolumeFiles};
+use rustix::fs::{makedev, mknodat, FileType, Mode, CWD};
 use tokio_util::sync::CancellationToken;
 
 use crate::lab::{sh, spec, Lab};
@@ -84,10 +85,12 @@ async fn links_of_a_machine_lead_nowhere_out_of_the_volume() {
 async fn pipes_and_devices_neither_block_nor_open() {
     let lab = Lab::open().await;
     let directory = volume(&lab, "vol_devices");
-    nix::unistd::mkfifo(&directory.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let device = nix::sys::stat::makedev(1, 5);
-    let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::S_IRWXU);
-    nix::sys::stat::mknod(&directory.join("zero"), kind, mode, device).unwrap();
+    for (name, kind, device) in [
+        ("pipe", FileType::Fifo, 0),
+        ("zero", FileType::CharacterDevice, makedev(1, 5)),
+    ] {
+        mknodat(CWD, directory.join(name), kind, Mode::RWXU, device).unwrap();
+    }
     let mut files = open(&lab, &directory).await;
     let all = async {
         for path in ["/pipe", "/zero"] {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nullspace_agent::net;
 use nullspace_engine::isolation::relay::{Relay, RelayOptions};
 use nullspace_engine::isolation::EgressRules;
+use rustix::thread::{gettid, unshare_unsafe, UnshareFlags};
 
 /// Addresses of `host`, the last on its loopback device.
 pub const HOST: [&str; 2] = ["10.77.0.1", "10.88.0.1"];
@@ -29,6 +30,12 @@ pub const WORLD: [&str; 10] = [
     "100.100.100.200",
 ];
 
+/// Gives this thread a network namespace of its own.
+pub fn own_network() {
+    // SAFETY: descriptors stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("needs root");
+}
+
 /// A thread in a network namespace of its own.
 #[derive(Clone)]
 pub struct Network {
@@ -41,8 +48,8 @@ impl Network {
         let (jobs, inbox) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         let (sender, thread) = mpsc::channel();
         std::thread::spawn(move || {
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("needs root");
-            sender.send(nix::unistd::gettid().as_raw() as u32).unwrap();
+            own_network();
+            sender.send(gettid().as_raw_nonzero().get() as u32).unwrap();
             inbox.into_iter().for_each(|job| job());
         });
         Self {

@@ -1,12 +1,16 @@
 //! The network of a machine, in namespaces of threads of this process.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::Duration;
 
 use nullspace_agent::net::{self, NetListeners};
+use rustix::io::{fcntl_getfd, FdFlags};
+use rustix::net::sockopt::ip_original_dst;
+
+use crate::netns::own_network;
 
 /// Set in the process that `unshare` starts.
 const INSIDE: &str = "NULLSPACE_TEST_INSIDE";
@@ -14,34 +18,12 @@ const INSIDE: &str = "NULLSPACE_TEST_INSIDE";
 /// Runs a test in a fresh network namespace, which ends with the thread and the sockets.
 fn inside(test: impl FnOnce(NetListeners) + Send + 'static) {
     let thread = std::thread::spawn(|| {
-        // SAFETY: it concerns this thread only.
-        let failed = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-        assert_eq!(failed, 0, "needs root: {}", std::io::Error::last_os_error());
+        own_network();
         test(net::set_up().unwrap());
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
-}
-
-fn original_destination(stream: &TcpStream) -> SocketAddrV4 {
-    // SAFETY: the kernel writes at most the length given, into an address that plain bytes can be.
-    let address = unsafe {
-        let mut address: libc::sockaddr_in = std::mem::zeroed();
-        let mut len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-        let fd = stream.as_raw_fd();
-        let result = libc::getsockopt(
-            fd,
-            libc::SOL_IP,
-            libc::SO_ORIGINAL_DST,
-            (&raw mut address).cast(),
-            &mut len,
-        );
-        assert_eq!(result, 0);
-        address
-    };
-    let ip = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
-    SocketAddrV4::new(ip, u16::from_be(address.sin_port))
 }
 
 fn checks(sockets: NetListeners) {
@@ -51,7 +33,8 @@ fn checks(sockets: NetListeners) {
     for target in ["198.51.100.7:443", "10.0.0.1:80", "255.1.2.3:1", "8.8.8.8:53"] {
         let mut client = TcpStream::connect(target).unwrap();
         let (mut accepted, from) = tcp.accept().unwrap();
-        assert_eq!(original_destination(&accepted).to_string(), target);
+        let destination = ip_original_dst(&accepted).unwrap();
+        assert_eq!(destination.to_string(), target);
         assert_eq!(from.ip(), Ipv4Addr::LOCALHOST);
         accepted.write_all(b"hello").unwrap();
         let mut answer = [0; 5];
@@ -114,9 +97,7 @@ fn sockets_do_not_leak_into_programs() {
     inside(|sockets| {
         for fd in [&sockets.tcp, &sockets.udp] {
             let owned: &OwnedFd = fd;
-            // SAFETY: only reads flags.
-            let flags = unsafe { libc::fcntl(owned.as_raw_fd(), libc::F_GETFD) };
-            assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+            assert_eq!(fcntl_getfd(owned).unwrap(), FdFlags::CLOEXEC);
         }
     });
 }

@@ -14,9 +14,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nullspace_engine::isolation::{
     Backend, Capabilities, EgressRules, ExecSpec, Exit, Fill, IsolationError, Layer, Mount, Process, PtySize,
-    Result, Running, StartSpec, Usage, VolumeFiles,
+    Result, RootFiles, Running, StartSpec, Usage, VolumeFiles,
 };
-use rustix::process::{kill_process_group, Pid, Signal};
+use rustix::mount::{mount_bind, mount_change, MountPropagationFlags};
+use rustix::process::{chroot, kill_process_group, Pid, Signal};
+use rustix::thread::{unshare_unsafe, UnshareFlags};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -196,10 +198,13 @@ impl Backend for Plain {
         Ok(())
     }
 
-    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
+    async fn import_layer(&self, name: &str, source: RootFiles) -> Result<Layer> {
         let target = self.layers.path().join(name);
         std::fs::create_dir(&target).unwrap();
-        copy(source, &target);
+        match source {
+            RootFiles::Directory(source) => copy(&source, &target),
+            RootFiles::Packed(unpack) => unpack(&target)?,
+        }
         Ok(Layer {
             name: name.into(),
             size_bytes: 1,
@@ -236,14 +241,13 @@ impl Backend for Plain {
     }
 
     async fn volume_files(&self, directory: &Path, over: CancellationToken) -> Result<VolumeFiles> {
-        use nix::sched::{unshare, CloneFlags};
         let (channel, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let (gone, ended) = tokio::sync::oneshot::channel();
         let (root, end) = (directory.to_owned(), theirs.try_clone().unwrap());
         // A thread that has the volume as its root.
         std::thread::spawn(move || {
-            unshare(CloneFlags::CLONE_FS).unwrap();
-            nix::unistd::chroot(&root).expect("needs root");
+            unshare(UnshareFlags::FS);
+            chroot(&root).expect("needs root");
             std::env::set_current_dir("/").unwrap();
             nullspace_agent::files::serve_volume(theirs);
             drop(gone);
@@ -254,6 +258,12 @@ impl Backend for Plain {
         });
         Ok(VolumeFiles { channel, ended })
     }
+}
+
+/// Gives this thread what `parts` says for itself.
+fn unshare(parts: UnshareFlags) {
+    // SAFETY: descriptors stay shared.
+    unsafe { unshare_unsafe(parts) }.expect("needs root");
 }
 
 #[async_trait]
@@ -303,8 +313,6 @@ impl Running for Machine {
     }
 
     async fn files(&self, user: Option<&str>) -> Result<std::os::unix::net::UnixStream> {
-        use nix::mount::{mount, MsFlags};
-        use nix::sched::{unshare, CloneFlags};
         if let Some(user) = user.filter(|user| *user != "root") {
             return Err(IsolationError::Invalid(format!(
                 "there is no user `{user}` in the machine"
@@ -314,13 +322,12 @@ impl Running for Machine {
         let (workspace, root) = (self.directory.path().to_owned(), self.root.path().to_owned());
         // A thread that sees the directory as `/workspace`, and nothing else of this computer.
         std::thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).expect("needs root");
-            let (none, private) = (None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE);
-            mount(none, "/", none, private, none).unwrap();
-            let inside = root.join("workspace");
-            mount(Some(&workspace), &inside, none, MsFlags::MS_BIND, none).unwrap();
-            mount(Some("/dev"), &root.join("dev"), none, MsFlags::MS_BIND, none).unwrap(); // urandom
-            nix::unistd::chroot(&root).unwrap();
+            unshare(UnshareFlags::NEWNS | UnshareFlags::FS);
+            let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+            mount_change("/", private).unwrap();
+            mount_bind(&workspace, root.join("workspace")).unwrap();
+            mount_bind("/dev", root.join("dev")).unwrap(); // urandom
+            chroot(&root).unwrap();
             std::env::set_current_dir("/").unwrap();
             nullspace_agent::files::serve(theirs);
         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nullspace_agent::channel::{self, Received};
 use nullspace_agent::message::{Order, Refusal, Report, Task};
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
@@ -239,7 +240,12 @@ async fn send(
     loop {
         let mut ready = socket.writable().await?;
         let sent = ready.try_io(|socket| {
-            channel::send(socket.get_ref().as_fd(), message, descriptors, libc::MSG_DONTWAIT)
+            channel::send(
+                socket.get_ref().as_fd(),
+                message,
+                descriptors,
+                SendFlags::DONTWAIT,
+            )
         });
         if let Ok(result) = sent {
             return result;
@@ -251,7 +257,7 @@ async fn receive(socket: &AsyncFd<OwnedFd>, buffer: &mut Vec<u8>) -> io::Result<
     loop {
         let mut ready = socket.readable().await?;
         let got =
-            ready.try_io(|socket| channel::receive(socket.get_ref().as_fd(), buffer, libc::MSG_DONTWAIT));
+            ready.try_io(|socket| channel::receive(socket.get_ref().as_fd(), buffer, RecvFlags::DONTWAIT));
         if let Ok(result) = got {
             return result;
         }

@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use rustix::mount::{
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, FsMountFlags, FsOpenFlags, MountAttrFlags,
+};
 
 use super::failed;
 use crate::isolation::{IsolationError, Result};
@@ -176,35 +180,11 @@ fn attach(image: &fs::File) -> io::Result<(PathBuf, OwnedFd)> {
 
 /// The file system of an attached image, mounted where nobody sees it: a descriptor of its top directory.
 pub fn view(device: &Path) -> Result<OwnedFd> {
-    // SAFETY: live texts; each result is a new descriptor.
-    let opened = unsafe {
-        let call = |result: libc::c_long| {
-            if result == -1 {
-                Err(io::Error::last_os_error())
-            } else {
-                Ok(result as i32)
-            }
-        };
-        let source = std::ffi::CString::new(device.as_os_str().as_encoded_bytes()).unwrap_or_default();
-        (|| {
-            let context = OwnedFd::from_raw_fd(call(libc::syscall(libc::SYS_fsopen, c"ext4".as_ptr(), 1))?);
-            let set = libc::syscall(
-                libc::SYS_fsconfig,
-                context.as_raw_fd(),
-                1,
-                c"source".as_ptr(),
-                source.as_ptr(),
-                0,
-            );
-            call(set)?;
-            call(libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), 6, 0, 0, 0))?;
-            Ok(OwnedFd::from_raw_fd(call(libc::syscall(
-                libc::SYS_fsmount,
-                context.as_raw_fd(),
-                1,
-                0,
-            ))?))
-        })()
+    let opened = || {
+        let context = fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "source", device)?;
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
     };
-    opened.map_err(failed("look into a disk image"))
+    opened().map_err(|error| failed("look into a disk image")(error.into()))
 }

@@ -6,14 +6,13 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::fs::{openat2, AtFlags, Mode, OFlags, ResolveFlags, CWD};
 
 use super::{copy, failed, merge, volumes};
 use crate::isolation::meter;
 use crate::isolation::remove::Trash;
-use crate::isolation::{IsolationError, Layer, Result};
+use crate::isolation::{IsolationError, Layer, Result, RootFiles};
 use nullspace_agent::trees::Chain;
 
 /// Copies what a machine wrote (`upper` holds `ur` and `uu`) into a new layer. The machine must be frozen.
@@ -27,33 +26,25 @@ pub fn copy_upper(upper: &Path, layer: &Path, name: &str, trash: &Trash) -> Resu
     })
 }
 
-/// Copies a root file system, a directory or a tarball, into a new layer.
-pub fn import(layer: &Path, name: &str, source: &Path, trash: &Trash) -> Result<Layer> {
-    let found = fs::metadata(source)
-        .map_err(|error| IsolationError::Invalid(format!("{} cannot be read: {error}", source.display())))?;
+/// Makes a layer of a root file system.
+pub fn import(layer: &Path, name: &str, source: RootFiles, trash: &Trash) -> Result<Layer> {
     make(layer, name, trash, |fresh| {
         let root = fresh.join("root");
-        if found.is_dir() {
-            // A link to it is as good.
-            let source = source.canonicalize().map_err(failed("find a root file system"))?;
-            copy(&source, &root)?;
-        } else {
-            fs::create_dir(&root).map_err(failed("make a layer"))?;
-            run(
-                Command::new("tar")
-                    .args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf"])
-                    .arg(source)
-                    .arg("-C")
-                    .arg(&root),
-                "unpack a root file system",
-            )?;
+        match source {
+            RootFiles::Directory(source) => {
+                // A link to it is as good.
+                let source = source.canonicalize().map_err(failed("find a root file system"))?;
+                copy(&source, &root)?;
+            }
+            RootFiles::Packed(unpack) => {
+                fs::create_dir(&root).map_err(failed("make a layer"))?;
+                unpack(&root)?;
+            }
         }
         let has_shell = fs::symlink_metadata(root.join("bin")).is_ok();
         if !has_shell {
-            return Err(IsolationError::Invalid(format!(
-                "{} holds no root file system: there is no /bin in it",
-                source.display()
-            )));
+            let text = "what was given holds no root file system: there is no /bin in it";
+            return Err(IsolationError::Invalid(text.to_owned()));
         }
         complete(&root).map_err(failed("complete a root file system"))
     })
@@ -167,22 +158,4 @@ pub fn make(
 
 fn copy(source: &Path, target: &Path) -> Result<()> {
     copy::tree(source, target).map_err(failed("copy files"))
-}
-
-fn run(command: &mut Command, what: &str) -> Result<()> {
-    let output = command
-        .output()
-        .map_err(|error| IsolationError::Failed(format!("could not {what}: {error}")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let first: String = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(300)
-        .collect();
-    Err(IsolationError::Failed(format!("could not {what}: {first}")))
 }

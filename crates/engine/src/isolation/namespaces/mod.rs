@@ -50,7 +50,8 @@ pub use carry::{pack, unpack};
 use super::ids::{self, IDS};
 use super::remove::Trash;
 use super::{
-    Backend, Capabilities, Fill, Gap, IsolationError, Layer, Limit, Result, Running, StartSpec, VolumeFiles,
+    Backend, Capabilities, Fill, Gap, IsolationError, Layer, Limit, Result, RootFiles, Running, StartSpec,
+    VolumeFiles,
 };
 use cgroup::Groups;
 use spawner::Spawner;
@@ -220,10 +221,10 @@ impl Backend for Namespaces {
         .await
     }
 
-    async fn import_layer(&self, name: &str, source: &Path) -> Result<Layer> {
-        let (shared, name, source) = (self.shared.clone(), name.to_owned(), source.to_owned());
+    async fn import_layer(&self, name: &str, source: RootFiles) -> Result<Layer> {
+        let (shared, name) = (self.shared.clone(), name.to_owned());
         blocking(move || {
-            let layer = layers::import(&shared.layer(&name), &name, &source, &shared.trash)?;
+            let layer = layers::import(&shared.layer(&name), &name, source, &shared.trash)?;
             shared.settle().map(|()| layer)
         })
         .await

@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::mpsc;
 
 use nullspace_agent::limits::id_map;
+use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags, Uid};
+use rustix::process::{kill_process, waitpid, Pid, Signal, WaitOptions};
+use rustix::thread::{capabilities, set_capabilities, set_thread_res_uid, unshare_unsafe, UnshareFlags};
 use tokio::sync::oneshot;
 
 /// The agent, built by build.rs.
@@ -96,22 +99,11 @@ impl Spawner {
 
 /// The agent as a file that nobody can change and that has no name.
 fn agent() -> io::Result<OwnedFd> {
-    // SAFETY: a live text; the result is a new descriptor.
-    let fd = unsafe {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        let fd = libc::memfd_create(c"nullspace-agent".as_ptr(), flags);
-        if fd == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        OwnedFd::from_raw_fd(fd)
-    };
-    let mut file = fs::File::from(fd);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = fs::File::from(memfd_create("nullspace-agent", flags)?);
     file.write_all(AGENT)?;
-    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: no pointers.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    fcntl_add_seals(&file, seals)?;
     Ok(file.into())
 }
 
@@ -244,55 +236,23 @@ fn user_namespace(base: u32, count: u32) -> io::Result<OwnedFd> {
     namespace.map(Into::into)
 }
 
-/// Makes a user namespace that belongs to `owner`. In a fork: raw calls, since those of the C library speak to threads
-/// that are not there.
-///
-/// # Safety
-/// The process has one thread and nothing else to do.
-unsafe fn own_namespace(owner: u32) -> io::Result<()> {
-    #[repr(C)]
-    struct CapHeader {
-        version: u32,
-        pid: i32,
-    }
-    const CAP_VERSION_3: u32 = 0x2008_0522;
-    let check = |result: libc::c_long| match result {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    };
-    let same = libc::uid_t::MAX;
-    let header = CapHeader {
-        version: CAP_VERSION_3,
-        pid: 0,
-    };
-    // Effective, permitted, inheritable: twice.
-    let mut rights = [0_u32; 6];
-    // SAFETY: live structures of the layout of version 3; numbers otherwise.
-    unsafe {
-        check(libc::syscall(libc::SYS_setresuid, same, owner, same))?;
-        // The change took the rights out of effect; some kernels want them for what follows.
-        check(libc::syscall(
-            libc::SYS_capget,
-            &raw const header,
-            rights.as_mut_ptr(),
-        ))?;
-        rights[0] = rights[1];
-        rights[3] = rights[4];
-        check(libc::syscall(
-            libc::SYS_capset,
-            &raw const header,
-            rights.as_ptr(),
-        ))?;
-        check(libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUSER))
-    }
+/// Makes a user namespace that belongs to `owner`. In a fork, where threads that the C library would speak to are not:
+/// these calls concern one thread.
+fn own_namespace(owner: u32) -> io::Result<()> {
+    set_thread_res_uid(None, Uid::from_raw(owner), None)?;
+    // The change took the rights out of effect; some kernels want them for what follows.
+    let mut sets = capabilities(None)?;
+    sets.effective = sets.permitted;
+    set_capabilities(None, sets)?;
+    // SAFETY: descriptors stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }.map_err(Into::into)
 }
 
-/// Kills and collects a child of ours.
+/// Kills and collects a child of ours, which was not collected: the number is still its own.
 fn end(pid: u32) {
-    // SAFETY: a child that was not collected: the number is still its own.
-    unsafe {
-        libc::kill(pid as i32, libc::SIGKILL);
-        libc::waitpid(pid as i32, std::ptr::null_mut(), 0);
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::empty());
     }
 }
 

@@ -4,15 +4,18 @@
 //! volume's own, and no symbolic link is followed. A running machine's mount namespace is entered by a thread made for it,
 //! which sees the machine's files and nothing else of the host.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nullspace_agent::mounts::{self as detached_mounts, Access};
 use rustix::fs::{mkdirat, openat2, statx, AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, CWD};
+use rustix::io::Errno;
+use rustix::mount::{unmount, UnmountFlags};
+use rustix::thread::{move_into_link_name_space, unshare_unsafe, LinkNameSpaceType, UnshareFlags};
 
 use super::failed;
 use crate::isolation::{IsolationError, Mount, Result};
@@ -247,22 +250,17 @@ fn take_away(id: u64, place: &Path, by_force: bool) -> Result<()> {
     if !found.is_ok_and(|found| found.stx_mnt_id == id) {
         return Ok(());
     }
-    let path = CString::new(place.as_os_str().as_bytes())
-        .map_err(|_| IsolationError::Failed("a zero byte in a path".to_owned()))?;
-    let flags = libc::UMOUNT_NOFOLLOW | if by_force { libc::MNT_DETACH } else { 0 };
-    // SAFETY: a live text.
-    if unsafe { libc::umount2(path.as_ptr(), flags) } == 0 {
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EBUSY) => Err(IsolationError::Busy(
+    let mut flags = UnmountFlags::NOFOLLOW;
+    flags.set(UnmountFlags::DETACH, by_force);
+    match unmount(place, flags) {
+        Ok(()) => Ok(()),
+        Err(Errno::BUSY) => Err(IsolationError::Busy(
             "a process of the machine uses the volume: it has a file of it open, or is in one of its directories"
                 .to_owned(),
         )),
         // Not there any more, or no mount point.
-        Some(libc::ENOENT | libc::ENOTDIR | libc::EINVAL) => Ok(()),
-        _ => Err(failed("unmount a volume")(error)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) => Ok(()),
+        Err(error) => Err(failed("unmount a volume")(error.into())),
     }
 }
 
@@ -323,17 +321,10 @@ fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'stati
 
 /// Moves this thread into a mount namespace. Its root and working directory become those of the namespace.
 fn enter(namespace: &OwnedFd) -> Result<()> {
-    // SAFETY: no pointers. The thread then shares its working directory with no other, as `setns` asks.
-    let entered = unsafe {
-        libc::unshare(libc::CLONE_FS) == 0 && libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) == 0
-    };
-    if entered {
-        Ok(())
-    } else {
-        Err(failed("enter the machine's mount namespace")(
-            io::Error::last_os_error(),
-        ))
-    }
+    // SAFETY: descriptors stay shared. The thread then shares its working directory with no other, as `setns` asks.
+    unsafe { unshare_unsafe(UnshareFlags::FS) }
+        .and_then(|()| move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount)))
+        .map_err(|error| failed("enter the machine's mount namespace")(error.into()))
 }
 
 /// Does something with files as the machine's root: what it makes belongs to that, not to nobody.

@@ -120,7 +120,7 @@ impl Level {
         Self {
             rate,
             size,
-            // Without a burst it starts empty: 20 ms are no present for each new rule.
+            // Without a burst it starts empty: otherwise each new rule would grant 20 ms of free traffic.
             tokens: if burst.is_some() { size } else { 0.0 },
             unit,
             quantum: ((rate * WINDOW) as usize).clamp(64, SMALLEST as usize).max(unit),

@@ -473,8 +473,10 @@ impl Engine {
             }
             TemplateSource::Files(path) => {
                 self.refuse_without_room().await?;
+                let files = self.images.root_files(&path);
+                let files = files.map_err(|error| Error::isolation("reading a root file system", error))?;
                 let (name, pin) = self.new_layer().await?;
-                let layer = match self.backend.import_layer(&name, &path).await {
+                let layer = match self.backend.import_layer(&name, files).await {
                     Ok(layer) => layer,
                     Err(error) => {
                         drop(pin);

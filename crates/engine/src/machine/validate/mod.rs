@@ -415,7 +415,7 @@ mod tests {
         check(serde_json::from_value(body.clone()).unwrap(), &body)
     }
 
-    /// What the Python SDK sends for `Machine.create(template="base")`. Source: python-sdk-drive, "create, run, kill".
+    /// What the Python SDK sends for `Machine.create(template="base")`. Source: a recording of it.
     #[test]
     fn the_plain_create_of_the_python_sdk_is_taken_with_its_nulls() {
         let plan = plan(json!({
