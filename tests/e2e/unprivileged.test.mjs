@@ -210,4 +210,13 @@ test('who cannot be another user says so', async (t) => {
   const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f';
   await assert.rejects(machine.createSshAccess({ publicKey: key, user: 'nobody' }), refused);
   await machine.kill();
+  const folder = temporaryDirectory('given');
+  t.after(() => removeDirectory(folder));
+  writeFileSync(path.join(folder, 'a'), 'a');
+  const { Template } = new Nullspace(engine.client);
+  const given = Template.fromTemplate('base').setFileContext(folder).copy('a', '/srv/a', { user: 'nobody' });
+  await assert.rejects(Template.build(given, 'given', { vcpus: 1, memoryMb: 256 }), (error) => {
+    assert.match(error.message, /\/srv\/a cannot be given to \d+:\d+ here.*when the engine runs as root/);
+    return true;
+  });
 });

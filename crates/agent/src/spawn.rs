@@ -76,8 +76,9 @@ pub fn files(user: Option<&str>) -> Result<OwnedFd, Refusal> {
                 Err(error) => nullspace_agent::files::refuse(
                     theirs,
                     &format!(
-                        "files are not open to `{}` here: {error}. Machines have other users than root when the engine runs as root, or has ids for them (newuidmap, of Debian's package uidmap)",
-                        user.unwrap_or("root")
+                        "files are not open to `{}` here: {error}. {}",
+                        user.unwrap_or("root"),
+                        nullspace_agent::files::OTHER_USERS
                     ),
                 ),
             }

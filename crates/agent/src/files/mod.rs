@@ -289,6 +289,11 @@ pub struct Fault {
     pub text: String,
 }
 
+/// Why there may be none but root.
+pub const OTHER_USERS: &str =
+    "Machines have other users than root when the engine runs as root, or has ids for them (newuidmap, of \
+                               Debian's package uidmap)";
+
 impl Fault {
     pub(crate) fn new(errno: i32, text: impl Into<String>) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{lchown, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use super::text::{meant, shown};
 use super::write::{self, New};
 use super::{
     relocate, search, watch, EntryKind, Fault, Info, Op, Reply, Result, LARGEST_LIST, LARGEST_REPLY,
-    LARGEST_REQUEST,
+    LARGEST_REQUEST, OTHER_USERS,
 };
 use crate::trees::Removal;
 
@@ -140,8 +140,16 @@ impl Session {
             Op::SetOwner { path, user, group } => {
                 let path = meant(&path);
                 write::check_allowed(&path)?;
-                std::os::unix::fs::lchown(&path, Some(user), Some(group))
-                    .map_err(|e| Fault::at(&path, &e))?;
+                lchown(&path, Some(user), Some(group)).map_err(|error| match error.raw_os_error() {
+                    Some(libc::EINVAL) => {
+                        let path = shown(path.as_os_str());
+                        Fault::new(
+                            libc::EPERM,
+                            format!("{path} cannot be given to {user}:{group} here. {OTHER_USERS}"),
+                        )
+                    }
+                    _ => Fault::at(&path, &error),
+                })?;
                 plain(Reply::Done)
             }
             Op::Symlink { target, path } => {
