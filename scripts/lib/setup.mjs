@@ -30,7 +30,7 @@ export async function prepare({ tests = false, engine = true, inRust = false, ne
 }
 
 /** Looks for what is needed; as root on a system with apt-get, installs what is missing. */
-export const checkRequirements = (needs) =>
+export const checkRequirements = (needs = {}) =>
   step('Check requirements', async (current) => {
     let missing = missingRequirements(needs);
     if (missing.packages.length > 0 && canInstall()) {

@@ -8,6 +8,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 
 import { root } from '../../scripts/lib/project.mjs';
+import { checkRequirements } from '../../scripts/lib/setup.mjs';
 
 /** Runs a script where PATH holds `programs` and nothing else, apt-get neither. */
 function withOnly(t, script, programs) {
@@ -48,3 +49,5 @@ test('npm start asks for what it builds with, and for nothing that only tests ne
   assert.equal(status, 1, stdout);
   assert.match(stdout, /^\s*sudo apt-get install -y build-essential$/m);
 });
+
+test('the smaller commands ask for no more than what builds', () => checkRequirements());
