@@ -198,29 +198,27 @@ impl<T: Transport> Place<T> {
         let results = answer
             .inner("results")
             .ok_or_else(|| Error::invalid_response("batchWriteFiles: the answer has no results"))?;
-        let (mut written, mut failed, mut first) = (Vec::new(), Vec::new(), String::new());
+        let (mut written, mut failed) = (Vec::new(), Vec::new());
         results.each(&mut |result| {
             let path = result.text("path").unwrap_or_default();
             match result.text("error") {
-                Some(error) => {
-                    if failed.is_empty() {
-                        first = [&path, ": ", &error].concat();
-                    }
-                    failed.push(json!({ "path": path, "error": error }));
-                }
+                Some(error) => failed.push(json!({ "path": path, "error": error })),
                 None => written.push(path),
             }
         });
         if failed.is_empty() {
             return Ok(results);
         }
+        let first = |name| failed[0].get(name).and_then(Value::as_str).unwrap_or_default();
         let mut error = Error::new(
             Kind::BatchWrite,
             "batch_write_partial_failure",
             format!(
-                "{} of {} files were not written; the first: {first}",
+                "{} of {} files were not written; the first: {}: {}",
                 failed.len(),
                 failed.len() + written.len(),
+                first("path"),
+                first("error"),
             ),
         );
         error.details = Some(json!({ "successes": written, "failures": failed }));

@@ -51,7 +51,7 @@ impl<T: Transport> Machine<T> {
         }
         for _ in 0..EXIT_CODE_LOOKS {
             let logs = self
-                .plan(&processes::LOGS, &[Some(shown(pid))], options)?
+                .plan(&processes::LOGS, &[Some(pid.into())], options)?
                 .send()
                 .await?;
             if logs.number("exitCode").is_some() {
@@ -67,7 +67,7 @@ impl<T: Transport> Machine<T> {
 
     /// Ends a command that nobody hears any more.
     pub(super) async fn kill_quietly(&self, pid: u32) -> Outcome<T, ()> {
-        self.plan(&processes::KILL, &[Some(shown(pid))], None)?
+        self.plan(&processes::KILL, &[Some(pid.into())], None)?
             .send()
             .await
             .map(drop)
@@ -81,8 +81,4 @@ impl<T: Transport> Machine<T> {
         });
         Ok(running)
     }
-}
-
-fn shown(pid: u32) -> Value {
-    Value::Number(f64::from(pid))
 }

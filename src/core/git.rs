@@ -180,14 +180,9 @@ fn settings(all: &[&[&str]], options: Option<&Value>, gives: Gives) -> Result<St
     })
 }
 
-fn setting<'a>(name: &str, value: &'a Value) -> Result<&'a str, Error> {
-    let wrong = || Error::option(name, &format!("must be a string, not {}", value.kind()));
-    value.as_str().ok_or_else(wrong)
-}
-
 /// Keeps a setting.
 pub fn set_config(key: &Value, value: &Value, options: Option<&Value>) -> Result<Steps, Error> {
-    let (key, value) = (options::filled("key", key)?, setting("value", value)?);
+    let (key, value) = (options::filled("key", key)?, options::text("value", value)?);
     settings(&[&["--", key, value]], options, Gives::Nothing)
 }
 
@@ -199,7 +194,7 @@ pub fn get_config(key: &Value, options: Option<&Value>) -> Result<Steps, Error> 
 
 /// Name and address of who commits.
 pub fn configure_user(name: &Value, email: &Value, options: Option<&Value>) -> Result<Steps, Error> {
-    let (name, email) = (setting("name", name)?, setting("email", email)?);
+    let (name, email) = (options::text("name", name)?, options::text("email", email)?);
     let both: [&[&str]; 2] = [&["--", "user.name", name], &["--", "user.email", email]];
     settings(&both, options, Gives::Nothing)
 }

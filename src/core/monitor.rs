@@ -41,12 +41,11 @@ pub fn subscribe(fields: &Fields<'_>, id: &str) -> Result<String, Error> {
         config::function(fields, name)?;
     }
     let mut frame = json!({ "type": "monitor_subscribe", "id": id });
-    if let Some(interval) = fields.integer("intervalMs", INTERVAL.0, INTERVAL.1)? {
-        frame.put("interval_ms", interval.into());
-    }
-    if let Some(include) = fields.flag("includeProcesses")? {
-        frame.put("include_processes", include.into());
-    }
+    frame.put_given(
+        "interval_ms",
+        fields.integer("intervalMs", INTERVAL.0, INTERVAL.1)?,
+    );
+    frame.put_given("include_processes", fields.flag("includeProcesses")?);
     Ok(frame.to_json())
 }
 

@@ -7,6 +7,8 @@ use strsim::levenshtein;
 
 use super::error::Error;
 pub use super::value::Value;
+/// Beyond this a limit is not worth a message.
+pub use super::value::MAX_INTEGER;
 use super::value::{join, number_text};
 
 /// The options of one call or of one object in them.
@@ -189,13 +191,8 @@ impl<'a> Fields<'a> {
         };
         let mut pairs = Vec::with_capacity(fields.len());
         for (key, value) in fields {
-            match value {
-                Value::Text(text) => pairs.push((key.as_str(), text.as_str())),
-                other => {
-                    let what = format!("must be a string, not {}", other.kind());
-                    return Err(Error::option(&join(&self.path(name), key), &what));
-                }
-            }
+            let no_text = || no_text(&join(&self.path(name), key), value);
+            pairs.push((key.as_str(), value.as_str().ok_or_else(no_text)?));
         }
         Ok(Some(pairs))
     }
@@ -238,12 +235,9 @@ pub fn texts(path: &str, value: &Value) -> Result<Vec<String>, Error> {
     };
     list.iter()
         .enumerate()
-        .map(|(index, item)| match item {
-            Value::Text(text) => Ok(text.clone()),
-            other => Err(Error::option(
-                &format!("{path}[{index}]"),
-                &format!("must be a string, not {}", other.kind()),
-            )),
+        .map(|(index, item)| {
+            let no_text = || no_text(&format!("{path}[{index}]"), item);
+            item.as_str().map(str::to_owned).ok_or_else(no_text)
         })
         .collect()
 }
@@ -251,11 +245,7 @@ pub fn texts(path: &str, value: &Value) -> Result<Vec<String>, Error> {
 /// An id. `.` and `..` are refused: as a segment of a path, also percent-encoded, they would be taken out of the URL, and a
 /// delete would go to another address. `path`: its name in messages.
 pub fn id(path: &str, value: &Value) -> Result<String, Error> {
-    let Value::Text(text) = value else {
-        let what = format!("must be a string, not {}", value.kind());
-        return Err(Error::option(path, &what));
-    };
-    match text.trim() {
+    match text(path, value)?.trim() {
         "" => Err(Error::option(path, "must not be empty")),
         text @ ("." | "..") => Err(Error::option(path, &format!("must be an id, not '{text}'"))),
         text => Ok(text.to_owned()),
@@ -316,6 +306,15 @@ pub fn seconds(path: &str, value: &Value) -> Result<Duration, Error> {
     Ok(Duration::from_secs_f64(number))
 }
 
+fn no_text(path: &str, value: &Value) -> Error {
+    Error::option(path, &format!("must be a string, not {}", value.kind()))
+}
+
+/// Text, possibly empty. `path`: its name in messages.
+pub fn text<'a>(path: &str, value: &'a Value) -> Result<&'a str, Error> {
+    value.as_str().ok_or_else(|| no_text(path, value))
+}
+
 /// Text with something in it. `path`: its name in messages.
 pub fn filled<'a>(path: &str, value: &'a Value) -> Result<&'a str, Error> {
     let what = match value {
@@ -323,13 +322,11 @@ pub fn filled<'a>(path: &str, value: &'a Value) -> Result<&'a str, Error> {
         // No path, name or argument of a Linux program can hold it.
         Value::Text(text) if text.contains('\0') => "must not hold a NUL character".to_owned(),
         Value::Text(text) => return Ok(text),
-        other => format!("must be a string, not {}", other.kind()),
+        other => return Err(no_text(path, other)),
     };
     Err(Error::option(path, &what))
 }
 
-/// Beyond this a limit is not worth a message.
-pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 /// About 68 years: more fits no wire type that counts milliseconds in 32 bits seconds.
 const MAX_SECONDS: f64 = 2_147_483_647.0;
 /// A millisecond: less would be sent as 0.

@@ -32,7 +32,8 @@ pub enum Value {
 pub type Object = Vec<(String, Value)>;
 
 /// The largest whole number that is exact in JavaScript.
-const SAFE: f64 = 9_007_199_254_740_991.0;
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+const SAFE: f64 = MAX_INTEGER as f64;
 
 impl Value {
     /// An object of these fields.

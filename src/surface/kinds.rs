@@ -37,13 +37,7 @@ pub fn pattern(name: &str, value: &Value) -> Result<Value, Error> {
 
 /// Text, possibly empty.
 pub fn any_text(name: &str, value: &Value) -> Result<Value, Error> {
-    match value {
-        Value::Text(text) => Ok(text.as_str().into()),
-        other => Err(Error::option(
-            name,
-            &format!("must be a string, not {}", other.kind()),
-        )),
-    }
+    options::text(name, value).map(Value::from)
 }
 
 /// A process id.
