@@ -1,6 +1,5 @@
 // The transport of browsers, workers and the edge, and of callers who gave a `fetch` of their own.
 
-import * as glue from './glue.js';
 import { answered, ERROR_BODY_LIMIT, isRaw, wholeBody } from './content.js';
 
 /** The `fetch` that was there when the package was loaded: another one later is a test library's. */
@@ -8,12 +7,14 @@ export const originalFetch = globalThis.fetch;
 
 /**
  * Sends one request through `fetch`, the caller's or the global one. What is given and told is that of `exchange` in
- * node-http.js, and `cause` of a failure is what `fetch` threw. `collects`: the runtime's `fetch` cannot send streams.
- * A `fetch` of the caller, or one that took the place of the global one, is called with `(url, init)`.
+ * node-http.js, and `cause` of a failure is what `fetch` threw; an outcome with a status has the `response`, whose headers Rust reads.
+ * `collects`: the runtime's `fetch` cannot send streams. `request` is what the global `fetch` is called with. One of the caller, or one that
+ * took the place of the global one, is called with `(url, init)`.
  */
 export const exchange = (
   fetch,
   head,
+  request,
   body,
   content,
   timeoutMs,
@@ -57,24 +58,22 @@ export const exchange = (
     try {
       const sent = content ? await outgoing(content, collects, alive) : body;
       const isStream = typeof sent?.getReader === 'function';
-      // A stream needs `duplex`, which a request of the module cannot say.
-      if (fetch === undefined && globalThis.fetch === originalFetch && !isStream) {
-        response = await globalThis.fetch(glue.fetchRequest(method, url, fields, sent, controller.signal));
-      } else {
+      const init = { signal: controller.signal };
+      if (!request) {
         const headers = {};
         for (let index = 0; index < fields.length; index += 2) headers[fields[index]] = fields[index + 1];
-        const init = { method, headers, redirect: 'manual', signal: controller.signal };
-        if (sent !== undefined) init.body = sent;
-        if (isStream) init.duplex = 'half';
-        response = await (fetch ?? globalThis.fetch)(url, init);
+        Object.assign(init, { method, headers, redirect: 'manual' });
       }
+      if (sent !== undefined) init.body = sent;
+      if (isStream) init.duplex = 'half';
+      response = await (fetch ?? globalThis.fetch)(request ?? url, init);
     } catch (error) {
       fail(phaseOf(error) ?? (content ? 'write' : 'connect'), error);
       return;
     }
     // No `instanceof`: a Response of another realm or of a polyfill works as well.
     const status = response?.status;
-    if (typeof status !== 'number') {
+    if (typeof status !== 'number' || typeof response.headers?.get !== 'function') {
       fail('protocol', response, '`fetch` resolved with something that is no Response');
       return;
     }
@@ -83,7 +82,7 @@ export const exchange = (
       return;
     }
     alive();
-    const outcome = glue.fetchHead(response);
+    const outcome = { status, response };
     if (status < 200 || status > 299) {
       outcome.text = (await response.text()).slice(0, ERROR_BODY_LIMIT);
     } else if (decoder === '#stream') {

@@ -221,34 +221,40 @@ const tools = {
   },
 };
 
+/** Whether requests go through the global `fetch` as the runtime has it: nothing was put in its place. */
+export const fetches = () => !hasExchange() && globalThis.fetch === originalFetch;
+
+/** Gives the module what it waits for. What is asked after that runs in a task of its own. */
+const give = (later, value) => {
+  try {
+    glue.give(later, value);
+  } catch (error) {
+    if (!trapped(error)) throw error;
+    glue.replaceInstance();
+  }
+};
+
 /**
  * Sends a request: through the platform's own transport, or through `fetch`, if the caller gave one or there is no other. See
- * node-http.js and fetch-http.js. The promise never rejects.
+ * node-http.js and fetch-http.js.
  */
-export const exchange = (fetch, plainHead, body, content, timeoutMs, span) => {
+export const exchange = (fetch, plainHead, request, body, content, timeoutMs, span, later) => {
   const asker = crashes;
   const tried = tryOf(span);
-  // An address that is a right of its own gets nothing that is for the API.
-  const head = tried && plainHead.includes('\nAuthorization\n') ? withHeaders(plainHead, tried.headers) : plainHead;
+  const head = tried ? traced(plainHead, request, tried.headers) : plainHead;
   const tell = debugging() ? platform.debug.debug(...head.split('\n', 3).slice(1), now) : undefined;
   let end;
   let over = false;
   let place;
-  const promise = new Promise((resolve) => {
-    const done = (outcome) => {
-      over = true;
-      if (place !== undefined) live.remove(place, cancel);
-      tried?.ended(outcome);
-      tell?.(outcome);
-      // To nobody when its instance is gone.
-      if (asker === crashes) resolve(outcome);
-    };
-    const entry = contentNamed(content);
-    end =
-      fetch === undefined && hasExchange()
-        ? platform.exchange(head, body, entry, timeoutMs, tools, done)
-        : fetchExchange(fetch, head, body, entry, timeoutMs, tools, done);
-  });
+  const done = (outcome) => {
+    if (over) return;
+    over = true;
+    if (place !== undefined) live.remove(place, cancel);
+    tried?.ended(outcome);
+    tell?.(outcome);
+    // To nobody when its instance is gone.
+    if (asker === crashes) give(later, outcome);
+  };
   const cancel = () => {
     if (over) return;
     over = true;
@@ -256,8 +262,22 @@ export const exchange = (fetch, plainHead, body, content, timeoutMs, span) => {
     tried?.ended({ phase: 'aborted' });
     end();
   };
+  const entry = contentNamed(content);
+  end =
+    fetch === undefined && hasExchange()
+      ? platform.exchange(head, body, entry, timeoutMs, tools, done)
+      : fetchExchange(fetch, head, request, body, entry, timeoutMs, tools, done);
   if (!over) place = live.add(cancel);
-  return { promise, cancel };
+  return { cancel };
+};
+
+/** The head of a request in a span; a request of the module gets its headers itself. */
+const traced = (head, request, headers) => {
+  // An address that is a right of its own gets nothing that is for the API.
+  if (!request) return head.includes('\nAuthorization\n') ? withHeaders(head, headers) : head;
+  if (request.headers.has('authorization'))
+    for (const [name, value] of headers) if (!request.headers.has(name)) request.headers.set(name, value);
+  return head;
 };
 
 /** Those that the caller set are his. */

@@ -279,7 +279,9 @@ impl<T: Transport> Client<T> {
         let transport = &self.inner.transport;
         let span = match self.quiet {
             true => None,
-            false => transport.begin_span(given.route.verb.as_str(), given.route.path, &self.address(given)),
+            false => transport.begin_span(given.route.verb.as_str(), given.route.path, &|| {
+                self.address(given)
+            }),
         };
         let spanned = span.map(|_| Call {
             span,
@@ -378,14 +380,13 @@ impl<T: Transport> Client<T> {
     ) -> Result<Reply<T::Answer>, Failed<T::Thrown>> {
         let transport = &self.inner.transport;
         let request = self.request(call, key);
-        let mut url = request.url.clone();
-        if call.signed {
-            url.truncate(url.find('?').unwrap_or(url.len()));
-        }
         let hooked = transport.has_hooks() && !self.quiet;
+        let mut url = String::new();
         let attempt = sent.get() + 1;
         let mut started = 0.0;
         if hooked {
+            let end = if call.signed { request.url.find('?') } else { None };
+            url.push_str(&request.url[..end.unwrap_or(request.url.len())]);
             let mut headers = Object::new();
             for (name, value) in request.headers.iter() {
                 let shown = http::shown_header(name, value);

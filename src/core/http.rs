@@ -31,7 +31,7 @@ pub fn fill(path: &str, ids: &[impl AsRef<str>]) -> String {
     for segment in path.split('/').skip(1) {
         filled.push('/');
         match segment.strip_prefix('{').and_then(|_| ids.next()) {
-            Some(id) => filled.push_str(&encode(id.as_ref())),
+            Some(id) => filled.extend(utf8_percent_encode(id.as_ref(), RESERVED)),
             None => filled.push_str(segment),
         }
     }
@@ -39,13 +39,13 @@ pub fn fill(path: &str, ids: &[impl AsRef<str>]) -> String {
 }
 
 /// `path?name=value&...`; nothing is added when there is nothing.
-pub fn with_query(path: &str, query: &[(impl AsRef<str>, String)]) -> String {
-    let mut url = path.to_owned();
+pub fn with_query(path: impl Into<String>, query: &[(impl AsRef<str>, String)]) -> String {
+    let mut url = path.into();
     for (index, (name, value)) in query.iter().enumerate() {
         url.push(if index == 0 { '?' } else { '&' });
         url.push_str(name.as_ref());
         url.push('=');
-        url.push_str(&encode(value));
+        url.extend(utf8_percent_encode(value, RESERVED));
     }
     url
 }

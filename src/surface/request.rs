@@ -67,7 +67,7 @@ impl Request {
 
     /// Path and query.
     pub fn path(&self) -> String {
-        http::with_query(&http::fill(self.route.path, &self.ids), &self.query)
+        http::with_query(http::fill(self.route.path, &self.ids), &self.query)
     }
 }
 

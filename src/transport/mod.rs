@@ -42,7 +42,7 @@ pub trait Transport: Clone + 'static {
     /// Tells the caller's hook of a request.
     fn on_request(&self, event: &RequestEvent<'_>) -> Result<(), Self::Thrown>;
     /// Begins a span of the caller's tracer, if there is one. `template`: the path with `{name}`s; empty when it is not known.
-    fn begin_span(&self, _method: &str, _template: &str, _url: &str) -> Option<u32> {
+    fn begin_span(&self, _method: &str, _template: &str, _url: &dyn Fn() -> String) -> Option<u32> {
         None
     }
     /// Ends it, as its last request ended.

@@ -20,7 +20,7 @@ use super::{client, convert};
 use crate::client::call::Outcome;
 use crate::client::files::Place;
 use crate::client::machine::{call_options, Machine};
-use crate::client::single::Planned;
+use crate::client::single::{Planned, Single};
 use crate::client::{Client, Failure};
 use crate::core::config::{self, CLIENT_OPTIONS};
 use crate::core::error::Error;
@@ -38,6 +38,11 @@ pub type Begun = Outcome<JsTransport, Call>;
 pub fn call<V: IntoJs + 'static>(future: impl Future<Output = Outcome<JsTransport, V>> + 'static) -> Begun {
     let future: Pin<Box<dyn Future<Output = Outcome<JsTransport, V>>>> = Box::pin(future);
     Ok(Box::pin(async { future.await.map(V::into_js) }))
+}
+
+/// A call that is one request.
+pub fn sent(single: Single<JsTransport>) -> Begun {
+    Ok(Box::pin(async { Ok(single.finish().await?.answer.0) }))
 }
 
 /// A function among the options of a call, as it was given; that it is one was checked elsewhere.
@@ -115,6 +120,13 @@ impl Given {
         })
     }
 
+    fn signal(&self) -> Result<Option<Signal>, JsValue> {
+        match signal(&self.own)? {
+            None => signal(&self.base),
+            own => Ok(own),
+        }
+    }
+
     fn find(&self, name: &str) -> Result<JsValue, JsValue> {
         for bag in [&self.own, &self.base] {
             if bag.is_object() {
@@ -160,10 +172,7 @@ fn says_something_of_the_client(own: &Value) -> bool {
 
 /// A call of a static function.
 pub fn on_class(options: &JsValue, base: &JsValue, begin: &dyn Fn(&Given) -> Begun) -> Promise {
-    settled(Given::read(options, base).and_then(|given| {
-        let signal = signal(given.find("signal")?)?;
-        started(signal, begin(&given))
-    }))
+    settled(Given::read(options, base).and_then(|given| started(given.signal()?, begin(&given))))
 }
 
 /// A handle, and the client that it holds.
@@ -243,12 +252,7 @@ pub fn on_held_with(options: &JsValue, begin: impl FnOnce(Option<&Value>) -> Beg
 
 /// Options of a call on a handle, and the signal among them.
 fn read_options(options: &JsValue) -> Result<(Option<Value>, Option<Signal>), JsValue> {
-    let read = optional(options)?;
-    let signal = match options.is_object() {
-        true => signal(Reflect::get(options, &"signal".into())?)?,
-        false => None,
-    };
-    Ok((read, signal))
+    Ok((optional(options)?, signal(options)?))
 }
 
 /// Options, `undefined` being absent.
@@ -276,14 +280,29 @@ pub fn named(argument_name: &str, js: &JsValue) -> Outcome<JsTransport, String> 
     Ok(options::id(argument_name, &argument(js)?)?)
 }
 
-/// Anything with the shape of an `AbortSignal`; other values are rejected by the checks of options.
-fn signal(js: JsValue) -> Result<Option<Signal>, JsValue> {
-    if !js.is_object() {
+#[wasm_bindgen]
+extern "C" {
+    /// Options, or what is said to be a signal. A field is read as such, since a name would be made a string of JavaScript in every call.
+    type Bag;
+    #[wasm_bindgen(catch, method, getter)]
+    fn signal(this: &Bag) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method, getter, js_name = addEventListener)]
+    fn add_event_listener(this: &Bag) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method, getter)]
+    fn aborted(this: &Bag) -> Result<JsValue, JsValue>;
+}
+
+/// The signal among options: anything with the shape of an `AbortSignal`. Other values are rejected by the checks of options.
+fn signal(options: &JsValue) -> Result<Option<Signal>, JsValue> {
+    if !options.is_object() {
         return Ok(None);
     }
-    let listens = Reflect::get(&js, &"addEventListener".into())?.is_function();
-    if listens && Reflect::get(&js, &"aborted".into())?.as_bool().is_some() {
-        return Ok(Some(js.unchecked_into()));
+    let signal: Bag = options.unchecked_ref::<Bag>().signal()?.unchecked_into();
+    if !signal.is_object() {
+        return Ok(None);
+    }
+    if signal.add_event_listener()?.is_function() && signal.aborted()?.as_bool().is_some() {
+        return Ok(Some(signal.unchecked_into()));
     }
     Err(throw::error(&Error::option("signal", "must be an AbortSignal")))
 }
@@ -307,26 +326,22 @@ fn started(signal: Option<Signal>, begun: Begun) -> Result<Promise, JsValue> {
         return Err(signal.reason());
     }
     let call = begun.map_err(throw::failure)?;
-    Ok(start(async move {
-        abortable(
-            signal.as_ref(),
-            Box::pin(async { call.await.map_err(throw::failure) }),
-        )
-        .await
+    Ok(start(match signal {
+        Some(signal) => Box::pin(abortable(signal, call)),
+        None => call,
     }))
 }
 
-/// Runs a task: its promise, which JavaScript rejects when the module crashes.
-pub fn start(task: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
+/// Runs a call: its promise, which JavaScript rejects when the module crashes.
+pub fn start(mut call: Call) -> Promise {
     let place = FREE
         .with_borrow_mut(VecDeque::pop_front)
         .unwrap_or_else(|| NEXT.replace(NEXT.get() + 1));
     let promise = host::pending(place);
-    let mut task: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>> = Box::pin(task);
     spawn_local(async move {
         let result = poll_fn(|context| {
             RUNNING.set(Some(place));
-            let polled = task.as_mut().poll(context);
+            let polled = call.as_mut().poll(context);
             RUNNING.set(None);
             polled
         })
@@ -334,7 +349,7 @@ pub fn start(task: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> 
         FREE.with_borrow_mut(|free| free.push_back(place));
         match result {
             Ok(value) => host::settle(place, true, &value),
-            Err(error) => host::settle(place, false, &error),
+            Err(failure) => host::settle(place, false, &throw::failure(failure)),
         }
     });
     promise

@@ -8,7 +8,7 @@ use futures_util::future::{select, Either};
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, call, on_handle, on_held, on_held_with};
+use super::call::{argument, call, on_handle, on_held, on_held_with, sent};
 use super::export::handle_call;
 use super::host;
 use super::record::Record;
@@ -50,7 +50,7 @@ pub fn commands_run(record: Record, command: JsValue, options: JsValue) -> Promi
 pub fn process_code_run(record: Record, code: JsValue, options: JsValue) -> Promise {
     on_handle(&record, &options, &|held, read| {
         let planned = held.machine().code_run(&argument(&code)?, read)?;
-        call(async move { planned.send().await })
+        sent(planned)
     })
 }
 

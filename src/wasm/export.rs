@@ -4,7 +4,7 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{call, on_class, on_handle};
+use super::call::{call, on_class, on_handle, sent};
 use super::record::{self, Record};
 use crate::surface::{
     code, files, git, lifecycle, machines, pools, previews, processes, snapshots, templates, terminals,
@@ -171,13 +171,10 @@ fn class_call(
 ) -> Promise {
     on_class(options, client, &|given| {
         let planned = given.plan(operation, args)?;
+        let Some(class) = handle else { return sent(planned) };
         call(async move {
             let client = planned.client().clone();
-            let answer = planned.send().await?;
-            Ok(match handle {
-                Some(class) => record::handle(class, &client, &answer),
-                None => answer.0,
-            })
+            Ok(record::handle(class, &client, &planned.send().await?))
         })
     })
 }
@@ -189,7 +186,6 @@ pub(super) fn handle_call(
     options: &JsValue,
 ) -> Promise {
     on_handle(record, options, &|held, read| {
-        let planned = held.plan(operation, args, read)?;
-        call(async move { Ok(planned.send().await?.0) })
+        sent(held.plan(operation, args, read)?)
     })
 }

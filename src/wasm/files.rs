@@ -3,7 +3,7 @@
 use js_sys::{Array, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, call, on_handle, IntoJs};
+use super::call::{argument, call, on_handle, sent, IntoJs};
 use super::host;
 use super::record::Record;
 use super::transport::{JsAnswer, JsTransport};
@@ -54,7 +54,7 @@ pub fn files_write(record: Record, path: JsValue, content: JsValue, options: JsV
         if let Some(text) = content.as_string().filter(|text| text.len() <= files::SMALL_TEXT) {
             let args = [Some(path), Some(Value::Text(text))];
             let planned = place.plan(&surface::files::WRITE_TEXT, &args, read)?;
-            return call(async move { planned.send().await });
+            return sent(planned);
         }
         let fields = files::fields(read, &["mode"])?;
         let (common, mode) = (Common::of(&fields)?, files::mode(&fields)?);

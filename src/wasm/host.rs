@@ -30,22 +30,25 @@ extern "C" {
     #[wasm_bindgen(js_name = handleId)]
     pub fn handle_id(value: &JsValue) -> Option<String>;
 
+    /// Whether requests go through the global `fetch` as the runtime has it.
+    pub fn fetches() -> bool;
+
     /// Sends a request: through the runtime's own transport where there is one, or through `fetch`, which is the caller's if it is given.
-    /// `head` is `DECODER\nMETHOD\nURL\nname\nvalue\n...`; an empty decoder leaves the answer unread.
+    /// `head` is `DECODER\nMETHOD\nURL\nname\nvalue\n...`; an empty decoder leaves the answer unread. `request` is all of it but the
+    /// decoder where [`fetches`] says so. `later` is given an [`Outcome`], unless the exchange is cancelled.
     pub fn exchange(
         fetch: Option<&Function>,
         head: &str,
+        request: Option<&web_sys::Request>,
         body: Option<&str>,
         content: Option<u32>,
         timeout_ms: f64,
         span: Option<u32>,
+        later: u32,
     ) -> Exchange;
 
     /// A request under way.
     pub type Exchange;
-    /// Resolves with an [`Outcome`]; never rejects.
-    #[wasm_bindgen(method, getter)]
-    pub fn promise(this: &Exchange) -> Promise;
     /// Ends it: it is not answered any more.
     #[wasm_bindgen(method)]
     pub fn cancel(this: &Exchange);
@@ -188,6 +191,9 @@ extern "C" {
     /// HTTP status; absent when no whole answer came.
     #[wasm_bindgen(method, getter)]
     pub fn status(this: &Outcome) -> Option<u16>;
+    /// What `fetch` gave, when it was `fetch`: it has the headers.
+    #[wasm_bindgen(method, getter)]
+    pub fn response(this: &Outcome) -> Option<web_sys::Response>;
     /// The decoded body of a 2xx status.
     #[wasm_bindgen(method, getter)]
     pub fn answer(this: &Outcome) -> JsValue;

@@ -3,7 +3,7 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, call, named, on_class, on_handle, on_held};
+use super::call::{argument, call, named, on_class, on_handle, on_held, sent};
 use super::host;
 use super::record::{self, Record};
 use super::transport::{Host, JsTransport};
@@ -57,7 +57,7 @@ pub fn machine_list(options: JsValue, client: JsValue) -> Promise {
         let fields = machine::list_fields(&given.options)?;
         let list = machine::list(&fields)?;
         let client = given.client()?;
-        call(async move { page(&client, &list).send().await })
+        sent(page(&client, &list))
     })
 }
 

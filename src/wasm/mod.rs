@@ -20,6 +20,7 @@ mod files;
 mod git;
 mod host;
 mod keep_alive;
+mod later;
 mod machine;
 mod record;
 mod resources;

@@ -8,7 +8,7 @@ use js_sys::Promise;
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
-use super::call::{argument, call, on_handle, on_held, on_held_with};
+use super::call::{argument, call, on_handle, on_held, on_held_with, sent};
 use super::host;
 use super::record::Record;
 use super::throw::to_js;
@@ -123,7 +123,7 @@ impl PtySession {
         on_held_with(&options, |read| {
             let size = [Some(argument(&size)?)];
             let planned = self.session.plan(&surface::terminals::RESIZE, &size, read)?;
-            call(async move { planned.send().await })
+            sent(planned)
         })
     }
 
@@ -155,7 +155,7 @@ impl PtySession {
     pub fn kill(&self, options: JsValue) -> Promise {
         on_held_with(&options, |read| {
             let planned = self.session.plan(&surface::terminals::KILL, &[], read)?;
-            call(async move { planned.send().await })
+            sent(planned)
         })
     }
 

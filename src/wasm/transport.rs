@@ -3,16 +3,19 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use gloo_net::http::Response;
 use js_sys::{Array, Function, Promise, Reflect};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::convert;
 use super::host::{self, Timer};
+use super::later::Later;
 use super::socket::{self, JsSocket};
+use super::{convert, fetch};
 use crate::core::config::Environment;
 use crate::core::error::Cause;
+use crate::core::http;
 use crate::core::value::Value;
 use crate::transport::{
     Answer, Body, Opening, Phase, Reply, Request, RequestEvent, ResponseEvent, Transport, TransportError,
@@ -94,13 +97,21 @@ impl JsTransport {
             Some(text) => Body::Text(text),
             None => Body::Answer(JsAnswer(outcome.answer())),
         };
+        let headers = outcome
+            .response()
+            .map(|response| Response::from(response).headers());
+        let header = |name: &str, own: fn(&host::Outcome) -> Option<String>| match &headers {
+            Some(headers) => headers.get(name),
+            None => own(outcome),
+        };
         // What nobody asks for of a good answer is not read.
         let tells = self.has_hooks() || matches!(body, Body::Text(_));
+        let asked = |name, own| tells.then(|| header(name, own)).flatten();
         Ok(Reply {
             status: if tells { outcome.status().unwrap_or(0) } else { 200 },
-            request_id: if tells { outcome.request_id() } else { None },
-            retry_after: if tells { outcome.retry_after() } else { None },
-            dispatch_proof: outcome.dispatch_proof(),
+            request_id: asked(http::REQUEST_ID, host::Outcome::request_id),
+            retry_after: asked(http::RETRY_AFTER, host::Outcome::retry_after),
+            dispatch_proof: header(http::DISPATCH_PROOF, host::Outcome::dispatch_proof),
             body,
         })
     }
@@ -111,10 +122,20 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// `DECODER\nMETHOD\nURL\nname\nvalue\n...`: one text crosses faster than many.
-fn head(request: &Request) -> String {
-    let headers = request.headers.as_text();
+fn head(request: &Request, headers: &str) -> String {
     let (decoder, method, url) = (request.decoder.name(), request.method, request.url.as_str());
     [decoder, "\n", method, "\n", url, headers].concat()
+}
+
+/// A request that the runtime refuses to make.
+fn unsendable(thrown: JsValue) -> TransportError {
+    let message = Reflect::get(&thrown, &"message".into()).unwrap_or_default();
+    TransportError {
+        phase: Phase::Connect,
+        timed_out: false,
+        reason: message.as_string().unwrap_or_default(),
+        cause: Cause(Some(Rc::new(thrown))),
+    }
 }
 
 fn phase_named(name: &str) -> Phase {
@@ -142,17 +163,26 @@ impl Transport for JsTransport {
     type Socket = JsSocket;
 
     async fn send(&self, request: Request) -> Result<Reply<JsAnswer>, TransportError> {
-        let sending = Sending(host::exchange(
+        let made = match self.inner.fetch.is_none() && host::fetches() {
+            true => Some(fetch::request(&request).map_err(unsendable)?),
+            false => None,
+        };
+        let (headers, body) = match made {
+            Some(_) => ("", None),
+            None => (request.headers.as_text(), request.body.as_deref()),
+        };
+        let later = Later::new();
+        let _sending = Sending(host::exchange(
             self.inner.fetch.as_ref(),
-            &head(&request),
-            request.body.as_deref(),
+            &head(&request, headers),
+            made.as_ref(),
+            body,
             request.content.map(|content| content.0),
             milliseconds(request.timeout),
             request.span,
+            later.number(),
         ));
-        // It never rejects: see runtime.js.
-        let outcome = JsFuture::from(sending.0.promise()).await.unwrap_or_default();
-        self.reply(outcome.unchecked_ref())
+        self.reply(later.await.unchecked_ref())
     }
 
     async fn open(&self, opening: Opening) -> Result<JsSocket, Unopened> {
@@ -162,7 +192,7 @@ impl Transport for JsTransport {
             .clone()
             .map_or(JsValue::UNDEFINED, JsValue::from);
         // It has no place in the table of operations: the path says what it is.
-        let span = self.begin_span("GET", "", &opening.url);
+        let span = self.begin_span("GET", "", &|| opening.url.clone());
         socket::open(&own, &opening, span).await
     }
 
@@ -205,9 +235,9 @@ impl Transport for JsTransport {
         tell(self.inner.on_response.as_ref(), event)
     }
 
-    fn begin_span(&self, method: &str, template: &str, url: &str) -> Option<u32> {
+    fn begin_span(&self, method: &str, template: &str, url: &dyn Fn() -> String) -> Option<u32> {
         let start = self.inner.start_span.as_ref()?;
-        let [method, template, url] = [method, template, url].map(JsValue::from);
+        let [method, template, url] = [method, template, &url()].map(JsValue::from);
         let call = JsValue::from(super::call::running());
         let given = start.call4(&JsValue::UNDEFINED, &method, &template, &url, &call);
         given.ok()?.as_f64().map(|number| number as u32)

@@ -5,6 +5,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{spawn_local, JsFuture};
 
 use super::call;
+use crate::client::Failure;
 
 #[wasm_bindgen]
 extern "C" {
@@ -34,10 +35,11 @@ impl Traps {
 
     /// No crash: a call whose second step reads `value`, of which it does not think that it may throw.
     pub fn read(target: JsValue) -> Promise {
-        call::start(async move {
-            JsFuture::from(Promise::resolve(&JsValue::NULL)).await?;
+        call::start(Box::pin(async move {
+            let waited = JsFuture::from(Promise::resolve(&JsValue::NULL)).await;
+            waited.map_err(Failure::Thrown)?;
             Ok(get(&target, "value"))
-        })
+        }))
     }
 
     /// Endless recursion: no hook runs.

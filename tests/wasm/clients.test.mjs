@@ -221,7 +221,7 @@ test('what a given fetch throws becomes the cause of a TransportError', async ()
 });
 
 test('a fetch that answers with something else is transport_error', async () => {
-  for (const answer of [undefined, null, {}, 'text']) {
+  for (const answer of [undefined, null, {}, 'text', { status: 200 }, { status: 200, headers: {} }]) {
     await assert.rejects(Machine.list({ baseUrl: 'http://nowhere.invalid', apiKey: 'k', fetch: async () => answer }), {
       code: 'transport_error',
     });
