@@ -13,7 +13,7 @@ use nullspace_wire::answers::Layout;
 use serde_json::Value;
 
 use crate::client::call::Outcome;
-use crate::client::single::{Planned, Single};
+use crate::client::single::{Planned, SingleRequest};
 use crate::core::error::Cause;
 use crate::core::http;
 use crate::core::value::parse;
@@ -250,8 +250,8 @@ impl Script {
     }
 }
 
-impl From<Single<Script>> for Planned<Script> {
-    fn from(single: Single<Script>) -> Self {
+impl From<SingleRequest<Script>> for Planned<Script> {
+    fn from(single: SingleRequest<Script>) -> Self {
         Ok(single)
     }
 }

@@ -6,7 +6,7 @@ use nullspace_wire::api::{self, Route};
 
 use super::call::{Call, Client, Outcome, Pending, DEFAULT_TIMEOUT};
 use super::machine::Machine;
-use super::single::{Planned, Single};
+use super::single::{Planned, SingleRequest};
 use crate::core::error::{Error, Kind};
 use crate::core::files::{Common, Target};
 use crate::core::http;
@@ -21,7 +21,7 @@ pub(super) const BYTES: &str = "application/octet-stream";
 /// Whose files: those of a machine, or of a volume. Their calls differ by their paths; bytes of a volume go through signed
 /// addresses.
 #[derive(Clone)]
-pub struct Place<T> {
+pub struct FileOwner<T> {
     pub(super) client: Client<T>,
     id: String,
     timeout: Duration,
@@ -36,8 +36,8 @@ const DESCRIBE: Both = [&api::FILE_INFO, &api::GET_VOLUME_FILE_INFO];
 
 impl<T: Transport> Machine<T> {
     /// Its files.
-    pub fn files(&self) -> Place<T> {
-        Place {
+    pub fn files(&self) -> FileOwner<T> {
+        FileOwner {
             client: self.client.clone(),
             id: self.id.clone(),
             timeout: self.timeout(),
@@ -46,7 +46,7 @@ impl<T: Transport> Machine<T> {
     }
 }
 
-impl<T: Transport> Place<T> {
+impl<T: Transport> FileOwner<T> {
     /// Files of a volume.
     pub fn of_volume(client: &Client<T>, id: String) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl<T: Transport> Place<T> {
     fn ask(&self, both: Both, body: &Value, timeout: Option<Duration>) -> Pending<'static, T> {
         let mut call = self.on(both, &[], timeout);
         call.body = Some(body.to_json());
-        Single::new(&self.client, call).send()
+        SingleRequest::new(&self.client, call).send()
     }
 
     /// The call of an address that gives the right to it.

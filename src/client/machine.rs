@@ -7,8 +7,8 @@ use nullspace_wire::api::{self, Route};
 
 use super::call::{Call, Client, Failure, Outcome, Sent, DEFAULT_TIMEOUT};
 use super::orphan::KillOnDrop;
-use super::policy::Told;
-use super::single::{Planned, Single};
+use super::policy::Echo;
+use super::single::{Planned, SingleRequest};
 use super::stream::Running;
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
@@ -75,25 +75,29 @@ impl<T: Transport> Machine<T> {
     }
 
     /// `key`: the caller's own.
-    fn creation_with(client: &Client<T>, body: &Value, key: Option<String>) -> Result<Single<T>, Error> {
+    fn creation_with(
+        client: &Client<T>,
+        body: &Value,
+        key: Option<String>,
+    ) -> Result<SingleRequest<T>, Error> {
         let path = api::CREATE_MACHINE.path.to_owned();
         let mut call = Call::new(&api::CREATE_MACHINE, path, client.timeout(None, CREATE_TIMEOUT));
         call.body = Some(body.to_json());
         let own_key = key.is_some();
         call.idempotency_key = Some(key.unwrap_or_else(|| client.transport().uuid()));
         let network = body.get("network");
-        let mut single = Single::new(client, call).making(own_key, true);
+        let mut single = SingleRequest::new(client, call).making(own_key, true);
         if network.is_some_and(egress::has_domains) {
-            single = single.telling(Told::Domains);
+            single = single.telling(Echo::Domains);
         }
         if network.is_some_and(|network| network.get("secrets").is_some()) {
-            single = single.telling(Told::Secrets);
+            single = single.telling(Echo::Secrets);
         }
         Ok(single)
     }
 
     /// Makes a machine.
-    pub async fn create(creation: Single<T>) -> Outcome<T, Self> {
+    pub async fn create(creation: SingleRequest<T>) -> Outcome<T, Self> {
         let (client, timeout) = (creation.client().clone(), creation.timeout());
         Ok(Self::made(&client, creation.finish().await?, timeout)?)
     }
@@ -267,7 +271,7 @@ impl<T: Transport> Machine<T> {
         Ok(self.exec(body, run.request_timeout, run.least_request_timeout))
     }
 
-    pub(super) fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> Single<T> {
+    pub(super) fn exec(&self, body: String, timeout: Option<Duration>, least: Duration) -> SingleRequest<T> {
         let mut call = self.on(&api::EXEC_COMMAND, &[], timeout);
         // A long command must not die of the HTTP limit that nobody asked for.
         if timeout.is_none() && !self.client.has_timeout() {
@@ -278,8 +282,8 @@ impl<T: Transport> Machine<T> {
         self.single(call)
     }
 
-    pub(super) fn single(&self, call: Call) -> Single<T> {
-        Single::new(&self.client, call)
+    pub(super) fn single(&self, call: Call) -> SingleRequest<T> {
+        SingleRequest::new(&self.client, call)
     }
 
     /// A call on this machine; `ids` are those behind its own in the path.

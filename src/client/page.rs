@@ -3,13 +3,13 @@
 use nullspace_wire::api;
 
 use super::call::{Call, Client, DEFAULT_TIMEOUT};
-use super::single::Single;
+use super::single::SingleRequest;
 use crate::core::http;
 use crate::core::machine::List;
 use crate::transport::{Decoder, Transport};
 
 /// What reads one page: whole machines, or rows with the fields that were asked for. lib.js walks from page to page.
-pub fn page<T: Transport>(client: &Client<T>, list: &List) -> Single<T> {
+pub fn page<T: Transport>(client: &Client<T>, list: &List) -> SingleRequest<T> {
     let mut query = list.query.clone();
     query.extend(list.next_token.clone().map(|token| ("next_token", token)));
     let route = &api::LIST_MACHINES;
@@ -19,5 +19,5 @@ pub fn page<T: Transport>(client: &Client<T>, list: &List) -> Single<T> {
         true => Decoder::MachineRows,
         false => Decoder::ListMachinesResponse,
     };
-    Single::new(client, call)
+    SingleRequest::new(client, call)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::call::{Call, Client, DEFAULT_TIMEOUT};
 use super::machine::Machine;
-use super::policy::Told;
-use super::single::{Planned, Single};
+use super::policy::Echo;
+use super::single::{Planned, SingleRequest};
 use crate::core::error::Error;
 use crate::core::options::Value;
 use crate::surface::{Operation, Request, Scope, Time};
@@ -52,7 +52,7 @@ impl<T: Transport> Client<T> {
         operation: &'static Operation,
         mut request: Request,
         usual: Option<Duration>,
-    ) -> Result<Single<T>, Error> {
+    ) -> Result<SingleRequest<T>, Error> {
         if operation.keyed && request.idempotency_key.is_none() {
             request.idempotency_key = Some(self.transport().uuid());
         }
@@ -65,9 +65,9 @@ impl<T: Transport> Client<T> {
             _ => given.unwrap_or(usual),
         };
         let call = Call::of(&request, timeout);
-        let mut single = Single::new(self, call).failed(operation.failed);
+        let mut single = SingleRequest::new(self, call).failed(operation.failed);
         if request.tells_domains {
-            single = single.telling(Told::Domains);
+            single = single.telling(Echo::Domains);
         }
         if let Some(field) = operation.gives {
             single = single.field(field);

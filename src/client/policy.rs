@@ -15,14 +15,14 @@ const CLOSED: &str = r#"{"egress":{"mode":"deny_all"}}"#;
 
 /// What an answer must tell back.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Echo {
     Domains,
     Secrets,
 }
 
-impl Told {
+impl Echo {
     /// Whether it does.
-    pub(super) fn is_told<A: Answer>(self, answer: &A) -> bool {
+    pub(super) fn is_in<A: Answer>(self, answer: &A) -> bool {
         let network = answer.inner("network");
         let inner = |name| network.as_ref().and_then(|network| network.inner(name));
         match self {
@@ -40,7 +40,7 @@ impl Told {
 pub(super) async fn close<T: Transport>(
     client: &Client<T>,
     call: &Call,
-    what: Told,
+    what: Echo,
     answer: &T::Answer,
 ) -> Failure<T::Thrown> {
     let client = client.quiet();
@@ -62,8 +62,8 @@ pub(super) async fn close<T: Transport>(
         false => "the machine could not be closed: destroy it",
     };
     let what = match what {
-        Told::Domains => "`allowDomains` and `denyDomains`",
-        Told::Secrets => "`network.secrets`",
+        Echo::Domains => "`allowDomains` and `denyDomains`",
+        Echo::Secrets => "`network.secrets`",
     };
     Failure::Error(Error::coded(
         "feature_unavailable",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::call::{Call, Client, Failure, Outcome, Pending, Sent};
 use super::files::BYTES;
 use super::orphan::Unclaimed;
-use super::policy::{self, Told};
+use super::policy::{self, Echo};
 use crate::core::error::Error;
 use crate::transport::{Answer, Content, Transport};
 
@@ -16,31 +16,31 @@ use crate::transport::{Answer, Content, Transport};
 pub type Finishing<T> = Pin<Box<dyn Future<Output = Outcome<T, Sent<<T as Transport>::Answer>>>>>;
 
 /// What makes a call of one request: it, or what is wrong with the caller's options.
-pub type Planned<T> = Outcome<T, Single<T>>;
+pub type Planned<T> = Outcome<T, SingleRequest<T>>;
 
 /// A call that is one request, whose answer is what the caller gets: checked, and not yet sent. Most calls are.
 #[must_use = "it is not sent yet"]
-pub struct Single<T> {
+pub struct SingleRequest<T> {
     client: Client<T>,
     call: Call,
     /// The one field of the answer that the caller gets. Its decoder demands it.
     field: Option<&'static str>,
     /// What becomes of an error.
     failed: fn(Error) -> Error,
-    making: Option<Making>,
-    told: Vec<Told>,
+    making: Option<Creation>,
+    told: Vec<Echo>,
 }
 
 /// What a call sees to when it makes a machine.
 #[derive(Clone, Copy)]
-struct Making {
+struct Creation {
     /// The caller chose the idempotency key.
     own_key: bool,
     /// It is sent until its answer is certain.
     again: bool,
 }
 
-impl<T: Transport> Single<T> {
+impl<T: Transport> SingleRequest<T> {
     /// The caller gets the whole answer; nothing when it is not read.
     pub fn new(client: &Client<T>, call: Call) -> Self {
         Self {
@@ -56,12 +56,12 @@ impl<T: Transport> Single<T> {
     /// It makes a machine, which must not be left without an owner: see [`Unclaimed`]. `again`: the same is sent until the answer is
     /// certain.
     pub(super) fn making(mut self, own_key: bool, again: bool) -> Self {
-        self.making = Some(Making { own_key, again });
+        self.making = Some(Creation { own_key, again });
         self
     }
 
     /// It sends what a server may not know; the answer must tell it back.
-    pub(super) fn telling(mut self, what: Told) -> Self {
+    pub(super) fn telling(mut self, what: Echo) -> Self {
         self.told.push(what);
         self
     }
@@ -134,7 +134,7 @@ impl<T: Transport> Single<T> {
             Err(Failure::Error(error)) => return Err((self.failed)(error).into()),
             outcome => outcome?,
         };
-        if let Some(what) = self.told.iter().find(|what| !what.is_told(&sent.answer)) {
+        if let Some(what) = self.told.iter().find(|what| !what.is_in(&sent.answer)) {
             return Err(policy::close(client, call, *what, &sent.answer).await);
         }
         if let Some(name) = self.field {

@@ -10,7 +10,7 @@ use nullspace_wire::api;
 use serde::Serialize;
 
 use super::call::{Call, Client, Failed, Failure, Outcome};
-use super::files::{Both, Place, BYTES};
+use super::files::{Both, FileOwner, BYTES};
 use crate::core::error::{Error, Kind};
 use crate::core::files;
 use crate::core::options::Value;
@@ -73,7 +73,7 @@ pub trait HeldPart<T: Transport> {
 
 /// A session that nobody will complete is given up, unless it can be taken up again.
 struct AbortOnDrop<T: Transport> {
-    place: Place<T>,
+    place: FileOwner<T>,
     id: String,
     keep: Cell<bool>,
 }
@@ -115,7 +115,7 @@ impl Session {
     }
 }
 
-impl<T: Transport> Place<T> {
+impl<T: Transport> FileOwner<T> {
     fn upload_call(&self, route: Both, ids: &[&str], timeout: Option<Duration>) -> Call {
         let mut call = self.on(route, ids, timeout);
         call.timeout = self.client.timeout(timeout, TIMEOUT);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nullspace_wire::api;
 
 use super::call::Outcome;
-use super::files::{Both, Place};
+use super::files::{Both, FileOwner};
 use super::socket::cut_off;
 use crate::core::error::Error;
 use crate::core::files::{WatchRequest, CHANGE};
@@ -25,7 +25,7 @@ pub struct Watch<T: Transport> {
     id: String,
 }
 
-impl<T: Transport> Place<T> {
+impl<T: Transport> FileOwner<T> {
     /// Watches a file or directory, from now on.
     pub async fn watch(&self, request: &WatchRequest) -> Outcome<T, Watch<T>> {
         let id = self.transport().uuid();

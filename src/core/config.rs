@@ -105,7 +105,7 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
         function(fields, name)?;
     }
     signal(fields)?;
-    let places = Places::of(environment);
+    let places = SettingSources::of(environment);
     let mut key_place = None;
     let key = match fields.get("apiKey") {
         Some(Value::Opaque(kind)) if kind == "a function" => Key::Asked,
@@ -119,7 +119,7 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
                 &format!("must be a string or a function, not {}", other.kind()),
             ))
         }
-        None => match PLACES
+        None => match SETTING_SOURCES
             .into_iter()
             .find_map(|place| Some((place, places.key(place)?)))
         {
@@ -132,7 +132,9 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
     };
     // A file of the directory may not say where the user's own key is sent: its URL is used with its own key alone, or with one that the
     // caller gave beside it. The same holds for the other files.
-    let fits = |place: Place| place == Place::Environment || key_place.is_none_or(|key| key == place);
+    let fits = |place: SettingSource| {
+        place == SettingSource::Environment || key_place.is_none_or(|key| key == place)
+    };
     if let Key::Fixed(text) = &key {
         http::check_header("apiKey", "authorization", text)?;
     }
@@ -143,7 +145,7 @@ pub fn settings(fields: &Fields<'_>, environment: &impl Environment) -> Result<S
             http::check_base_url("option `baseUrl`", text.trim())?,
             "the option `baseUrl`",
         ),
-        None => PLACES
+        None => SETTING_SOURCES
             .into_iter()
             .filter(|place| fits(*place))
             .find_map(|place| Some((place, places.url(place)?)))
@@ -200,7 +202,7 @@ fn missing_key(what: &str) -> Error {
 
 /// Where settings may be that are no options, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum SettingSource {
     Environment,
     /// `./.env`
     Directory,
@@ -212,37 +214,37 @@ enum Place {
     Engine,
 }
 
-const PLACES: [Place; 5] = [
-    Place::Environment,
-    Place::Directory,
-    Place::Config,
-    Place::OldConfig,
-    Place::Engine,
+const SETTING_SOURCES: [SettingSource; 5] = [
+    SettingSource::Environment,
+    SettingSource::Directory,
+    SettingSource::Config,
+    SettingSource::OldConfig,
+    SettingSource::Engine,
 ];
 
-impl Place {
+impl SettingSource {
     /// Its base URL in messages.
     fn url_name(self) -> &'static str {
         match self {
-            Place::Environment => "the base URL in NULLSPACE_API_URL or NULLSPACE_BASE_URL",
-            Place::Directory => "the base URL in ./.env",
-            Place::Config => "the base URL in ~/.config/nullspace/config.json",
-            Place::OldConfig => "the base URL in ~/.nullspace/config.json",
-            Place::Engine => "the address of the engine that runs here",
+            SettingSource::Environment => "the base URL in NULLSPACE_API_URL or NULLSPACE_BASE_URL",
+            SettingSource::Directory => "the base URL in ./.env",
+            SettingSource::Config => "the base URL in ~/.config/nullspace/config.json",
+            SettingSource::OldConfig => "the base URL in ~/.nullspace/config.json",
+            SettingSource::Engine => "the address of the engine that runs here",
         }
     }
 }
 
 /// Settings of the environment and of files. A file is read when everything before it says nothing: most callers give options or
 /// set variables, and a file costs as much as a call.
-struct Places<'a, E> {
+struct SettingSources<'a, E> {
     environment: &'a E,
     dotenv: OnceCell<Option<String>>,
     configs: OnceCell<[Option<Value>; 2]>,
     engine: OnceCell<Option<Value>>,
 }
 
-impl<'a, E: Environment> Places<'a, E> {
+impl<'a, E: Environment> SettingSources<'a, E> {
     fn of(environment: &'a E) -> Self {
         Self {
             environment,
@@ -252,11 +254,11 @@ impl<'a, E: Environment> Places<'a, E> {
         }
     }
 
-    fn key(&self, place: Place) -> Option<String> {
+    fn key(&self, place: SettingSource) -> Option<String> {
         self.first(place, &["NULLSPACE_API_KEY", "NULLSPACE_TOKEN"], &["api_key"])
     }
 
-    fn url(&self, place: Place) -> Option<String> {
+    fn url(&self, place: SettingSource) -> Option<String> {
         self.first(
             place,
             &["NULLSPACE_API_URL", "NULLSPACE_BASE_URL"],
@@ -265,7 +267,7 @@ impl<'a, E: Environment> Places<'a, E> {
     }
 
     /// The first of these that is not blank.
-    fn first(&self, place: Place, names: &[&str], keys: &[&str]) -> Option<String> {
+    fn first(&self, place: SettingSource, names: &[&str], keys: &[&str]) -> Option<String> {
         let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let of = |config: &Option<Value>| {
             let config = config.as_ref()?;
@@ -273,19 +275,19 @@ impl<'a, E: Environment> Places<'a, E> {
             keys.iter().find_map(text)
         };
         match place {
-            Place::Environment => names
+            SettingSource::Environment => names
                 .iter()
                 .find_map(|name| self.environment.env(name).and_then(filled)),
-            Place::Directory => {
+            SettingSource::Directory => {
                 let text = self
                     .dotenv
                     .get_or_init(|| self.environment.read("./.env"))
                     .as_deref()?;
                 names.iter().find_map(|name| dotenv(text, name).and_then(filled))
             }
-            Place::Config => of(&self.configs()[0]),
-            Place::OldConfig => of(&self.configs()[1]),
-            Place::Engine => of(self.engine.get_or_init(|| running_engine(self.environment))),
+            SettingSource::Config => of(&self.configs()[0]),
+            SettingSource::OldConfig => of(&self.configs()[1]),
+            SettingSource::Engine => of(self.engine.get_or_init(|| running_engine(self.environment))),
         }
     }
 

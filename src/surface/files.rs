@@ -7,7 +7,7 @@ use nullspace_wire::api;
 use nullspace_wire::limits::Range;
 
 use super::kinds::{any_text, pattern};
-use super::{by, fields, filled, flag, int, one_of, trimmed, Field, Given, Operation, Request, Time};
+use super::{by, fields, filled, flag, int, one_of, trimmed, Field, Inputs, Operation, Request, Time};
 use crate::core::error::Error;
 use crate::core::files;
 use crate::core::options::Value;
@@ -235,7 +235,7 @@ const fn in_body(operation: Operation) -> Operation {
         .rules(user)
 }
 
-fn user(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn user(given: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     if !given.has("user") && request.route.path.starts_with("/v1/machines/") {
         request.put("user", Value::Null);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nullspace_wire::api;
 
-use super::{by, count, fields, filled, flag, int, texts, Field, Given, Operation, Request, Time};
+use super::{by, count, fields, filled, flag, int, texts, Field, Inputs, Operation, Request, Time};
 use crate::core::error::{Error, Kind};
 use crate::core::git::{self, DEFAULT_PATH};
 use crate::core::options::Value;
@@ -217,12 +217,12 @@ const fn read(operation: Operation) -> Operation {
         .failed(git_error)
 }
 
-fn path(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn path(given: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     default(given, request, "path", "path", DEFAULT_PATH);
     Ok(())
 }
 
-fn default(given: &Given<'_>, request: &mut Request, option: &str, field: &str, value: impl Into<Value>) {
+fn default(given: &Inputs<'_>, request: &mut Request, option: &str, field: &str, value: impl Into<Value>) {
     if !given.has(option) {
         request.put(field, value);
     }

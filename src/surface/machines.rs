@@ -7,7 +7,7 @@ use nullspace_wire::answers::Answer;
 use nullspace_wire::api;
 
 use super::snapshots::{self, NAME};
-use super::{by, fields, id, object, one_of, Field, Given, Operation, Request, Time};
+use super::{by, fields, id, object, one_of, Field, Inputs, Operation, Request, Time};
 use crate::core::error::Error;
 use crate::core::lease::ACTIONS;
 use crate::core::options::{self, Value};
@@ -98,7 +98,7 @@ pub static UPDATE_EGRESS: Operation = Operation::on(&api::UPDATE_MACHINE_EGRESS)
     .gives("egress");
 
 /// `fields=` asks for rows with any subset of the fields.
-fn rows(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn rows(given: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     if given.has("fields") {
         request.answer = Answer::MachineRow;
     }
@@ -106,7 +106,7 @@ fn rows(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
 }
 
 /// A server that does not tell names back has not taken them.
-fn domains(_: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn domains(_: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     request.tells_domains = egress::has_domains(&request.body);
     Ok(())
 }

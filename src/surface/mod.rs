@@ -66,16 +66,16 @@ pub struct Operation {
 }
 
 /// See [`Operation::rules`].
-pub type Rules = fn(&Given<'_>, &mut Request) -> Result<(), Error>;
+pub type Rules = fn(&Inputs<'_>, &mut Request) -> Result<(), Error>;
 
 /// What a caller gave: options, and arguments beside them.
-pub struct Given<'a> {
+pub struct Inputs<'a> {
     /// Positional arguments, by name.
     pub args: Fields<'a>,
     options: Fields<'a>,
 }
 
-impl<'a> Deref for Given<'a> {
+impl<'a> Deref for Inputs<'a> {
     type Target = Fields<'a>;
 
     fn deref(&self) -> &Fields<'a> {

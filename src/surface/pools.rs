@@ -4,7 +4,7 @@ use nullspace_wire::api;
 use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_MB, POOL_READY, VCPUS};
 
 use super::{
-    by, fields, filled, from, id, int, object, one_of, trimmed, Field, Given, Operation, Request, To,
+    by, fields, filled, from, id, int, object, one_of, trimmed, Field, Inputs, Operation, Request, To,
 };
 use crate::core::error::Error;
 use crate::core::options::{Fields, Value};
@@ -118,7 +118,7 @@ pub static DRAIN: Operation = Operation::on(&api::DRAIN_TEMPLATE_WARM_POOL);
 /// Compares what there is with what there should be.
 pub static RECONCILE: Operation = Operation::on(&api::RECONCILE_TEMPLATE_WARM_POOL);
 
-fn create(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn create(fields: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     settings(fields, request)?;
     let least = number(request, "min_ready").unwrap_or(1);
     let most = number(request, "max_ready").unwrap_or(least.max(1));
@@ -148,7 +148,7 @@ fn create(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
     Ok(())
 }
 
-fn update(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn update(fields: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     settings(fields, request)?;
     if let (Some(least), Some(most)) = (number(request, "min_ready"), number(request, "max_ready")) {
         sizes(fields, least, most)?;
@@ -199,7 +199,7 @@ pub fn resources(fields: &Fields<'_>, now: &Value) -> Result<Value, Error> {
     Ok(size)
 }
 
-fn list(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn list(fields: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     let labels: Vec<String> = match fields.get("labels") {
         None => return Ok(()),
         Some(Value::List(_)) => fields.texts("labels")?.unwrap_or_default(),

@@ -9,7 +9,7 @@ use nullspace_wire::limits::{
 };
 
 use super::kinds::port;
-use super::{by, fields, filled, flag, id, int, one_of, Field, Given, Operation, Request};
+use super::{by, fields, filled, flag, id, int, one_of, Field, Inputs, Operation, Request};
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
 
@@ -119,7 +119,7 @@ pub static SSH_ACCESS: Operation = Operation::on(&api::CREATE_SSH_ACCESS)
         "Options of {@link Machine.createSshAccess}.",
     );
 
-fn wait(fields: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn wait(fields: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     let path = fields.filled("path")?;
     if path.is_some_and(|path| !path.starts_with('/')) {
         return Err(fields.wrong("path", "must begin with a slash, such as '/health'"));

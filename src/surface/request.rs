@@ -6,7 +6,7 @@ use std::time::Duration;
 use nullspace_wire::answers::Answer;
 use nullspace_wire::api::{Route, Verb};
 
-use super::{Field, Given, Kind, Operation, Time, To};
+use super::{Field, Inputs, Kind, Operation, Time, To};
 use crate::core::config::{self, CALL_OPTIONS, CLIENT_OPTIONS};
 use crate::core::error::Error;
 use crate::core::options::{self, Fields, Value};
@@ -149,7 +149,7 @@ impl Operation {
                 files::in_volume(name, arguments.text(name)?)?;
             }
         }
-        let given = Given {
+        let given = Inputs {
             args: arguments,
             options: fields,
         };

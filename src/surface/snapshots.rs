@@ -4,7 +4,7 @@ use nullspace_wire::api::{self, Verb};
 use nullspace_wire::limits;
 use nullspace_wire::machine::NAME_KEY;
 
-use super::{by, fields, id, object, trimmed, Field, Given, Operation, Request};
+use super::{by, fields, id, object, trimmed, Field, Inputs, Operation, Request};
 use crate::core::error::Error;
 use crate::core::options::{self, Value};
 use crate::core::value::json;
@@ -38,7 +38,7 @@ pub static GET: Operation = Operation::on(&api::GET_SNAPSHOT).args(&[id("id")]);
 pub static DELETE: Operation = Operation::on(&api::DELETE_SNAPSHOT).args(&[id("id")]);
 
 /// Puts `name` into `metadata`, and that into the query or the body. Without either there is none.
-pub fn named(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+pub fn named(given: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     let name = given.text("name")?;
     let mut metadata = match given.json_object("metadata")? {
         None if name.is_none() => return Ok(()),

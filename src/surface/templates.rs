@@ -10,7 +10,7 @@ use nullspace_wire::limits::{DEFAULT_MEMORY_MB, DEFAULT_VCPUS, DISK_MB, MEMORY_M
 #[cfg(not(target_arch = "wasm32"))]
 use super::Interface;
 use super::{
-    by, envs, fields, filled, flag, from, function, id, int, object, one_of, Field, Given, Operation,
+    by, envs, fields, filled, flag, from, function, id, int, object, one_of, Field, Inputs, Operation,
     Request, Time, To,
 };
 use crate::core::error::Error;
@@ -248,7 +248,7 @@ pub static PROMOTE: Operation = Operation::on(&api::PROMOTE_TEMPLATE_BUILD).args
     ..id("tag")
 }]);
 
-fn body(given: &Given<'_>, request: &mut Request) -> Result<(), Error> {
+fn body(given: &Inputs<'_>, request: &mut Request) -> Result<(), Error> {
     if let Some(reference) = given.args.filled("ref")? {
         let (name, tag) = split(reference.trim());
         request.put("name", name);

@@ -18,9 +18,9 @@ use super::throw;
 use super::transport::{Host, JsAnswer, JsTransport};
 use super::{client, convert};
 use crate::client::call::Outcome;
-use crate::client::files::Place;
+use crate::client::files::FileOwner;
 use crate::client::machine::{call_options, Machine};
-use crate::client::single::{Planned, Single};
+use crate::client::single::{Planned, SingleRequest};
 use crate::client::{Client, Failure};
 use crate::core::config::{self, CLIENT_OPTIONS};
 use crate::core::error::Error;
@@ -41,7 +41,7 @@ pub fn call<V: IntoJs + 'static>(future: impl Future<Output = Outcome<JsTranspor
 }
 
 /// A call that is one request.
-pub fn sent(single: Single<JsTransport>) -> Begun {
+pub fn sent(single: SingleRequest<JsTransport>) -> Begun {
     Ok(Box::pin(async { Ok(single.finish().await?.answer.0) }))
 }
 
@@ -86,7 +86,7 @@ impl IntoJs for () {
 // ---- Calls of classes and handles ---------------------------------------------------------------------------
 
 /// Options of a static call, and what they say about the client.
-pub struct Given {
+pub struct StaticOptions {
     /// The options of the call over those of its client; without the latter when that was read before.
     pub options: Value,
     own: JsValue,
@@ -97,7 +97,7 @@ pub struct Given {
     known: Option<Client<JsTransport>>,
 }
 
-impl Given {
+impl StaticOptions {
     fn read(own: &JsValue, base: &JsValue) -> Result<Self, JsValue> {
         let mut given = match optional(own)? {
             Some(value) => value,
@@ -171,19 +171,19 @@ fn says_something_of_the_client(own: &Value) -> bool {
 }
 
 /// A call of a static function.
-pub fn on_class(options: &JsValue, base: &JsValue, begin: &dyn Fn(&Given) -> Begun) -> Promise {
-    settled(Given::read(options, base).and_then(|given| started(given.signal()?, begin(&given))))
+pub fn on_class(options: &JsValue, base: &JsValue, begin: &dyn Fn(&StaticOptions) -> Begun) -> Promise {
+    settled(StaticOptions::read(options, base).and_then(|given| started(given.signal()?, begin(&given))))
 }
 
 /// A handle, and the client that it holds.
-pub struct Held {
+pub struct BoundHandle {
     /// What it remembers.
     pub record: Record,
     /// What its calls go through.
     pub client: Client<JsTransport>,
 }
 
-impl Held {
+impl BoundHandle {
     /// The machine that it stands for.
     pub fn machine(&self) -> Machine<JsTransport> {
         let timeout = self
@@ -194,12 +194,12 @@ impl Held {
     }
 
     /// The files of the machine or the volume that it stands for.
-    pub fn files(&self, options: Option<&Value>) -> Outcome<JsTransport, Place<JsTransport>> {
+    pub fn files(&self, options: Option<&Value>) -> Outcome<JsTransport, FileOwner<JsTransport>> {
         if !self.record.is_volume() {
             return Ok(self.machine().files());
         }
         files::no_user(options)?;
-        Ok(Place::of_volume(&self.client, self.record.id()))
+        Ok(FileOwner::of_volume(&self.client, self.record.id()))
     }
 
     /// A call of the table.
@@ -226,10 +226,10 @@ impl Held {
 pub fn on_handle(
     record: &Record,
     options: &JsValue,
-    begin: &dyn Fn(&Held, Option<&Value>) -> Begun,
+    begin: &dyn Fn(&BoundHandle, Option<&Value>) -> Begun,
 ) -> Promise {
     settled(read_options(options).and_then(|(read, signal)| {
-        let held = Held {
+        let held = BoundHandle {
             record: record.clone(),
             client: client::of(&record.client())?,
         };

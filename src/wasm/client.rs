@@ -16,7 +16,7 @@ use crate::core::config::{self, Key, Settings, CLIENT_OPTIONS};
 use crate::core::options::Fields;
 
 /// Clients that are remembered. More only cost the time of reading their options.
-const KNOWN: usize = 16;
+const CACHED: usize = 16;
 /// Options that are functions: they stay JavaScript's.
 const FUNCTIONS: [&str; 6] = [
     "apiKey",
@@ -27,13 +27,13 @@ const FUNCTIONS: [&str; 6] = [
     "startSpan",
 ];
 
-struct Known {
+struct CachedClient {
     options: JsValue,
     client: Client<JsTransport>,
 }
 
 thread_local! {
-    static CLIENTS: RefCell<VecDeque<Known>> = const { RefCell::new(VecDeque::new()) };
+    static CLIENTS: RefCell<VecDeque<CachedClient>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// The client of an object that was read before.
@@ -73,12 +73,12 @@ pub fn make(
     };
     let transport = JsTransport::new(options.clone(), find)?;
     let client = Client::new(settings, transport);
-    let known = Known {
+    let known = CachedClient {
         options,
         client: client.clone(),
     };
     CLIENTS.with_borrow_mut(|clients| {
-        clients.truncate(KNOWN - 1);
+        clients.truncate(CACHED - 1);
         clients.push_front(known);
     });
     Ok(client)

@@ -8,7 +8,7 @@ use super::host;
 use super::record::Record;
 use super::transport::{JsAnswer, JsTransport};
 use crate::client::call::Outcome;
-use crate::client::files::Place;
+use crate::client::files::FileOwner;
 use crate::client::Failure;
 use crate::core::files::{self, Common};
 use crate::core::options::Value;
@@ -16,9 +16,9 @@ use crate::surface::{self, Operation};
 use crate::transport::{Answer as _, Content, Transport as _};
 
 /// Content that JavaScript keeps for a call, and forgets with it.
-pub struct Held(u32);
+pub struct HeldContent(u32);
 
-impl Held {
+impl HeldContent {
     /// Keeps a value; `None` when it is no content.
     pub fn new(value: &JsValue) -> Option<Self> {
         Some(Self(host::hold_content(value))).filter(|held| held.0 != 0)
@@ -39,7 +39,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldContent {
     fn drop(&mut self) {
         host::release_content(self.0);
     }
@@ -60,7 +60,7 @@ pub fn files_write(record: Record, path: JsValue, content: JsValue, options: JsV
         let (common, mode) = (Common::of(&fields)?, files::mode(&fields)?);
         let path = place_path(&place, &path)?;
         let target = files::Target { path, mode };
-        let held = Held::new(&content).ok_or_else(|| files::no_content("content"))?;
+        let held = HeldContent::new(&content).ok_or_else(|| files::no_content("content"))?;
         call(async move {
             let written = place.put_file(&target, held.content(), &common).await;
             held.result(written)
@@ -91,7 +91,7 @@ pub fn files_write_files(record: Record, list: JsValue, options: JsValue) -> Pro
         }
         let boundary = format!("nullspace-{}", place.transport().uuid());
         let manifest = files::manifest(&targets, common.user.as_deref());
-        let held = Held(host::hold_multipart(&manifest, &parts, &boundary));
+        let held = HeldContent(host::hold_multipart(&manifest, &parts, &boundary));
         if held.0 == 0 {
             return Err(files::no_content("files[].content").into());
         }
@@ -106,7 +106,7 @@ pub fn files_write_files(record: Record, list: JsValue, options: JsValue) -> Pro
 }
 
 /// A path of a machine, or of a volume.
-pub(super) fn place_path(place: &Place<JsTransport>, path: &Value) -> Outcome<JsTransport, String> {
+pub(super) fn place_path(place: &FileOwner<JsTransport>, path: &Value) -> Outcome<JsTransport, String> {
     let path = files::path("path", path)?;
     if place.is_volume {
         files::in_volume("path", Some(&path))?;

@@ -9,20 +9,20 @@ use std::task::{Context, Poll, Waker};
 
 use wasm_bindgen::prelude::*;
 
-enum Place {
+enum Slot {
     Free,
     Waiting(Waker),
     Given(JsValue),
 }
 
 #[derive(Default)]
-struct Places {
-    all: Vec<Place>,
+struct Slots {
+    all: Vec<Slot>,
     free: Vec<usize>,
 }
 
 thread_local! {
-    static PLACES: RefCell<Places> = RefCell::default();
+    static SLOTS: RefCell<Slots> = RefCell::default();
 }
 
 /// A value that JavaScript gives by [`give`], once. Its number is free for another one when it is dropped: then nothing may be given any
@@ -32,9 +32,9 @@ pub struct Later(usize);
 impl Later {
     /// Takes a number.
     pub fn new() -> Self {
-        PLACES.with_borrow_mut(|places| {
+        SLOTS.with_borrow_mut(|places| {
             let number = places.free.pop().unwrap_or(places.all.len());
-            let nobody = Place::Waiting(Waker::noop().clone());
+            let nobody = Slot::Waiting(Waker::noop().clone());
             match places.all.get_mut(number) {
                 Some(place) => *place = nobody,
                 None => places.all.push(nobody),
@@ -53,9 +53,9 @@ impl Future for Later {
     type Output = JsValue;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<JsValue> {
-        let waiting = Place::Waiting(context.waker().clone());
-        match PLACES.with_borrow_mut(|places| mem::replace(&mut places.all[self.0], waiting)) {
-            Place::Given(value) => Poll::Ready(value),
+        let waiting = Slot::Waiting(context.waker().clone());
+        match SLOTS.with_borrow_mut(|places| mem::replace(&mut places.all[self.0], waiting)) {
+            Slot::Given(value) => Poll::Ready(value),
             _ => Poll::Pending,
         }
     }
@@ -63,8 +63,8 @@ impl Future for Later {
 
 impl Drop for Later {
     fn drop(&mut self) {
-        PLACES.with_borrow_mut(|places| {
-            places.all[self.0] = Place::Free;
+        SLOTS.with_borrow_mut(|places| {
+            places.all[self.0] = Slot::Free;
             places.free.push(self.0);
         });
     }
@@ -73,9 +73,9 @@ impl Drop for Later {
 /// Gives a value. To nobody when nobody waits.
 #[wasm_bindgen]
 pub fn give(number: u32, value: JsValue) {
-    let waker = PLACES.with_borrow_mut(|places| match places.all.get_mut(number as usize) {
-        Some(place @ Place::Waiting(_)) => match mem::replace(place, Place::Given(value)) {
-            Place::Waiting(waker) => Some(waker),
+    let waker = SLOTS.with_borrow_mut(|places| match places.all.get_mut(number as usize) {
+        Some(place @ Slot::Waiting(_)) => match mem::replace(place, Slot::Given(value)) {
+            Slot::Waiting(waker) => Some(waker),
             _ => None,
         },
         _ => None,

@@ -4,7 +4,7 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use super::call::{argument, call, on_class};
-use super::files::Held;
+use super::files::HeldContent;
 use crate::core::files::no_content;
 use crate::surface::templates::{BODY, SEND_BLOB};
 use crate::surface::Scope;
@@ -31,7 +31,7 @@ pub fn template_send_blob(id: JsValue, content: JsValue, options: JsValue, clien
         let read = Some(&given.options);
         let request = SEND_BLOB.request(Scope::Class, &[], &[Some(argument(&id)?)], read)?;
         let single = given.client()?.single(&SEND_BLOB, request, None)?;
-        let held = Held::new(&content).ok_or_else(|| no_content("content"))?;
+        let held = HeldContent::new(&content).ok_or_else(|| no_content("content"))?;
         let single = single.content(held.content());
         call(async move { held.result(single.send().await) })
     })

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::call::{argument, call, hook, named, on_handle};
-use super::files::Held;
+use super::files::HeldContent;
 use super::record::Record;
 use super::transport::JsTransport;
 use crate::client::call::Outcome;
@@ -46,24 +46,24 @@ struct JsBytes {
     hook: Option<Function>,
 }
 
-impl HeldPart<JsTransport> for Held {
+impl HeldPart<JsTransport> for HeldContent {
     fn content(&self) -> Content {
-        Held::content(self)
+        HeldContent::content(self)
     }
     fn result<V>(self, outcome: Outcome<JsTransport, V>) -> Outcome<JsTransport, V> {
-        Held::result(self, outcome)
+        HeldContent::result(self, outcome)
     }
 }
 
 impl Bytes<JsTransport> for JsBytes {
-    type Part = Held;
+    type Part = HeldContent;
 
-    async fn part(&self, begin: f64, end: f64) -> Outcome<JsTransport, (Held, String)> {
+    async fn part(&self, begin: f64, end: f64) -> Outcome<JsTransport, (HeldContent, String)> {
         let pair = JsFuture::from(self.source.part(begin, end))
             .await
             .map_err(Failure::Thrown)?;
         let get = |index: u32| Reflect::get_u32(&pair, index).map_err(Failure::Thrown);
-        let held = Held::new(&get(0)?).ok_or_else(|| files::no_content("source"))?;
+        let held = HeldContent::new(&get(0)?).ok_or_else(|| files::no_content("source"))?;
         Ok((held, get(1)?.as_string().unwrap_or_default()))
     }
 
@@ -115,10 +115,10 @@ pub fn files_send_upload(record: Record, source: JsValue, path: JsValue, options
         let stream = bytes.source.stream();
         let held = match stream.is_undefined() {
             true => None,
-            false => Some(Held::new(&stream).ok_or_else(|| files::no_content("source"))?),
+            false => Some(HeldContent::new(&stream).ok_or_else(|| files::no_content("source"))?),
         };
         call(async move {
-            let content = held.as_ref().map(Held::content);
+            let content = held.as_ref().map(HeldContent::content);
             let uploaded = place.upload(&source, &bytes, content, &plan).await;
             Ok(shown(match held {
                 Some(held) => held.result(uploaded)?,

@@ -11,7 +11,7 @@ use crate::machine::{secret, Error, Kind, Result};
 const HELD: &str = "120 seconds";
 
 /// A name that a create holds until it is done.
-pub struct Held {
+pub struct HeldName {
     name: String,
     holder: String,
 }
@@ -19,7 +19,12 @@ pub struct Held {
 impl Cluster {
     /// Holds the name of a machine for a create, or says which machine has it. `own_node`: a machine of that node may be the one
     /// that this very create made before; the node knows.
-    pub async fn hold_machine_name(&self, name: &str, holder: &str, own_node: Option<&str>) -> Result<Held> {
+    pub async fn hold_machine_name(
+        &self,
+        name: &str,
+        holder: &str,
+        own_node: Option<&str>,
+    ) -> Result<HeldName> {
         let held = self.hold(&format!("machine {name}"), holder).await?;
         let refusal = match self.living_with_name(name).await {
             Ok(others) => {
@@ -32,7 +37,7 @@ impl Cluster {
     }
 
     /// Holds the name of a volume for a create, or says that there is one.
-    pub async fn hold_volume_name(&self, name: &str) -> Result<Held> {
+    pub async fn hold_volume_name(&self, name: &str) -> Result<HeldName> {
         let held = self.hold(&format!("volume {name}"), &secret("hold")).await?;
         let refusal = match self.volumes().await {
             Ok(all) => all
@@ -44,7 +49,7 @@ impl Cluster {
         self.unless(refusal, held).await
     }
 
-    async fn unless(&self, refusal: Option<Error>, held: Held) -> Result<Held> {
+    async fn unless(&self, refusal: Option<Error>, held: HeldName) -> Result<HeldName> {
         let Some(error) = refusal else {
             return Ok(held);
         };
@@ -53,7 +58,7 @@ impl Cluster {
     }
 
     /// Whoever holds a name may hold it again.
-    async fn hold(&self, name: &str, holder: &str) -> Result<Held> {
+    async fn hold(&self, name: &str, holder: &str) -> Result<HeldName> {
         let text = format!(
             "INSERT INTO names (name, holder, until) VALUES ($1, $2, clock_timestamp() + interval '{HELD}') \
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
@@ -65,7 +70,7 @@ impl Cluster {
                 format!("a {name:?} is just being made"),
             )
             .with_action("repeat the call in a moment")),
-            _ => Ok(Held {
+            _ => Ok(HeldName {
                 name: name.to_owned(),
                 holder: holder.to_owned(),
             }),
@@ -73,7 +78,7 @@ impl Cluster {
     }
 
     /// Gives a name back: what was made has it now, or nobody.
-    pub async fn release(&self, held: Held) {
+    pub async fn release(&self, held: HeldName) {
         let release = async {
             let connection = self.db.get().await?;
             connection

@@ -26,7 +26,7 @@ use tokio_postgres::{Row, Transaction};
 use super::db::{self, Lock};
 use super::nodes::{self, Node};
 use super::Cluster;
-use crate::machine::pools::terms::{Resolved, Terms, Turn};
+use crate::machine::pools::terms::{PoolAction, Resolved, Terms};
 use crate::machine::pools::{no_pool, PoolFilter};
 use crate::machine::validate::{Checkout, Plan, PoolSearch};
 use crate::machine::{pool_id, Error, Kind, Result};
@@ -77,7 +77,7 @@ impl Stored {
 }
 
 /// What a node was told.
-struct Told {
+struct ReportedShare {
     terms: Terms,
     refused: bool,
     is_old: bool,
@@ -124,27 +124,33 @@ pub async fn delete(State(cluster): State<Arc<Cluster>>, Path(id): Path<String>)
 
 /// `POST /v1/template-warm-pools/{id}/enable`
 pub async fn enable(State(cluster): State<Arc<Cluster>>, Path(id): Path<String>) -> Answer {
-    Ok(json(StatusCode::OK, &cluster.turn_pool(&id, Turn::Enable).await?))
+    Ok(json(
+        StatusCode::OK,
+        &cluster.turn_pool(&id, PoolAction::Enable).await?,
+    ))
 }
 
 /// `POST /v1/template-warm-pools/{id}/disable`
 pub async fn disable(State(cluster): State<Arc<Cluster>>, Path(id): Path<String>) -> Answer {
     Ok(json(
         StatusCode::OK,
-        &cluster.turn_pool(&id, Turn::Disable).await?,
+        &cluster.turn_pool(&id, PoolAction::Disable).await?,
     ))
 }
 
 /// `POST /v1/template-warm-pools/{id}/drain`
 pub async fn drain(State(cluster): State<Arc<Cluster>>, Path(id): Path<String>) -> Answer {
-    Ok(json(StatusCode::OK, &cluster.turn_pool(&id, Turn::Drain).await?))
+    Ok(json(
+        StatusCode::OK,
+        &cluster.turn_pool(&id, PoolAction::Drain).await?,
+    ))
 }
 
 /// `POST /v1/template-warm-pools/{id}/reconcile`
 pub async fn reconcile(State(cluster): State<Arc<Cluster>>, Path(id): Path<String>) -> Answer {
     Ok(json(
         StatusCode::OK,
-        &cluster.turn_pool(&id, Turn::Reconcile).await?,
+        &cluster.turn_pool(&id, PoolAction::Reconcile).await?,
     ))
 }
 
@@ -243,8 +249,8 @@ impl Cluster {
         self.show_pool(id).await
     }
 
-    async fn turn_pool(self: &Arc<Self>, id: &str, turn: Turn) -> Result<WarmPool> {
-        if turn == Turn::Reconcile {
+    async fn turn_pool(self: &Arc<Self>, id: &str, turn: PoolAction) -> Result<WarmPool> {
+        if turn == PoolAction::Reconcile {
             self.stored_pool(id).await?;
             let mut connection = self.db.get().await?;
             let transaction = connection.transaction().await?;
@@ -581,19 +587,21 @@ impl Cluster {
     }
 }
 
-async fn told_shares(transaction: &Transaction<'_>) -> Result<HashMap<String, BTreeMap<String, Told>>> {
+async fn told_shares(
+    transaction: &Transaction<'_>,
+) -> Result<HashMap<String, BTreeMap<String, ReportedShare>>> {
     let rows = transaction
         .query(
             "SELECT pool, node, terms, refused, told_at < clock_timestamp() - make_interval(secs => $1) FROM pool_shares",
             &[&AGAIN_SECONDS],
         )
         .await?;
-    let mut told: HashMap<String, BTreeMap<String, Told>> = HashMap::new();
+    let mut told: HashMap<String, BTreeMap<String, ReportedShare>> = HashMap::new();
     for row in rows {
         let Json(terms): Json<serde_json::Value> = row.get(2);
         let terms = serde_json::from_value(terms)
             .map_err(|e| Error::internal("reading a share of a warm pool", e))?;
-        let share = Told {
+        let share = ReportedShare {
             terms,
             refused: row.get(3),
             is_old: row.get(4),
@@ -604,7 +612,7 @@ async fn told_shares(transaction: &Transaction<'_>) -> Result<HashMap<String, BT
 }
 
 /// Nodes that hold shares. Those with larger ones come first, so that what does not divide evenly stays where it is, then those with more room.
-fn takers<'a>(nodes: &'a [Arc<Node>], told: &BTreeMap<String, Told>) -> Vec<&'a str> {
+fn takers<'a>(nodes: &'a [Arc<Node>], told: &BTreeMap<String, ReportedShare>) -> Vec<&'a str> {
     let mut takers: Vec<&Arc<Node>> = nodes
         .iter()
         .filter(|node| node.state() == NodeState::Ready)

@@ -30,10 +30,10 @@ pub enum What {
     Label(String),
     Run {
         flags: Flags,
-        command: Line,
+        command: CommandForm,
     },
-    Cmd(Line),
-    Entrypoint(Line),
+    Cmd(CommandForm),
+    Entrypoint(CommandForm),
     Copy {
         is_add: bool,
         flags: Flags,
@@ -53,7 +53,7 @@ pub enum What {
 
 /// A command, in either form.
 #[derive(Debug, Clone)]
-pub enum Line {
+pub enum CommandForm {
     Exec(Vec<String>),
     Shell(String),
     /// `RUN <<EOF`: a script and nothing else.
@@ -165,7 +165,7 @@ fn some_instructions(
                 // Nothing to be run is a thing to say, though the parser does not think so.
                 let (at, line) = source.line(fault.line);
                 if is_empty_entrypoint(line) {
-                    items.push(item(source, at, What::Entrypoint(Line::Exec(Vec::new()))));
+                    items.push(item(source, at, What::Entrypoint(CommandForm::Exec(Vec::new()))));
                     return Ok(Some(at + line.len()));
                 }
                 return Err(fault);
@@ -184,7 +184,7 @@ fn some_instructions(
             let marks = marks(&line, escape);
             let flags = flags(&run.options);
             if marks.is_empty() {
-                let command = Line::Shell(line);
+                let command = CommandForm::Shell(line);
                 items.push(item(source, at, What::Run { flags, command }));
                 continue;
             }
@@ -194,7 +194,7 @@ fn some_instructions(
                     .find('\n')
                     .map_or(text.len() - end, |newline| newline + 1);
             let (documents, next) = documents(source, body, &marks)?;
-            let command = Line::Shell(format!("{line}\n{documents}"));
+            let command = CommandForm::Shell(format!("{line}\n{documents}"));
             items.push(item(source, at, What::Run { flags, command }));
             return Ok(Some(next).filter(|next| *next < text.len()));
         }
@@ -343,11 +343,11 @@ fn flags(options: &[Flag<'_>]) -> Flags {
     options.iter().map(flag).collect()
 }
 
-fn command(command: &Command<'_>, escape: char) -> Line {
+fn command(command: &Command<'_>, escape: char) -> CommandForm {
     match command {
-        Command::Exec(words) => Line::Exec(texts(&words.value)),
-        Command::Shell(source) => Line::Shell(joined(source.value, escape)),
-        _ => Line::Shell(String::new()),
+        Command::Exec(words) => CommandForm::Exec(texts(&words.value)),
+        Command::Shell(source) => CommandForm::Shell(joined(source.value, escape)),
+        _ => CommandForm::Shell(String::new()),
     }
 }
 
@@ -365,14 +365,14 @@ fn of(instruction: Instruction<'_>, part: &str, escape: char) -> What {
         Instruction::Run(i) => {
             let line = match (&i.arguments, i.here_docs.first()) {
                 (Command::Shell(after), Some(document)) if after.value.trim().is_empty() => {
-                    Line::Script(document.value.to_string())
+                    CommandForm::Script(document.value.to_string())
                 }
                 // The document is input of a command that follows its mark.
                 (Command::Shell(after), Some(document)) => {
                     let mark = part[..after.span.start].rfind("<<").unwrap_or(after.span.start);
                     let end = part[document.span.end..].lines().next().unwrap_or_default();
                     let (first, body) = (&part[mark..after.span.end], &part[document.span.clone()]);
-                    Line::Shell(format!("{first}\n{body}{end}"))
+                    CommandForm::Shell(format!("{first}\n{body}{end}"))
                 }
                 (arguments, _) => command(arguments, escape),
             };

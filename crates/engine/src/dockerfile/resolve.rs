@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{CopySource, Flags, Item, Line, What};
+use super::read::{CommandForm, CopySource, Flags, Item, What};
 use super::words::{expand, Quotes};
 use super::{
     arg_words, copy_from, is_variable, pairs, Action, Built, Config, Copy, CopyFrom, Fault, Run, Scope,
@@ -200,10 +200,10 @@ impl Building<'_> {
         expanded.collect()
     }
 
-    fn argv(&self, command: &Line) -> Vec<String> {
+    fn argv(&self, command: &CommandForm) -> Vec<String> {
         let text = match command {
-            Line::Exec(argv) => return argv.clone(),
-            Line::Shell(text) | Line::Script(text) => text,
+            CommandForm::Exec(argv) => return argv.clone(),
+            CommandForm::Shell(text) | CommandForm::Script(text) => text,
         };
         let mut argv = match self.config.run.shell.is_empty() {
             true => vec!["/bin/sh".to_owned(), "-c".to_owned()],
@@ -213,7 +213,7 @@ impl Building<'_> {
         argv
     }
 
-    fn run(&mut self, item: &Item, flags: &Flags, command: &Line) -> Result<(), Fault> {
+    fn run(&mut self, item: &Item, flags: &Flags, command: &CommandForm) -> Result<(), Fault> {
         let RunFlags {
             secrets,
             caches,
@@ -224,7 +224,7 @@ impl Building<'_> {
             self.step(item, Action::MakeDirectory { path, owner: None });
         }
         let argv = match command {
-            Line::Script(text) if text.starts_with("#!") => {
+            CommandForm::Script(text) if text.starts_with("#!") => {
                 let path = format!("/tmp/.dockerfile-line-{}", item.line);
                 vec![
                     "/bin/sh".into(),

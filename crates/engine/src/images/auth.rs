@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use serde::{Deserialize, Deserializer};
 
-use super::client::{Client, Told};
+use super::client::{Client, OnProgress};
 use super::error::{Error, Kind, Result};
 use super::sigv4::{Request, Signer};
 
@@ -120,7 +120,7 @@ impl Auth {
     }
 
     /// What the registry takes. AWS is asked for it; the others need no question.
-    pub(super) async fn login(&self, client: &Client, tell: Told<'_>) -> Result<Login> {
+    pub(super) async fn login(&self, client: &Client, tell: OnProgress<'_>) -> Result<Login> {
         self.check()?;
         match self {
             Self::Basic { username, password } => Ok(Login {
@@ -137,7 +137,7 @@ impl Auth {
     }
 
     /// Exchanges an access key for a password. Source: ECR API reference, GetAuthorizationToken.
-    async fn ecr_login(&self, client: &Client, tell: Told<'_>) -> Result<Login> {
+    async fn ecr_login(&self, client: &Client, tell: OnProgress<'_>) -> Result<Login> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {

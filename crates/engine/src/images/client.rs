@@ -23,7 +23,7 @@ use super::reference::{is_loopback, Reference};
 use super::{Options, Progress};
 
 /// Who is told how it goes.
-pub(super) type Told<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+pub(super) type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 /// Times that a request is sent, and waits between them.
 const TRIES: u32 = 5;
@@ -61,7 +61,7 @@ impl From<Error> for Failed {
 /// How often something is tried still.
 pub(super) struct Tries<'a> {
     what: &'a str,
-    tell: Told<'a>,
+    tell: OnProgress<'a>,
     wait: Duration,
     left: u32,
 }
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// Counts the tries of a request.
-    pub fn tries<'a>(&'a self, what: &'a str, tell: Told<'a>) -> Tries<'a> {
+    pub fn tries<'a>(&'a self, what: &'a str, tell: OnProgress<'a>) -> Tries<'a> {
         Tries {
             what,
             tell,
@@ -285,11 +285,16 @@ pub(super) struct Repository<'a> {
     login: Option<Login>,
     /// Header that the registry takes; found out when it asks.
     authorization: Mutex<Option<String>>,
-    tell: Told<'a>,
+    tell: OnProgress<'a>,
 }
 
 impl<'a> Repository<'a> {
-    pub fn new(client: &'a Client, reference: &'a Reference, login: Option<Login>, tell: Told<'a>) -> Self {
+    pub fn new(
+        client: &'a Client,
+        reference: &'a Reference,
+        login: Option<Login>,
+        tell: OnProgress<'a>,
+    ) -> Self {
         Self {
             client,
             reference,

@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 
 use crate::isolation::{meter, Backend, IsolationError, RootFiles};
 use archive::Download;
-use client::{Client, Repository, Told};
+use client::{Client, OnProgress, Repository};
 use manifest::{Configuration, Descriptor, Manifest};
 
 pub use auth::Auth;
@@ -216,7 +216,7 @@ impl Images {
     }
 
     /// Pulls an image, or finds it here. When the future is dropped, what is whole stays and nothing else.
-    pub async fn pull(&self, wanted: &Pull, tell: Told<'_>) -> Result<Image> {
+    pub async fn pull(&self, wanted: &Pull, tell: OnProgress<'_>) -> Result<Image> {
         self.check_room()?;
         let login = match &wanted.auth {
             Some(auth) => Some(auth.login(&self.client, tell).await?),
@@ -328,7 +328,7 @@ impl Images {
         repository: &Repository<'_>,
         diff_id: &str,
         archive: &Descriptor,
-        tell: Told<'_>,
+        tell: OnProgress<'_>,
     ) -> Result<Vec<String>> {
         let name = layer_name(diff_id);
         let place = || format!("layer {}", archive.digest);

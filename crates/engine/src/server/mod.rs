@@ -62,7 +62,7 @@ use nullspace_wire::api;
 use tokio::net::TcpListener;
 
 use crate::machine::{Engine, Error, Kind};
-use crate::ssh::Door;
+use crate::ssh::SshListener;
 use crate::webhooks::Webhooks;
 use access::Access;
 use faults::Faults;
@@ -78,7 +78,7 @@ pub fn router(
     webhooks: Arc<Webhooks>,
     access: Access,
     faults: Option<Arc<Faults>>,
-    door: Arc<Door>,
+    ssh: Arc<SshListener>,
 ) -> Router {
     let routes = Routes::new()
         .on(&api::HEALTH_CHECK, health)
@@ -119,7 +119,7 @@ pub fn router(
         None => routes,
     };
     routes
-        .layer(axum::Extension(door))
+        .layer(axum::Extension(ssh))
         .layer(axum::Extension(webhooks))
         .layer(middleware::from_fn_with_state(access.clone(), access::guard))
         .layer(middleware::from_fn_with_state(
@@ -141,12 +141,12 @@ pub async fn serve(
     engine.let_pages_in(access.origins());
     webhooks.reach().serves_on(listener.local_addr()?.port());
     let tls = access.tls();
-    let door = Door::new(engine.clone(), listener.local_addr()?.ip());
-    door.reopen().await;
-    let router = router(engine, webhooks, access, faults, door);
+    let ssh = SshListener::new(engine.clone(), listener.local_addr()?.ip());
+    ssh.reopen().await;
+    let router = router(engine, webhooks, access, faults, ssh);
     let closed = async move { closing.cancelled().await };
     if has_faults {
-        let service = router.into_make_service_with_connect_info::<faults::Line>();
+        let service = router.into_make_service_with_connect_info::<faults::ClientConnection>();
         return axum::serve(faults::Cuttable(listener), service)
             .with_graceful_shutdown(closed)
             .await;

@@ -11,14 +11,14 @@ use super::params::Params;
 use super::reply::{json, Answer};
 use super::routes::Routes;
 use super::Shared;
-use crate::machine::pools::{PoolFilter, Turn};
+use crate::machine::pools::{PoolAction, PoolFilter};
 use crate::machine::Error;
 
 const STATUSES: [&str; 5] = ["ready", "warming", "degraded", "draining", "unavailable"];
 
 /// Routes of this resource.
 pub fn routes() -> Routes {
-    let turn = |turn: Turn| {
+    let turn = |turn: PoolAction| {
         move |State(engine): Shared, Path(id): Path<String>| async move {
             Answer::Ok(json(StatusCode::OK, &engine.turn_pool(&id, turn).await?))
         }
@@ -30,10 +30,10 @@ pub fn routes() -> Routes {
         .on(&api::UPDATE_TEMPLATE_WARM_POOL, update)
         .on(&api::DELETE_TEMPLATE_WARM_POOL, delete)
         .on(&api::GET_TEMPLATE_WARM_POOL_STATUS, status)
-        .on(&api::ENABLE_TEMPLATE_WARM_POOL, turn(Turn::Enable))
-        .on(&api::DISABLE_TEMPLATE_WARM_POOL, turn(Turn::Disable))
-        .on(&api::DRAIN_TEMPLATE_WARM_POOL, turn(Turn::Drain))
-        .on(&api::RECONCILE_TEMPLATE_WARM_POOL, turn(Turn::Reconcile))
+        .on(&api::ENABLE_TEMPLATE_WARM_POOL, turn(PoolAction::Enable))
+        .on(&api::DISABLE_TEMPLATE_WARM_POOL, turn(PoolAction::Disable))
+        .on(&api::DRAIN_TEMPLATE_WARM_POOL, turn(PoolAction::Drain))
+        .on(&api::RECONCILE_TEMPLATE_WARM_POOL, turn(PoolAction::Reconcile))
 }
 
 async fn create(State(engine): Shared, body: Body<CreateWarmPoolRequest>) -> Answer {

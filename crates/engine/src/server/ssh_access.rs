@@ -11,7 +11,7 @@ use nullspace_wire::ssh::SshAccessRequest;
 use super::body::Body;
 use super::reply::{json, Answer};
 use super::routes::Routes;
-use crate::ssh::Door;
+use crate::ssh::SshListener;
 
 /// Routes of this resource.
 pub fn routes() -> Routes {
@@ -19,9 +19,9 @@ pub fn routes() -> Routes {
 }
 
 async fn create(
-    Extension(door): Extension<Arc<Door>>,
+    Extension(ssh): Extension<Arc<SshListener>>,
     Path(id): Path<String>,
     body: Body<SshAccessRequest>,
 ) -> Answer {
-    Ok(json(StatusCode::OK, &door.admit(&id, body.value).await?))
+    Ok(json(StatusCode::OK, &ssh.admit(&id, body.value).await?))
 }

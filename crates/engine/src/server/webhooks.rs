@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: usize = 50;
 /// Most deliveries a page.
 const MAX_LIMIT: usize = 1000;
 
-type Held = Extension<Arc<Webhooks>>;
+type HeldWebhooks = Extension<Arc<Webhooks>>;
 
 /// Routes of this resource.
 pub fn routes() -> Routes {
@@ -34,27 +34,27 @@ pub fn routes() -> Routes {
         .on(&api::GET_LIFECYCLE_WEBHOOK_DELIVERY, delivery)
 }
 
-async fn create(Extension(webhooks): Held, body: Body<CreateLifecycleWebhookRequest>) -> Answer {
+async fn create(Extension(webhooks): HeldWebhooks, body: Body<CreateLifecycleWebhookRequest>) -> Answer {
     Ok(json(StatusCode::CREATED, &webhooks.create(body.value).await?))
 }
 
-async fn list(Extension(webhooks): Held) -> Answer {
+async fn list(Extension(webhooks): HeldWebhooks) -> Answer {
     Ok(json(StatusCode::OK, &webhooks.list().await?))
 }
 
-async fn show(Extension(webhooks): Held, Path(id): Path<String>) -> Answer {
+async fn show(Extension(webhooks): HeldWebhooks, Path(id): Path<String>) -> Answer {
     Ok(json(StatusCode::OK, &webhooks.get(&id).await?))
 }
 
 async fn update(
-    Extension(webhooks): Held,
+    Extension(webhooks): HeldWebhooks,
     Path(id): Path<String>,
     body: Body<UpdateLifecycleWebhookRequest>,
 ) -> Answer {
     Ok(json(StatusCode::OK, &webhooks.update(&id, body.value).await?))
 }
 
-async fn delete(Extension(webhooks): Held, Path(id): Path<String>) -> Answer {
+async fn delete(Extension(webhooks): HeldWebhooks, Path(id): Path<String>) -> Answer {
     webhooks.delete(&id).await?;
     Ok(nothing())
 }
@@ -70,7 +70,7 @@ pub fn page_of(params: &Params) -> Result<(usize, usize), Error> {
     Ok((offset, limit))
 }
 
-async fn deliveries(Extension(webhooks): Held, Path(id): Path<String>, params: Params) -> Answer {
+async fn deliveries(Extension(webhooks): HeldWebhooks, Path(id): Path<String>, params: Params) -> Answer {
     let (offset, limit) = page_of(&params)?;
     Ok(json(
         StatusCode::OK,
@@ -78,6 +78,6 @@ async fn deliveries(Extension(webhooks): Held, Path(id): Path<String>, params: P
     ))
 }
 
-async fn delivery(Extension(webhooks): Held, Path((id, delivery)): Path<(String, String)>) -> Answer {
+async fn delivery(Extension(webhooks): HeldWebhooks, Path((id, delivery)): Path<(String, String)>) -> Answer {
     Ok(json(StatusCode::OK, &webhooks.delivery(&id, &delivery).await?))
 }

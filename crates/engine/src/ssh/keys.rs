@@ -1,4 +1,4 @@
-//! The two keys of the door and its port, kept in `ssh/` of the state directory so that a restart changes none of them.
+//! The two keys of the listener and its port, kept in `ssh/` of the state directory so that a restart changes none of them.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 use super::internal;
 use crate::machine::Result;
 
-/// What the door needs.
+/// What the listener needs.
 pub struct Keys {
     directory: PathBuf,
     /// Signs certificates.
     pub authority: PrivateKey,
-    /// Proves to clients that they came to the right door.
+    /// Proves to clients that they came to the right listener.
     pub host: PrivateKey,
 }
 
@@ -26,7 +26,7 @@ fn place(state: &Path) -> PathBuf {
     state.join("ssh")
 }
 
-/// Whether the door was open once.
+/// Whether the listener was open once.
 pub fn were_made(state: &Path) -> bool {
     place(state).join("port").exists()
 }
@@ -78,7 +78,7 @@ fn key(path: &Path) -> io::Result<PrivateKey> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let made = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(io::Error::other)?;
             let text = made.to_openssh(LineEnding::LF).map_err(io::Error::other)?;
-            // Whole or not at all: half a key would keep the door shut for ever.
+            // Whole or not at all: half a key would keep the listener shut for ever.
             let draft = path.with_extension("new");
             let mut file = OpenOptions::new()
                 .write(true)

@@ -1,7 +1,7 @@
-//! The door for SSH clients: one port for all machines, on the address of the API.
+//! The listener for SSH clients: one port for all machines, on the address of the API.
 //!
 //! A caller of the API brings a public key and gets a certificate for it, which names one machine and one user and ends
-//! soon. That is all there is to know: nothing is stored but the two keys of the door, and whoever has no certificate of
+//! soon. That is all there is to know: nothing is stored but the two keys of the listener, and whoever has no certificate of
 //! it stays out. The certificate of a machine that is gone opens nothing.
 //!
 //! - [`keys`]: the keys and the port, which survive a restart
@@ -44,7 +44,7 @@ const DEFAULT_SECONDS: u64 = 3600;
 const MOST_SECONDS: u64 = 24 * 3600;
 
 /// Where SSH clients come in.
-pub struct Door {
+pub struct SshListener {
     engine: Arc<Engine>,
     address: IpAddr,
     open: OnceCell<Open>,
@@ -57,8 +57,8 @@ struct Open {
     host_key: String,
 }
 
-impl Door {
-    /// A door that is closed until somebody asks for access.
+impl SshListener {
+    /// A listener that is closed until somebody asks for access.
     pub fn new(engine: Arc<Engine>, address: IpAddr) -> Arc<Self> {
         Arc::new(Self {
             engine,
@@ -67,7 +67,7 @@ impl Door {
         })
     }
 
-    /// Opens the door again if an earlier run of the engine had it open: certificates of then may still hold.
+    /// Opens the listener again if an earlier run of the engine had it open: certificates of then may still hold.
     pub async fn reopen(&self) {
         if keys::were_made(self.engine.directory()) {
             if let Err(error) = self.open().await {

@@ -62,7 +62,7 @@ struct Target {
     command: Arc<Command>,
 }
 
-struct Line {
+struct SessionChannel {
     state: Option<State>,
     envs: Envs,
     size: Option<PtySize>,
@@ -75,7 +75,7 @@ pub struct Session {
     who: Option<Admitted>,
     /// Cancelled once the client is known.
     admitted: CancellationToken,
-    lines: HashMap<ChannelId, Line>,
+    lines: HashMap<ChannelId, SessionChannel>,
 }
 
 type Done = Result<(), russh::Error>;
@@ -182,9 +182,9 @@ impl Session {
 
 /// Takes what a channel that asked for nothing yet is answered with.
 fn fresh(
-    lines: &mut HashMap<ChannelId, Line>,
+    lines: &mut HashMap<ChannelId, SessionChannel>,
     channel: ChannelId,
-) -> Option<(&mut Line, ChannelWriteHalf<Msg>)> {
+) -> Option<(&mut SessionChannel, ChannelWriteHalf<Msg>)> {
     let line = lines.get_mut(&channel)?;
     match line.state.take() {
         Some(State::Fresh(writer)) => Some((line, writer)),
@@ -225,7 +225,7 @@ impl Handler for Session {
         }
         let id = channel.id();
         let (_, writer) = channel.split();
-        let line = Line {
+        let line = SessionChannel {
             state: Some(State::Fresh(writer)),
             envs: Envs::new(),
             size: None,
@@ -266,7 +266,7 @@ impl Handler for Session {
         reply.accept().await;
         let (inlet, input, output, sent) = pipes(writer);
         let closed = CancellationToken::new();
-        let line = Line {
+        let line = SessionChannel {
             state: Some(State::Running {
                 inlet,
                 target: None,

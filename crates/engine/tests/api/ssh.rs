@@ -16,9 +16,9 @@ use serde_json::{json, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A client that takes one host key only.
-struct Known(String);
+struct HostKeyCheck(String);
 
-impl client::Handler for Known {
+impl client::Handler for HostKeyCheck {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
@@ -62,8 +62,8 @@ async fn ask(served: &Served, machine: &str, key: &PrivateKey, more: Value) -> V
         .expect(200)
 }
 
-async fn connect(access: &Value) -> Handle<Known> {
-    let known = Known(access["host_key"].as_str().unwrap().to_owned());
+async fn connect(access: &Value) -> Handle<HostKeyCheck> {
+    let known = HostKeyCheck(access["host_key"].as_str().unwrap().to_owned());
     let address = (
         access["host"].as_str().unwrap().to_owned(),
         access["port"].as_u64().unwrap() as u16,
@@ -75,7 +75,7 @@ fn certificate(access: &Value) -> Certificate {
     Certificate::from_openssh(access["certificate"].as_str().unwrap()).unwrap()
 }
 
-async fn enter(access: &Value, key: &Arc<PrivateKey>) -> Handle<Known> {
+async fn enter(access: &Value, key: &Arc<PrivateKey>) -> Handle<HostKeyCheck> {
     let mut session = connect(access).await;
     let user = access["user"].as_str().unwrap();
     let entered = session
@@ -106,7 +106,7 @@ async fn to_end(channel: &mut Channel<Msg>) -> Ran {
     ran
 }
 
-async fn run(session: &Handle<Known>, line: &str) -> Ran {
+async fn run(session: &Handle<HostKeyCheck>, line: &str) -> Ran {
     let mut channel = session.channel_open_session().await.unwrap();
     channel.exec(true, line).await.unwrap();
     to_end(&mut channel).await
@@ -421,7 +421,7 @@ struct Sftp {
 }
 
 impl Sftp {
-    async fn start(session: &Handle<Known>) -> Self {
+    async fn start(session: &Handle<HostKeyCheck>) -> Self {
         let channel = session.channel_open_session().await.unwrap();
         channel.request_subsystem(true, "sftp").await.unwrap();
         let received = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{json, Value};
 
 use crate::archives::{gzip, Archive};
-use crate::registry::{digest, Door, Fault, Registry, GZIP};
+use crate::registry::{digest, Fault, Registry, RegistryAccess, GZIP};
 use crate::support::folders::holding;
 use crate::support::{until, Served};
 use crate::templates::{build, built, of_cache, run, started, status, until_status};
@@ -38,7 +38,7 @@ fn basic(password: &str) -> Value {
 
 async fn locked() -> Registry {
     let registry = Registry::start().await;
-    registry.close_door(Door::Basic {
+    registry.close_door(RegistryAccess::Basic {
         username: "ann".into(),
         password: PASSWORD.into(),
     });

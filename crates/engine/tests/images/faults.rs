@@ -6,7 +6,7 @@ use nullspace_engine::images::{Auth, Error, Kind};
 use serde_json::json;
 
 use crate::archives::{gzip, Archive};
-use crate::registry::{digest, Door, Fault};
+use crate::registry::{digest, Fault, RegistryAccess};
 use crate::{Place, CONFIG, GZIP, MANIFEST};
 
 /// Tries of a request. Source: `client`, `TRIES`.
@@ -45,11 +45,11 @@ async fn who_is_not_let_in_is_told_what_to_give() {
     let place = Place::new().await;
     place.publish_one("app", archive());
     for door in [
-        Door::Token {
+        RegistryAccess::Token {
             username: "ann".into(),
             password: "right".into(),
         },
-        Door::Basic {
+        RegistryAccess::Basic {
             username: "ann".into(),
             password: "right".into(),
         },
@@ -314,7 +314,7 @@ async fn nothing_is_asked_without_encryption_on_other_computers() {
     assert_says(&place.refusal("app").await, Kind::Refused, &["more than 5 times"]);
     place
         .registry
-        .close_door(Door::Realm("http://192.0.2.1/token".into()));
+        .close_door(RegistryAccess::Realm("http://192.0.2.1/token".into()));
     let auth = Auth::Basic {
         username: "ann".into(),
         password: "s3cret".into(),

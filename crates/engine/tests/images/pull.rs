@@ -10,7 +10,7 @@ use nullspace_engine::isolation::{Running, StartSpec};
 use serde_json::json;
 
 use crate::archives::{gzip, with_program, zstd, Archive, Entry, MOMENT};
-use crate::registry::{basic, Door, Fault, Registry, TOKEN};
+use crate::registry::{basic, Fault, Registry, RegistryAccess, TOKEN};
 use crate::{lab, Place, CONFIG, GZIP, INDEX, MANIFEST, TAR, ZSTD};
 
 fn is_root() -> bool {
@@ -249,7 +249,7 @@ async fn credentials_go_to_the_token_server_and_nowhere_else() {
         &blob,
         [Fault::Redirect(format!("http://{}/blob", elsewhere.address))],
     );
-    place.registry.close_door(Door::Token {
+    place.registry.close_door(RegistryAccess::Token {
         username: "ann".into(),
         password: "s3cret".into(),
     });
@@ -280,10 +280,10 @@ async fn credentials_go_to_the_token_server_and_nowhere_else() {
 async fn each_kind_of_credentials_opens_its_registry() {
     let place = Place::new().await;
     place.publish_one("app", Archive::default().end());
-    place.registry.close_door(Door::PublicToken);
+    place.registry.close_door(RegistryAccess::PublicToken);
     place.pull("app").await.unwrap();
 
-    place.registry.close_door(Door::Basic {
+    place.registry.close_door(RegistryAccess::Basic {
         username: "ann".into(),
         password: "s3cret".into(),
     });
@@ -294,7 +294,7 @@ async fn each_kind_of_credentials_opens_its_registry() {
     place.pull_as("app", Some(auth)).await.unwrap();
 
     let key = r#"{"type":"service_account","private_key":"k"}"#;
-    place.registry.close_door(Door::Basic {
+    place.registry.close_door(RegistryAccess::Basic {
         username: "_json_key".into(),
         password: key.into(),
     });
@@ -317,7 +317,7 @@ async fn an_access_key_of_aws_is_exchanged_for_a_password() {
     })
     .await;
     place.publish_one("app", Archive::default().end());
-    place.registry.close_door(Door::Basic {
+    place.registry.close_door(RegistryAccess::Basic {
         username: "AWS".into(),
         password: "from-aws".into(),
     });

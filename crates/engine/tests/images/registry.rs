@@ -39,7 +39,7 @@ pub enum Fault {
 
 /// Who is let in.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Door {
+pub enum RegistryAccess {
     Open,
     /// With a token, which its token server gives to who logs in so.
     Token {
@@ -71,7 +71,7 @@ struct Inner {
     things: HashMap<String, (String, Bytes)>,
     seen: Vec<Seen>,
     faults: Vec<(String, VecDeque<Fault>)>,
-    door: Option<Door>,
+    door: Option<RegistryAccess>,
 }
 
 /// The registry.
@@ -172,7 +172,7 @@ impl Registry {
         inner.faults.push((part.to_owned(), faults.into_iter().collect()));
     }
 
-    pub fn close_door(&self, door: Door) {
+    pub fn close_door(&self, door: RegistryAccess) {
         self.inner.lock().unwrap().door = Some(door);
     }
 
@@ -216,7 +216,7 @@ async fn answer(
             .filter(|(part, _)| path.contains(part.as_str()));
         let fault = faults.filter_map(|(_, faults)| faults.pop_front()).next();
         (
-            inner.door.clone().unwrap_or(Door::Open),
+            inner.door.clone().unwrap_or(RegistryAccess::Open),
             fault,
             inner.things.get(&path).cloned(),
         )
@@ -224,8 +224,10 @@ async fn answer(
     if path.starts_with("/token") {
         return match (&door, &fault) {
             (_, Some(Fault::Status(status))) => StatusCode::from_u16(*status).unwrap().into_response(),
-            (Door::PublicToken, _) => json!({ "token": TOKEN }).to_string().into_response(),
-            (Door::Token { username, password }, _) if authorization == Some(basic(username, password)) => {
+            (RegistryAccess::PublicToken, _) => json!({ "token": TOKEN }).to_string().into_response(),
+            (RegistryAccess::Token { username, password }, _)
+                if authorization == Some(basic(username, password)) =>
+            {
                 json!({ "access_token": TOKEN }).to_string().into_response()
             }
             _ => StatusCode::UNAUTHORIZED.into_response(),
@@ -233,10 +235,10 @@ async fn answer(
     }
     if path.starts_with("/v2/") {
         let (wanted, challenge) = match &door {
-            Door::Open => (authorization.clone(), String::new()),
-            Door::Basic { username, password } => (Some(basic(username, password)), "Basic realm=\"x\"".into()),
-            Door::Realm(realm) => (Some(String::new()), format!("Bearer realm=\"{realm}\",service=\"s\"")),
-            Door::Token { .. } | Door::PublicToken => (
+            RegistryAccess::Open => (authorization.clone(), String::new()),
+            RegistryAccess::Basic { username, password } => (Some(basic(username, password)), "Basic realm=\"x\"".into()),
+            RegistryAccess::Realm(realm) => (Some(String::new()), format!("Bearer realm=\"{realm}\",service=\"s\"")),
+            RegistryAccess::Token { .. } | RegistryAccess::PublicToken => (
                 Some(format!("Bearer {TOKEN}")),
                 format!("Bearer realm=\"http://{address}/token\",service=\"the registry\",scope=\"repository:app:pull\""),
             ),

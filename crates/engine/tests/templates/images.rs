@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::archives::{gzip, with_program, Archive, Entry};
 use crate::process::{holding, names, Engine};
-use crate::registry::{digest, Door, Fault, Registry, GZIP};
+use crate::registry::{digest, Fault, Registry, RegistryAccess, GZIP};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{json, Value};
@@ -93,7 +93,7 @@ async fn a_machine_has_what_the_image_and_the_build_say() {
     let state = folder.path().join("state");
     let engine = Engine::start(&state);
     let registry = Registry::start().await;
-    registry.close_door(Door::Token {
+    registry.close_door(RegistryAccess::Token {
         username: "ann".into(),
         password: PASSWORD.into(),
     });

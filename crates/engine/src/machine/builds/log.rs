@@ -21,14 +21,14 @@ const LONGEST: usize = 4096;
 const KEPT_BYTES: usize = 256 << 10;
 
 /// How many entries there are, and whether they are all.
-type Told = (usize, bool);
+type LogState = (usize, bool);
 
 /// The log of a build that is not over.
 pub struct Log {
     build: String,
     template: String,
     state: Mutex<State>,
-    told: watch::Sender<Told>,
+    told: watch::Sender<LogState>,
 }
 
 #[derive(Default)]
@@ -172,7 +172,7 @@ pub struct Follow {
     next: u64,
     /// Entries that are known already, the next one last.
     known: Vec<BuildLogEntry>,
-    live: Option<(Arc<Build>, watch::Receiver<Told>)>,
+    live: Option<(Arc<Build>, watch::Receiver<LogState>)>,
 }
 
 impl Follow {

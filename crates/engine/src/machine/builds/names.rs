@@ -11,7 +11,7 @@ use nullspace_wire::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::machine::ground::{clock, ids, Error, Kind, Result};
-use crate::machine::templates::{check_name, check_tag, Known, Reference, Template, LOCAL};
+use crate::machine::templates::{check_name, check_tag, Reference, TaggedTemplate, Template, LOCAL};
 use crate::machine::Engine;
 use crate::store::{documents, templates};
 
@@ -30,7 +30,7 @@ fn builtin(template: &Template) -> Error {
 
 impl Engine {
     /// A template of the user's own.
-    async fn own(&self, reference: &str) -> Result<Known> {
+    async fn own(&self, reference: &str) -> Result<TaggedTemplate> {
         let known = self.known(reference).await?;
         match known.template.is_builtin() {
             true => Err(builtin(&known.template)),

@@ -218,7 +218,7 @@ impl Kernel {
     async fn ready(&mut self) -> std::result::Result<(), End> {
         loop {
             match self.line().await {
-                Some(Line::Own(Own::Ready)) => return Ok(()),
+                Some(KernelLine::Own(Own::Ready)) => return Ok(()),
                 Some(_) => {}
                 None => return Err(self.command.end().await),
             }
@@ -255,9 +255,9 @@ impl Kernel {
                 self.line().await
             };
             match line {
-                Some(Line::Event(event)) => return Heard::Event(event),
-                Some(Line::Own(Own::End)) => self.is_over = true,
-                Some(Line::Own(Own::Late { text })) => self.command.note(&text),
+                Some(KernelLine::Event(event)) => return Heard::Event(event),
+                Some(KernelLine::Own(Own::End)) => self.is_over = true,
+                Some(KernelLine::Own(Own::Late { text })) => self.command.note(&text),
                 Some(_) => {}
                 None => return Heard::Gone(self.gone()),
             }
@@ -289,13 +289,13 @@ impl Kernel {
         let _ = engine.kill_command(machine, &self.command).await;
     }
 
-    async fn line(&mut self) -> Option<Line> {
+    async fn line(&mut self) -> Option<KernelLine> {
         loop {
             if let Some(at) = self.held[self.looked..].iter().position(|byte| *byte == b'\n') {
                 let at = self.looked + at;
                 self.looked = 0;
                 let line: Vec<u8> = self.held.drain(..=at).collect();
-                return Some(Line::read(&line[..at]));
+                return Some(KernelLine::read(&line[..at]));
             }
             self.looked = self.held.len();
             if self.held.len() > LONGEST_LINE {
@@ -311,10 +311,10 @@ impl Kernel {
                     if !text.is_empty() {
                         let timestamp = unix_micros(&now().0).unwrap_or_default() / 1000;
                         let event = CodeOutputEvent::Stdout(CodeOutput { text, timestamp });
-                        return Some(Line::Event(Box::new(event)));
+                        return Some(KernelLine::Event(Box::new(event)));
                     }
                     if self.beside.marks > 0 {
-                        return Some(Line::Other);
+                        return Some(KernelLine::Other);
                     }
                 }
             }
@@ -322,18 +322,18 @@ impl Kernel {
     }
 }
 
-enum Line {
+enum KernelLine {
     Event(Box<CodeOutputEvent>),
     Own(Own),
     Other,
 }
 
-impl Line {
+impl KernelLine {
     fn read(line: &[u8]) -> Self {
         if let Ok(event) = serde_json::from_slice(line) {
-            return Line::Event(Box::new(event));
+            return KernelLine::Event(Box::new(event));
         }
-        serde_json::from_slice(line).map_or(Line::Other, Line::Own)
+        serde_json::from_slice(line).map_or(KernelLine::Other, KernelLine::Own)
     }
 }
 
@@ -390,13 +390,19 @@ mod tests {
             r#"{"type":"other"}"#,
             "\u{0}",
         ] {
-            assert!(matches!(Line::read(line.as_bytes()), Line::Other), "{line}");
+            assert!(
+                matches!(KernelLine::read(line.as_bytes()), KernelLine::Other),
+                "{line}"
+            );
         }
         let line = br#"{"type":"stdout","text":"a","timestamp":1}"#;
-        let read = Line::read(line);
-        assert!(matches!(read, Line::Event(event) if matches!(*event, CodeOutputEvent::Stdout(_))));
-        assert!(matches!(Line::read(br#"{"type":"end"}"#), Line::Own(Own::End)));
-        let late = Line::read(br#"{"type":"late","text":"a"}"#);
-        assert!(matches!(late, Line::Own(Own::Late { text }) if text == "a"));
+        let read = KernelLine::read(line);
+        assert!(matches!(read, KernelLine::Event(event) if matches!(*event, CodeOutputEvent::Stdout(_))));
+        assert!(matches!(
+            KernelLine::read(br#"{"type":"end"}"#),
+            KernelLine::Own(Own::End)
+        ));
+        let late = KernelLine::read(br#"{"type":"late","text":"a"}"#);
+        assert!(matches!(late, KernelLine::Own(Own::Late { text }) if text == "a"));
     }
 }

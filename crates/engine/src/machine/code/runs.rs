@@ -30,21 +30,21 @@ const WAITING_EVENTS: usize = 4;
 const STATES: [&str; 5] = ["queued", "running", "succeeded", "failed", "cancelled"];
 
 /// One run.
-struct Known {
+struct TrackedRun {
     info: CodeRun,
     unwanted: CancellationToken,
 }
 
 /// The runs of a machine, oldest first.
 #[derive(Default)]
-pub struct Runs(VecDeque<Known>);
+pub struct Runs(VecDeque<TrackedRun>);
 
 fn is_over(run: &CodeRun) -> bool {
     !matches!(run.status.as_str(), "queued" | "running")
 }
 
 impl Runs {
-    fn get(&mut self, id: &str) -> Option<&mut Known> {
+    fn get(&mut self, id: &str) -> Option<&mut TrackedRun> {
         self.0.iter_mut().find(|run| run.info.id == id)
     }
 
@@ -115,7 +115,7 @@ impl Engine {
                 )
                 .with_action("wait for some, or cancel them"));
             }
-            runs.0.push_back(Known {
+            runs.0.push_back(TrackedRun {
                 info: info.clone(),
                 unwanted: unwanted.clone(),
             });

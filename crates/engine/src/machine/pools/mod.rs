@@ -24,7 +24,7 @@ use crate::machine::validate::Checkout;
 use crate::machine::Engine;
 use crate::store::documents::{self, Kind as Document};
 use pool::{Pool, Ready, Settings};
-pub use terms::Turn;
+pub use terms::PoolAction;
 use terms::{Resolved, Terms};
 
 /// After a checkout, while others are ready, so long before the next machine starts: the one that was taken is about to run its
@@ -189,10 +189,10 @@ impl Engine {
     }
 
     /// Changes whether a pool serves.
-    pub async fn turn_pool(&self, id: &str, turn: Turn) -> Result<WarmPool> {
+    pub async fn turn_pool(&self, id: &str, turn: PoolAction) -> Result<WarmPool> {
         let pool = self.pool(id)?;
         pool.set(|s| s.terms.turn(turn));
-        if turn != Turn::Reconcile {
+        if turn != PoolAction::Reconcile {
             self.save_pool(&pool).await?;
         }
         Ok(pool.info())

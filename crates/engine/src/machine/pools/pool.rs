@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::refill::{self, Held, Wanted};
+use super::refill::{self, ReadyMachine, Wanted};
 use super::terms::{Resolved, Terms};
 use crate::isolation::Running;
 use crate::machine::commands::start_command::StartCommand;
@@ -285,10 +285,10 @@ impl Pool {
             idle: Duration::from_secs(settings.terms.idle_timeout_seconds),
             stale: Duration::from_secs(settings.terms.stale_after_seconds),
         };
-        let held: Vec<Held> = members
+        let held: Vec<ReadyMachine> = members
             .ready
             .iter()
-            .map(|ready| Held {
+            .map(|ready| ReadyMachine {
                 since: ready.since,
                 is_current: ready.generation == settings.terms.generation,
             })

@@ -21,7 +21,7 @@ pub struct Wanted {
 
 /// One ready machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct ReadyMachine {
     /// When it became ready.
     pub since: Instant,
     /// Whether it is what the pool's settings ask for now.
@@ -45,7 +45,7 @@ pub struct Plan {
 /// longer what was asked for goes at once.
 pub fn plan(
     now: Instant,
-    held: &[Held],
+    held: &[ReadyMachine],
     starting: usize,
     retry_at: Option<Instant>,
     wanted: &Wanted,
@@ -57,7 +57,7 @@ pub fn plan(
         };
     }
     let mut plan = Plan::default();
-    let age = |held: &Held| now.saturating_duration_since(held.since);
+    let age = |held: &ReadyMachine| now.saturating_duration_since(held.since);
     let (mut old, mut fresh) = (Vec::new(), Vec::new());
     for (place, machine) in held.iter().enumerate() {
         match machine {
@@ -118,8 +118,8 @@ mod tests {
     }
 
     /// Machines of these ages in seconds.
-    fn held(now: Instant, ages: &[u64]) -> Vec<Held> {
-        let machine = |age: &u64| Held {
+    fn held(now: Instant, ages: &[u64]) -> Vec<ReadyMachine> {
+        let machine = |age: &u64| ReadyMachine {
             since: now - Duration::from_secs(*age),
             is_current: true,
         };

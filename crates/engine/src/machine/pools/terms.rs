@@ -21,7 +21,7 @@ const DEFAULT_STALE_SECONDS: u64 = 900;
 
 /// A change of a pool's state by request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum PoolAction {
     /// Serve.
     Enable,
     /// Do not serve; end the ready machines.
@@ -187,14 +187,14 @@ impl Terms {
     }
 
     /// Changes whether it serves.
-    pub fn turn(&mut self, turn: Turn) {
+    pub fn turn(&mut self, turn: PoolAction) {
         let now = clock::now();
         let at = Some(now.clone());
         match turn {
-            Turn::Enable => (self.state, self.enabled_at) = (PoolState::Enabled, at),
-            Turn::Disable => (self.state, self.disabled_at) = (PoolState::Disabled, at),
-            Turn::Drain => (self.state, self.drain_requested_at) = (PoolState::Draining, at),
-            Turn::Reconcile => return,
+            PoolAction::Enable => (self.state, self.enabled_at) = (PoolState::Enabled, at),
+            PoolAction::Disable => (self.state, self.disabled_at) = (PoolState::Disabled, at),
+            PoolAction::Drain => (self.state, self.drain_requested_at) = (PoolState::Draining, at),
+            PoolAction::Reconcile => return,
         }
         self.updated_at = now;
     }

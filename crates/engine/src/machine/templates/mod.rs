@@ -246,14 +246,14 @@ pub(super) fn is_local_reference(text: &str) -> bool {
 
 /// A template and what means its builds.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(super) struct TaggedTemplate {
     /// As the reference means it.
     pub template: Template,
     /// Its tags.
     pub tags: Vec<Tag>,
 }
 
-impl Known {
+impl TaggedTemplate {
     /// What answers show.
     pub fn info(&self) -> TemplateInfo {
         let template = &self.template;
@@ -385,7 +385,7 @@ impl Engine {
     }
 
     /// The template that a reference means, with its tags.
-    pub(super) async fn known(&self, reference: &str) -> Result<Known> {
+    pub(super) async fn known(&self, reference: &str) -> Result<TaggedTemplate> {
         let missing =
             |what: String| Error::new(Kind::TemplateNotFound, what).with_action("use template \"base\"");
         let Some(parsed) = Reference::parse(reference) else {
@@ -399,7 +399,7 @@ impl Engine {
                 document,
                 artifact,
                 tags,
-            } => Ok(Known {
+            } => Ok(TaggedTemplate {
                 template: assemble(&document, artifact.as_deref())?,
                 tags,
             }),
@@ -419,7 +419,7 @@ impl Engine {
                 let is_it = |t: &&Template| t.name == parsed.subject || t.id == parsed.subject;
                 let takes = parsed.is_newest() || parsed.qualifier.as_deref() == Some("stable");
                 if let Some(template) = builtin.iter().find(is_it).filter(|_| takes) {
-                    return Ok(Known {
+                    return Ok(TaggedTemplate {
                         template: template.clone(),
                         tags: Vec::new(),
                     });
@@ -547,7 +547,7 @@ impl Engine {
 
     /// All templates as answers show them.
     pub async fn template_infos(&self) -> Result<Vec<TemplateInfo>> {
-        Ok(self.all_known().await?.iter().map(Known::info).collect())
+        Ok(self.all_known().await?.iter().map(TaggedTemplate::info).collect())
     }
 
     /// One template as answers show it.
@@ -555,7 +555,7 @@ impl Engine {
         Ok(self.known(reference).await?.info())
     }
 
-    async fn all_known(&self) -> Result<Vec<Known>> {
+    async fn all_known(&self) -> Result<Vec<TaggedTemplate>> {
         let rows = self.store.call(|c| {
             let mut found = Vec::new();
             for document in documents::list(c, documents::Kind::Template, None)? {
@@ -574,12 +574,12 @@ impl Engine {
             }
             Ok(found)
         });
-        let mut all = vec![Known {
+        let mut all = vec![TaggedTemplate {
             template: Template::base(),
             tags: Vec::new(),
         }];
         for (document, artifact, tags) in rows.await? {
-            all.push(Known {
+            all.push(TaggedTemplate {
                 template: assemble(&document, artifact.as_deref())?,
                 tags,
             });
@@ -587,7 +587,7 @@ impl Engine {
         if !all.iter().any(|known| known.template.name == CODE_INTERPRETER) {
             all.insert(
                 1,
-                Known {
+                TaggedTemplate {
                     template: Template::code_interpreter(),
                     tags: Vec::new(),
                 },

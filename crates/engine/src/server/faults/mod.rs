@@ -2,9 +2,9 @@
 //! requests fail and how, and that move the clock forward. Without the flag none of this is there.
 //!
 //! - [`rule`]: which request, which fault
-//! - [`line`]: connections that can be cut
+//! - [`connection`]: connections that can be cut
 
-mod line;
+mod connection;
 mod rule;
 
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::{json as value, Value};
 
-pub use line::{Cuttable, Line};
+pub use connection::{ClientConnection, Cuttable};
 use rule::{Fault, Rule, When};
 
 use super::access::RequestId;
@@ -128,14 +128,14 @@ tokio::task_local! {
 #[derive(Debug, Clone)]
 pub struct Cut {
     left: u64,
-    line: Line,
+    connection: ClientConnection,
 }
 
 impl Cut {
     /// Counts a frame that is about to be sent; cuts the connection instead when its time has come.
     pub fn is_due(&mut self) -> bool {
         if self.left == 0 {
-            self.line.cut();
+            self.connection.cut();
             return true;
         }
         self.left -= 1;
@@ -156,7 +156,9 @@ async fn inject(State(faults): State<Arc<Faults>>, request: Request, next: Next)
         return next.run(request).await;
     };
     let extensions = request.extensions();
-    let line = extensions.get::<ConnectInfo<Line>>().map(|info| info.0.clone());
+    let connection = extensions
+        .get::<ConnectInfo<ClientConnection>>()
+        .map(|info| info.0.clone());
     let id = extensions.get::<RequestId>().map(|id| id.0.clone());
     match (fault, when) {
         (Fault::Delay { ms }, When::Before) => {
@@ -170,15 +172,15 @@ async fn inject(State(faults): State<Arc<Faults>>, request: Request, next: Next)
         }
         (Fault::CutBody { after_bytes }, _) => {
             let response = next.run(request).await;
-            return match line {
-                Some(line) => cut_body(response, after_bytes, line),
+            return match connection {
+                Some(connection) => cut_body(response, after_bytes, connection),
                 None => response,
             };
         }
         (Fault::CutSocket { after_frames }, _) => {
-            let cut = line.map(|line| Cut {
+            let cut = connection.map(|connection| Cut {
                 left: after_frames,
-                line,
+                connection,
             });
             return CUT.scope(cut, next.run(request)).await;
         }
@@ -190,32 +192,33 @@ async fn inject(State(faults): State<Arc<Faults>>, request: Request, next: Next)
         (Fault::Drop, When::After) => drop(next.run(request).await),
         (Fault::Drop, When::Before) => {}
     }
-    if let Some(line) = line {
-        line.cut();
+    if let Some(connection) = connection {
+        connection.cut();
     }
     // Nobody is there to read it.
     nothing()
 }
 
 /// Sends so many bytes of a body, then ends the connection.
-fn cut_body(response: Response, after_bytes: u64, line: Line) -> Response {
+fn cut_body(response: Response, after_bytes: u64, connection: ClientConnection) -> Response {
     let (mut parts, body) = response.into_parts();
     // The length that was promised is what tells the client that something is missing.
     if let Some(length) = body.size_hint().exact() {
         parts.headers.insert(header::CONTENT_LENGTH, length.into());
     }
     let left = usize::try_from(after_bytes).unwrap_or(usize::MAX);
-    let pieces = futures_util::stream::unfold((body, left, line), async |(mut body, left, line)| {
-        if left > 0 {
-            let piece: Chunk = body.frame().await?.ok()?.into_data().ok()?;
-            let piece = piece.slice(..piece.len().min(left));
-            let left = left - piece.len();
-            return Some((Ok(piece), (body, left, line)));
-        }
-        tokio::time::sleep(FLUSH).await;
-        line.cut();
-        let cut = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-        Some((Err(cut), (body, left, line)))
-    });
+    let pieces =
+        futures_util::stream::unfold((body, left, connection), async |(mut body, left, connection)| {
+            if left > 0 {
+                let piece: Chunk = body.frame().await?.ok()?.into_data().ok()?;
+                let piece = piece.slice(..piece.len().min(left));
+                let left = left - piece.len();
+                return Some((Ok(piece), (body, left, connection)));
+            }
+            tokio::time::sleep(FLUSH).await;
+            connection.cut();
+            let cut = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+            Some((Err(cut), (body, left, connection)))
+        });
     Response::from_parts(parts, Bytes::from_stream(pieces))
 }

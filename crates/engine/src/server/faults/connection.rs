@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A client's connection.
 #[derive(Debug, Clone)]
-pub struct Line(Option<Arc<OwnedFd>>);
+pub struct ClientConnection(Option<Arc<OwnedFd>>);
 
-impl Line {
+impl ClientConnection {
     /// Ends the connection for both sides, whatever is under way on it.
     pub fn cut(&self) {
         if let Some(socket) = &self.0 {
@@ -21,7 +21,7 @@ impl Line {
     }
 }
 
-/// A listener whose connections have a [`Line`].
+/// A listener whose connections have a [`ClientConnection`].
 pub struct Cuttable(pub TcpListener);
 
 impl Listener for Cuttable {
@@ -39,7 +39,7 @@ impl Listener for Cuttable {
     }
 }
 
-impl Connected<IncomingStream<'_, Cuttable>> for Line {
+impl Connected<IncomingStream<'_, Cuttable>> for ClientConnection {
     fn connect_info(stream: IncomingStream<'_, Cuttable>) -> Self {
         Self(stream.io().as_fd().try_clone_to_owned().ok().map(Arc::new))
     }
