@@ -13,6 +13,7 @@ import { containerLogs, containerRuns, startContainer, stopContainer } from './c
 import { EXIT, interruption, misuse, problem } from './ending.mjs';
 import { fields, show, shownLines, useJson } from './output.mjs';
 import { isAlive, isDefaultFolder, runningEngine, stateFolder } from './running.mjs';
+import { quoted } from './shell.mjs';
 import { version } from './version.mjs';
 
 export const findEngine = () => find(fileURLToPath(import.meta.url));
@@ -45,9 +46,6 @@ const split = (args) => {
   if (own.state === '') throw misuse('--state: give a directory');
   return own;
 };
-
-/** For a shell, whatever is in it. */
-const quoted = (text) => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 const command = (verb, folder) =>
   `npx nullspace engine ${verb}${isDefaultFolder(folder) ? '' : ` --state ${quoted(folder)}`}`;

@@ -1,12 +1,10 @@
 // A terminal of a machine in this one.
 
 import { written } from './output.mjs';
+import { quoted } from './shell.mjs';
 
 /** End of input, as a terminal types it. */
 const END_OF_INPUT = '\u0004';
-
-/** A word of a shell. */
-const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 /** Passes what a terminal prints once `mark` came, and says so. */
 const behind = (mark, write, begin) => {
