@@ -22,9 +22,9 @@ const page = path.join(here, '..', 'docs', 'runtimes.md');
  * off the quarter that base64 adds, and brotli no more than that. A server that sends the module as a file, with brotli, sends the third number.
  */
 const BUDGETS = {
-  whole: { gzip: 224_000 },
-  first: { gzip: 192_200 },
-  module: { brotli: 143_200 },
+  whole: { gzip: 223_100 },
+  first: { gzip: 191_500 },
+  module: { brotli: 142_700 },
 };
 
 const gzip = (bytes) => gzipSync(bytes, { level: 9 }).length;

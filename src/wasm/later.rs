@@ -1,5 +1,5 @@
 //! What JavaScript gives later, by number. `JsFuture` makes two closures for each promise, and JavaScript a finalizer for each of them:
-//! a tenth of what a call costs over a request by hand (bench/NOTES.md). Requests wait here instead.
+//! too much for what happens in every call (bench/NOTES.md). Requests wait here instead.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -32,12 +32,12 @@ pub struct Later(usize);
 impl Later {
     /// Takes a number.
     pub fn new() -> Self {
-        SLOTS.with_borrow_mut(|places| {
-            let number = places.free.pop().unwrap_or(places.all.len());
+        SLOTS.with_borrow_mut(|slots| {
+            let number = slots.free.pop().unwrap_or(slots.all.len());
             let nobody = Slot::Waiting(Waker::noop().clone());
-            match places.all.get_mut(number) {
-                Some(place) => *place = nobody,
-                None => places.all.push(nobody),
+            match slots.all.get_mut(number) {
+                Some(slot) => *slot = nobody,
+                None => slots.all.push(nobody),
             }
             Self(number)
         })
@@ -54,7 +54,7 @@ impl Future for Later {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<JsValue> {
         let waiting = Slot::Waiting(context.waker().clone());
-        match SLOTS.with_borrow_mut(|places| mem::replace(&mut places.all[self.0], waiting)) {
+        match SLOTS.with_borrow_mut(|slots| mem::replace(&mut slots.all[self.0], waiting)) {
             Slot::Given(value) => Poll::Ready(value),
             _ => Poll::Pending,
         }
@@ -63,9 +63,9 @@ impl Future for Later {
 
 impl Drop for Later {
     fn drop(&mut self) {
-        SLOTS.with_borrow_mut(|places| {
-            places.all[self.0] = Slot::Free;
-            places.free.push(self.0);
+        SLOTS.with_borrow_mut(|slots| {
+            slots.all[self.0] = Slot::Free;
+            slots.free.push(self.0);
         });
     }
 }
@@ -73,8 +73,8 @@ impl Drop for Later {
 /// Gives a value. To nobody when nobody waits.
 #[wasm_bindgen]
 pub fn give(number: u32, value: JsValue) {
-    let waker = SLOTS.with_borrow_mut(|places| match places.all.get_mut(number as usize) {
-        Some(place @ Slot::Waiting(_)) => match mem::replace(place, Slot::Given(value)) {
+    let waker = SLOTS.with_borrow_mut(|slots| match slots.all.get_mut(number as usize) {
+        Some(slot @ Slot::Waiting(_)) => match mem::replace(slot, Slot::Given(value)) {
             Slot::Waiting(waker) => Some(waker),
             _ => None,
         },

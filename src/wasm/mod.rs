@@ -5,7 +5,8 @@
 //! - [`stream`], [`terminals`], [`watch`], [`keep_alive`]: classes for what holds a socket or a timer
 //! - [`call`]: what each of their functions does around its call; [`client`], [`record`]: what a handle remembers
 //! - [`convert`], [`throw`]: values in, errors out
-//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives; [`fetch`]: what `fetch` takes and gives; [`socket`]: WebSockets
+//! - [`transport`]: requests, by [`host`]: what the package's JavaScript gives; [`later`]: the wait for their answers; [`fetch`]: what the global `fetch` takes;
+//!   [`socket`]: WebSockets
 //! - [`abort`]: ends of calls
 
 mod abort;
