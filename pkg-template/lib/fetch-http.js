@@ -82,7 +82,14 @@ export const exchange = (
       return;
     }
     alive();
-    const outcome = { status, response };
+    const outcome = {
+      status,
+      response,
+      // For a tracer or a log, which mostly nobody has.
+      get requestId() {
+        return response.headers.get('x-request-id') ?? undefined;
+      },
+    };
     if (status < 200 || status > 299) {
       outcome.text = (await response.text()).slice(0, ERROR_BODY_LIMIT);
     } else if (decoder === '#stream') {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { sdk } from './package.mjs';
-import { machine, serve } from './server.mjs';
+import { machine, serve, throughFetch } from './server.mjs';
 
 const { Machine, Nullspace, TemplateWarmPool } = sdk;
 
@@ -237,27 +237,6 @@ test('a global fetch that a test library has replaced is used', async () => {
     globalThis.fetch = original;
   }
 });
-
-/** Node's `fetch` in the place of node:http, as with a proxy that was set for the whole process. */
-const throughFetch = async (run) => {
-  await fetch('data:,').then((response) => response.text());
-  const place = Symbol.for('undici.globalDispatcher.1');
-  const agent = globalThis[place];
-  class Watching {
-    requests = 0;
-    dispatch(...args) {
-      this.requests += 1;
-      return agent.dispatch(...args);
-    }
-  }
-  const watching = new Watching();
-  globalThis[place] = watching;
-  try {
-    await run(watching);
-  } finally {
-    globalThis[place] = agent;
-  }
-};
 
 test('the fetch of the runtime sends what node:http would, and its answers are told alike', () =>
   throughFetch(async (watching) =>

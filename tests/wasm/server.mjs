@@ -152,3 +152,24 @@ export const serve = async (answer = () => false, { cors = false } = {}) => {
     },
   };
 };
+
+/** Node's `fetch` in the place of node:http, as with a proxy that was set for the whole process. */
+export const throughFetch = async (run) => {
+  await fetch('data:,').then((response) => response.text());
+  const place = Symbol.for('undici.globalDispatcher.1');
+  const agent = globalThis[place];
+  class Watching {
+    requests = 0;
+    dispatch(...args) {
+      this.requests += 1;
+      return agent.dispatch(...args);
+    }
+  }
+  const watching = new Watching();
+  globalThis[place] = watching;
+  try {
+    await run(watching);
+  } finally {
+    globalThis[place] = agent;
+  }
+};

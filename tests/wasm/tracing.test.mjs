@@ -10,7 +10,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { WebSocketServer } from 'ws';
 
 import { pkg, sdk } from './package.mjs';
-import { serve } from './server.mjs';
+import { serve, throughFetch } from './server.mjs';
 
 const { Nullspace } = sdk;
 const exporter = new InMemorySpanExporter();
@@ -37,7 +37,18 @@ const shape = ({ name, kind, attributes, status, events }) => ({
   events: events.map((event) => [event.name, event.attributes]),
 });
 
-test('a call is a span of kind client, named and described by the conventions, which the request carries on', async () => {
+/** By which way requests go: that of Node, a `fetch` of the caller, the global one. */
+const WAYS = {
+  'node:http': (run) => run({}),
+  'a given fetch': (run) => run({ fetch: globalThis.fetch }),
+  'the global fetch': (run) =>
+    throughFetch(async (watching) => {
+      await run({});
+      assert.equal(watching.requests, 3);
+    }),
+};
+
+const isASpan = async (options) => {
   let address;
   const spans = await traced(
     () => false,
@@ -52,6 +63,7 @@ test('a call is a span of kind client, named and described by the conventions, w
         ids.map(({ traceId, spanId }) => `00-${traceId}-${spanId}-01`),
       );
     },
+    options,
   );
   const common = {
     'server.address': '127.0.0.1',
@@ -99,7 +111,10 @@ test('a call is a span of kind client, named and described by the conventions, w
       events: [['nullspace.try', { 'http.response.status_code': 200, 'nullspace.request_id': 'req_3' }]],
     },
   ]);
-});
+};
+for (const [name, way] of Object.entries(WAYS))
+  test(`a call is a span of kind client, named and described by the conventions, which the request carries on: ${name}`, () =>
+    way(isASpan));
 
 test('the tries of one call are events of its span', async () => {
   let count = 0;
