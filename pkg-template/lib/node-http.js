@@ -5,7 +5,7 @@
 
 import { answered, ERROR_BODY_LIMIT, isRaw, pump, sizeOf, wholeBody } from './content.js';
 import { proxyFor, tunnelAgent } from './node-proxy.js';
-import { releaseLimit, restartLimit, startLimit } from './node-timers.js';
+import { now, releaseLimit, restartLimit, startLimit } from './node-timers.js';
 
 const builtin = (name) => process.getBuiltinModule(name);
 
@@ -43,6 +43,21 @@ const originOf = (text) => {
     origins.set(text, origin);
   }
   return origin;
+};
+
+/** When the last request ended. */
+let lastEnd = Number.POSITIVE_INFINITY;
+/** Milliseconds without one after which a kept connection may have been closed by the server. Few servers keep one for less. */
+const RESTED = 1000;
+
+/**
+ * Begins a request. A process that was busy meanwhile does not know yet what was closed, and would write into it: a turn of the loop tells,
+ * and another one takes what was closed from the agent.
+ */
+const begin = (start) => {
+  if (now() - lastEnd < RESTED) return start();
+  const { setImmediate } = builtin('node:timers');
+  setImmediate(() => setImmediate(start));
 };
 
 /** A connection: its module and agent, and what it leads to. */
@@ -102,6 +117,7 @@ export const exchange = (head, body, content, timeoutMs, tools, settled) => {
   const finish = (outcome) => {
     if (done) return;
     done = true;
+    lastEnd = now();
     if (limit) releaseLimit(limit);
     limit = request = undefined;
     settled(outcome);
@@ -138,6 +154,7 @@ export const exchange = (head, body, content, timeoutMs, tools, settled) => {
   }
 
   const start = () => {
+    if (done) return;
     let sent;
     try {
       sent = route.client.request(options);
@@ -185,7 +202,7 @@ export const exchange = (head, body, content, timeoutMs, tools, settled) => {
     open?.destroy();
   };
   if (timeoutMs > 0 && timeoutMs <= 0x7fffffff) limit = startLimit(timeoutMs, late);
-  start();
+  begin(start);
 
   return () => {
     if (done) return;

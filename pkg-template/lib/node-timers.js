@@ -4,7 +4,7 @@
 const builtin = (name) => process.getBuiltinModule(name);
 
 /** Milliseconds of a clock that does not jump. `performance` would have to be loaded first, in 1 ms. */
-const now = () => process.uptime() * 1000;
+export const now = () => process.uptime() * 1000;
 
 /** Limits without a request, by their time. */
 const idle = new Map();

@@ -1,8 +1,10 @@
 // Whatever a server answers, a call ends: with what was asked for, or with an error that says what was wrong.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import net from 'node:net';
 import test from 'node:test';
+import { Worker } from 'node:worker_threads';
 
 import { sdk } from './package.mjs';
 import { machine, serve } from './server.mjs';
@@ -257,6 +259,27 @@ test('a kept connection that the server has closed is replaced without an error'
     }
   } finally {
     await server.close();
+  }
+});
+
+test('what is sent once is not sent into a connection that was closed while the process was busy', async (t) => {
+  // In a thread of its own, since this one stands still.
+  const worker = new Worker(
+    `const http = require('node:http');
+    const { parentPort } = require('node:worker_threads');
+    const server = http.createServer((request, response) => request.resume().on('end', () => response.writeHead(204).end()));
+    // Without a word of it in the headers, as most servers do it.
+    server.on('connection', (socket) => socket.setTimeout(200, () => socket.destroy()));
+    server.keepAliveTimeout = 0;
+    server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+    { eval: true },
+  );
+  t.after(() => worker.terminate());
+  const [port] = await once(worker, 'message');
+  const options = { apiKey: 'k', baseUrl: `http://127.0.0.1:${port}` };
+  for (let call = 0; call < 3; call++) {
+    await Machine.killById('mch_1', options);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200);
   }
 });
 
