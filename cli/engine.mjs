@@ -13,7 +13,7 @@ import { containerLogs, containerRuns, startContainer, stopContainer } from './c
 import { EXIT, interruption, misuse, problem } from './ending.mjs';
 import { fields, show, shownLines, useJson } from './output.mjs';
 import { isAlive, isDefaultFolder, runningEngine, stateFolder } from './running.mjs';
-import { quoted } from './shell.mjs';
+import { quoted } from '../pkg-template/lib/shell.js';
 import { version } from './version.mjs';
 
 export const findEngine = () => find(fileURLToPath(import.meta.url));

@@ -1,7 +1,7 @@
 // A terminal of a machine in this one.
 
 import { written } from './output.mjs';
-import { quoted } from './shell.mjs';
+import { quoted } from '../pkg-template/lib/shell.js';
 
 /** End of input, as a terminal types it. */
 const END_OF_INPUT = '\u0004';

@@ -42,6 +42,3 @@ export const functionOf = (name, value) => {
   if (value !== undefined && typeof value !== 'function') wrong(name, 'must be a function');
   return value;
 };
-
-/** One word of a shell. */
-export const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

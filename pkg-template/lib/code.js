@@ -5,7 +5,8 @@ import { TimeoutError } from './errors.js';
 import { Execution } from './execution.js';
 import { decodersPart } from './parts.js';
 import { shapeEvent } from './runtime.js';
-import { quoted, wrong } from './checks.js';
+import { wrong } from './checks.js';
+import { quoted } from './shell.js';
 
 /** How the events of a cell are checked, and who hears them: decoder, listener. */
 const EVENTS = {

@@ -1,6 +1,7 @@
 // Keys for SSH as files of the computer, in Node, Deno and Bun: made once, certificates beside them.
 
-import { quoted, wrong } from './checks.js';
+import { wrong } from './checks.js';
+import { quoted } from './shell.js';
 import { checkMachineId } from './ssh-answer.js';
 
 const builtin = (name) => process.getBuiltinModule(name);

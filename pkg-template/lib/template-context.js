@@ -6,7 +6,8 @@ import { base64Of, sourced } from './content.js';
 import { ofFiles, ofHandle } from './directory.js';
 import rulesOf from './dockerignore.js';
 import { BuildError, InvalidRequestError, InvalidResponseError } from './errors.js';
-import { quoted, wrong } from './checks.js';
+import { wrong } from './checks.js';
+import { quoted } from './shell.js';
 import { digestOf } from './upload.js';
 
 /** Patterns of what a context leaves out. */

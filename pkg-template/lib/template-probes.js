@@ -1,6 +1,7 @@
 // When what a template starts counts as ready: plain data, which the server tests inside the machine that builds.
 
-import { filled, integer, optionsOf, quoted, wrong } from './checks.js';
+import { filled, integer, optionsOf, wrong } from './checks.js';
+import { quoted } from './shell.js';
 import { InvalidRequestError } from './errors.js';
 
 const timing = (given) => {

@@ -5,7 +5,8 @@
 import { InvalidRequestError } from './errors.js';
 import { classes, define, make, recordOf } from './handle.js';
 import { env, readText } from './runtime.js';
-import { filled, flag, integer, optionsOf, quoted, wrong } from './checks.js';
+import { filled, flag, integer, optionsOf, wrong } from './checks.js';
+import { quoted } from './shell.js';
 import { readinessOf } from './template-probes.js';
 
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
