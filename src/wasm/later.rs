@@ -3,16 +3,15 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use wasm_bindgen::prelude::*;
 
-enum Slot {
-    Free,
-    Waiting(Waker),
-    Given(JsValue),
+#[derive(Default)]
+struct Slot {
+    value: Option<JsValue>,
+    waker: Option<Waker>,
 }
 
 #[derive(Default)]
@@ -33,13 +32,10 @@ impl Later {
     /// Takes a number.
     pub fn new() -> Self {
         SLOTS.with_borrow_mut(|slots| {
-            let number = slots.free.pop().unwrap_or(slots.all.len());
-            let nobody = Slot::Waiting(Waker::noop().clone());
-            match slots.all.get_mut(number) {
-                Some(slot) => *slot = nobody,
-                None => slots.all.push(nobody),
-            }
-            Self(number)
+            Self(slots.free.pop().unwrap_or_else(|| {
+                slots.all.push(Slot::default());
+                slots.all.len() - 1
+            }))
         })
     }
 
@@ -53,32 +49,35 @@ impl Future for Later {
     type Output = JsValue;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<JsValue> {
-        let waiting = Slot::Waiting(context.waker().clone());
-        match SLOTS.with_borrow_mut(|slots| mem::replace(&mut slots.all[self.0], waiting)) {
-            Slot::Given(value) => Poll::Ready(value),
-            _ => Poll::Pending,
-        }
+        SLOTS.with_borrow_mut(|slots| {
+            let slot = &mut slots.all[self.0];
+            match slot.value.take() {
+                Some(value) => Poll::Ready(value),
+                None => {
+                    slot.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
     }
 }
 
 impl Drop for Later {
     fn drop(&mut self) {
         SLOTS.with_borrow_mut(|slots| {
-            slots.all[self.0] = Slot::Free;
+            slots.all[self.0] = Slot::default();
             slots.free.push(self.0);
         });
     }
 }
 
-/// Gives a value. To nobody when nobody waits.
+/// Gives a value to who waits for it.
 #[wasm_bindgen]
 pub fn give(number: u32, value: JsValue) {
-    let waker = SLOTS.with_borrow_mut(|slots| match slots.all.get_mut(number as usize) {
-        Some(slot @ Slot::Waiting(_)) => match mem::replace(slot, Slot::Given(value)) {
-            Slot::Waiting(waker) => Some(waker),
-            _ => None,
-        },
-        _ => None,
+    let waker = SLOTS.with_borrow_mut(|slots| {
+        let slot = slots.all.get_mut(number as usize)?;
+        slot.value = Some(value);
+        slot.waker.take()
     });
     if let Some(waker) = waker {
         waker.wake();
