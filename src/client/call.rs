@@ -380,13 +380,14 @@ impl<T: Transport> Client<T> {
     ) -> Result<Reply<T::Answer>, Failed<T::Thrown>> {
         let transport = &self.inner.transport;
         let request = self.request(call, key);
-        let hooked = transport.has_hooks() && !self.quiet;
-        let mut url = String::new();
+        // What hooks see of the address, when there are some.
+        let shown = (transport.has_hooks() && !self.quiet).then(|| {
+            let end = request.url.find('?').filter(|_| call.signed);
+            request.url[..end.unwrap_or(request.url.len())].to_owned()
+        });
         let attempt = sent.get() + 1;
         let mut started = 0.0;
-        if hooked {
-            let end = if call.signed { request.url.find('?') } else { None };
-            url.push_str(&request.url[..end.unwrap_or(request.url.len())]);
+        if let Some(url) = &shown {
             let mut headers = Object::new();
             for (name, value) in request.headers.iter() {
                 let shown = http::shown_header(name, value);
@@ -395,7 +396,7 @@ impl<T: Transport> Client<T> {
             let event = RequestEvent {
                 operation: call.operation(),
                 method: call.route.verb.as_str(),
-                url: &url,
+                url,
                 headers: Value::Object(headers),
                 attempt,
             };
@@ -405,7 +406,7 @@ impl<T: Transport> Client<T> {
         // Counted when it really goes out: a hook that throws before has prevented it.
         sent.set(attempt);
         let result = transport.send(request).await;
-        if hooked {
+        if let Some(url) = &shown {
             let (status, request_id, error) = match &result {
                 Ok(reply) => (Some(reply.status), reply.request_id.as_deref(), None),
                 Err(error) => (None, None, Some(error.reason.as_str())),
@@ -413,7 +414,7 @@ impl<T: Transport> Client<T> {
             let event = ResponseEvent {
                 operation: call.operation(),
                 method: call.route.verb.as_str(),
-                url: &url,
+                url,
                 attempt,
                 status,
                 request_id,
